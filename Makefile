@@ -1,0 +1,96 @@
+# The whole project from the command line: `make demo` sets everything up and predicts possums' tails.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
+PYTHON ?= python3
+# Ports of the local stack, for example `make demo AIRFLOW_PORT=8081`; remembered in .local/ports.env.
+export S3_PORT MLFLOW_PORT AIRFLOW_PORT
+# Which services `make up` starts: s3, mlflow, airflow.
+SERVICES ?= s3 mlflow airflow
+
+ENVS := .local/envs
+UV := $(or $(shell command -v uv 2>/dev/null),$(ENVS)/uv/bin/uv)
+RUN := $(ENVS)/airflow/bin/python -m local
+BIN := $(ENVS)/airflow/bin
+# Compiled at installation, modules import more than twice as fast wherever writing bytecode later is turned off.
+export UV_COMPILE_BYTECODE := 1
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup ## Start everything, run the three DAGs, show the results
+	@$(RUN) demo
+
+.PHONY: up
+up: setup ## Start the services (SERVICES="s3 mlflow airflow")
+	@$(RUN) up $(SERVICES)
+
+.PHONY: down
+down: ## Stop every service
+	@$(call if_set_up,$(RUN) down)
+
+.PHONY: status
+status: ## Show which services run, and where
+	@$(call if_set_up,$(RUN) status)
+
+.PHONY: logs
+logs: ## Follow the services' logs (Ctrl-C ends it)
+	@$(call if_set_up,$(RUN) logs)
+
+.PHONY: password
+password: setup ## Print the logins of the Airflow and MLflow pages
+	@$(RUN) password
+
+.PHONY: test
+test: setup ## Run the whole test suite on services of its own
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: setup ## Lint, check the format and the types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: format
+format: setup ## Format the code and mend what the linter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup ## Measure the pipeline against DAGs of the same shape that do nothing
+	@$(BIN)/python -m local.bench
+
+.PHONY: clean
+clean: ## Delete the local data, after asking; the environments stay
+	@$(call if_set_up,$(RUN) clean)
+
+.PHONY: lock
+lock: $(UV) ## Resolve the pinned packages again
+	@for name in airflow mlflow; do \
+	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --custom-compile-command "make lock" \
+	    --output-file local/requirements/$$name.txt local/requirements/$$name.in || exit 1; done
+
+.PHONY: setup
+setup: $(ENVS)/airflow/.complete $(ENVS)/mlflow/.complete ## Build the two environments, if they are not there yet
+
+$(ENVS)/%/.complete: local/requirements/%.txt | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ...")'
+	@echo "Building the $* environment in $(@D)"
+	@rm -rf $(@D) && $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)
+	@$(UV) pip install --require-hashes --python $(@D) --requirements $< 2>&1 | grep -v '^ [+] '
+	@touch $@
+
+$(ENVS)/uv/bin/uv:
+	@echo "Installing uv in $(ENVS)/uv"
+	@$(PYTHON) -m venv $(ENVS)/uv && $(ENVS)/uv/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "$$(grep '^uv==' requirements.txt)"
+
+# Without an environment nothing can be running: these commands have nothing to do.
+if_set_up = if [ -e $(ENVS)/airflow/.complete ]; then $(1); else echo "Nothing is set up yet: make demo"; fi

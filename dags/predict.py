@@ -1,0 +1,109 @@
+"""## Prediction
+
+Predicts the tail length of every animal with the version that **train** just registered, and draws the result.
+
+1. `fetch_feature_df_no_target`, `fetch_target` and `fetch_model_run_id` pick up what the other DAGs left.
+2. `add_line_to_file` makes sure that the model's `requirements.txt` names what predicting from S3 needs.
+3. `run_prediction` loads the model in an environment built from those requirements, and kept for the next run.
+4. `plot_predictions` draws `possum_tails.png`; `save_predictions` publishes `possum_tail_length.csv`.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import dag, task
+from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
+
+from include import config
+from include.assets import MODEL_TRAINED, PREDICTIONS, latest_extra, object_uri
+
+
+@dag(
+    schedule=[MODEL_TRAINED],
+    doc_md=__doc__,
+    tags=["possums", "predictions"],
+    user_defined_macros={"object_uri": object_uri, "PREDICTIONS": PREDICTIONS},
+    **config.DAG_DEFAULTS,
+)
+def predict() -> None:
+    start = EmptyOperator(task_id="start")
+    end = EmptyOperator(task_id="end")
+
+    @task(inlets=[MODEL_TRAINED])
+    def fetch_feature_df_no_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
+        from include import features, storage
+
+        trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
+        rows = storage.read_table(trained["features_uri"]).set_index(config.CASE)[features.RAW]
+        return storage.write_table(rows, object_uri(PREDICTIONS, run_id, "possums.parquet"), index=True)
+
+    @task(inlets=[MODEL_TRAINED])
+    def fetch_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
+        from include import storage
+
+        trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
+        target = storage.read_table(trained["features_uri"])[[config.CASE, config.TARGET, config.SPLIT]]
+        return storage.write_table(target, object_uri(PREDICTIONS, run_id, "target.parquet"))
+
+    @task(inlets=[MODEL_TRAINED])
+    def fetch_model_run_id(triggering_asset_events: dict, inlet_events: dict) -> dict[str, str]:
+        trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
+        return {
+            "run_id": trained["run_id"],
+            "version": trained["version"],
+            "uri": f"models:/{config.REGISTERED_MODEL}/{trained['version']}",
+        }
+
+    @task
+    def add_line_to_file(version: str) -> str:
+        from include.mlflow_provider.hooks.client import MLflowClientHook
+
+        from include import storage
+        from include.requirements import add_requirements
+
+        hook = MLflowClientHook("GET", config.MLFLOW_CONN_ID)
+        model = hook.get_model_version_download_uri(config.REGISTERED_MODEL, version)
+        uri = f"{storage.artifact_uri(model)}/requirements.txt"
+        return storage.write_bytes(add_requirements(storage.read_bytes(uri), ["boto3", "pandas"]), uri)
+
+    run_prediction = ModelLoadAndPredictOperator(
+        task_id="run_prediction",
+        mlflow_conn_id=config.MLFLOW_CONN_ID,
+        model_uri="{{ ti.xcom_pull('fetch_model_run_id')['uri'] }}",
+        data="{{ ti.xcom_pull('fetch_feature_df_no_target') }}",
+        output_uri="{{ object_uri(PREDICTIONS, run_id, 'predicted.parquet') }}",
+        aws_conn_id=config.AWS_CONN_ID,
+        venv_cache_path=config.MODEL_ENVIRONMENTS,
+    )
+
+    @task
+    def plot_predictions(target_uri: str, predicted_uri: str, mlflow_run_id: str, run_id: str) -> str:
+        from include import plots, predictions, storage, tracking
+
+        compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
+        picture = plots.render(plots.plot_tail_lengths(compared, config.POSSUM_PICTURE))
+        config.PLOT.parent.mkdir(exist_ok=True)
+        config.PLOT.write_bytes(picture)
+        tracking.log_picture(picture, mlflow_run_id, config.PLOT.name)
+        return storage.write_bytes(picture, object_uri(PREDICTIONS, run_id, config.PLOT.name))
+
+    @task(outlets=[PREDICTIONS])
+    def save_predictions(target_uri: str, predicted_uri: str, version: str, run_id: str, outlet_events: dict) -> str:
+        from include import predictions, storage
+
+        compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
+        uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, "possum_tail_length.csv"))
+        outlet_events[PREDICTIONS].extra = {"uri": uri, "version": version}
+        return uri
+
+    features_uri, target_uri, model = fetch_feature_df_no_target(), fetch_target(), fetch_model_run_id()
+    start >> [features_uri, target_uri, model]
+    [add_line_to_file(model["version"]), features_uri] >> run_prediction
+    predicted_uri = run_prediction.output
+    [
+        plot_predictions(target_uri, predicted_uri, model["run_id"]),
+        save_predictions(target_uri, predicted_uri, model["version"]),
+    ] >> end
+
+
+predict()

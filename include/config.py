@@ -1,0 +1,46 @@
+"""Names, addresses and columns of the possum project, each written once."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+INCLUDE = Path(__file__).parent
+POSSUM_CSV = INCLUDE / "possum.csv"
+POSSUM_PICTURE = INCLUDE / "possum.jpeg"
+PLOT = INCLUDE / "plots" / "possum_tails.png"
+MODEL_ENVIRONMENTS = Path(os.environ.get("MODEL_ENVIRONMENTS", "/tmp/model_environments"))  # noqa: S108
+
+MLFLOW_CONN_ID = "mlflow_default"
+AWS_CONN_ID = "aws_default"
+
+DATA_BUCKET = "data"
+ARTIFACT_BUCKET = "mlflowdatapossums"
+XCOM_BUCKET = "localxcom"
+
+EXPERIMENT = "Possum_tails"
+REGISTERED_MODEL = "Reg_RidgeCV_possums"
+MODEL_ALIAS = "challenger"
+
+# Columns of the possum table: lengths in mm, except TARGET, totlngth, chest and belly (cm); age in years.
+CASE = "case"
+SPLIT = "split"
+TARGET = "taill"
+CATEGORICAL = ["site", "Pop", "sex"]
+NUMERIC = ["age", "hdlngth", "skullw", "totlngth", "footlgth", "earconch", "eye", "chest", "belly"]
+
+# What every DAG shares. An asset's consumer must see one event at a time, hence one run at a time.
+DAG_DEFAULTS: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": {
+        "owner": "possum-team",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=5),
+        "execution_timeout": timedelta(minutes=10),
+    },
+}

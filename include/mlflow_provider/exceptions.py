@@ -1,0 +1,38 @@
+"""What goes wrong between Airflow and MLflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException
+
+
+class MLflowError(AirflowException):
+    """MLflow could not do what was asked."""
+
+
+class MLflowConnectionError(MLflowError):
+    """No answer came from the MLflow server."""
+
+
+class MLflowAPIError(MLflowError):
+    """MLflow answered with an error, or with something that is not MLflow's.
+
+    :param message: what a person reads
+    :param status_code: HTTP status of the answer
+    :param error_code: MLflow's name of the error such as ``RESOURCE_DOES_NOT_EXIST``, empty if it named none
+    """
+
+    def __init__(self, message: str, status_code: int = 500, error_code: str = "") -> None:
+        super().__init__(message)
+        self.status_code = status_code  # type: ignore[assignment]
+        self.error_code = error_code
+
+    def serialize(self) -> tuple[str, tuple[str], dict[str, Any]]:
+        """Return class path, arguments and keywords from which Airflow rebuilds this error."""
+        path, arguments, _ = super().serialize()
+        return path, arguments, {"status_code": self.status_code, "error_code": self.error_code}
+
+
+class ModelPredictionError(MLflowError):
+    """The model, or the process it ran in, failed."""

@@ -1,0 +1,89 @@
+"""What every MLflow hook knows: the server behind a connection."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import cached_property
+
+from airflow.sdk import BaseHook
+
+from ..environment import patched_environment
+from .server import MLflowServer
+
+
+class MLflowBaseHook(BaseHook):
+    """Hands the address and login of an MLflow server to code that reads them from the environment.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    """
+
+    conn_name_attr = "mlflow_conn_id"
+    default_conn_name = "mlflow_default"
+    conn_type = "http"
+    hook_name = "MLflow"
+
+    mlflow_env_variables = [
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_TRACKING_TOKEN",
+        "MLFLOW_TRACKING_USERNAME",
+        "MLFLOW_TRACKING_PASSWORD",
+        "MLFLOW_TRACKING_INSECURE_TLS",
+        "MLFLOW_TRACKING_SERVER_CERT_PATH",
+        "DATABRICKS_HOST",
+        "DATABRICKS_TOKEN",
+    ]
+
+    def __init__(self, mlflow_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.mlflow_conn_id = mlflow_conn_id
+
+    @cached_property
+    def server(self) -> MLflowServer:
+        """The server that the connection points to, read once per hook."""
+        return MLflowServer.from_connection(self.get_connection(self.mlflow_conn_id))
+
+    def get_env_vars(self) -> dict[str, str]:
+        """Return the environment variables with which the ``mlflow`` library reaches the server.
+
+        A call to a dead server then fails within two read time-outs (40 s by default).
+
+        :return: variables of https://mlflow.org/docs/latest/api_reference/python_api/mlflow.environment_variables.html
+        :raises MLflowError: the connection cannot be used
+        """
+        variables = {"MLFLOW_TRACKING_URI": self.server.base_url, **self._login(), **self._tls()}
+        if self.server.is_databricks:
+            variables["MLFLOW_TRACKING_URI"] = "databricks"
+        return variables | {
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(self.server.timeout))),
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        }
+
+    def environment(self) -> AbstractContextManager[None]:
+        """Set these variables for a ``with`` block, then restore exactly what was there.
+
+        Login variables of another kind are absent inside the block, so that they cannot win over the
+        connection's. Threads of this process take turns, for the whole block. It ends there: a thread
+        that reads ``os.environ`` without entering such a block sees the variables too, a process started
+        inside keeps them, and ``mlflow.set_tracking_uri`` called before takes precedence over them.
+
+        :raises MLflowError: the connection cannot be used
+        """
+        return patched_environment(dict.fromkeys(self.mlflow_env_variables) | self.get_env_vars())
+
+    def _login(self) -> dict[str, str]:
+        server = self.server
+        if server.is_databricks:
+            return {"DATABRICKS_HOST": server.base_url, "DATABRICKS_TOKEN": server.password or ""}
+        if server.token:
+            return {"MLFLOW_TRACKING_TOKEN": server.token}
+        if server.login:
+            return {
+                "MLFLOW_TRACKING_USERNAME": server.login,
+                "MLFLOW_TRACKING_PASSWORD": server.password or "",
+            }
+        return {}
+
+    def _tls(self) -> dict[str, str]:
+        if isinstance(self.server.verify, str):
+            return {"MLFLOW_TRACKING_SERVER_CERT_PATH": self.server.verify}
+        return {} if self.server.verify else {"MLFLOW_TRACKING_INSECURE_TLS": "true"}

@@ -1,0 +1,24 @@
+"""MLflow's REST API as one hook."""
+
+from __future__ import annotations
+
+from .artifacts import ArtifactAPI
+from .registry import RegistryAPI
+from .tracking import TrackingAPI
+
+
+class MLflowClientHook(TrackingAPI, RegistryAPI, ArtifactAPI):
+    """Speaks with an MLflow server over its REST API, https://mlflow.org/docs/latest/rest-api.html.
+
+    :meth:`run` reaches any endpoint with the verb given here; the other methods carry the names and
+    arguments of ``mlflow.MlflowClient`` and use the verb that their endpoint wants.
+
+    :param method: HTTP verb of :meth:`run`
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server: host with or without scheme
+        and path prefix, schema, port; login and password, or login ``token`` and the token as password.
+        Its extra may hold ``timeout`` (seconds, 20 by default), ``verify`` (false or the path of a CA
+        bundle) and ``headers`` (sent with every request).
+    :param auth_type: called with login and password to make a ``requests`` auth
+    """
+
+    hook_name = "MLflow Client"

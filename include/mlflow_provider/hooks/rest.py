@@ -1,0 +1,190 @@
+"""Calls to MLflow's REST API, and what a person reads when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from requests.auth import HTTPBasicAuth
+
+from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
+from .base import MLflowBaseHook
+from .session import open_session
+
+API = "api/2.0/mlflow"
+EXCERPT = 300  # characters of a foreign answer that a message quotes
+
+
+class MLflowRestHook(MLflowBaseHook):
+    """Sends requests to an MLflow server.
+
+    :param method: HTTP verb of :meth:`run`
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param auth_type: called with login and password to make a ``requests`` auth
+    """
+
+    page_size = 200
+
+    def __init__(
+        self,
+        method: str = "POST",
+        mlflow_conn_id: str = MLflowBaseHook.default_conn_name,
+        auth_type: Any = HTTPBasicAuth,
+    ) -> None:
+        super().__init__(mlflow_conn_id)
+        self.method = method.upper()
+        self.auth_type = auth_type
+
+    @property
+    def base_url(self) -> str:
+        """Address of the server: scheme, host, port and path prefix."""
+        return self.server.base_url
+
+    def get_conn(self, headers: dict[str, str] | None = None) -> requests.Session:
+        """Return a session with the connection's login, time-outs and retries.
+
+        :param headers: sent with every request of the session
+        :raises MLflowError: the connection cannot be used
+        """
+        return open_session(self.server, self.auth_type, headers)
+
+    def run(
+        self,
+        endpoint: str | None = None,
+        headers: dict[str, str] | None = None,
+        request_params: dict[str, Any] | None = None,
+        *,
+        accept_status: Collection[int] = (),
+        **request_kwargs: Any,
+    ) -> requests.Response:
+        """Send a request with the hook's verb: any endpoint of https://mlflow.org/docs/latest/rest-api.html.
+
+        :param endpoint: path below the server's address, such as ``api/2.0/mlflow/runs/search``
+        :param headers: sent with this request
+        :param request_params: query of a GET, JSON body of any other verb
+        :param accept_status: HTTP statuses of 400 and above that are returned instead of raised
+        :param request_kwargs: passed to ``requests``, such as ``timeout`` in seconds
+        :raises MLflowAPIError: the server answered with another status of 400 or above
+        :raises MLflowConnectionError: no answer came
+        """
+        return self._send(
+            self.method,
+            endpoint or "",
+            request_params,
+            headers=headers,
+            accept_status=accept_status,
+            **request_kwargs,
+        )
+
+    def call(self, method: str, endpoint: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request with a verb of its own and return the JSON object of the answer.
+
+        :raises MLflowAPIError: the server answered with an error, or not with a JSON object
+        :raises MLflowConnectionError: no answer came
+        """
+        response = self._send(method, endpoint, params)
+        try:
+            answer = response.json()
+        except requests.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._foreign_answer(response)
+        return answer
+
+    def pages(self, endpoint: str, items: str, params: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """Walk through every page of a GET endpoint.
+
+        :param items: the key of the answer that holds the list
+        """
+        query = {**(params or {}), "max_results": self.page_size}
+        while True:
+            answer = self.call("GET", endpoint, query)
+            yield from answer.get(items, [])
+            if not answer.get("next_page_token"):
+                return
+            query["page_token"] = answer["next_page_token"]
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell whether server and login work, and if not, why."""
+        try:
+            self.call("GET", f"{API}/experiments/search", {"max_results": 1})
+        except MLflowError as error:
+            return False, str(error)
+        return True, f"MLflow answers at {self.base_url}"
+
+    def _send(
+        self,
+        method: str,
+        endpoint: str,
+        params: dict[str, Any] | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        accept_status: Collection[int] = (),
+        **request_kwargs: Any,
+    ) -> requests.Response:
+        url = f"{self.base_url}/{endpoint.lstrip('/')}"
+        payload = {"params" if method == "GET" else "json": params}
+        with self.explained(f"{method} {url}"), self.get_conn(headers) as session:
+            response = session.request(method, url, **(payload | request_kwargs))
+        if response.status_code >= 400 and response.status_code not in accept_status:
+            raise self._refusal(response)
+        return response
+
+    @contextmanager
+    def explained(self, request: str) -> Iterator[None]:
+        """Turn a failed exchange into an error that names connection, URL and what to check.
+
+        :param request: verb and URL
+        """
+        try:
+            yield
+        except requests.RequestException as error:
+            raise MLflowConnectionError(
+                f"No answer from MLflow: {request} (connection {self.mlflow_conn_id!r}): {error}. "
+                "Check that the server runs and that host, port, schema and TLS settings of the connection fit."
+            ) from error
+
+    def _refusal(self, response: requests.Response) -> MLflowAPIError:
+        code, message = _error_of(response)
+        hint = self._hint(response.status_code, code)
+        return MLflowAPIError(
+            f"MLflow answered {response.status_code} {code or response.reason}: {message} "
+            f"({self._origin(response)}){hint}",
+            response.status_code,
+            code,
+        )
+
+    def _foreign_answer(self, response: requests.Response) -> MLflowAPIError:
+        kind = response.headers.get("Content-Type", "no content type")
+        return MLflowAPIError(
+            f"Not MLflow's JSON but {kind}: {_excerpt(response)!r} ({self._origin(response)}). A proxy or login "
+            "page may answer in MLflow's place: check host, schema and path prefix of the connection.",
+            response.status_code,
+        )
+
+    def _origin(self, response: requests.Response) -> str:
+        url = (response.url or "").partition("?")[0]
+        return f"{response.request.method} {url}, connection {self.mlflow_conn_id!r}"
+
+    def _hint(self, status: int, code: str) -> str:
+        if status == 401:
+            return f". Check login and password of connection {self.mlflow_conn_id!r}."
+        if status == 403:
+            return ". The connection's user may lack this permission, or the server's --allowed-hosts this host."
+        if status == 404:
+            return ". Check the name or id." if code else ". Check host, port and path prefix of the connection."
+        return ""
+
+
+def _error_of(response: requests.Response) -> tuple[str, str]:
+    try:
+        body = response.json()
+        return str(body["error_code"]), str(body.get("message", ""))
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        return "", _excerpt(response)
+
+
+def _excerpt(response: requests.Response) -> str:
+    return " ".join(response.text.split())[:EXCERPT]

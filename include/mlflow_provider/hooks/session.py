@@ -1,0 +1,105 @@
+"""HTTP sessions that neither wait for ever nor send a change twice."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.util import Retry
+
+from .server import CONNECT_TIMEOUT, MLflowServer
+
+RETRIES = 3
+BACKOFF = 0.5  # seconds before the second retry, doubled for each one after it
+RETRY_BUDGET = 20.0  # seconds after which no further attempt starts
+RETRY_AFTER_MAX = 8  # seconds
+REFUSED_UNSEEN = frozenset({429, 503})  # the server says that it did not act on the request
+
+
+class BoundedRetry(Retry):
+    """Retries that stop starting new attempts after ``RETRY_BUDGET`` seconds.
+
+    Connection failures and 429/503 are retried for every verb; a lost answer, 502 and 504 only for those
+    that read, because the server may have acted on the others.
+    """
+
+    deadline = float("inf")
+
+    @classmethod
+    def starting_now(cls) -> BoundedRetry:
+        """Return the retries of a call that starts now."""
+        retry = cls(
+            total=RETRIES,
+            allowed_methods=frozenset({"GET", "HEAD"}),
+            status_forcelist={502, 504} | REFUSED_UNSEEN,
+            backoff_factor=BACKOFF,
+            backoff_jitter=BACKOFF / 2,
+            raise_on_status=False,
+            retry_after_max=RETRY_AFTER_MAX,
+        )
+        retry.deadline = time.monotonic() + RETRY_BUDGET
+        return retry
+
+    def new(self, **kwargs: Any) -> BoundedRetry:
+        """Return the retries that are left, with the same deadline."""
+        retry = super().new(**kwargs)
+        retry.deadline = self.deadline
+        return retry
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        """Tell whether an answer with this status is worth another attempt."""
+        return status_code in REFUSED_UNSEEN or super().is_retry(method, status_code, has_retry_after)
+
+    def is_exhausted(self) -> bool:
+        """Tell whether attempts or time have run out."""
+        return time.monotonic() > self.deadline or super().is_exhausted()
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Gives each request of a session time-outs and retries of its own.
+
+    :param timeout: seconds to wait for an answer, unless a request brings its own time-out
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self.timeout = (CONNECT_TIMEOUT, timeout)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        """Send a request."""
+        self.max_retries = BoundedRetry.starting_now()
+        kwargs["timeout"] = kwargs.get("timeout") or self.timeout
+        return super().send(request, **kwargs)
+
+
+class BearerAuth(AuthBase):
+    """Sends a token; as an ``auth`` it wins over a ``.netrc`` entry, which a plain header would not."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with the token in its header."""
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
+
+def open_session(server: MLflowServer, auth_type: Any, headers: dict[str, str] | None) -> requests.Session:
+    """Return a session with the login, TLS settings, time-outs and retries of a server.
+
+    :param auth_type: called with login and password to make a ``requests`` auth
+    :param headers: sent with every request, over those of the connection
+    """
+    session = requests.Session()
+    session.mount("http://", BoundedAdapter(server.timeout))
+    session.mount("https://", BoundedAdapter(server.timeout))
+    session.verify = server.verify
+    session.headers.update(server.headers | (headers or {}))
+    if server.token or (server.is_databricks and server.password):
+        session.auth = BearerAuth(server.password or "")
+    elif server.login:
+        session.auth = auth_type(server.login, server.password or "")
+    return session

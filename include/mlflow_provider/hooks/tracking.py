@@ -1,0 +1,79 @@
+"""MLflow's tracking API: experiments, runs and logged models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..exceptions import MLflowAPIError, MLflowError
+from .rest import API, MLflowRestHook
+
+
+class TrackingAPI(MLflowRestHook):
+    """Methods of ``mlflow.MlflowClient`` for tracking, in its words, over REST."""
+
+    def search_experiments(self) -> Iterator[dict[str, Any]]:
+        """Yield every active experiment, all pages of them.
+
+        :return: experiments as in https://mlflow.org/docs/latest/rest-api.html#search-experiments
+        """
+        return self.pages(f"{API}/experiments/search", "experiments")
+
+    def get_experiment_by_name(self, name: str) -> dict[str, Any] | None:
+        """Return an experiment, deleted ones included, or None if there is none of this name.
+
+        :return: as in https://mlflow.org/docs/latest/rest-api.html#get-experiment-by-name
+        """
+        try:
+            answer = self.call("GET", f"{API}/experiments/get-by-name", {"experiment_name": name})
+        except MLflowAPIError as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return answer["experiment"]
+
+    def create_experiment(self, name: str, exist_ok: bool = False) -> str:
+        """Create an experiment and return its id.
+
+        https://mlflow.org/docs/latest/rest-api.html#create-experiment
+
+        :param exist_ok: return the id of an experiment that exists already, created a moment ago or long ago
+        :raises MLflowError: an experiment of this name was deleted, and MLflow keeps its name
+        :raises MLflowAPIError: it exists and ``exist_ok`` is False, or the server refused
+        """
+        try:
+            return self.call("POST", f"{API}/experiments/create", {"name": name})["experiment_id"]
+        except MLflowAPIError as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            existing = self.get_experiment_by_name(name) or {}
+            _refuse_deleted(existing)
+            if not exist_ok or not existing:
+                raise
+        return existing["experiment_id"]
+
+    def get_run(self, run_id: str) -> dict[str, Any]:
+        """Return a run: its info, data and inputs.
+
+        :return: as in https://mlflow.org/docs/latest/rest-api.html#get-run
+        :raises MLflowAPIError: there is no such run
+        """
+        return self.call("GET", f"{API}/runs/get", {"run_id": run_id})["run"]
+
+    def get_logged_model(self, model_id: str) -> dict[str, Any]:
+        """Return a logged model, such as ``m-1f0c...``: its info and data.
+
+        :return: as the REST call behind
+            https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html#mlflow.client.MlflowClient.get_logged_model
+        :raises MLflowAPIError: there is no such model
+        """
+        return self.call("GET", f"{API}/logged-models/{model_id}")["model"]
+
+
+def _refuse_deleted(experiment: dict[str, Any]) -> None:
+    if experiment.get("lifecycle_stage") == "deleted":
+        experiment_id = experiment["experiment_id"]
+        raise MLflowError(
+            f"Experiment {experiment['name']!r} (id {experiment_id}) is deleted and MLflow keeps its name: "
+            f"bring it back with `mlflow experiments restore --experiment-id {experiment_id}` or use another name"
+        )

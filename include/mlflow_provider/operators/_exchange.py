@@ -1,0 +1,91 @@
+"""How a table gets to the process of a model and back."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import sys
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..exceptions import MLflowError
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+TABLES = (".parquet", ".csv")
+
+
+def table_suffix(uri: str) -> str:
+    """Return the kind of table that a URI names: ``.parquet`` or ``.csv``.
+
+    :raises MLflowError: it is neither
+    """
+    suffix = PurePosixPath(urlsplit(uri).path).suffix.lower()
+    if suffix not in TABLES:
+        raise MLflowError(f"{uri!r} names no table: the URI must end in {' or '.join(TABLES)}")
+    return suffix
+
+
+def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
+    """Write a model's input to a file whose suffix tells its kind.
+
+    :param data: a DataFrame or Series (travels as Parquet, index kept), an array, the URI of a Parquet or CSV
+        object (copied byte by byte), or any value that can be pickled
+    :param aws_conn_id: Airflow connection of an ``s3://`` URI that names none
+    :return: the file
+    :raises MLflowError: the object cannot be read
+    """
+    # Whoever made a frame or an array has imported its library; a URI needs neither.
+    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+    if isinstance(data, str):
+        file = folder / f"data{table_suffix(data)}"
+        fetch(data, file, aws_conn_id)
+    elif pandas and isinstance(data, pandas.DataFrame):
+        data.to_parquet(file := folder / "data.parquet")
+    elif pandas and isinstance(data, pandas.Series):
+        data.to_frame(str(data.name or 0)).to_parquet(file := folder / "data.series")
+    elif numpy and isinstance(data, numpy.ndarray) and data.dtype != object:
+        numpy.save(file := folder / "data.npy", data, allow_pickle=False)
+    else:
+        (file := folder / "data.pickle").write_bytes(pickle.dumps(data))
+    return file
+
+
+def fetch(uri: str, target: Path, aws_conn_id: str | None) -> None:
+    """Copy an object to a local file.
+
+    :raises MLflowError: it cannot be read
+    """
+    try:
+        with object_path(uri, aws_conn_id).open("rb") as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+    except Exception as error:
+        raise MLflowError(_failure("read", uri, aws_conn_id, error)) from error
+
+
+def publish(source: Path, uri: str, aws_conn_id: str | None) -> None:
+    """Copy a local file to an object.
+
+    :raises MLflowError: it cannot be written
+    """
+    try:
+        with source.open("rb") as file, object_path(uri, aws_conn_id).open("wb") as target:
+            shutil.copyfileobj(file, target)
+    except Exception as error:
+        raise MLflowError(_failure("write", uri, aws_conn_id, error)) from error
+
+
+def object_path(uri: str, aws_conn_id: str | None) -> ObjectStoragePath:
+    """Return the path of an object; ``s3://connection@bucket/key`` names its connection itself."""
+    from airflow.sdk import ObjectStoragePath
+
+    address = urlsplit(uri)
+    needs_connection = address.scheme.startswith("s3") and "@" not in address.netloc
+    return ObjectStoragePath(uri, conn_id=aws_conn_id if needs_connection else None)
+
+
+def _failure(verb: str, uri: str, aws_conn_id: str | None, error: Exception) -> str:
+    reason = str(error) or type(error).__name__
+    return f"Could not {verb} {uri} (S3 connection {aws_conn_id!r}): {reason}"

@@ -1,0 +1,195 @@
+"""Operators for MLflow's model registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from ..hooks.client import MLflowClientHook
+
+
+class _RegistryOperator(BaseOperator):
+    """An operator that speaks with the model registry of one connection."""
+
+    ui_color = "#f4a460"
+
+    def __init__(self, *, mlflow_conn_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mlflow_conn_id = mlflow_conn_id
+
+    @cached_property
+    def hook(self) -> MLflowClientHook:
+        # Imported here because it brings requests, which a DAG file should not pay for.
+        from ..hooks.client import MLflowClientHook
+
+        return MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
+
+
+class CreateRegisteredModelOperator(_RegistryOperator):
+    """Creates a registered model and returns ``{"registered_model": {...}}``.
+
+    https://mlflow.org/docs/latest/rest-api.html#create-registeredmodel
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the model (templated)
+    :param tags: ``[{"key": key, "value": value}]`` (templated)
+    :param description: what the model is for (templated)
+    :param exist_ok: return a model that exists already, as it is, instead of failing
+    :raises MLflowAPIError: the model exists and ``exist_ok`` is False, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "tags", "description")
+    template_fields_renderers = {"tags": "json"}
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        tags: list[dict[str, str]] | None = None,
+        description: str | None = None,
+        exist_ok: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+        self.tags = tags
+        self.description = description
+        self.exist_ok = exist_ok
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Create the model."""
+        model = self.hook.create_registered_model(
+            self.name, tags=self.tags, description=self.description, exist_ok=self.exist_ok
+        )
+        return {"registered_model": model}
+
+
+class GetRegisteredModelOperator(_RegistryOperator):
+    """Returns a registered model as ``{"registered_model": {...}}``.
+
+    https://mlflow.org/docs/latest/rest-api.html#get-registeredmodel
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the model (templated)
+    :raises MLflowAPIError: there is no such model, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name",)
+
+    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, **kwargs: Any) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Fetch the model."""
+        return self.hook.call("GET", "api/2.0/mlflow/registered-models/get", {"name": self.name})
+
+
+class CreateModelVersionOperator(_RegistryOperator):
+    """Registers a model as the next version of a registered model; returns ``{"model_version": {...}}``.
+
+    https://mlflow.org/docs/latest/rest-api.html#create-modelversion
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param source: URI of the model's artifacts, such as ``models:/m-1f0c...`` (templated)
+    :param run_id: the run that made the model (templated)
+    :param tags: ``[{"key": key, "value": value}]`` (templated)
+    :param run_link: URL of the run, if another MLflow server holds it (templated)
+    :param description: what is new in this version (templated)
+    :param model_id: the logged model of MLflow 3; read from ``source`` if that names one (templated)
+    :param exist_ok: return a version of the same name, source and run if there is one, so that a task which
+        runs again does not register its model twice
+    :raises MLflowAPIError: the server refused
+    """
+
+    template_fields: Sequence[str] = (
+        "name",
+        "source",
+        "run_id",
+        "tags",
+        "run_link",
+        "description",
+        "model_id",
+    )
+    template_fields_renderers = {"tags": "json"}
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        source: str,
+        run_id: str | None = None,
+        tags: list[dict[str, str]] | None = None,
+        run_link: str | None = None,
+        description: str | None = None,
+        model_id: str | None = None,
+        exist_ok: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+        self.source = source
+        self.run_id = run_id
+        self.tags = tags
+        self.run_link = run_link
+        self.description = description
+        self.model_id = model_id
+        self.exist_ok = exist_ok
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Register the version."""
+        fields = {name: getattr(self, name) for name in self.template_fields}
+        return {"model_version": self.hook.create_model_version(**fields, exist_ok=self.exist_ok)}
+
+
+class TransitionModelVersionStageOperator(_RegistryOperator):
+    """Moves a model version to a stage and points an alias to it; returns ``{"model_version": {...}}``.
+
+    https://mlflow.org/docs/latest/rest-api.html#transition-modelversion-stage
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param version: number of the version (templated)
+    :param stage: ``Staging``, ``Production``, ``Archived`` or ``None``
+    :param archive_existing_versions: archive the versions that are in this stage now
+    :param alias: name that points to this version from now on, what MLflow 3 uses instead of stages (templated)
+    :raises MLflowAPIError: there is no such version or stage, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "version", "alias")
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        version: str,
+        stage: str,
+        archive_existing_versions: bool | None = False,
+        alias: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+        self.version = version
+        self.stage = stage
+        self.archive_existing_versions = archive_existing_versions
+        self.alias = alias
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Move the version."""
+        version = self.hook.transition_model_version_stage(
+            self.name, self.version, self.stage, bool(self.archive_existing_versions)
+        )
+        if self.alias:
+            self.hook.set_registered_model_alias(self.name, self.alias, self.version)
+        return {"model_version": version}

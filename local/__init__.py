@@ -1,0 +1,1 @@
+"""The local stack: S3, MLflow and Airflow on this machine, without Docker."""

@@ -1,0 +1,122 @@
+"""The command line of the local stack, behind ``make up``, ``make demo`` and their kin."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+
+from rich.console import Console
+
+from local.settings import USER, Settings, load
+from local.stack import SERVICES, Service, Stack, StackError
+
+console = Console(highlight=False)
+
+
+def main() -> int:
+    """Run one command of the stack; its exit code is 0 only if all went well."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("services", nargs="*", help=f"for up: any of {', '.join(SERVICES)}")
+    arguments = parser.parse_args()
+    stack = Stack(load())
+    try:
+        return COMMANDS[arguments.command](stack, arguments.services or list(SERVICES))
+    except StackError as error:
+        console.print(f"[red]{error}[/]")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def up(stack: Stack, services: list[str]) -> int:
+    """Start services, telling of each when it is ready."""
+
+    def ready(service: Service, seconds: float) -> None:
+        console.print(f"  [green]✔[/] {service.title} is ready [dim]{seconds:.1f} s[/]")
+
+    with console.status(f"Starting {', '.join(SERVICES[name].title for name in services if name in SERVICES)}"):
+        stack.start(services, on_ready=ready)
+    return 0
+
+
+def demo(stack: Stack, services: list[str]) -> int:
+    """Start everything, run the three DAGs, show what came out."""
+    from local.demo import DemoError, run_demo
+
+    up(stack, services)
+    try:
+        run_demo(stack.settings, console)
+    except (DemoError, TimeoutError) as error:
+        console.print(f"[red]{error}[/]", soft_wrap=True)
+        return 1
+    return 0
+
+
+def down(stack: Stack, _: list[str]) -> int:
+    """Stop everything."""
+    with console.status("Stopping"):
+        stack.stop()
+    console.print("Nothing is running any more.")
+    return 0
+
+
+def status(stack: Stack, _: list[str]) -> int:
+    """Say of each service whether it runs, and where."""
+    for service in SERVICES.values():
+        state = "is not running"
+        if stack.is_running(service):
+            state = f"is {'ready' if stack.is_ready(service) else 'starting'} at {_url(stack.settings, service)}"
+        console.print(f"{service.title:8} {state}")
+    return 0
+
+
+def logs(stack: Stack, _: list[str]) -> int:
+    """Follow the logs of all services."""
+    files = sorted(map(str, stack.settings.logs.glob("*.log")))
+    return subprocess.run(["tail", "-n", "20", "-F", *files], check=False).returncode
+
+
+def password(stack: Stack, _: list[str]) -> int:
+    """Print the logins, because the user asks for them."""
+    secret = stack.settings.secrets()
+    console.print(f"Airflow  {stack.settings.airflow_url}  user {USER}  password {secret['AIRFLOW_PASSWORD']}")
+    console.print(f"MLflow   {stack.settings.mlflow_url}  user {USER}  password {secret['MLFLOW_PASSWORD']}")
+    return 0
+
+
+def clean(stack: Stack, _: list[str]) -> int:
+    """Delete the stack's data, if the user says so."""
+    home = stack.settings.home
+    data = [path for path in home.iterdir() if path.name != "envs"] if home.exists() else []
+    if not data:
+        console.print("There is no data.")
+        return 0
+    console.print(f"This deletes every run, model, object and login of the local stack, in {home}.")
+    if console.input("Delete it? \\[y/N] ").strip().lower() != "y":
+        console.print("Nothing was deleted.")
+        return 1
+    stack.stop()
+    for path in data:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return 0
+
+
+def _url(settings: Settings, service: Service) -> str:
+    return {"s3": settings.s3_url, "mlflow": settings.mlflow_url, "airflow": settings.airflow_url}[service.name]
+
+
+COMMANDS = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "logs": logs,
+    "demo": demo,
+    "password": password,
+    "clean": clean,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

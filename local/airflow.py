@@ -1,0 +1,123 @@
+"""A thin client of Airflow's REST API: trigger a DAG, follow its run, find what it set off.
+
+https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from local.settings import USER, Settings
+
+POLL = 0.3  # seconds between two looks at a run; Airflow offers no event to wait for
+FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+
+
+class _RunNotStartedError(Exception):
+    """A run that an asset event set off waits in the queue."""
+
+
+class Airflow:
+    """The Airflow of a local stack."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._http = httpx.Client(base_url=settings.airflow_url, timeout=30)
+        login = {"username": USER, "password": settings.secrets()["AIRFLOW_PASSWORD"]}
+        token = self._http.post("/auth/token", json=login).raise_for_status().json()["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """Return the JSON of ``/api/v2/<path>``."""
+        return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
+
+    def wait_for_dags(self, dag_ids: list[str], timeout: float = 60) -> None:
+        """Wait until DAGs are known to Airflow, and make sure that none of them is paused.
+
+        :raises TimeoutError: if one is not known in time, with the import errors that Airflow reports
+        """
+        deadline = time.monotonic() + timeout
+        while missing := set(dag_ids) - {dag["dag_id"] for dag in self.get("dags", limit=100)["dags"]}:
+            if time.monotonic() > deadline:
+                errors = [error["stack_trace"] for error in self.get("importErrors")["import_errors"]]
+                raise TimeoutError("\n".join([f"Airflow does not know {', '.join(sorted(missing))}", *errors]))
+            time.sleep(POLL)
+        for dag_id in dag_ids:
+            self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run and return its id."""
+        body = {"logical_date": None, "conf": conf or {}}
+        return self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()["dag_run_id"]
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return a run: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds, ..."""
+        return self.get(f"dags/{dag_id}/dagRuns/{run_id}")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return a run's task instances: ``task_id``, ``map_index``, ``state``, ``duration``, ``try_number``, ..."""
+        return self.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=500)["task_instances"]
+
+    def follow(self, dag_id: str, run_id: str) -> Iterator[list[dict[str, Any]]]:
+        """Yield a run's task instances again and again, the last time when the run has ended."""
+        while True:
+            ended = self.run(dag_id, run_id)["state"] in ("success", "failed")
+            yield self.tasks(dag_id, run_id)
+            if ended:
+                return
+            time.sleep(POLL)
+
+    def wait(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
+        """Wait for a run's end and return its state.
+
+        :raises TimeoutError: if it has not ended in time, with the tasks that have not
+        """
+        deadline = time.monotonic() + timeout
+        for tasks in self.follow(dag_id, run_id):
+            if time.monotonic() > deadline:
+                left = [f"{task['task_id']}: {task['state']}" for task in tasks if task["state"] not in FINISHED]
+                raise TimeoutError(f"{dag_id} {run_id} has not ended after {timeout} s: {', '.join(left)}")
+        return self.run(dag_id, run_id)["state"]
+
+    def events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the asset events of a run: ``name``, ``extra`` and ``created_dagruns`` of each."""
+        try:
+            return self.get("assets/events", source_dag_id=dag_id, source_run_id=run_id)["asset_events"]
+        except httpx.HTTPStatusError as error:
+            # Airflow 3.3.2 cannot show an event while a run that it set off is queued: it has no start date.
+            if error.response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+                raise _RunNotStartedError from error
+            raise
+
+    def wait_for_consumer(self, dag_id: str, run_id: str, consumer: str, timeout: float = 60) -> str:
+        """Return the id of the run of ``consumer`` that a run's asset set off.
+
+        :raises TimeoutError: if there is none in time
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with suppress(_RunNotStartedError):
+                for created in (
+                    created for event in self.events(dag_id, run_id) for created in event["created_dagruns"]
+                ):
+                    if created["dag_id"] == consumer:
+                        return created["run_id"]
+            time.sleep(POLL)
+        raise TimeoutError(f"{dag_id} {run_id} has not set off {consumer} after {timeout} s")
+
+    def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+        """Return the log of a task instance's last try as text."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        content = self.get(path, map_index=task["map_index"], full_content=True)["content"]
+        return "\n".join(_text(line) for line in content)
+
+
+def _text(line: str | dict[str, Any]) -> str:
+    if isinstance(line, str):
+        return line
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
+    return "\n".join([str(line.get("event", "")), *errors])

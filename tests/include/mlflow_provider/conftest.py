@@ -1,0 +1,99 @@
+"""Models logged in the real MLflow, and connections for one test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from include.mlflow_provider.hooks.base import MLflowBaseHook
+from include.mlflow_provider.hooks.client import MLflowClientHook
+
+from .scripted import Answer, ScriptedServer
+
+MODELS = Path(__file__).parent / "models"
+LENGTHS = {"head": [94.1, 92.5, 94.0], "tail": [36.0, 36.5, 39.0]}
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    model_id: str
+    run_id: str
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.model_id}"
+
+
+@pytest.fixture(scope="session")
+def hook(services: Any) -> MLflowClientHook:
+    return MLflowClientHook()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name nobody has used."""
+    return f"it's {uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def experiment_id(hook: MLflowClientHook) -> str:
+    return hook.create_experiment("provider", exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def lengths(services: Any, experiment_id: str) -> LoggedModel:
+    """A model of two columns of doubles, with a signature."""
+    return _log_model("lengths.py", experiment_id)
+
+
+@pytest.fixture(scope="session")
+def whoami(services: Any, experiment_id: str) -> LoggedModel:
+    return _log_model("whoami.py", experiment_id)
+
+
+def _log_model(file: str, experiment_id: str) -> LoggedModel:
+    import mlflow
+    import pandas as pd
+
+    frame = pd.DataFrame(LENGTHS)
+    with MLflowBaseHook().environment(), mlflow.start_run(experiment_id=experiment_id) as run:
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(MODELS / file),
+            signature=mlflow.models.infer_signature(frame, frame["head"].to_numpy()),
+            pip_requirements=[f"mlflow-skinny=={version('mlflow-skinny')}", f"pandas=={version('pandas')}"],
+        )
+    return LoggedModel(info.model_id, run.info.run_id)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Define an Airflow connection for one test."""
+
+    def define(conn_id: str = "scripted", **fields: Any) -> None:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps({"conn_type": "http", **fields}))
+
+    return define
+
+
+@pytest.fixture
+def scripted(connect: Callable[..., None]) -> Iterator[Callable[..., ScriptedServer]]:
+    """Start a server behind the connection ``scripted`` that gives the answers a test wants."""
+    running: list[ScriptedServer] = []
+
+    def start(*answers: Answer, **fields: Any) -> ScriptedServer:
+        server = ScriptedServer(list(answers))
+        running.append(server)
+        connect(**{"host": "127.0.0.1", "port": server.port, "login": "me", "password": "s3cret-word", **fields})
+        return server
+
+    yield start
+    for server in running:
+        server.stop()

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import copy
+import json
+import socket
+import sys
+import time
+
+import pytest
+from requests.auth import HTTPDigestAuth
+
+from include.mlflow_provider.exceptions import MLflowAPIError, MLflowConnectionError
+from include.mlflow_provider.hooks import session
+from include.mlflow_provider.hooks.client import MLflowClientHook
+
+from ..scripted import Answer
+
+SEARCH = "api/2.0/mlflow/experiments/search"
+CREATE = "api/2.0/mlflow/experiments/create"
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch):
+    """Pauses between retries that take no time."""
+    monkeypatch.setattr(session, "BACKOFF", 0.01)
+
+
+def client(**arguments):
+    return MLflowClientHook(mlflow_conn_id="scripted", **arguments)
+
+
+def test_get_sends_parameters_in_the_query(scripted):
+    server = scripted(Answer())
+    client(method="get").run(SEARCH, request_params={"max_results": 3})
+    assert server.requests[0][:2] == ("GET", f"/{SEARCH}?max_results=3")
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+def test_other_verbs_send_parameters_as_json(scripted, method):
+    server = scripted(Answer())
+    client(method=method).run(f"/{CREATE}", request_params={"name": "a"})
+    assert server.requests[0][:2] == (method, f"/{CREATE}")
+    assert json.loads(server.requests[0][3]) == {"name": "a"}
+
+
+def test_path_prefix_and_headers_of_the_connection_and_of_the_call_are_sent(scripted):
+    server = scripted(Answer(), host="127.0.0.1/team", extra={"headers": {"X-Team": "a"}, "other": "not a header"})
+    client().run(CREATE, headers={"X-Call": "b"})
+    _, path, headers, _ = server.requests[0]
+    assert path == f"/team/{CREATE}"
+    assert (headers["X-Team"], headers["X-Call"]) == ("a", "b")
+    assert "other" not in headers
+
+
+def test_user_and_password_are_sent_as_basic_auth(scripted):
+    server = scripted(Answer())
+    client().run(CREATE)
+    assert server.requests[0][2]["Authorization"].startswith("Basic ")
+
+
+def test_login_token_is_sent_as_bearer_token_whatever_netrc_says(scripted, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = scripted(Answer(), login="token", password="t0ken")
+    client().run(CREATE)
+    assert server.requests[0][2]["Authorization"] == "Bearer t0ken"
+
+
+def test_another_auth_type_is_used(scripted):
+    scripted(Answer())
+    assert isinstance(client(auth_type=HTTPDigestAuth).get_conn().auth, HTTPDigestAuth)
+
+
+def test_an_error_names_code_message_url_and_connection(hook):
+    with pytest.raises(MLflowAPIError) as caught:
+        hook.call("GET", "api/2.0/mlflow/registered-models/get", {"name": "nobody"})
+    error = caught.value
+    assert (error.status_code, error.error_code) == (404, "RESOURCE_DOES_NOT_EXIST")
+    for part in ("nobody not found", "GET http", "/registered-models/get", "'mlflow_default'"):
+        assert part in str(error)
+
+
+def test_an_accepted_status_is_returned(hook):
+    path = "api/2.0/mlflow/registered-models/get"
+    getter = MLflowClientHook("GET")
+    assert getter.run(path, request_params={"name": "nobody"}, accept_status={404}).status_code == 404
+
+
+def test_a_wrong_password_is_told_with_the_connection_to_correct(hook, connect):
+    connect(host=hook.base_url, login="admin", password="s3cret-word")
+    with pytest.raises(MLflowAPIError, match="Check login and password of connection 'scripted'") as caught:
+        client().call("GET", SEARCH, {"max_results": 1})
+    assert caught.value.status_code == 401
+    assert "s3cret-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Answer(500, '{"error_code": "INTERNAL_ERROR", "message": "disk full"}'), "500 INTERNAL_ERROR: disk full"),
+        (Answer(403, "Invalid Host header"), "Invalid Host header.*--allowed-hosts"),
+        (Answer(404, "<html>\nnginx</html>"), "<html> nginx</html>.*path prefix of the connection"),
+        (Answer(200, "<html>Sign in</html>", {"Content-Type": "text/html"}), "text/html.*Sign in.*login page"),
+        (Answer(200, "[]"), "Not MLflow's JSON"),
+    ],
+)
+def test_an_answer_that_is_no_result_is_explained(scripted, answer, message):
+    server = scripted(answer)
+    with pytest.raises(MLflowAPIError, match=message):
+        client().call("POST", CREATE, {"name": "a"})
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_post_that_the_server_put_off_is_sent_again_after_the_time_it_asked_for(scripted, status):
+    server = scripted(Answer(status, headers={"Retry-After": "1"}), Answer(200, '{"experiment_id": "7"}'))
+    started = time.monotonic()
+    assert client().create_experiment("a") == "7"
+    assert 1 <= time.monotonic() - started < 3
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_post_that_may_have_had_an_effect_is_not_sent_again(scripted, status):
+    server = scripted(Answer(status))
+    with pytest.raises(MLflowAPIError):
+        client().create_experiment("a")
+    assert len(server.requests) == 1
+
+
+def test_a_get_is_sent_again_after_a_bad_gateway(scripted):
+    server = scripted(Answer(502), Answer(200, '{"experiments": [{"name": "a"}]}'))
+    assert list(client().search_experiments()) == [{"name": "a"}]
+    assert len(server.requests) == 2
+
+
+def test_a_long_retry_after_is_cut_short(scripted, monkeypatch):
+    monkeypatch.setattr(session, "RETRY_AFTER_MAX", 0.2)
+    scripted(Answer(503, headers={"Retry-After": "3600"}), Answer(200, "{}"))
+    started = time.monotonic()
+    client().call("POST", CREATE)
+    assert time.monotonic() - started < 3
+
+
+def test_a_server_that_keeps_refusing_is_reported(scripted, monkeypatch):
+    monkeypatch.setattr(session, "RETRY_AFTER_MAX", 0.05)
+    server = scripted(Answer(429, "slow down", {"Retry-After": "9"}))
+    with pytest.raises(MLflowAPIError, match=r"429 .*slow down"):
+        client().call("POST", CREATE)
+    assert len(server.requests) == 1 + session.RETRIES
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_never_answers_is_reported_in_time(scripted, method):
+    server = scripted(Answer(seconds=60), extra={"timeout": 0.3})
+    started = time.monotonic()
+    with pytest.raises(MLflowConnectionError, match=r"http://127.0.0.1:\d+/.*'scripted'.*timed out.*Check that"):
+        client().call(method, SEARCH)
+    assert time.monotonic() - started < 10
+    assert len(server.requests) == (1 if method == "POST" else 1 + session.RETRIES)
+
+
+def test_no_attempt_starts_after_the_budget(scripted, monkeypatch):
+    monkeypatch.setattr(session, "RETRY_BUDGET", 0.2)
+    server = scripted(Answer(seconds=60), extra={"timeout": 0.3})
+    with pytest.raises(MLflowConnectionError):
+        client().call("GET", SEARCH)
+    assert len(server.requests) == 1
+
+
+def test_a_refused_connection_names_connection_and_address(connect):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    connect(host="127.0.0.1", port=port, login="me", password="s3cret-word")
+    with pytest.raises(MLflowConnectionError, match=f"127.0.0.1:{port}/.*'scripted'.*refused") as caught:
+        client().call("POST", CREATE)
+    assert "s3cret-word" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what a full queue cannot take")
+def test_packets_that_vanish_end_in_the_same_error(connect, monkeypatch):
+    monkeypatch.setattr(session, "CONNECT_TIMEOUT", 0.2)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        queue = [socket.socket() for _ in range(3)]
+        for waiting in queue:
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        connect(host="127.0.0.1", port=deaf.getsockname()[1])
+        with pytest.raises(MLflowConnectionError, match="timed out"):
+            client().call("POST", CREATE)
+        for waiting in queue:
+            waiting.close()
+
+
+def test_the_connection_test_says_yes_or_why_not(hook, connect):
+    assert hook.test_connection() == (True, f"MLflow answers at {hook.base_url}")
+    connect(host=hook.base_url, login="admin", password="s3cret-word")
+    works, reason = client().test_connection()
+    assert not works
+    assert "401" in reason
+
+
+def test_an_error_survives_a_trip_to_another_process():
+    error = copy.copy(MLflowAPIError("no", 404, "RESOURCE_DOES_NOT_EXIST"))  # by the protocol of pickle
+    assert (str(error), error.status_code, error.error_code) == ("no", 404, "RESOURCE_DOES_NOT_EXIST")
+    assert error.serialize()[1:] == (("no",), {"status_code": 404, "error_code": "RESOURCE_DOES_NOT_EXIST"})

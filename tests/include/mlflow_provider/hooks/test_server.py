@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+from airflow.sdk import Connection
+
+from include.mlflow_provider.exceptions import MLflowError
+from include.mlflow_provider.hooks.server import MLflowServer
+
+
+def server(**fields):
+    return MLflowServer.from_connection(Connection(conn_id="c", **{"conn_type": "http", **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host": "mlflow"}, "http://mlflow"),
+        ({"host": "mlflow", "port": 5000}, "http://mlflow:5000"),
+        ({"host": "mlflow", "schema": "https", "port": 8443}, "https://mlflow:8443"),
+        ({"host": "https://mlflow/"}, "https://mlflow"),
+        ({"host": "https://mlflow/team/a/", "port": 8443}, "https://mlflow:8443/team/a"),
+        ({"host": "mlflow:5000/team", "schema": "https"}, "https://mlflow:5000/team"),
+        ({"host": "http://[::1]", "port": 5000}, "http://[::1]:5000"),
+        ({"host": "mlflow", "conn_type": "https"}, "https://mlflow"),
+        ({"host": "dbc-1.cloud.databricks.com", "login": "token"}, "https://dbc-1.cloud.databricks.com"),
+    ],
+)
+def test_base_url_has_schema_host_port_and_prefix(fields, url):
+    assert server(**fields).base_url == url
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({}, "names no host"),
+        ({"host": "mlflow", "schema": "ftp"}, "schema must be http or https"),
+        ({"host": "mlflow", "extra": '{"timeout": "soon"}'}, "`timeout` must be seconds"),
+    ],
+)
+def test_an_unusable_connection_is_named_in_the_error(fields, complaint):
+    with pytest.raises(MLflowError, match=complaint) as caught:
+        server(**fields)
+    assert "'c'" in str(caught.value)
+
+
+def test_login_token_means_a_bearer_token():
+    assert server(host="mlflow", login="token", password="t0ken").token == "t0ken"
+    assert server(host="mlflow", login="me", password="t0ken").token is None
+
+
+def test_a_login_in_the_host_is_used_but_not_part_of_the_url():
+    found = server(host="http://me:my%20word@mlflow:5000")
+    assert (found.base_url, found.login, found.password) == ("http://mlflow:5000", "me", "my word")
+
+
+def test_databricks_is_told_by_its_domain():
+    assert server(host="https://adb-1.2.azuredatabricks.net").is_databricks
+    assert not server(host="https://cloud.databricks.com.example.org").is_databricks
+
+
+def test_the_password_is_not_in_the_representation():
+    shown = repr(server(host="mlflow", login="me", password="s3cret-word", extra='{"headers": {"X": "hidden"}}'))
+    assert "s3cret-word" not in shown
+    assert "hidden" not in shown

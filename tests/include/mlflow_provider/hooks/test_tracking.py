@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
+from include.mlflow_provider.hooks.client import MLflowClientHook
+
+
+def test_a_search_walks_through_all_pages(hook, name, monkeypatch):
+    created = {hook.create_experiment(f"{name} {number}") for number in range(3)}
+    monkeypatch.setattr(MLflowClientHook, "page_size", 1)
+    found = [experiment["experiment_id"] for experiment in hook.search_experiments()]
+    assert created <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_an_experiment_is_found_by_its_name(hook, name):
+    experiment_id = hook.create_experiment(name)
+    assert hook.get_experiment_by_name(name)["experiment_id"] == experiment_id
+
+
+def test_an_unknown_experiment_is_none(hook, name):
+    assert hook.get_experiment_by_name(name) is None
+
+
+def test_creating_an_experiment_twice_is_an_error_unless_that_is_fine(hook, name):
+    experiment_id = hook.create_experiment(name)
+    assert hook.create_experiment(name, exist_ok=True) == experiment_id
+    with pytest.raises(MLflowAPIError, match="RESOURCE_ALREADY_EXISTS"):
+        hook.create_experiment(name)
+
+
+def test_threads_that_create_one_experiment_at_once_all_get_its_id(hook, name):
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: hook.create_experiment(name, exist_ok=True), range(8)))
+    assert len(set(ids)) == 1
+
+
+def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(hook, name):
+    experiment_id = hook.create_experiment(name)
+    hook.call("POST", "api/2.0/mlflow/experiments/delete", {"experiment_id": experiment_id})
+    with pytest.raises(MLflowError, match=f"mlflow experiments restore --experiment-id {experiment_id}"):
+        hook.create_experiment(name, exist_ok=True)
+
+
+def test_a_run_and_its_model_are_read(hook, lengths):
+    assert hook.get_run(lengths.run_id)["info"]["run_id"] == lengths.run_id
+    assert hook.get_logged_model(lengths.model_id)["info"]["source_run_id"] == lengths.run_id
+
+
+def test_an_unknown_run_is_an_error(hook):
+    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
+        hook.get_run("0" * 32)
+
+
+def test_a_method_uses_the_verb_of_its_endpoint_whatever_the_hook_was_made_with(services, name):
+    assert MLflowClientHook("DELETE").get_experiment_by_name(name) is None

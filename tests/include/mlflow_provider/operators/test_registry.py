@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import mlflow
+import pytest
+
+from include.mlflow_provider.exceptions import MLflowAPIError
+from include.mlflow_provider.operators.registry import (
+    CreateModelVersionOperator,
+    CreateRegisteredModelOperator,
+    GetRegisteredModelOperator,
+    TransitionModelVersionStageOperator,
+)
+
+TAGS = [{"key": "data", "value": "possum"}]
+
+
+def run(operator_class, **arguments):
+    return operator_class(task_id="task", **arguments).execute({})
+
+
+@pytest.fixture
+def model(hook, name):
+    hook.create_registered_model(name)
+    return name
+
+
+def test_a_model_is_created_with_tags_and_description(services, name):
+    answer = run(CreateRegisteredModelOperator, name=name, tags=TAGS, description="tails")["registered_model"]
+    assert (answer["name"], answer["tags"], answer["description"]) == (name, TAGS, "tails")
+
+
+def test_creating_a_model_again_answers_the_same_if_it_may_exist(services, name):
+    first = run(CreateRegisteredModelOperator, name=name, tags=TAGS, exist_ok=True)
+    assert run(CreateRegisteredModelOperator, name=name, tags=TAGS, exist_ok=True) == first
+    with pytest.raises(MLflowAPIError, match="already exists"):
+        run(CreateRegisteredModelOperator, name=name)
+
+
+def test_a_model_is_fetched(model):
+    assert run(GetRegisteredModelOperator, name=model)["registered_model"]["name"] == model
+
+
+def test_an_unknown_model_is_an_error(services, name):
+    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
+        run(GetRegisteredModelOperator, name=name)
+
+
+def test_a_version_is_registered_and_loads(hook, model, lengths):
+    answer = run(
+        CreateModelVersionOperator,
+        name=model,
+        source=lengths.uri,
+        run_id=lengths.run_id,
+        tags=TAGS,
+        description="first",
+        run_link="http://elsewhere/1",
+    )["model_version"]
+    expected = {"version": "1", "run_id": lengths.run_id, "tags": TAGS, "description": "first"}
+    assert answer.items() >= {**expected, "run_link": "http://elsewhere/1"}.items()
+    with hook.environment():
+        assert mlflow.pyfunc.load_model(f"models:/{model}/1").predict({"head": [1.5], "tail": [2.0]}) == [3.5]
+
+
+def test_a_task_that_runs_again_registers_nothing_new(hook, model, lengths):
+    arguments = {"name": model, "source": lengths.uri, "run_id": lengths.run_id, "exist_ok": True}
+    first = run(CreateModelVersionOperator, **arguments)["model_version"]
+    again = run(CreateModelVersionOperator, **arguments)["model_version"]
+    assert first["version"] == again["version"] == "1"
+
+
+def test_the_same_model_is_registered_twice_if_nothing_else_is_said(model, lengths):
+    arguments = {"name": model, "source": lengths.uri, "run_id": lengths.run_id}
+    run(CreateModelVersionOperator, **arguments)
+    assert run(CreateModelVersionOperator, **arguments)["model_version"]["version"] == "2"
+
+
+def test_templates_are_rendered_before_the_version_is_looked_for(hook, model, lengths):
+    operator = CreateModelVersionOperator(
+        task_id="task",
+        name="{{ params.name }}",
+        source="models:/{{ params.model_id }}",
+        run_id="{{ params.run_id }}",
+        exist_ok=True,
+    )
+    params = {"name": model, "model_id": lengths.model_id, "run_id": lengths.run_id}
+    operator.render_template_fields({"params": params})
+    assert operator.execute({}) == operator.execute({})
+
+
+def test_a_version_moves_to_a_stage_and_gets_its_alias(hook, model, lengths):
+    hook.create_model_version(model, lengths.uri)
+    hook.transition_model_version_stage(model, 1, "Staging")
+    hook.create_model_version(model, lengths.uri)
+    answer = run(
+        TransitionModelVersionStageOperator,
+        name=model,
+        version="2",
+        stage="Staging",
+        archive_existing_versions=True,
+        alias="challenger",
+    )["model_version"]
+    assert (answer["version"], answer["current_stage"]) == ("2", "Staging")
+    assert hook.get_model_version_by_alias(model, "challenger")["version"] == "2"
+    assert hook.get_model_version(model, 1)["current_stage"] == "Archived"
+
+
+def test_without_an_alias_none_is_set(hook, model, lengths):
+    hook.create_model_version(model, lengths.uri)
+    run(TransitionModelVersionStageOperator, name=model, version="1", stage="Staging")
+    assert "aliases" not in hook.get_model_version(model, 1)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from include.mlflow_provider.operators._requirements import complete, tool_path
+
+
+def test_what_the_process_itself_needs_is_added_in_the_versions_used_here():
+    assert complete(["mlflow_skinny==3.17.2", "scikit-learn"]) == [
+        "mlflow_skinny==3.17.2",
+        "scikit-learn",
+        f"pandas=={version('pandas')}",
+        f"pyarrow=={version('pyarrow')}",
+    ]
+
+
+def test_full_mlflow_brings_all_that_is_needed():
+    assert complete(["mlflow==3.17.2"]) == ["mlflow==3.17.2"]
+
+
+def test_what_is_there_already_stays_as_it_is():
+    lines = ["--extra-index-url https://index", "mlflow-skinny>=3 # client", "Pandas==3.1.1", "pyarrow"]
+    assert complete(lines) == lines
+
+
+def test_this_python_comes_first_on_the_path_of_the_build():
+    assert shutil.which(Path(sys.executable).name, path=tool_path()) == sys.executable
+
+
+def test_the_path_of_the_build_ends_with_the_path_there_was():
+    assert tool_path().endswith(os.environ["PATH"])

@@ -1,0 +1,63 @@
+"""A small HTTP server that answers what a test tells it to."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Answer:
+    status: int = 200
+    body: str = "{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class ScriptedServer:
+    """Gives one answer after the other, the last one again and again, and remembers the requests."""
+
+    def __init__(self, answers: list[Answer]) -> None:
+        self.answers = answers
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.stopping = threading.Event()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http.daemon_threads = True
+        self.port = self._http.server_port
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+
+    def next(self) -> Answer:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+
+def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            server.requests.append((self.command, self.path, dict(self.headers), body))
+            answer = server.next()
+            server.stopping.wait(answer.seconds)
+            with suppress(ConnectionError):  # the client may have given up
+                self.write(answer)
+
+        def write(self, answer: Answer) -> None:
+            self.send_response(answer.status)
+            for header in ({"Content-Length": str(len(answer.body))} | answer.headers).items():
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(answer.body.encode())
+
+        do_GET = do_POST = do_DELETE = do_PATCH = answer  # noqa: N815 # names that http.server looks for
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    return Handler

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from include.mlflow_provider.environment import patched_environment
+
+
+def test_variables_are_set_and_removed_inside_and_restored_after(monkeypatch):
+    monkeypatch.setenv("KEPT", "before")
+    monkeypatch.setenv("REMOVED", "before")
+    monkeypatch.delenv("ADDED", raising=False)
+    with patched_environment({"KEPT": "inside", "REMOVED": None, "ADDED": "inside"}):
+        assert (os.environ["KEPT"], os.environ["ADDED"]) == ("inside", "inside")
+        assert "REMOVED" not in os.environ
+    assert (os.environ["KEPT"], os.environ["REMOVED"]) == ("before", "before")
+    assert "ADDED" not in os.environ
+
+
+def test_an_error_inside_restores_too(monkeypatch):
+    monkeypatch.delenv("ADDED", raising=False)
+    with pytest.raises(ZeroDivisionError), patched_environment({"ADDED": "inside"}):
+        _ = 1 / 0
+    assert "ADDED" not in os.environ
+
+
+def test_blocks_nest_in_one_thread(monkeypatch):
+    monkeypatch.delenv("ADDED", raising=False)
+    with patched_environment({"ADDED": "outer"}):
+        with patched_environment({"ADDED": "inner"}):
+            assert os.environ["ADDED"] == "inner"
+        assert os.environ["ADDED"] == "outer"
+
+
+def test_threads_take_turns():
+    seen = []
+
+    def work(value):
+        with patched_environment({"TURN": value}):
+            time.sleep(0.02)
+            seen.append((value, os.environ["TURN"]))
+
+    threads = [threading.Thread(target=work, args=(str(number),)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 5
+    assert all(mine == found for mine, found in seen)
