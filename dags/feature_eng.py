@@ -78,7 +78,7 @@ def feature_eng() -> None:
         from include import features, storage, tracking
 
         possums = storage.read_table(possums_uri)
-        training = possums.loc[possums[config.SPLIT] == "train", features.RAW]
+        training = possums.loc[possums[config.SPLIT] == "train", config.RAW]
         transformer = features.build_transformer().fit(training)
         tracking.log_transformer(transformer, training, experiment_id)
         engineered = features.compute_features(possums, transformer)

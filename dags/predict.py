@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
-from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 from include import config
 from include.assets import MODEL_TRAINED, PREDICTIONS, latest_extra, object_uri
+from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 
 @dag(
@@ -31,10 +31,10 @@ def predict() -> None:
 
     @task(inlets=[MODEL_TRAINED])
     def fetch_feature_df_no_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
-        from include import features, storage
+        from include import storage
 
         trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-        rows = storage.read_table(trained["features_uri"]).set_index(config.CASE)[features.RAW]
+        rows = storage.read_table(trained["features_uri"]).set_index(config.CASE)[config.RAW]
         return storage.write_table(rows, object_uri(PREDICTIONS, run_id, "possums.parquet"), index=True)
 
     @task(inlets=[MODEL_TRAINED])
@@ -56,9 +56,8 @@ def predict() -> None:
 
     @task
     def add_line_to_file(version: str) -> str:
-        from include.mlflow_provider.hooks.client import MLflowClientHook
-
         from include import storage
+        from include.mlflow_provider.hooks.client import MLflowClientHook
         from include.requirements import add_requirements
 
         hook = MLflowClientHook("GET", config.MLFLOW_CONN_ID)

@@ -30,6 +30,7 @@ SPLIT = "split"
 TARGET = "taill"
 CATEGORICAL = ["site", "Pop", "sex"]
 NUMERIC = ["age", "hdlngth", "skullw", "totlngth", "footlgth", "earconch", "eye", "chest", "belly"]
+RAW = [*CATEGORICAL, *NUMERIC]
 
 # What every DAG shares. An asset's consumer must see one event at a time, hence one run at a time.
 DAG_DEFAULTS: dict[str, Any] = {

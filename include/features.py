@@ -8,9 +8,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from include.config import CATEGORICAL, NUMERIC
+from include.config import CATEGORICAL, NUMERIC, RAW
 
-RAW = [*CATEGORICAL, *NUMERIC]
 PREFIX = "feature_"
 
 

@@ -13,8 +13,8 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from sklearn.model_selection import RepeatedKFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from include.config import SPLIT, TARGET
-from include.features import PREFIX, RAW, build_transformer, compute_features
+from include.config import RAW, SPLIT, TARGET
+from include.features import PREFIX, build_transformer, compute_features
 
 ALPHAS = np.logspace(-3, 1, 30)
 

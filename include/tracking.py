@@ -17,7 +17,7 @@ from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
 from include import config
-from include.config import MLFLOW_CONN_ID, SPLIT, TARGET
+from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
 from include.mlflow_provider.hooks.base import MLflowBaseHook
 
 if TYPE_CHECKING:
@@ -66,8 +66,6 @@ def log_training(
     :param source: the URI of ``table``
     :return: ``run_id`` and ``model_uri`` (``models:/m-...``)
     """
-    from include.features import RAW
-
     ridge = model[-1]
     data = from_pandas(table, source=source, targets=TARGET, name="possum_features")
     with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="RidgeCV", tags=_tags()) as run:

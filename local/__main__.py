@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,8 @@ def demo(stack: Stack, services: list[str]) -> int:
     from local.demo import DemoError, run_demo
 
     up(stack, services)
+    # For the look at S3 and MLflow at the end; what Airflow's modules log here belongs to no task.
+    os.environ.update(stack.settings.environment() | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
     try:
         run_demo(stack.settings, console)
     except (DemoError, TimeoutError) as error:

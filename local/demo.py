@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.table import Column, Table
 
 from include import config
 from local.airflow import FINISHED, Airflow
-from local.settings import USER, Settings
+from local.settings import PROJECT, USER, Settings
 
 DAGS = ["feature_eng", "train", "predict"]
 MARKS = {
@@ -28,13 +27,14 @@ class DemoError(Exception):
     """A run of the demonstration failed; the message names the task, its error and its log."""
 
 
-def run_demo(settings: Settings, console: Console) -> None:
+def run_demo(settings: Settings, console: Console) -> dict[str, str]:
     """Run ``feature_eng`` and what it sets off, and print what came out.
 
+    Needs the stack's connections in the environment.
+
+    :return: the run's id of each DAG
     :raises DemoError: if a task of any of the three runs did not succeed
     """
-    # The connections, for the look at S3 and MLflow at the end; the tasks log, this program does not.
-    os.environ.update(settings.environment() | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
     airflow = Airflow(settings)
     with console.status("Airflow reads the DAGs"):
         airflow.wait_for_dags(DAGS)
@@ -44,6 +44,7 @@ def run_demo(settings: Settings, console: Console) -> None:
         runs[dag_id] = run_id
         _follow(airflow, dag_id, run_id, settings, console)
     console.print(_results(airflow, runs, settings))
+    return runs
 
 
 def _start(airflow: Airflow, dag_id: str, earlier: dict[str, str]) -> str:
@@ -123,7 +124,7 @@ def _results(airflow: Airflow, runs: dict[str, str], settings: Settings) -> Tabl
     for folder in folders:
         names = [uri.removeprefix(folder) for uri in storage.list_objects(folder)]
         table.add_row("S3 keys", "\n  ".join([folder, *names]))
-    table.add_row("Picture", str(config.PLOT))
+    table.add_row("Picture", str(settings.project / config.PLOT.relative_to(PROJECT)))
     table.add_section()
     table.add_row("Airflow", settings.airflow_url)
     table.add_row("MLflow", settings.mlflow_url)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import secrets
+import shutil
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -26,12 +29,14 @@ USER = "admin"
 class Settings:
     """One stack's folders, ports and secrets.
 
-    ``project`` holds ``dags/`` and ``include/``; ``home`` everything that the services write.
+    ``project`` holds ``dags/`` and ``include/``; ``home`` everything that the services write;
+    ``model_environments``, shared between stacks, the environments in which logged models predict.
     """
 
     project: Path = PROJECT
     home: Path = PROJECT / ".local"
     ports: dict[str, int] = field(default_factory=lambda: DEFAULT_PORTS.copy())
+    model_environments: Path = ENVIRONMENTS / "models"
 
     @property
     def logs(self) -> Path:
@@ -91,7 +96,7 @@ class Settings:
             "STACK_LOGS": str(self.logs),
             "STACK_SOCKET": str(self.socket),
             "ENVIRONMENTS": str(ENVIRONMENTS),
-            "MODEL_ENVIRONMENTS": str(ENVIRONMENTS / "models"),
+            "MODEL_ENVIRONMENTS": str(self.model_environments),
             "ARTIFACT_BUCKET": config.ARTIFACT_BUCKET,
         }
 
@@ -183,10 +188,27 @@ def load(home: Path = PROJECT / ".local") -> Settings:
     return Settings(home=home, ports=DEFAULT_PORTS | used | wanted)
 
 
+def temporary(folder: Path) -> Settings:
+    """Return the settings of a stack in ``folder`` that gets in no one's way: free ports, a copy of the project."""
+    project = folder / "project"
+    for name in ("dags", "include"):
+        shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "plots"))
+    return Settings(project=project, home=folder / "home", ports=dict(zip(DEFAULT_PORTS, _free_ports(), strict=True)))
+
+
 def remember(settings: Settings) -> None:
     """Keep the stack's ports for the commands that follow."""
     text = "".join(f"{name}={port}\n" for name, port in settings.ports.items())
     (settings.home / "ports.env").write_text(text)
+
+
+def _free_ports() -> list[int]:
+    """Return a port for each service; all are held at once, so that they differ."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in DEFAULT_PORTS]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _port(name: str, value: str) -> int:

@@ -89,19 +89,19 @@ class Stack:
 
     def start_program(self, name: str) -> None:
         """Start one program of ``supervisord.conf``."""
-        with _ignored("ALREADY_STARTED"):
+        with _told("ALREADY_STARTED", f"{name} does not start"):
             self.supervisor.supervisor.startProcess(name, False)
 
     def stop_program(self, name: str) -> None:
         """Stop one program and wait for its end."""
-        with _ignored("NOT_RUNNING"):
+        with _told("NOT_RUNNING", f"{name} does not stop"):
             self.supervisor.supervisor.stopProcess(name)
 
     def is_running(self, service: Service) -> bool:
         """Tell whether the supervisor runs a service, ready or not."""
         if not self._answers():
             return False
-        return any(self._state(name) in ("STARTING", "RUNNING", "BACKOFF") for name in service.programs)
+        return any(self._info(name)["statename"] in ("STARTING", "RUNNING", "BACKOFF") for name in service.programs)
 
     def is_ready(self, service: Service) -> bool:
         """Tell whether a service answers requests."""
@@ -111,8 +111,8 @@ class Stack:
         except httpx.TransportError:
             return False
 
-    def _state(self, program: str) -> str:
-        return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))["statename"]
+    def _info(self, program: str) -> dict[str, str]:
+        return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))
 
     def _s3_is_ready(self) -> bool:
         return httpx.get(self.settings.s3_url).status_code < 500
@@ -141,9 +141,11 @@ class Stack:
 
     def _check_running(self, service: Service) -> None:
         for program in service.programs:
-            if self._state(program) == "FATAL":
+            info = self._info(program)
+            if info["statename"] == "FATAL":
                 log = self.settings.logs / f"{program}.log"
-                raise StackError(f"{service.title} does not start: {_last_line(log)}\nThe whole log: {log}")
+                reason = info["spawnerr"] or _last_line(log)
+                raise StackError(f"{service.title} does not start: {reason}\nThe whole log: {log}")
 
     def _check_port(self, service: Service) -> None:
         port = self.settings.ports[service.port]
@@ -225,12 +227,13 @@ def _service(name: str) -> Service:
 
 
 @contextlib.contextmanager
-def _ignored(fault: str) -> Iterator[None]:
+def _told(harmless: str, failure: str) -> Iterator[None]:
+    """Turn what the supervisor says of a failure into an error, unless it is a harmless one."""
     try:
         yield
     except Fault as error:
-        if not error.faultString.startswith(fault):
-            raise
+        if not error.faultString.startswith(harmless):
+            raise StackError(f"{failure}: {error.faultString}") from error
 
 
 def _last_line(log: Path) -> str:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,34 +17,14 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_airflow_home.name}/airflow.db"
 
 from local.airflow import Airflow  # noqa: E402
-from local.settings import PROJECT, Settings  # noqa: E402
+from local.settings import temporary  # noqa: E402
 from local.stack import Stack  # noqa: E402
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on; all are held at once, so that they differ."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-def make_settings(folder: Path) -> Settings:
-    """Return the settings of a stack in ``folder``, on free ports, with its own copy of the project."""
-    project = folder / "project"
-    for name in ("dags", "include"):
-        shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "plots"))
-    ports = dict(zip(("S3_PORT", "MLFLOW_PORT", "AIRFLOW_PORT"), free_ports(3), strict=True))
-    return Settings(project=project, home=folder / "home", ports=ports)
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with S3 and MLflow running; stopped, with every process of it, at the end."""
-    stack = Stack(make_settings(tmp_path_factory.mktemp("stack")))
+    stack = Stack(temporary(tmp_path_factory.mktemp("stack")))
     try:
         stack.start(["s3", "mlflow"])
         yield stack

@@ -1,0 +1,52 @@
+"""A DAG of the shape that the JSON file beside it describes, whose tasks do nothing: the benchmark's floor.
+
+The benchmark copies this file into a stack's DAG folder, once for each DAG of the pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+from airflow.sdk import DAG, Asset
+
+
+def nothing(*_: Any) -> None:
+    """Do nothing."""
+
+
+def follow(task_id: str) -> str:
+    """Follow one branch."""
+    return task_id
+
+
+def add_task(task_id: str, shape: dict[str, Any], tasks: dict[str, dict[str, Any]]) -> Any:
+    """Add a task of a shape to the DAG."""
+    common = {
+        "task_id": task_id,
+        "trigger_rule": shape["trigger_rule"],
+        "outlets": [Asset(name) for name in shape["outlets"]],
+    }
+    if shape["kind"] == "empty":
+        return EmptyOperator(**common)
+    if shape["kind"] == "branch":
+        # Where there is a choice, the pipeline of a second run follows the task that does nothing.
+        followed = next(name for name in shape["downstream"] if tasks[name]["kind"] == "empty")
+        return BranchPythonOperator(python_callable=follow, op_args=[followed], **common)
+    if shape["copies"]:
+        copies = [[index] for index in range(shape["copies"])]
+        return PythonOperator.partial(python_callable=nothing, **common).expand(op_args=copies)
+    return PythonOperator(python_callable=nothing, **common)
+
+
+described = Path(__file__).with_suffix(".json")
+if described.exists():
+    shape = json.loads(described.read_text())
+    schedule = [Asset(name) for name in shape["schedule"]] or None
+    with DAG(described.stem, schedule=schedule, catchup=False, max_active_runs=1):
+        added = {task_id: add_task(task_id, task, shape["tasks"]) for task_id, task in shape["tasks"].items()}
+        for task_id, task in shape["tasks"].items():
+            added[task_id] >> [added[name] for name in task["downstream"]]

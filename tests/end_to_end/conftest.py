@@ -1,0 +1,52 @@
+"""Runs of the whole pipeline on the stack, shared by the tests that look at what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from local.airflow import Airflow
+from local.demo import run_demo
+from local.stack import Stack
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One run of the three DAGs: the run's id of each, what each said of its asset, what the demo printed."""
+
+    runs: dict[str, str]
+    said: dict[str, dict[str, Any]]
+    printed: str
+
+
+def run_pipeline(stack: Stack, airflow: Airflow) -> Pipeline:
+    console = Console(record=True, width=200, quiet=False, file=(stack.settings.logs / "demo.log").open("a"))
+    runs = run_demo(stack.settings, console)
+    said = {dag_id: airflow.events(dag_id, run_id)[-1]["extra"] for dag_id, run_id in runs.items()}
+    return Pipeline(runs, said, console.export_text())
+
+
+@pytest.fixture(scope="session")
+def first(stack: Stack, services: dict[str, str], airflow: Airflow) -> Pipeline:
+    """The pipeline on an empty stack."""
+    return run_pipeline(stack, airflow)
+
+
+@pytest.fixture(scope="session")
+def second(stack: Stack, airflow: Airflow, first: Pipeline) -> Pipeline:
+    """The pipeline once more."""
+    return run_pipeline(stack, airflow)
+
+
+@pytest.fixture
+def possum_csv(stack: Stack) -> Iterator[Path]:
+    """The table that the stack's ``feature_eng`` reads; put back after the test."""
+    file = stack.settings.project / "include" / "possum.csv"
+    content = file.read_bytes()
+    yield file
+    file.write_bytes(content)

@@ -1,0 +1,125 @@
+"""What the pipeline does with bad tables and failing services."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+from include import config
+from local.airflow import POLL, Airflow
+from local.demo import DemoError, run_demo
+from local.stack import SERVICES, Stack
+from tests.end_to_end.conftest import Pipeline
+
+ROW = "1,1,Vic,m,8.0,94.1,"
+BAD_TABLES: dict[str, tuple[Callable[[str], str], str]] = {
+    "empty": (lambda text: "", "is no table of comma-separated values"),
+    "renamed column": (lambda text: text.replace("taill", "tail"), "column taill is missing"),
+    "text in a number": (lambda text: text.replace(ROW, "1,1,Vic,m,8.0,long,"), "row 2, column hdlngth: long is not"),
+    "unknown sex": (lambda text: text.replace(ROW, "1,1,Vic,x,8.0,94.1,"), "row 2, column sex: x must be one of f, m"),
+    "duplicate case": (lambda text: text.replace("\n2,", "\n1,"), "row 3, column case: 1 occurs more than once"),
+    "no target": (lambda text: without_target(text), "column taill: every value is missing"),
+}
+
+
+def without_target(text: str) -> str:
+    rows = [line.split(",") for line in text.splitlines()]
+    return "\n".join(",".join([*row[:8], "" if index else row[8], *row[9:]]) for index, row in enumerate(rows))
+
+
+def task_of(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+    return next(task for task in airflow.tasks(dag_id, run_id) if task["task_id"] == task_id)
+
+
+def wait_for_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while (now := task_of(airflow, dag_id, run_id, task_id)["state"]) != state:
+        assert time.monotonic() < deadline, f"{task_id} is {now} after {timeout} s, not {state}"
+        time.sleep(POLL)
+
+
+@contextmanager
+def stopped(stack: Stack, name: str) -> Iterator[None]:
+    stack.stop_program(name)
+    try:
+        yield
+    finally:
+        stack.start([name])
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_stops_in_extract_data_and_sets_nothing_off(
+    case: str, airflow: Airflow, first: Pipeline, possum_csv: Path
+) -> None:
+    spoil, message = BAD_TABLES[case]
+    possum_csv.write_text(spoil(possum_csv.read_text()))
+    run_id = airflow.trigger("feature_eng")
+    assert airflow.wait("feature_eng", run_id) == "failed"
+    task = task_of(airflow, "feature_eng", run_id, "extract_data")
+    assert (task["state"], task["try_number"]) == ("failed", 1)
+    log = airflow.log("feature_eng", run_id, task)
+    assert message in log
+    assert str(possum_csv) in log
+    assert airflow.events("feature_eng", run_id) == []
+
+
+def test_the_demo_names_the_failed_task_its_error_and_its_log(
+    stack: Stack, airflow: Airflow, first: Pipeline, possum_csv: Path
+) -> None:
+    possum_csv.unlink()
+    with pytest.raises(DemoError) as failure:
+        run_demo(stack.settings, Console(quiet=True))
+    assert "feature_eng.extract_data failed" in str(failure.value)
+    assert f"{possum_csv} is missing: put the possum table there" in str(failure.value)
+    log = Path(str(failure.value).split("log: ")[1].splitlines()[0])
+    assert "is missing" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "task_id", "connection"),
+    [
+        ("mlflow", "prepare_mlflow_experiment.list_existing_experiments", config.MLFLOW_CONN_ID),
+        ("s3", "create_buckets_if_not_exists", config.AWS_CONN_ID),
+    ],
+)
+def test_a_service_that_is_down_is_named_and_the_run_goes_on_when_it_is_back(
+    name: str, task_id: str, connection: str, stack: Stack, airflow: Airflow, first: Pipeline
+) -> None:
+    with stopped(stack, name):
+        run_id = airflow.trigger("feature_eng")
+        wait_for_task(airflow, "feature_eng", run_id, task_id, "up_for_retry", timeout=60)
+        log = airflow.log("feature_eng", run_id, task_of(airflow, "feature_eng", run_id, task_id))
+    assert connection in log
+    assert f"127.0.0.1:{stack.settings.ports[SERVICES[name].port]}" in log.replace("', port=", ":")
+    assert airflow.wait("feature_eng", run_id) == "success"
+
+
+def test_a_run_is_finished_though_airflow_was_killed_in_the_middle(
+    stack: Stack, airflow: Airflow, first: Pipeline
+) -> None:
+    run_id = airflow.trigger("feature_eng")
+    wait_for_task(airflow, "feature_eng", run_id, "build_features", "running", timeout=120)
+    for process in list(stack.processes()):
+        with_airflow = any("airflow" in part for part in process.cmdline()[:2])
+        if with_airflow and "supervisord" not in " ".join(process.cmdline()):
+            process.send_signal(signal.SIGKILL)
+    stack.start(["airflow"])
+    assert airflow.wait("feature_eng", run_id, timeout=180) == "success"
+
+
+def test_a_service_that_crashes_comes_back_by_itself(stack: Stack, services: dict[str, str]) -> None:
+    before = {process.pid for process in stack.processes() if "rclone" in process.name()}
+    assert len(before) == 1
+    psutil.Process(before.pop()).kill()
+    deadline = time.monotonic() + 30
+    while not stack.is_ready(SERVICES["s3"]):
+        assert time.monotonic() < deadline, "S3 is not back after 30 s"
+        time.sleep(POLL)

@@ -1,0 +1,78 @@
+"""Settings of a local stack: ports, secrets, connections."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from local import settings
+from local.settings import DEFAULT_PORTS, Settings
+
+
+@pytest.fixture(autouse=True)
+def no_ports_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*DEFAULT_PORTS, "AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_secrets_are_generated_once_for_this_user_only(tmp_path: Path) -> None:
+    secrets = Settings(home=tmp_path).secrets()
+    assert secrets == Settings(home=tmp_path).secrets()
+    assert stat.S_IMODE((tmp_path / "secrets.env").stat().st_mode) == 0o600
+    assert all(len(value) >= 20 for value in secrets.values())
+
+
+def test_two_stacks_share_no_secret(tmp_path: Path) -> None:
+    one, other = (Settings(home=tmp_path / name).secrets() for name in ("one", "other"))
+    assert not set(one.values()) & set(other.values())
+
+
+def test_the_password_of_the_airflow_page_is_a_generated_one(tmp_path: Path) -> None:
+    stack = Settings(home=tmp_path)
+    stack.create_folders()
+    file = tmp_path / "airflow" / "passwords.json"
+    assert json.loads(file.read_text()) == {"admin": stack.secrets()["AIRFLOW_PASSWORD"]}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_ports_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_PORT", "5050")
+    assert settings.load(tmp_path).ports == DEFAULT_PORTS | {"MLFLOW_PORT": 5050}
+
+
+def test_ports_are_remembered_for_the_commands_that_follow(tmp_path: Path) -> None:
+    settings.remember(Settings(home=tmp_path, ports=DEFAULT_PORTS | {"AIRFLOW_PORT": 8181}))
+    assert settings.load(tmp_path).ports["AIRFLOW_PORT"] == 8181
+
+
+@pytest.mark.parametrize("value", ["http", "0", "65536", "-1"])
+def test_what_is_no_port_is_refused_by_name(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_PORT", value)
+    with pytest.raises(SystemExit, match=f"S3_PORT={value} is no port: choose a number from 1 to 65535"):
+        settings.load(tmp_path)
+
+
+def test_a_connection_from_outside_takes_the_place_of_the_local_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = '{"conn_type": "http", "host": "https://mlflow.example.com"}'
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", remote)
+    environment = Settings(home=tmp_path).environment()
+    assert environment["AIRFLOW_CONN_MLFLOW_DEFAULT"] == remote
+    assert "127.0.0.1" in environment["AIRFLOW_CONN_AWS_DEFAULT"]
+
+
+def test_settings_of_another_airflow_do_not_leak_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere.example.com")
+    environment = Settings(home=tmp_path).environment()
+    assert "AIRFLOW__CORE__EXECUTOR" not in environment
+    assert "MLFLOW_TRACKING_URI" not in environment
+
+
+def test_the_socket_path_is_short_however_deep_the_clone_lies(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 10)
+    assert len(str(Settings(home=deep).socket)) < 100

@@ -1,0 +1,116 @@
+"""Starting, watching and stopping a stack of its own."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local import __main__ as command_line
+from local.settings import load, temporary
+from local.stack import SERVICES, Stack, StackError
+
+S3 = SERVICES["s3"]
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(temporary(tmp_path))
+    yield stack
+    stack.stop()
+
+
+def test_a_started_service_is_ready_and_a_stopped_one_leaves_no_process(own_stack: Stack) -> None:
+    ready = []
+    own_stack.start(["s3"], on_ready=lambda service, seconds: ready.append(service))
+    processes = list(own_stack.processes())
+    assert ready == [S3]
+    assert own_stack.is_ready(S3)
+    assert len(processes) == 2
+    own_stack.stop()
+    assert not any(process.is_running() for process in processes)
+    assert not own_stack.is_running(S3)
+
+
+def test_starting_what_runs_already_leaves_it_alone(own_stack: Stack) -> None:
+    own_stack.start(["s3"])
+    before = {process.pid for process in own_stack.processes()}
+    own_stack.start(["s3"])
+    assert {process.pid for process in own_stack.processes()} == before
+
+
+def test_what_outlives_a_killed_supervisor_is_stopped_too(own_stack: Stack) -> None:
+    own_stack.start(["s3"])
+    supervisor = psutil.Process(int((own_stack.settings.home / "supervisord.pid").read_text()))
+    supervisor.kill()
+    psutil.wait_procs([supervisor], timeout=10)
+    assert len(list(own_stack.processes())) == 1
+    own_stack.stop()
+    assert not list(own_stack.processes())
+
+
+def test_a_taken_port_is_named_before_anything_starts(own_stack: Stack) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", own_stack.settings.ports["MLFLOW_PORT"]))
+        taken.listen()
+        port = own_stack.settings.ports["MLFLOW_PORT"]
+        with pytest.raises(StackError, match=rf"Port {port} \(MLflow\) .* choose another with MLFLOW_PORT=<port>"):
+            own_stack.start(["s3", "mlflow"])
+    assert not list(own_stack.processes())
+
+
+def test_an_unknown_service_is_refused_with_those_there_are(own_stack: Stack) -> None:
+    with pytest.raises(StackError, match=r"there is no service 'minio': choose from s3, mlflow, airflow"):
+        own_stack.start(["minio"])
+
+
+def test_a_service_that_cannot_start_is_named_with_the_reason(
+    own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setattr("sys.prefix", str(empty))  # an environment without rclone
+    monkeypatch.setenv("PATH", f"{empty}{os.pathsep}/usr/bin")
+    with pytest.raises(StackError, match=r"s3 does not start: .*rclone"):
+        own_stack.start(["s3"])
+
+
+def test_everything_listens_on_loopback_only(stack: Stack) -> None:
+    addresses = {
+        connection.laddr.ip
+        for process in stack.processes()
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses == {"127.0.0.1"}
+
+
+def test_clean_asks_before_it_deletes(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_stack.start(["s3"])
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert command_line.clean(own_stack, []) == 1
+    assert own_stack.is_ready(S3)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert command_line.clean(own_stack, []) == 0
+    assert list(own_stack.settings.home.iterdir()) == []
+    assert not list(own_stack.processes())
+
+
+def test_status_says_what_runs_and_where(own_stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    own_stack.start(["s3"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_line, "console", command_line.Console(highlight=False, width=200))
+        command_line.status(own_stack, [])
+    printed = capsys.readouterr().out
+    assert f"is ready at {own_stack.settings.s3_url}" in printed
+    assert printed.count("is not running") == 2
+
+
+def test_the_ports_of_a_started_stack_are_those_of_the_commands_that_follow(own_stack: Stack) -> None:
+    own_stack.start(["s3"])
+    assert load(own_stack.settings.home).ports == own_stack.settings.ports
