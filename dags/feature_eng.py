@@ -76,9 +76,10 @@ def feature_eng() -> None:
     @task
     def build_features(possums_uri: str, experiment_id: str, run_id: str) -> str:
         from include import features, storage, tracking
+        from include.possums import select_training
 
         possums = storage.read_table(possums_uri)
-        training = possums.loc[possums[config.SPLIT] == "train", config.RAW]
+        training = select_training(possums)[config.RAW]
         transformer = features.build_transformer().fit(training)
         tracking.log_transformer(transformer, training, experiment_id)
         engineered = features.compute_features(possums, transformer)

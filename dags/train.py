@@ -60,7 +60,8 @@ def train() -> None:
 
         table = storage.read_table(features_uri)
         fitted, scores = model.train_model(table, params["hyper_parameters"])
-        return tracking.log_training(fitted, table, scores, experiment_id=experiment_id, source=features_uri)
+        logged = tracking.log_training(fitted, table, scores, experiment_id=experiment_id, source=features_uri)
+        return {**logged, "features_uri": features_uri}
 
     @task_group
     def register_model(trained: dict[str, str]) -> dict[str, dict]:
@@ -85,6 +86,7 @@ def train() -> None:
             name=config.REGISTERED_MODEL,
             source=trained["model_uri"],
             run_id=trained["run_id"],
+            tags=[{"key": "features_uri", "value": trained["features_uri"]}],
             exist_ok=True,
             trigger_rule="none_failed_min_one_success",
         )
@@ -102,15 +104,20 @@ def train() -> None:
         return transition_model.output
 
     @task(outlets=[MODEL_TRAINED])
-    def end(features_uri: str, trained: dict[str, str], registered: dict[str, dict], outlet_events: dict) -> None:
-        version = registered["model_version"]["version"]
-        outlet_events[MODEL_TRAINED].extra = {**trained, "version": version, "features_uri": features_uri}
+    def end(registered: dict[str, dict], outlet_events: dict) -> None:
+        version = registered["model_version"]
+        tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+        outlet_events[MODEL_TRAINED].extra = {
+            "version": version["version"],
+            "run_id": version["run_id"],
+            "features_uri": tags["features_uri"],
+        }
 
     features_uri = fetch_feature_df()
     experiment_id = fetch_experiment_id()
     trained = train_model(features_uri, experiment_id)
     start >> [features_uri, experiment_id]
-    end(features_uri, trained, register_model(trained))
+    end(register_model(trained))
 
 
 train()

@@ -15,8 +15,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from include.config import RAW, SPLIT, TARGET
 from include.features import PREFIX, build_transformer, compute_features
+from include.possums import select_training
 
 ALPHAS = np.logspace(-3, 1, 30)
+FOLDS = 5
 
 
 def build_model(hyper_parameters: Mapping[str, Any]) -> Pipeline:
@@ -39,10 +41,15 @@ def train_model(table: pd.DataFrame, hyper_parameters: Mapping[str, Any]) -> tup
 
     :param table: feature table: raw columns, ``feature_...`` columns, ``taill`` and ``split``
     :return: the fitted model, and its scores: ``cv_...`` on the training animals, ``holdout_...``
-    :raises ValueError: if the model computes other features than the table holds
+    :raises ValueError: if the model computes other features than the table holds, or there are too few animals
     """
-    known = table[table[TARGET].notna()]
-    training, holdout = (known[known[SPLIT] == split] for split in ("train", "holdout"))
+    training = select_training(table)
+    holdout = table[(table[SPLIT] == "holdout") & table[TARGET].notna()]
+    if len(training) < FOLDS or len(holdout) < 2:
+        raise ValueError(
+            f"too few animals with a tail length: {len(training)} to train on and {len(holdout)} held out, "
+            f"but {FOLDS} and 2 are the least: add rows to the possum table"
+        )
     model = build_model(hyper_parameters)
     scores = cross_validate_model(model, training[RAW], training[TARGET])
     model.fit(training[RAW], training[TARGET])
@@ -71,7 +78,7 @@ def cross_validate_model(model: Pipeline, rows: pd.DataFrame, target: pd.Series)
         "mae": "neg_mean_absolute_error",
         "r2": "r2",
     }
-    folds = RepeatedKFold(n_splits=5, n_repeats=10, random_state=0)
+    folds = RepeatedKFold(n_splits=FOLDS, n_repeats=10, random_state=0)
     scores = cross_validate(clone(model), rows, target, cv=folds, scoring=scorers)
     values = {name: abs(scores[f"test_{name}"]) if name != "r2" else scores["test_r2"] for name in scorers}
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,14 +20,16 @@ def _one_of(*values: str) -> pa.Check:
 
 
 _POSITIVE = pa.Check.gt(0, error="must be greater than 0")
+_FINITE = pa.Check.lt(float("inf"), error="must be a finite number")
+_WHOLE = pa.Check(lambda numbers: numbers % 1 == 0, error="must be a whole number")
 
 SCHEMA = pa.DataFrameSchema(
     {
-        CASE: pa.Column(int, unique=True, description="the animal"),
-        "site": pa.Column(int, _POSITIVE, description="where it was trapped"),
+        CASE: pa.Column(float, _WHOLE, unique=True, description="the animal"),
+        "site": pa.Column(float, [_POSITIVE, _WHOLE], description="where it was trapped"),
         "Pop": pa.Column(str, _one_of("Vic", "other"), description="Victoria or elsewhere"),
         "sex": pa.Column(str, _one_of("f", "m")),
-        **{name: pa.Column(float, _POSITIVE, nullable=True) for name in [*NUMERIC, TARGET]},
+        **{name: pa.Column(float, [_POSITIVE, _FINITE], nullable=True) for name in [*NUMERIC, TARGET]},
     },
     coerce=True,
 )
@@ -44,10 +47,11 @@ def read_possums(file: Path) -> pd.DataFrame:
     :raises TableError: if the file is missing, empty or breaks the schema, or has no animal with a tail length
     """
     try:
+        _check_shape(file)
         table = pd.read_csv(file)
     except FileNotFoundError:
         raise TableError(f"{file} is missing: put the possum table there") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, csv.Error, OSError) as error:
         raise TableError(f"{file} is no table of comma-separated values: {error}") from error
     if table.empty:
         raise TableError(f"{file} has no rows: the header is followed by nothing")
@@ -68,6 +72,11 @@ def split_animals(case: pd.Series) -> pd.Series:
     return case.map(_position).lt(HOLDOUT_SHARE).map({True: "holdout", False: "train"})
 
 
+def select_training(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the animals that a model may learn from: not held out, and with a tail length."""
+    return table[(table[SPLIT] == "train") & table[TARGET].notna()]
+
+
 def hash_table(table: pd.DataFrame) -> str:
     """Return the SHA-256 of a table's content: columns, types and values in their order."""
     header = repr([(name, str(dtype)) for name, dtype in table.dtypes.items()]).encode()
@@ -79,11 +88,22 @@ def _position(case: object) -> float:
     return int.from_bytes(sha256(str(case).encode()).digest()[:8]) / 2**64
 
 
+def _check_shape(file: Path) -> None:
+    """Refuse rows with more or fewer cells than the header: pandas shifts or fills them without a word."""
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines, strict=True)
+        width = len(next(rows, []))
+        for cells in rows:
+            if cells and len(cells) != width:
+                raise TableError(f"{file}, row {rows.line_num}: {len(cells)} cells under a header of {width}")
+
+
 def _check(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     try:
-        return SCHEMA.validate(table, lazy=True)[list(SCHEMA.columns)]
+        checked = SCHEMA.validate(table, lazy=True)[list(SCHEMA.columns)]
     except SchemaErrors as errors:
         raise TableError(f"{file} cannot be used:\n" + "\n".join(_complaints(errors, table))) from None
+    return checked.astype({CASE: int, "site": int})  # not by the schema, which would cut off decimals in silence
 
 
 def _complaints(errors: SchemaErrors, table: pd.DataFrame) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -12,7 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import requests
+from airflow.utils.deprecation_tools import DeprecatedImportWarning
 from mlflow.data.pandas_dataset import from_pandas
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
@@ -28,11 +32,19 @@ if TYPE_CHECKING:
 MODEL_PACKAGES = ("mlflow-skinny", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "boto3")
 
 
+class TrackingError(RuntimeError):
+    """MLflow did not do as asked; the message names the connection and the server."""
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """Let MLflow's library talk to the server of the connection, inside this block only."""
-    with MLflowBaseHook(MLFLOW_CONN_ID).environment():
-        yield
+    hook = MLflowBaseHook(MLFLOW_CONN_ID)
+    try:
+        with hook.environment():
+            yield
+    except (MlflowException, requests.RequestException) as error:
+        raise TrackingError(f"MLflow on {hook.server.base_url} (connection {MLFLOW_CONN_ID}): {error}") from error
 
 
 def log_transformer(transformer: Pipeline, rows: pd.DataFrame, experiment_id: str) -> str:
@@ -104,17 +116,17 @@ def _tags() -> dict[str, str]:
 
 
 def _log_sklearn(model: Pipeline, rows: pd.DataFrame, name: str) -> Any:
-    example = rows.head(3)
-    return mlflow.sklearn.log_model(
-        model,
-        name=name,
-        signature=infer_signature(rows, _output(model, rows)),
-        input_example=example,
-        serialization_format="skops",
-        skops_trusted_types=["numpy.dtype"],  # the encoder keeps the type of its categories
-        pip_requirements=[f"{package}=={version(package)}" for package in MODEL_PACKAGES],
-    )
-
-
-def _output(model: Pipeline, rows: pd.DataFrame) -> Any:
-    return model.predict(rows) if hasattr(model, "predict") else model.transform(rows)
+    predict = "predict" if hasattr(model, "predict") else "transform"
+    with warnings.catch_warnings():
+        # skops looks at every loaded module, and Airflow's old ones warn each time: a thousand lines in the log.
+        warnings.simplefilter("ignore", DeprecatedImportWarning)
+        return mlflow.sklearn.log_model(
+            model,
+            name=name,
+            signature=infer_signature(rows, getattr(model, predict)(rows)),
+            input_example=rows.head(3),
+            pyfunc_predict_fn=predict,
+            serialization_format="skops",
+            skops_trusted_types=["numpy.dtype"],  # the encoder keeps the type of its categories
+            pip_requirements=[f"{package}=={version(package)}" for package in MODEL_PACKAGES],
+        )

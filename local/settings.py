@@ -167,7 +167,13 @@ class Settings:
                 "extra": {
                     "endpoint_url": self.s3_url,
                     "region_name": "us-east-1",
-                    "config_kwargs": {"signature_version": "s3v4"},
+                    # A task says within a minute what is down; left alone, boto3 waits five (seconds here).
+                    "config_kwargs": {
+                        "signature_version": "s3v4",
+                        "connect_timeout": 5,
+                        "read_timeout": 20,
+                        "retries": {"total_max_attempts": 2},
+                    },
                 },
             }
         )
@@ -183,9 +189,13 @@ class Settings:
 
 def load(home: Path = PROJECT / ".local") -> Settings:
     """Return the settings of the stack in ``home``: ports from the environment, else as last used."""
-    used = {name: int(value or 0) for name, value in dotenv_values(home / "ports.env").items()}
     wanted = {name: _port(name, os.environ[name]) for name in DEFAULT_PORTS if os.environ.get(name)}
-    return Settings(home=home, ports=DEFAULT_PORTS | used | wanted)
+    return Settings(home=home, ports=used_ports(home) | wanted)
+
+
+def used_ports(home: Path) -> dict[str, int]:
+    """Return the ports on which the stack in ``home`` was last started."""
+    return DEFAULT_PORTS | {name: int(value or 0) for name, value in dotenv_values(home / "ports.env").items()}
 
 
 def temporary(folder: Path) -> Settings:

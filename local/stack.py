@@ -18,7 +18,7 @@ import httpx
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from local.settings import Settings, remember
+from local.settings import Settings, remember, used_ports
 
 START_TIMEOUT = 180  # seconds until a service that is not ready counts as broken
 
@@ -162,6 +162,8 @@ class Stack:
 
     def _start_supervisor(self, wanted: list[Service]) -> None:
         if self._supervisor_process():
+            if self.settings.ports != used_ports(self.settings.home):
+                raise StackError("the stack runs on other ports already: make down, then start it again")
             return
         self._end_leftovers()
         for service in wanted:

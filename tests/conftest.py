@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,14 +16,17 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_airflow_home.name}/airflow.db"
 
-from local.airflow import Airflow  # noqa: E402
-from local.settings import temporary  # noqa: E402
-from local.stack import Stack  # noqa: E402
+if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is not installed
+    from local.airflow import Airflow
+    from local.stack import Stack
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with S3 and MLflow running; stopped, with every process of it, at the end."""
+    from local.settings import temporary
+    from local.stack import Stack
+
     stack = Stack(temporary(tmp_path_factory.mktemp("stack")))
     try:
         stack.start(["s3", "mlflow"])
@@ -46,5 +49,7 @@ def services(stack: Stack) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def airflow(stack: Stack) -> Airflow:
     """Airflow itself, running the stack's copy of the DAGs."""
+    from local.airflow import Airflow
+
     stack.start(["airflow"])
     return Airflow(stack.settings)

@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from include import config
-from include.features import RAW, build_transformer, compute_features
+from include.features import build_transformer, compute_features
 from include.possums import read_possums
 
 
@@ -20,13 +20,13 @@ def possums() -> pd.DataFrame:
     return read_possums(config.POSSUM_CSV)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def with_features() -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Adds to a table the features of a transformer that was fitted on its training animals, as feature_eng does."""
 
     def add_features(possums: pd.DataFrame) -> pd.DataFrame:
         training = possums[(possums[config.SPLIT] == "train") & possums[config.TARGET].notna()]
-        return possums.join(compute_features(possums, build_transformer().fit(training[RAW])))
+        return possums.join(compute_features(possums, build_transformer().fit(training[config.RAW])))
 
     return add_features
 

@@ -18,7 +18,8 @@ def test_an_object_lies_under_its_asset_and_its_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", ["manual__2026-11-21T08:09:11+00:00", "scheduled__2026-11-21T08:09:10+00:00", "MANUAL__2026-11-21T08:09:10"]
+    "other",
+    ["manual__2026-11-21T08:09:11+00:00", "scheduled__2026-11-21T08:09:10+00:00", "MANUAL__2026-11-21T08:09:10"],
 )
 def test_two_runs_do_not_share_an_object(other: str) -> None:
     assert object_uri(FEATURES, other, "a.csv") != object_uri(FEATURES, "manual__2026-11-21T08:09:10+00:00", "a.csv")

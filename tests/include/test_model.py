@@ -10,8 +10,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 
-from include.config import SPLIT, TARGET
-from include.features import RAW
+from include.config import RAW, SPLIT, TARGET
 from include.model import build_model, cross_validate_model, score_predictions, train_model
 
 AddFeatures = Callable[[pd.DataFrame], pd.DataFrame]
@@ -109,7 +108,7 @@ def test_animals_without_a_tail_length_take_no_part(possums: pd.DataFrame, with_
         lambda table: table.rename(columns={"feature_age": "feature_years"}),
         lambda table: table.drop(columns="feature_age"),
         lambda table: table.assign(feature_new=1.0),
-        lambda table: table[RAW + [TARGET, SPLIT]],
+        lambda table: table[[*RAW, TARGET, SPLIT]],
     ],
     ids=["value", "name", "one less", "one more", "none"],
 )

@@ -98,9 +98,7 @@ def test_a_wrong_key_is_an_error_that_does_not_tell_the_key(reconnect: Reconnect
     assert "not-the-secret-key" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "use", [read_bytes, lambda uri: write_bytes(b"possum", uri)], ids=["reading", "writing"]
-)
+@pytest.mark.parametrize("use", [read_bytes, lambda uri: write_bytes(b"possum", uri)], ids=["reading", "writing"])
 def test_a_server_that_is_down_is_named_within_a_minute(
     reconnect: Reconnect, dead_server: str, use: Callable[[str], Any]
 ) -> None:

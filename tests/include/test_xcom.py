@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +15,16 @@ S3 = "s3://aws_default@localxcom/xcom"
 
 
 @pytest.fixture(autouse=True)
-def _keep_xcoms_in_s3(buckets: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _keep_xcoms_in_s3(buckets: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH", S3)
     monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD", "0")
+    _forget_settings()
+    yield
+    _forget_settings()
+
+
+def _forget_settings() -> None:
+    """The backend reads its settings once a process."""
     for setting in (backend._get_base_path, backend._get_threshold, backend._get_compression):
         setting.cache_clear()
 

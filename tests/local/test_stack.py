@@ -6,6 +6,7 @@ import io
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -114,3 +115,10 @@ def test_status_says_what_runs_and_where(own_stack: Stack, capsys: pytest.Captur
 def test_the_ports_of_a_started_stack_are_those_of_the_commands_that_follow(own_stack: Stack) -> None:
     own_stack.start(["s3"])
     assert load(own_stack.settings.home).ports == own_stack.settings.ports
+
+
+def test_a_running_stack_does_not_move_to_other_ports(own_stack: Stack) -> None:
+    own_stack.start(["s3"])
+    moved = replace(own_stack.settings, ports=own_stack.settings.ports | {"S3_PORT": 9999})
+    with pytest.raises(StackError, match="the stack runs on other ports already: make down"):
+        Stack(moved).start(["s3"])

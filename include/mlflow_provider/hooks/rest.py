@@ -1,4 +1,4 @@
-"""Calls to MLflow's REST API, and what a person reads when one fails."""
+"""Calls to MLflow's REST API."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import requests
 from requests.auth import HTTPBasicAuth
 
-from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
+from ..exceptions import MLflowError
+from .answers import foreign_answer, no_answer, refusal
 from .base import MLflowBaseHook
 from .session import open_session
 
 API = "api/2.0/mlflow"
-EXCERPT = 300  # characters of a foreign answer that a message quotes
 
 
 class MLflowRestHook(MLflowBaseHook):
@@ -90,7 +90,7 @@ class MLflowRestHook(MLflowBaseHook):
         except requests.JSONDecodeError:
             answer = None
         if not isinstance(answer, dict):
-            raise self._foreign_answer(response)
+            raise foreign_answer(response, self.mlflow_conn_id)
         return answer
 
     def pages(self, endpoint: str, items: str, params: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -127,9 +127,11 @@ class MLflowRestHook(MLflowBaseHook):
         url = f"{self.base_url}/{endpoint.lstrip('/')}"
         payload = {"params" if method == "GET" else "json": params}
         with self.explained(f"{method} {url}"), self.get_conn(headers) as session:
-            response = session.request(method, url, **(payload | request_kwargs))
+            # Named here as well, because REQUESTS_CA_BUNDLE wins over the setting of a session.
+            options = {"verify": session.verify, **payload, **request_kwargs}
+            response = session.request(method, url, **options)
         if response.status_code >= 400 and response.status_code not in accept_status:
-            raise self._refusal(response)
+            raise refusal(response, self.mlflow_conn_id)
         return response
 
     @contextmanager
@@ -141,50 +143,4 @@ class MLflowRestHook(MLflowBaseHook):
         try:
             yield
         except requests.RequestException as error:
-            raise MLflowConnectionError(
-                f"No answer from MLflow: {request} (connection {self.mlflow_conn_id!r}): {error}. "
-                "Check that the server runs and that host, port, schema and TLS settings of the connection fit."
-            ) from error
-
-    def _refusal(self, response: requests.Response) -> MLflowAPIError:
-        code, message = _error_of(response)
-        hint = self._hint(response.status_code, code)
-        return MLflowAPIError(
-            f"MLflow answered {response.status_code} {code or response.reason}: {message} "
-            f"({self._origin(response)}){hint}",
-            response.status_code,
-            code,
-        )
-
-    def _foreign_answer(self, response: requests.Response) -> MLflowAPIError:
-        kind = response.headers.get("Content-Type", "no content type")
-        return MLflowAPIError(
-            f"Not MLflow's JSON but {kind}: {_excerpt(response)!r} ({self._origin(response)}). A proxy or login "
-            "page may answer in MLflow's place: check host, schema and path prefix of the connection.",
-            response.status_code,
-        )
-
-    def _origin(self, response: requests.Response) -> str:
-        url = (response.url or "").partition("?")[0]
-        return f"{response.request.method} {url}, connection {self.mlflow_conn_id!r}"
-
-    def _hint(self, status: int, code: str) -> str:
-        if status == 401:
-            return f". Check login and password of connection {self.mlflow_conn_id!r}."
-        if status == 403:
-            return ". The connection's user may lack this permission, or the server's --allowed-hosts this host."
-        if status == 404:
-            return ". Check the name or id." if code else ". Check host, port and path prefix of the connection."
-        return ""
-
-
-def _error_of(response: requests.Response) -> tuple[str, str]:
-    try:
-        body = response.json()
-        return str(body["error_code"]), str(body.get("message", ""))
-    except (requests.JSONDecodeError, KeyError, TypeError):
-        return "", _excerpt(response)
-
-
-def _excerpt(response: requests.Response) -> str:
-    return " ".join(response.text.split())[:EXCERPT]
+            raise no_answer(request, self.mlflow_conn_id, error) from error

@@ -76,7 +76,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 class BearerAuth(AuthBase):
-    """Sends a token; as an ``auth`` it wins over a ``.netrc`` entry, which a plain header would not."""
+    """Sends a token; As an ``auth`` it wins over a ``.netrc`` entry, which a plain header would not."""
 
     def __init__(self, token: str) -> None:
         self.token = token

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+if TYPE_CHECKING:
+    from ..hooks.pyfunc import MLflowPyfuncHook
+
 # Full mlflow brings them all, in versions of its own choice.
 COMPANIONS = ("mlflow-skinny", "pandas", "pyarrow")
+
+
+def default_cache() -> Path:
+    """Return the folder of the environments if none is given: it survives from run to run."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(AIRFLOW_HOME) / "model_environments"
+
+
+def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str, cache: Path) -> list[str]:
+    """Return all that the environment of a model needs, one line of a requirements file each.
+
+    :param artifact_uri: folder of the model
+    :param cache: an existing folder, for the files that ``-c constraints.txt`` names
+    """
+    lines = hook.get_model_requirements(artifact_uri)
+    return complete([_with_local_file(line, hook, artifact_uri, cache) for line in lines])
 
 
 def complete(requirements: list[str]) -> list[str]:
@@ -37,6 +59,17 @@ def tool_path() -> str:
     except (ImportError, FileNotFoundError):
         pass  # uv may be on PATH all the same; Airflow uses pip if it is not
     return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
+
+
+def _with_local_file(line: str, hook: MLflowPyfuncHook, artifact_uri: str, cache: Path) -> str:
+    option, _, name = line.partition(" ")
+    if option not in ("-c", "--constraint"):
+        return line
+    text = hook.read_model_file(artifact_uri, name.strip())
+    # Other constraints, other name: so that they count in the hash of the requirements.
+    path = cache / f"constraints-{hashlib.sha256(text.encode()).hexdigest()[:16]}.txt"
+    path.write_text(text)
+    return f"-c {path}"
 
 
 def _names(requirements: Iterable[str]) -> Iterable[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 import subprocess
@@ -113,24 +112,12 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         return MLflowPyfuncHook(self.mlflow_conn_id)
 
     def _prepare_environment(self, artifact_uri: str) -> None:
-        from ._requirements import complete
+        from ._requirements import default_cache, read_requirements
 
         self.python_version = self.python_version or f"{sys.version_info.major}.{sys.version_info.minor}"
-        self.venv_cache_path = cache = Path(self.venv_cache_path or _default_cache()).absolute()
+        self.venv_cache_path = cache = Path(self.venv_cache_path or default_cache()).absolute()
         cache.mkdir(parents=True, exist_ok=True)
-        lines = self._pyfunc.get_model_requirements(artifact_uri)
-        self.requirements = complete([self._with_local_file(line, artifact_uri, cache) for line in lines])
-
-    def _with_local_file(self, line: str, artifact_uri: str, cache: Path) -> str:
-        """Fetch the file of ``-c constraints.txt``; the digest in its new name makes it part of the cache key."""
-        option, _, name = line.partition(" ")
-        if option not in ("-c", "--constraint"):
-            return line
-        text = self._pyfunc.read_model_file(artifact_uri, name.strip())
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        path = cache / f"constraints-{digest}.txt"
-        path.write_text(text)
-        return f"-c {path}"
+        self.requirements = read_requirements(self._pyfunc, artifact_uri, cache)
 
     def _predict(self, context: Context, artifact_uri: str, folder: Path, output: str | None) -> Any:
         self.op_kwargs = {
@@ -199,9 +186,3 @@ def _announce(folder: Path, name: str, path: Path) -> None:
     note = folder / f"{name}.part"
     note.write_text(str(path))
     note.rename(folder / name)  # at once, so that nobody reads half a path
-
-
-def _default_cache() -> Path:
-    from airflow.configuration import AIRFLOW_HOME
-
-    return Path(AIRFLOW_HOME) / "model_environments"

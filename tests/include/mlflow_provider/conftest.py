@@ -48,13 +48,13 @@ def experiment_id(hook: MLflowClientHook) -> str:
 
 
 @pytest.fixture(scope="session")
-def lengths(services: Any, experiment_id: str) -> LoggedModel:
+def lengths(buckets: None, experiment_id: str) -> LoggedModel:
     """A model of two columns of doubles, with a signature."""
     return _log_model("lengths.py", experiment_id)
 
 
 @pytest.fixture(scope="session")
-def whoami(services: Any, experiment_id: str) -> LoggedModel:
+def whoami(buckets: None, experiment_id: str) -> LoggedModel:
     return _log_model("whoami.py", experiment_id)
 
 

@@ -10,7 +10,7 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 
 def test_a_search_walks_through_all_pages(hook, name, monkeypatch):
     created = {hook.create_experiment(f"{name} {number}") for number in range(3)}
-    monkeypatch.setattr(MLflowClientHook, "page_size", 1)
+    monkeypatch.setattr(MLflowClientHook, "page_size", 2)
     found = [experiment["experiment_id"] for experiment in hook.search_experiments()]
     assert created <= set(found)
     assert len(found) == len(set(found))

@@ -6,7 +6,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from include.mlflow_provider.operators._requirements import complete, tool_path
+from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
+from include.mlflow_provider.operators._requirements import complete, read_requirements, tool_path
 
 
 def test_what_the_process_itself_needs_is_added_in_the_versions_used_here():
@@ -33,3 +34,13 @@ def test_this_python_comes_first_on_the_path_of_the_build():
 
 def test_the_path_of_the_build_ends_with_the_path_there_was():
     assert tool_path().endswith(os.environ["PATH"])
+
+
+def test_constraints_are_fetched_and_their_content_is_part_of_the_requirements(services, tmp_path, monkeypatch):
+    files = {"requirements.txt": "# made by hand\nmlflow\n\n-c constraints.txt\n", "constraints.txt": "pandas<3"}
+    monkeypatch.setattr(MLflowPyfuncHook, "read_model_file", lambda self, uri, name: files[name])
+    first = read_requirements(MLflowPyfuncHook(), "anywhere", tmp_path)
+    assert first[0] == "mlflow"
+    assert Path(first[1].removeprefix("-c ")).read_text() == "pandas<3"
+    files["constraints.txt"] = "pandas<4"
+    assert read_requirements(MLflowPyfuncHook(), "anywhere", tmp_path)[1] != first[1]

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+
+from include import config, model, storage, tracking
+from include.assets import FEATURES
+
+DAG_FILE = Path(__file__).parents[2] / "dags" / "feature_eng.py"
+
+
+@pytest.fixture(scope="module")
+def feature_eng() -> DAG:
+    return DagBag(DAG_FILE).dags["feature_eng"]
+
+
+def test_the_graph(feature_eng: DAG) -> None:
+    experiment = "prepare_mlflow_experiment"
+
+    assert {task.task_id: task.downstream_task_ids for task in feature_eng.tasks} == {
+        "start": {"create_buckets_if_not_exists"},
+        "create_buckets_if_not_exists": {f"{experiment}.list_existing_experiments", "extract_data"},
+        f"{experiment}.list_existing_experiments": {f"{experiment}.check_if_experiment_exists"},
+        f"{experiment}.check_if_experiment_exists": {
+            f"{experiment}.create_experiment",
+            f"{experiment}.experiment_exists",
+        },
+        f"{experiment}.create_experiment": {f"{experiment}.get_current_experiment_id"},
+        f"{experiment}.experiment_exists": {f"{experiment}.get_current_experiment_id"},
+        f"{experiment}.get_current_experiment_id": {"build_features"},
+        "extract_data": {"build_features", "save_data_to_s3"},
+        "build_features": {"save_data_to_s3"},
+        "save_data_to_s3": {"end"},
+        "end": set(),
+    }
+
+
+def test_it_runs_when_someone_triggers_it(feature_eng: DAG) -> None:
+    assert feature_eng.schedule is None
+
+
+def test_the_task_that_saves_the_features_announces_them(feature_eng: DAG) -> None:
+    assert {task.task_id: task.outlets for task in feature_eng.tasks if task.outlets} == {"save_data_to_s3": [FEATURES]}
+
+
+def test_all_three_buckets_are_made(feature_eng: DAG) -> None:
+    task: Any = feature_eng.get_task("create_buckets_if_not_exists")
+
+    assert task.expand_input.value == {"bucket_name": ["data", "mlflowdatapossums", "localxcom"]}
+    assert task.partial_kwargs["aws_conn_id"] == "aws_default"
+
+
+@pytest.mark.parametrize(
+    ("names", "branch"),
+    [
+        (["Default", "Possum_tails"], "experiment_exists"),
+        (["Default"], "create_experiment"),
+        (["Possum_tails_2", "possum_tails"], "create_experiment"),
+        ([], "create_experiment"),
+    ],
+)
+def test_the_experiment_is_created_unless_it_exists(feature_eng: DAG, names: list[str], branch: str) -> None:
+    task: Any = feature_eng.get_task("prepare_mlflow_experiment.check_if_experiment_exists")
+
+    assert task.python_callable(names) == f"prepare_mlflow_experiment.{branch}"
+
+
+def test_the_experiments_id_is_fetched_on_either_branch(feature_eng: DAG) -> None:
+    task: Any = feature_eng.get_task("prepare_mlflow_experiment.get_current_experiment_id")
+
+    assert task.trigger_rule == "none_failed_min_one_success"
+
+
+def test_a_bad_table_fails_at_once_with_the_fault_and_without_another_try(
+    feature_eng: DAG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "possum.csv"
+    table.write_text(config.POSSUM_CSV.read_text().replace("94.1", "long", 1))
+    monkeypatch.setattr(config, "POSSUM_CSV", table)
+
+    with pytest.raises(AirflowFailException, match=rf"{table} [\s\S]*row 2, column hdlngth: long is not a number"):
+        feature_eng.get_task("extract_data").python_callable(run_id="manual__1")
+
+
+@pytest.fixture
+def run(feature_eng: DAG, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Runs the tasks that make features, with a dict as object storage and a list as MLflow."""
+    objects: dict[str, pd.DataFrame] = {}
+    logged: list[pd.DataFrame] = []
+    event = SimpleNamespace(extra={})
+    monkeypatch.setattr(storage, "read_table", objects.__getitem__)
+    monkeypatch.setattr(storage, "write_table", lambda table, uri: objects.update({uri: table}) or uri)
+    monkeypatch.setattr(tracking, "log_transformer", lambda transformer, rows, experiment_id: logged.append(rows))
+
+    def call(task_id: str, *arguments: str, **context: Any) -> str:
+        return feature_eng.get_task(task_id).python_callable(*arguments, run_id="manual__1", **context)
+
+    def publish() -> pd.DataFrame:
+        possums = call("extract_data")
+        return objects[
+            call("save_data_to_s3", possums, call("build_features", possums, "7"), outlet_events={FEATURES: event})
+        ]
+
+    return SimpleNamespace(publish=publish, objects=objects, logged=logged, event=event)
+
+
+def test_the_announced_table_holds_identity_measurements_target_split_and_features(run: SimpleNamespace) -> None:
+    table = run.publish()
+
+    assert run.event.extra == {"uri": "s3://data/features/manual__1/features.parquet"}
+    assert run.objects[run.event.extra["uri"]] is table
+    assert len(table) == 104
+    assert {"case", "taill", "split", *config.RAW} == {name for name in table if not name.startswith("feature_")}
+    assert len(table.filter(like="feature_").columns) == 20
+
+
+def test_nothing_is_fitted_on_a_holdout_animal(run: SimpleNamespace) -> None:
+    table = run.publish()
+
+    training = table[table["split"] == "train"]
+    assert run.logged[0].index.tolist() == training.index.tolist()
+    assert training.filter(like="feature_").mean().abs().max() < 1e-9
+
+
+def test_an_animal_without_a_tail_length_does_not_stop_training(
+    run: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    possums = pd.read_csv(config.POSSUM_CSV)
+    possums.loc[possums["case"].isin([1, 8]), "taill"] = None
+    possums.to_csv(tmp_path / "possum.csv", index=False)
+    monkeypatch.setattr(config, "POSSUM_CSV", tmp_path / "possum.csv")
+
+    _, scores = model.train_model(run.publish(), {"alphas": [1.0]})
+
+    assert scores["holdout_rmse"] < 2

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import git
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from include import config, tracking
+from include.config import RAW
+from include.features import build_transformer
+from include.model import train_model
+from include.possums import hash_table, read_possums
+
+SOURCE = "s3://data/features/manual-1/features.parquet"
+CONTEXT = {
+    "AIRFLOW_CTX_DAG_ID": "train",
+    "AIRFLOW_CTX_DAG_RUN_ID": "manual__1",
+    "AIRFLOW_CTX_TASK_ID": "train_model",
+    "AIRFLOW_CTX_TRY_NUMBER": "2",
+}
+
+
+@pytest.fixture(scope="module")
+def client(buckets: None) -> Iterator[MlflowClient]:
+    """MLflow's own client of the real server."""
+    with tracking.connected():
+        yield MlflowClient()
+
+
+@pytest.fixture(scope="module")
+def experiment_id(client: MlflowClient) -> str:
+    return client.create_experiment("tracking")
+
+
+@pytest.fixture(scope="module")
+def trained(
+    client: MlflowClient, experiment_id: str, with_features: Callable[[pd.DataFrame], pd.DataFrame]
+) -> SimpleNamespace:
+    """A model trained on the real table and logged, in the environment of an Airflow task."""
+    table = with_features(read_possums(config.POSSUM_CSV))
+    model, scores = train_model(table, {"alphas": [0.5, 2.0]})
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CONTEXT.items():
+            patch.setenv(name, value)
+        logged = tracking.log_training(model, table, scores, experiment_id=experiment_id, source=SOURCE)
+    run = client.get_run(logged["run_id"])
+    return SimpleNamespace(table=table, model=model, scores=scores, run=run, uri=logged["model_uri"])
+
+
+@pytest.fixture(scope="module")
+def artifacts(trained: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the logged model."""
+    return Path(mlflow.artifacts.download_artifacts(trained.uri, dst_path=str(tmp_path_factory.mktemp("model"))))
+
+
+def test_the_logged_model_predicts_raw_rows_as_the_fitted_one_does(trained: SimpleNamespace) -> None:
+    rows = trained.table[RAW]
+
+    predicted = mlflow.pyfunc.load_model(trained.uri).predict(rows)
+
+    np.testing.assert_allclose(predicted, trained.model.predict(rows), rtol=1e-12)
+
+
+def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespace) -> None:
+    model = mlflow.pyfunc.load_model(trained.uri)
+
+    with pytest.raises(MlflowException, match="belly"):
+        model.predict(trained.table[RAW].drop(columns="belly"))
+
+
+def test_the_signature_names_the_raw_columns(trained: SimpleNamespace) -> None:
+    assert mlflow.models.get_model_info(trained.uri).signature.inputs.input_names() == RAW
+
+
+def test_the_input_example_is_three_raw_rows(trained: SimpleNamespace, artifacts: Path) -> None:
+    example = json.loads((artifacts / "input_example.json").read_text())
+
+    assert example == {"columns": RAW, "data": trained.table[RAW].head(3).to_numpy().tolist()}
+
+
+def test_the_model_is_stored_by_skops_without_any_pickle(artifacts: Path) -> None:
+    flavor = mlflow.models.Model.load(artifacts).flavors["sklearn"]
+    with zipfile.ZipFile(artifacts / flavor["pickled_model"]) as stored:
+        inside = {Path(name).suffix for name in stored.namelist()}
+
+    assert flavor["serialization_format"] == "skops"
+    assert inside <= {".json", ".npy"}
+    assert [file.name for file in artifacts.rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib")] == []
+
+
+def test_the_models_requirements_name_what_is_installed(artifacts: Path) -> None:
+    requirements = (artifacts / "requirements.txt").read_text().splitlines()
+
+    assert {f"{name}=={version(name)}" for name in ("boto3", "pandas", "scikit-learn", "skops")} <= set(requirements)
+
+
+def test_the_run_holds_the_parameters(trained: SimpleNamespace) -> None:
+    params = trained.run.data.params
+
+    assert trained.run.info.run_name == "RidgeCV"
+    assert (params["alphas"], params["alpha"]) == ("[0.5, 2.0]", str(trained.model[-1].alpha_))
+    assert (params["train_rows"], params["holdout_rows"], params["fit_intercept"]) == ("81", "23", "True")
+
+
+def test_the_run_holds_the_scores(trained: SimpleNamespace) -> None:
+    assert trained.run.data.metrics == pytest.approx(trained.scores)
+
+
+def test_the_run_leads_to_the_table_that_it_was_trained_from(trained: SimpleNamespace) -> None:
+    (used,) = trained.run.inputs.dataset_inputs
+
+    assert json.loads(used.dataset.source) == {"uri": SOURCE}
+    assert json.loads(used.dataset.profile)["num_rows"] == 104
+    assert used.tags[0].value == "training"
+
+
+def test_the_run_leads_to_the_code_and_to_the_airflow_task(trained: SimpleNamespace) -> None:
+    tags = trained.run.data.tags
+
+    assert tags["code_version"] == tracking.code_version()
+    assert {name: value for name, value in tags.items() if name.startswith("airflow.")} == {
+        "airflow.dag_id": "train",
+        "airflow.dag_run_id": "manual__1",
+        "airflow.task_id": "train_model",
+        "airflow.try_number": "2",
+    }
+
+
+def test_the_fitted_transformer_is_logged_with_its_means_and_its_inputs_hash(
+    client: MlflowClient, experiment_id: str, possums: pd.DataFrame
+) -> None:
+    rows = possums[RAW].head(20)
+    transformer = build_transformer().fit(rows)
+
+    run = client.get_run(tracking.log_transformer(transformer, rows, experiment_id))
+
+    assert run.info.run_name == "Scaler"
+    assert run.data.params == {"input_sha256": hash_table(rows), "input_rows": "20"}
+    assert run.data.metrics["mean_hdlngth"] == pytest.approx(rows["hdlngth"].mean())
+    assert len(run.data.metrics) == transformer[-1].n_features_in_
+
+
+def test_the_logged_transformer_computes_the_same_features(
+    client: MlflowClient, experiment_id: str, possums: pd.DataFrame
+) -> None:
+    rows = possums[RAW]
+    transformer = build_transformer().fit(rows)
+
+    run = client.get_run(tracking.log_transformer(transformer, rows, experiment_id))
+
+    loaded = mlflow.sklearn.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    pd.testing.assert_frame_equal(loaded.transform(rows), transformer.transform(rows))
+
+
+def test_a_picture_becomes_an_artifact_of_the_run(trained: SimpleNamespace) -> None:
+    tracking.log_picture(b"\x89PNG possum", trained.run.info.run_id, "possum.png")
+
+    uri = f"{trained.run.info.artifact_uri}/possum.png"
+    assert Path(mlflow.artifacts.download_artifacts(uri)).read_bytes() == b"\x89PNG possum"
+
+
+def test_the_server_is_known_inside_the_block_only(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    before = dict(os.environ)
+    connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
+
+    with tracking.connected():
+        inside = dict(os.environ)
+
+    assert inside["MLFLOW_TRACKING_URI"] == f"{connection['host']}:{connection['port']}"
+    assert inside["MLFLOW_TRACKING_PASSWORD"] == connection["password"]
+    assert dict(os.environ) == before
+
+
+@pytest.mark.usefixtures("services")
+def test_an_error_inside_the_block_leaves_no_trace_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    before = dict(os.environ)
+
+    with pytest.raises(ZeroDivisionError), tracking.connected():
+        1 / 0  # noqa: B018
+
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("change", ["port", "password"], ids=["server down", "wrong password"])
+def test_a_server_that_cannot_be_used_is_named_within_a_minute(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        wrong = {"port": probe.getsockname()[1], "password": "not-the-password"}[change]
+    connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"]) | {change: wrong}
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
+    started = time.monotonic()
+
+    with pytest.raises(Exception, match="mlflow_default") as caught:
+        tracking.log_picture(b"possum", "run", "possum.png")
+
+    assert f"{connection['host']}:{connection['port']}" in str(caught.value)
+    assert "not-the-password" not in str(caught.value)
+    assert time.monotonic() - started < 60
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one module."""
+    monkeypatch.setattr(config, "INCLUDE", tmp_path / "include")
+    config.INCLUDE.mkdir()
+    (config.INCLUDE / "model.py").write_text("alpha = 1\n")
+    return tmp_path
+
+
+@pytest.fixture
+def commit(project: Path) -> str:
+    """The project's first commit."""
+    repository = git.Repo.init(project)
+    repository.git.add(all=True)
+    author = git.Actor("Possum", "possum@example.org")
+    return repository.index.commit("Add the model", author=author, committer=author).hexsha
+
+
+@pytest.mark.usefixtures("project")
+def test_the_code_version_is_the_commit(commit: str) -> None:
+    assert tracking.code_version() == commit
+
+
+def test_the_version_of_changed_code_is_dirty(project: Path, commit: str) -> None:
+    (project / "include" / "model.py").write_text("alpha = 2\n")
+
+    assert tracking.code_version() == f"{commit}-dirty"
+
+
+def test_without_a_repository_the_version_is_a_hash_of_the_code(project: Path) -> None:
+    first = tracking.code_version()
+    (project / "include" / "model.py").write_text("alpha = 2\n")
+
+    assert first.startswith("sha256:")
+    assert tracking.code_version().startswith("sha256:")
+    assert tracking.code_version() != first
+
+
+def test_a_deployment_may_name_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODE_VERSION", "v1.2")
+
+    assert tracking._tags()["code_version"] == "v1.2"
