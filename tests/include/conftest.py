@@ -40,5 +40,7 @@ def table(possums: pd.DataFrame, with_features: Callable[[pd.DataFrame], pd.Data
 @pytest.fixture(scope="session")
 def buckets(services: dict[str, Any]) -> None:
     """The project's buckets, in the real S3."""
+    hook = S3Hook(config.AWS_CONN_ID)
     for bucket in (config.DATA_BUCKET, config.ARTIFACT_BUCKET, config.XCOM_BUCKET):
-        S3Hook(config.AWS_CONN_ID).create_bucket(bucket)
+        if not hook.check_for_bucket(bucket):  # the pipeline may have run on this stack before
+            hook.create_bucket(bucket)
