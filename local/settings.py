@@ -24,6 +24,28 @@ ENVIRONMENTS = Path(sys.prefix).parent
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080}
 USER = "admin"
 
+# Libraries that the tasks import. Where processes fork, Airflow imports them once, and each task starts with them.
+PRELOADED = (
+    "airflow.executors.local_executor",
+    "airflow.providers.amazon.aws.assets.s3",
+    "airflow.providers.amazon.aws.fs.s3",
+    "airflow.providers.amazon.aws.operators.s3",
+    "airflow.providers.common.io.xcom.backend",
+    "airflow.providers.standard.operators.python",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "git",
+    "matplotlib.figure",
+    "mlflow.sklearn",
+    "pandera.pandas",
+    "s3fs",
+    "skops.io",
+    "sklearn.compose",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+    "upath.implementations.cloud",
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -145,6 +167,8 @@ class Settings:
             "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
         }
+        if sys.platform == "linux":
+            options |= {"CORE__MP_START_METHOD": "forkserver", "CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED)}
         return {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
 
     def _mlflow_connection(self, secret: dict[str, str]) -> str:
