@@ -67,11 +67,9 @@ def predict() -> None:
 
     run_prediction = ModelLoadAndPredictOperator(
         task_id="run_prediction",
-        mlflow_conn_id=config.MLFLOW_CONN_ID,
         model_uri="{{ ti.xcom_pull('fetch_model_run_id')['uri'] }}",
         data="{{ ti.xcom_pull('fetch_feature_df_no_target') }}",
         output_uri="{{ object_uri(PREDICTIONS, run_id, 'predicted.parquet') }}",
-        aws_conn_id=config.AWS_CONN_ID,
         venv_cache_path=config.MODEL_ENVIRONMENTS,
     )
 

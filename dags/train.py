@@ -74,7 +74,6 @@ def train() -> None:
 
         create_registered_model = CreateRegisteredModelOperator(
             task_id="create_registered_model",
-            mlflow_conn_id=config.MLFLOW_CONN_ID,
             name=config.REGISTERED_MODEL,
             tags=[{"key": "model_type", "value": "regression"}, {"key": "data", "value": "possum"}],
             description="Predicts the length of a possum's tail (cm) from where it lives and how it is built.",
@@ -82,7 +81,6 @@ def train() -> None:
         )
         create_model_version = CreateModelVersionOperator(
             task_id="create_model_version",
-            mlflow_conn_id=config.MLFLOW_CONN_ID,
             name=config.REGISTERED_MODEL,
             source=trained["model_uri"],
             run_id=trained["run_id"],
@@ -92,7 +90,6 @@ def train() -> None:
         )
         transition_model = TransitionModelVersionStageOperator(
             task_id="transition_model",
-            mlflow_conn_id=config.MLFLOW_CONN_ID,
             name=config.REGISTERED_MODEL,
             version="{{ ti.xcom_pull('register_model.create_model_version')['model_version']['version'] }}",
             stage="Staging",

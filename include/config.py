@@ -43,5 +43,7 @@ DAG_DEFAULTS: dict[str, Any] = {
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(minutes=10),
+        "mlflow_conn_id": MLFLOW_CONN_ID,
+        "aws_conn_id": AWS_CONN_ID,
     },
 }
