@@ -50,8 +50,11 @@ def complete(requirements: list[str]) -> list[str]:
 
 
 def tool_path() -> str:
-    """Return a PATH on which this very Python comes first and uv, if it is installed, can be found."""
-    folders = [str(Path(sys.executable).parent)]
+    """Return a PATH on which the Python below this environment comes first and uv, if installed, can be found.
+
+    uv passes over a Python that belongs to a virtual environment, and would look for another or download one.
+    """
+    folders = [str(Path(sys.base_prefix) / "bin")]
     try:
         from uv import find_uv_bin
 

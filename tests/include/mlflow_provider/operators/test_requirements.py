@@ -28,8 +28,10 @@ def test_what_is_there_already_stays_as_it_is():
     assert complete(lines) == lines
 
 
-def test_this_python_comes_first_on_the_path_of_the_build():
-    assert shutil.which(Path(sys.executable).name, path=tool_path()) == sys.executable
+def test_a_python_that_uv_accepts_comes_first_on_the_path_of_the_build():
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = shutil.which(f"python{version}", path=tool_path())
+    assert found == str(Path(sys.base_prefix) / "bin" / f"python{version}")
 
 
 def test_the_path_of_the_build_ends_with_the_path_there_was():
