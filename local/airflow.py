@@ -54,6 +54,11 @@ class Airflow:
         body = {"logical_date": None, "conf": conf or {}}
         return self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()["dag_run_id"]
 
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
+        """Have tasks of a run done again, whatever became of them."""
+        body = {"dag_run_id": run_id, "task_ids": task_ids, "dry_run": False, "only_failed": False}
+        self._http.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return a run: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds, ..."""
         return self.get(f"dags/{dag_id}/dagRuns/{run_id}")

@@ -126,6 +126,26 @@ def test_a_second_run_adds_a_version_and_loses_nothing(airflow: Airflow, first: 
     assert storage.read_bytes(first.said["predict"]["uri"]) == storage.read_bytes(second.said["predict"]["uri"])
 
 
+def test_a_repeated_task_registers_nothing_twice(airflow: Airflow, first: Pipeline) -> None:
+    def versions() -> int:
+        with tracking.connected():
+            return len(MlflowClient().search_model_versions(f"name='{config.REGISTERED_MODEL}'"))
+
+    before = versions()
+    airflow.clear("train", first.runs["train"], ["register_model.create_model_version"])
+    assert airflow.wait("train", first.runs["train"]) == "success"
+    tries = {task["task_id"]: task["try_number"] for task in airflow.tasks("train", first.runs["train"])}
+    assert tries["register_model.create_model_version"] == 2
+    assert versions() == before
+
+
+def test_the_registered_model_says_what_it_is(first: Pipeline) -> None:
+    with tracking.connected():
+        model = MlflowClient().get_registered_model(config.REGISTERED_MODEL)
+    assert model.tags == {"model_type": "regression", "data": "possum"}
+    assert "possum's tail" in model.description
+
+
 def test_a_second_run_takes_the_other_branches(airflow: Airflow, second: Pipeline) -> None:
     states = {
         task["task_id"]: task["state"]
