@@ -26,7 +26,7 @@ def main() -> int:
     try:
         return COMMANDS[arguments.command](stack, arguments.services or list(SERVICES))
     except StackError as error:
-        console.print(f"[red]{error}[/]")
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -53,7 +53,7 @@ def demo(stack: Stack, services: list[str]) -> int:
     try:
         run_demo(stack.settings, console)
     except (DemoError, TimeoutError) as error:
-        console.print(f"[red]{error}[/]", soft_wrap=True)
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     return 0
 

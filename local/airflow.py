@@ -116,13 +116,21 @@ class Airflow:
 
     def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
         """Return the log of a task instance's last try as text."""
+        return "\n".join(text for line in self._log_lines(dag_id, run_id, task) for text in _texts(line))
+
+    def error(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+        """Return the error that ended a task instance's last try: its type and its message."""
+        errors = [text for line in self._log_lines(dag_id, run_id, task) for text in _texts(line)[1:2]]
+        return errors[-1] if errors else "its log names no error"
+
+    def _log_lines(self, dag_id: str, run_id: str, task: dict[str, Any]) -> list[str | dict[str, Any]]:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
-        content = self.get(path, map_index=task["map_index"], full_content=True)["content"]
-        return "\n".join(_text(line) for line in content)
+        return self.get(path, map_index=task["map_index"], full_content=True)["content"]
 
 
-def _text(line: str | dict[str, Any]) -> str:
+def _texts(line: str | dict[str, Any]) -> list[str]:
+    """Return what a line of a log says, then the exception that it tells of, then those that led to it."""
     if isinstance(line, str):
-        return line
+        return [line]
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
-    return "\n".join([str(line.get("event", "")), *errors])
+    return [str(line.get("event", "")), *errors]

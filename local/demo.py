@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def _follow(airflow: Airflow, dag_id: str, run_id: str, settings: Settings, cons
                     seen[key] = task["state"]
                     console.print(f"  {MARKS[task['state']]} {_title(task)} [dim]{_seconds(task['duration'])}[/]")
             status.update(_progress(dag_id, tasks))
-    if airflow.run(dag_id, run_id)["state"] != "success":
+    if any(task["state"] not in ("success", "skipped") for task in tasks):
         raise DemoError(_failure(airflow, dag_id, run_id, settings))
 
 
@@ -91,15 +90,9 @@ def _failure(airflow: Airflow, dag_id: str, run_id: str, settings: Settings) -> 
     lines = []
     for task in airflow.tasks(dag_id, run_id):
         if task["state"] == "failed":
-            log = airflow.log(dag_id, run_id, task)
-            lines.append(f"{dag_id}.{_title(task)} failed: {_last_error(log.splitlines())}")
+            lines.append(f"{dag_id}.{_title(task)} failed: {airflow.error(dag_id, run_id, task)}")
             lines.append(f"  log: {_log_file(settings, dag_id, run_id, task)}")
     return "\n".join(lines) or f"{dag_id} {run_id} failed, but none of its tasks did: see {settings.airflow_url}"
-
-
-def _last_error(lines: Iterable[str]) -> str:
-    errors = [line for line in lines if "Error" in line or "Exception" in line]
-    return errors[-1] if errors else "its log names no error"
 
 
 def _log_file(settings: Settings, dag_id: str, run_id: str, task: dict[str, Any]) -> Path:

@@ -20,7 +20,8 @@ from local.stack import SERVICES, Stack
 from tests.end_to_end.conftest import Pipeline
 
 ROW = "1,1,Vic,m,8.0,94.1,"
-BAD_TABLES: dict[str, tuple[Callable[[str], str], str]] = {
+BAD_TABLES: dict[str, tuple[Callable[[str], str | None], str]] = {
+    "no file": (lambda text: None, "is missing: put the possum table there"),
     "empty": (lambda text: "", "is no table of comma-separated values"),
     "renamed column": (lambda text: text.replace("taill", "tail"), "column taill is missing"),
     "text in a number": (lambda text: text.replace(ROW, "1,1,Vic,m,8.0,long,"), "row 2, column hdlngth: long is not"),
@@ -60,7 +61,8 @@ def test_a_bad_table_stops_in_extract_data_and_sets_nothing_off(
     case: str, airflow: Airflow, first: Pipeline, possum_csv: Path
 ) -> None:
     spoil, message = BAD_TABLES[case]
-    possum_csv.write_text(spoil(possum_csv.read_text()))
+    spoiled = spoil(possum_csv.read_text())
+    possum_csv.unlink() if spoiled is None else possum_csv.write_text(spoiled)
     run_id = airflow.trigger("feature_eng")
     assert airflow.wait("feature_eng", run_id) == "failed"
     task = task_of(airflow, "feature_eng", run_id, "extract_data")
@@ -74,13 +76,15 @@ def test_a_bad_table_stops_in_extract_data_and_sets_nothing_off(
 def test_the_demo_names_the_failed_task_its_error_and_its_log(
     stack: Stack, airflow: Airflow, first: Pipeline, possum_csv: Path
 ) -> None:
-    possum_csv.unlink()
+    possum_csv.write_text(possum_csv.read_text().replace(ROW, "1,1,Vic,x,8.0,long,"))
     with pytest.raises(DemoError) as failure:
         run_demo(stack.settings, Console(quiet=True))
-    assert "feature_eng.extract_data failed" in str(failure.value)
-    assert f"{possum_csv} is missing: put the possum table there" in str(failure.value)
-    log = Path(str(failure.value).split("log: ")[1].splitlines()[0])
-    assert "is missing" in log.read_text()
+    said = str(failure.value)
+    assert f"feature_eng.extract_data failed: AirflowFailException: {possum_csv} cannot be used" in said
+    assert "row 2, column sex: x must be one of f, m" in said
+    assert "row 2, column hdlngth: long is not a number" in said
+    log = Path(said.split("log: ")[1].splitlines()[0])
+    assert "long is not a number" in log.read_text()
 
 
 @pytest.mark.parametrize(
