@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -58,6 +58,13 @@ def whoami(buckets: None, experiment_id: str) -> LoggedModel:
     return _log_model("whoami.py", experiment_id)
 
 
+@pytest.fixture
+def version(hook: MLflowClientHook, name: str, lengths: LoggedModel) -> dict[str, Any]:
+    """Version 1 of a registered model of that name."""
+    hook.create_registered_model(name)
+    return hook.create_model_version(name, lengths.uri, lengths.run_id)
+
+
 def _log_model(file: str, experiment_id: str) -> LoggedModel:
     import mlflow
     import pandas as pd
@@ -68,7 +75,10 @@ def _log_model(file: str, experiment_id: str) -> LoggedModel:
             name="model",
             python_model=str(MODELS / file),
             signature=mlflow.models.infer_signature(frame, frame["head"].to_numpy()),
-            pip_requirements=[f"mlflow-skinny=={version('mlflow-skinny')}", f"pandas=={version('pandas')}"],
+            pip_requirements=[
+                f"mlflow-skinny=={metadata.version('mlflow-skinny')}",
+                f"pandas=={metadata.version('pandas')}",
+            ],
         )
     return LoggedModel(info.model_id, run.info.run_id)
 
