@@ -18,6 +18,7 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from .scripted import Answer, ScriptedServer
 
 MODELS = Path(__file__).parent / "models"
+PLUGINS = Path(__file__).parent / "plugins"
 LENGTHS = {"head": [94.1, 92.5, 94.0], "tail": [36.0, 36.5, 39.0]}
 
 
@@ -107,3 +108,17 @@ def scripted(connect: Callable[..., None]) -> Iterator[Callable[..., ScriptedSer
     yield start
     for server in running:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def serving(services: Any) -> Iterator[str]:
+    """The URI of a deployment target that really serves models; every deployment ends with the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PLUGINS)
+        from mlflow.deployments import interface
+
+        interface.plugin_store.register_entrypoints()  # MLflow may have looked for plugins before this one was there
+        yield "serving"
+        client = interface.get_deploy_client("serving")
+        for deployment in client.list_deployments():
+            client.delete_deployment(deployment["name"])
