@@ -110,15 +110,14 @@ def scripted(connect: Callable[..., None]) -> Iterator[Callable[..., ScriptedSer
         server.stop()
 
 
-@pytest.fixture(scope="session")
-def serving(services: Any) -> Iterator[str]:
-    """The URI of a deployment target that really serves models; every deployment ends with the session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PLUGINS)
-        from mlflow.deployments import interface
+@pytest.fixture
+def serving(services: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a deployment target that really serves models; every deployment ends with the test."""
+    monkeypatch.syspath_prepend(PLUGINS)
+    from mlflow.deployments import interface
 
-        interface.plugin_store.register_entrypoints()  # MLflow may have looked for plugins before this one was there
-        yield "serving"
-        client = interface.get_deploy_client("serving")
-        for deployment in client.list_deployments():
-            client.delete_deployment(deployment["name"])
+    interface.plugin_store.register_entrypoints()  # MLflow may have looked for plugins before this one was there
+    yield "serving"
+    client = interface.get_deploy_client("serving")
+    for deployment in client.list_deployments():
+        client.delete_deployment(deployment["name"])

@@ -35,7 +35,8 @@ class ServingClient(BaseDeploymentClient):
         return {"name": name, "flavor": flavor, "config": config, "endpoint": endpoint}
 
     def predict(self, deployment_name=None, inputs=None, endpoint=None):
-        response = requests.post(f"{RUNNING[deployment_name].url}/invocations", json=inputs, timeout=30)
+        body = {"dataframe_split": inputs.to_dict("split")} if hasattr(inputs, "to_dict") else inputs
+        response = requests.post(f"{RUNNING[deployment_name].url}/invocations", json=body, timeout=30)
         response.raise_for_status()
         return PredictionsResponse.from_json(response.text)
 
