@@ -74,7 +74,7 @@ class ModelVersionAPI(RegisteredModelAPI):
         """
         return self.pages(f"{VERSIONS}/search", "model_versions", given(filter=filter_string))
 
-    def copy_model_version(self, src_model_uri: str, dst_name: str) -> dict[str, Any]:
+    def copy_model_version(self, src_model_uri: str, dst_name: str, exist_ok: bool = False) -> dict[str, Any]:
         """Make a version of one model the next version of another, with its tags and description.
 
         The other model is created if there is none. Whoever keeps one registered model for each environment
@@ -82,7 +82,8 @@ class ModelVersionAPI(RegisteredModelAPI):
 
         :param src_model_uri: ``models:/name/3`` or ``models:/name@alias``
         :param dst_name: the model that gets the version
-        :return: the new version, as in https://mlflow.org/docs/latest/rest-api.html#create-modelversion
+        :param exist_ok: return the copy of this version if the model has one
+        :return: the copy, as in https://mlflow.org/docs/latest/rest-api.html#create-modelversion
         :raises MLflowError: the URI has another form
         :raises MLflowAPIError: there is no such version, or the server refused
         """
@@ -96,6 +97,7 @@ class ModelVersionAPI(RegisteredModelAPI):
             run_link=source.get("run_link"),
             description=source.get("description"),
             model_id=source.get("model_id"),
+            exist_ok=exist_ok,
         )
 
     def update_model_version(self, name: str, version: str | int, description: str) -> dict[str, Any]:

@@ -53,6 +53,13 @@ def test_a_version_is_copied_to_another_model_with_all_it_says(hook, name, lengt
     assert copy.items() >= {**expected, "run_id": lengths.run_id}.items()
     with hook.environment():
         assert mlflow.pyfunc.load_model(f"models:/{name} production/1").metadata.signature is not None
+    folders = {hook.get_model_version_download_uri(model, 1) for model in (name, f"{name} production")}
+    assert len(folders) == 1
+
+
+def test_a_version_is_copied_once_if_the_copy_may_exist(hook, name, version):
+    first = hook.copy_model_version(f"models:/{name}/1", f"{name} production")
+    assert hook.copy_model_version(f"models:/{name}/1", f"{name} production", exist_ok=True) == first
 
 
 def test_the_version_behind_an_alias_is_copied_as_the_next_one(hook, name, version):
