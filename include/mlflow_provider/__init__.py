@@ -17,7 +17,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-mlflow",
         "name": integration,
-        "description": "MLflow tracking, model registry and prediction for Apache Airflow 3.",
+        "description": "MLflow tracking, model registry, deployment and prediction for Apache Airflow 3.",
         "versions": [__version__],
         "integrations": [
             {"integration-name": integration, "external-doc-url": "https://mlflow.org/", "tags": ["software"]}
@@ -25,13 +25,13 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{__name__}.hooks.{name}" for name in ("base", "client", "pyfunc")],
+                "python-modules": [f"{__name__}.hooks.{name}" for name in ("base", "client", "deployment", "pyfunc")],
             }
         ],
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{__name__}.operators.{name}" for name in ("registry", "pyfunc")],
+                "python-modules": [f"{__name__}.operators.{name}" for name in ("deployment", "pyfunc", "registry")],
             }
         ],
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from .artifacts import ArtifactAPI
-from .registry import RegistryAPI
+from .model_versions import ModelVersionAPI
+from .runs import RunAPI
 from .tracking import TrackingAPI
 
 
-class MLflowClientHook(TrackingAPI, RegistryAPI, ArtifactAPI):
+class MLflowClientHook(TrackingAPI, RunAPI, ModelVersionAPI, ArtifactAPI):
     """Speaks with an MLflow server over its REST API, https://mlflow.org/docs/latest/rest-api.html.
 
     :meth:`run` reaches any endpoint with the verb given here; the other methods carry the names and

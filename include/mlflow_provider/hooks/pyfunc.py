@@ -10,11 +10,10 @@ from typing import Any
 from ..exceptions import MLflowAPIError, MLflowError
 from .base import MLflowBaseHook
 from .client import MLflowClientHook
+from .model_versions import ALIAS_URI, VERSION_URI
 
 _PROXIED = re.compile(r"mlflow-artifacts:/+(?!/)(.+)")
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
-_ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
-_VERSION = re.compile(r"models:/([^/@]+)/(\d+)")
 
 
 class MLflowPyfuncHook(MLflowBaseHook):
@@ -50,10 +49,10 @@ class MLflowPyfuncHook(MLflowBaseHook):
             return model_uri
         if found := _LOGGED_MODEL.fullmatch(model_uri):
             return self.client.get_logged_model(found[1])["info"]["artifact_uri"]
-        if found := _ALIAS.fullmatch(model_uri):
+        if found := ALIAS_URI.fullmatch(model_uri):
             version = self.client.get_model_version_by_alias(found[1], found[2])["version"]
             return self.client.get_model_version_download_uri(found[1], version)
-        if found := _VERSION.fullmatch(model_uri):
+        if found := VERSION_URI.fullmatch(model_uri):
             return self.client.get_model_version_download_uri(found[1], found[2])
         return model_uri
 

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from requests.auth import HTTPBasicAuth
 
-from ..exceptions import MLflowError
+from ..exceptions import MLflowAPIError, MLflowError
 from .answers import foreign_answer, no_answer, refusal
 from .base import MLflowBaseHook
 from .session import open_session
@@ -93,14 +93,29 @@ class MLflowRestHook(MLflowBaseHook):
             raise foreign_answer(response, self.mlflow_conn_id)
         return answer
 
-    def pages(self, endpoint: str, items: str, params: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """Walk through every page of a GET endpoint.
+    def delete(self, endpoint: str, params: dict[str, Any], missing_ok: bool) -> None:
+        """Delete what the parameters name.
+
+        :param missing_ok: do nothing if there is none
+        :raises MLflowAPIError: there is none and ``missing_ok`` is False, or the server refused
+        """
+        try:
+            self.call("DELETE", endpoint, params)
+        except MLflowAPIError as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST" or not missing_ok:
+                raise
+
+    def pages(
+        self, endpoint: str, items: str, params: dict[str, Any] | None = None, method: str = "GET"
+    ) -> Iterator[dict[str, Any]]:
+        """Walk through every page of an endpoint.
 
         :param items: the key of the answer that holds the list
+        :param method: the verb that the endpoint wants
         """
         query = {**(params or {}), "max_results": self.page_size}
         while True:
-            answer = self.call("GET", endpoint, query)
+            answer = self.call(method, endpoint, query)
             yield from answer.get(items, [])
             if not answer.get("next_page_token"):
                 return

@@ -1,4 +1,4 @@
-"""MLflow's tracking API: experiments, runs and logged models."""
+"""MLflow's tracking API: experiments and logged models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .rest import API, MLflowRestHook
 
 
 class TrackingAPI(MLflowRestHook):
-    """Methods of ``mlflow.MlflowClient`` for tracking, in its words, over REST."""
+    """Methods of ``mlflow.MlflowClient`` for experiments and logged models, in its words, over REST."""
 
     def search_experiments(self) -> Iterator[dict[str, Any]]:
         """Yield every active experiment, all pages of them.
@@ -52,13 +52,15 @@ class TrackingAPI(MLflowRestHook):
                 raise
         return existing["experiment_id"]
 
-    def get_run(self, run_id: str) -> dict[str, Any]:
-        """Return a run: its info, data and inputs.
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        """Set a tag of an experiment, in place of one of the same key.
 
-        :return: as in https://mlflow.org/docs/latest/rest-api.html#get-run
-        :raises MLflowAPIError: there is no such run
+        https://mlflow.org/docs/latest/rest-api.html#set-experiment-tag
+
+        :raises MLflowAPIError: there is no such experiment
         """
-        return self.call("GET", f"{API}/runs/get", {"run_id": run_id})["run"]
+        body = {"experiment_id": experiment_id, "key": key, "value": value}
+        self.call("POST", f"{API}/experiments/set-experiment-tag", body)
 
     def get_logged_model(self, model_id: str) -> dict[str, Any]:
         """Return a logged model, such as ``m-1f0c...``: its info and data.

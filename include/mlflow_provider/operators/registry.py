@@ -92,6 +92,63 @@ class GetRegisteredModelOperator(_RegistryOperator):
         return self.hook.call("GET", "api/2.0/mlflow/registered-models/get", {"name": self.name})
 
 
+class DeleteRegisteredModelOperator(_RegistryOperator):
+    """Deletes a registered model with all its versions; returns nothing.
+
+    https://mlflow.org/docs/latest/rest-api.html#delete-registeredmodel
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the model (templated)
+    :param missing_ok: succeed if there is no such model, so that the task can run again
+    :raises MLflowAPIError: there is no such model and ``missing_ok`` is False, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name",)
+
+    def __init__(
+        self, *, mlflow_conn_id: str = "mlflow_default", name: str, missing_ok: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+        self.missing_ok = missing_ok
+
+    def execute(self, context: Context) -> None:
+        """Delete the model."""
+        self.hook.delete_registered_model(self.name, missing_ok=self.missing_ok)
+
+
+class GetLatestModelVersionsOperator(_RegistryOperator):
+    """Returns the newest version of each stage as ``{"model_versions": [{...}]}``.
+
+    MLflow deprecates stages in favour of aliases. A model without such versions gives ``{}``, MLflow's answer.
+    https://mlflow.org/docs/latest/rest-api.html#get-latest-modelversions
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param stages: such as ``["Production"]``; every stage, ``None`` included, if not given (templated)
+    :raises MLflowAPIError: there is no such model or stage, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "stages")
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        stages: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+        self.stages = stages
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Fetch the versions."""
+        versions = self.hook.get_latest_versions(self.name, self.stages)
+        return {"model_versions": versions} if versions else {}
+
+
 class CreateModelVersionOperator(_RegistryOperator):
     """Registers a model as the next version of a registered model; returns ``{"model_version": {...}}``.
 
@@ -149,6 +206,62 @@ class CreateModelVersionOperator(_RegistryOperator):
         """Register the version."""
         fields = {name: getattr(self, name) for name in self.template_fields}
         return {"model_version": self.hook.create_model_version(**fields, exist_ok=self.exist_ok)}
+
+
+class GetModelVersionOperator(_RegistryOperator):
+    """Returns one version of a registered model as ``{"model_version": {...}}``.
+
+    https://mlflow.org/docs/latest/rest-api.html#get-modelversion
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param version: number of the version (templated)
+    :raises MLflowAPIError: there is no such version, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "version")
+
+    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, version: str, **kwargs: Any) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+        self.version = version
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Fetch the version."""
+        return {"model_version": self.hook.get_model_version(self.name, self.version)}
+
+
+class DeleteModelVersionOperator(_RegistryOperator):
+    """Deletes one version of a registered model; returns nothing.
+
+    https://mlflow.org/docs/latest/rest-api.html#delete-modelversion
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param version: number of the version (templated)
+    :param missing_ok: succeed if there is no such version, so that the task can run again
+    :raises MLflowAPIError: there is no such version and ``missing_ok`` is False, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "version")
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        version: str,
+        missing_ok: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.name = name
+        self.version = version
+        self.missing_ok = missing_ok
+
+    def execute(self, context: Context) -> None:
+        """Delete the version."""
+        self.hook.delete_model_version(self.name, self.version, missing_ok=self.missing_ok)
 
 
 class TransitionModelVersionStageOperator(_RegistryOperator):

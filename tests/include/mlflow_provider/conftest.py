@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +18,7 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from .scripted import Answer, ScriptedServer
 
 MODELS = Path(__file__).parent / "models"
+PLUGINS = Path(__file__).parent / "plugins"
 LENGTHS = {"head": [94.1, 92.5, 94.0], "tail": [36.0, 36.5, 39.0]}
 
 
@@ -58,6 +59,13 @@ def whoami(buckets: None, experiment_id: str) -> LoggedModel:
     return _log_model("whoami.py", experiment_id)
 
 
+@pytest.fixture
+def version(hook: MLflowClientHook, name: str, lengths: LoggedModel) -> dict[str, Any]:
+    """Version 1 of a registered model of that name."""
+    hook.create_registered_model(name)
+    return hook.create_model_version(name, lengths.uri, lengths.run_id)
+
+
 def _log_model(file: str, experiment_id: str) -> LoggedModel:
     import mlflow
     import pandas as pd
@@ -68,7 +76,10 @@ def _log_model(file: str, experiment_id: str) -> LoggedModel:
             name="model",
             python_model=str(MODELS / file),
             signature=mlflow.models.infer_signature(frame, frame["head"].to_numpy()),
-            pip_requirements=[f"mlflow-skinny=={version('mlflow-skinny')}", f"pandas=={version('pandas')}"],
+            pip_requirements=[
+                f"mlflow-skinny=={metadata.version('mlflow-skinny')}",
+                f"pandas=={metadata.version('pandas')}",
+            ],
         )
     return LoggedModel(info.model_id, run.info.run_id)
 
@@ -97,3 +108,16 @@ def scripted(connect: Callable[..., None]) -> Iterator[Callable[..., ScriptedSer
     yield start
     for server in running:
         server.stop()
+
+
+@pytest.fixture
+def serving(services: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a deployment target that really serves models; every deployment ends with the test."""
+    monkeypatch.syspath_prepend(PLUGINS)
+    from mlflow.deployments import interface
+
+    interface.plugin_store.register_entrypoints()  # MLflow may have looked for plugins before this one was there
+    yield "serving"
+    client = interface.get_deploy_client("serving")
+    for deployment in client.list_deployments():
+        client.delete_deployment(deployment["name"])

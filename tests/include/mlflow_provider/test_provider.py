@@ -8,7 +8,7 @@ from pathlib import Path
 import include.mlflow_provider as provider
 
 INCLUDE = Path(provider.__file__).parents[1]
-OPERATORS = "from {package}.operators import pyfunc, registry"
+OPERATORS = "from {package}.operators import deployment, pyfunc, registry"
 HEAVY = ("requests", "mlflow", "pandas", "numpy", "pyarrow", "airflow.providers.amazon")
 
 
@@ -26,7 +26,8 @@ def test_importing_the_operators_imports_nothing_heavy():
 
 
 def test_every_module_can_be_imported_under_its_old_package_name():
-    names = ["hooks.base", "hooks.client", "hooks.pyfunc", "operators.pyfunc", "operators.registry"]
+    hooks = [f"hooks.{name}" for name in ("base", "client", "deployment", "pyfunc")]
+    names = [*hooks, *(f"operators.{name}" for name in ("deployment", "pyfunc", "registry"))]
     lines = ["import sys", f"sys.path.insert(0, {str(INCLUDE)!r})", *(f"import mlflow_provider.{n}" for n in names)]
     assert python("; ".join([*lines, "print(mlflow_provider.__version__)"])).strip() == provider.__version__
 

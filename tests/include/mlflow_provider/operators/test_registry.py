@@ -7,6 +7,10 @@ from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
+    DeleteModelVersionOperator,
+    DeleteRegisteredModelOperator,
+    GetLatestModelVersionsOperator,
+    GetModelVersionOperator,
     GetRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
@@ -108,3 +112,52 @@ def test_without_an_alias_none_is_set(hook, model, lengths):
     hook.create_model_version(model, lengths.uri)
     run(TransitionModelVersionStageOperator, name=model, version="1", stage="Staging")
     assert "aliases" not in hook.get_model_version(model, 1)
+
+
+def test_a_model_is_deleted_and_nothing_returned(hook, model):
+    assert run(DeleteRegisteredModelOperator, name=model) is None
+    assert hook.get_registered_model(model) is None
+
+
+def test_a_deletion_that_runs_again_fails_unless_the_model_may_be_missing(services, name):
+    run(DeleteRegisteredModelOperator, name=name, missing_ok=True)
+    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
+        run(DeleteRegisteredModelOperator, name=name)
+
+
+def test_the_latest_versions_are_fetched_by_stage(hook, model, lengths):
+    hook.create_model_version(model, lengths.uri)
+    hook.transition_model_version_stage(model, 1, "Production")
+    hook.create_model_version(model, lengths.uri)
+    everything = run(GetLatestModelVersionsOperator, name=model)["model_versions"]
+    assert {version["version"] for version in everything} == {"1", "2"}
+    in_production = run(GetLatestModelVersionsOperator, name=model, stages=["Production"])["model_versions"]
+    assert [version["version"] for version in in_production] == ["1"]
+
+
+def test_without_versions_the_answer_is_empty_as_mlflows_own(hook, model):
+    body = {"name": model}
+    mlflows = hook.call("POST", "api/2.0/mlflow/registered-models/get-latest-versions", body)
+    assert run(GetLatestModelVersionsOperator, name=model) == mlflows == {}
+
+
+def test_a_version_is_fetched(model, hook, lengths):
+    created = hook.create_model_version(model, lengths.uri)
+    assert run(GetModelVersionOperator, name=model, version="1") == {"model_version": created}
+
+
+def test_an_unknown_version_is_an_error(model):
+    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
+        run(GetModelVersionOperator, name=model, version="7")
+
+
+def test_a_version_is_deleted_and_its_model_stays(hook, model, lengths):
+    hook.create_model_version(model, lengths.uri)
+    assert run(DeleteModelVersionOperator, name=model, version="1") is None
+    assert "latest_versions" not in hook.get_registered_model(model)
+
+
+def test_a_version_can_be_missing_if_that_is_fine(model):
+    run(DeleteModelVersionOperator, name=model, version="7", missing_ok=True)
+    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
+        run(DeleteModelVersionOperator, name=model, version="7")

@@ -1,0 +1,125 @@
+"""Deployments: models served by another system, through ``mlflow.deployments``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..environment import patched_environment
+from .base import MLflowBaseHook
+
+if TYPE_CHECKING:
+    from mlflow.deployments import BaseDeploymentClient
+
+
+class MLflowDeploymentHook(MLflowBaseHook):
+    """Deploys models to a target that ``mlflow.deployments`` knows, and predicts with them there.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param target_uri: the target, such as ``sagemaker:/us-west-2``; which ones there are depends on the plugins
+        that are installed, https://mlflow.org/docs/latest/ml/plugins/#deployment-plugins
+    :param target_conn_id: Airflow connection of type ``aws`` with the target's login and password, in its extra
+        ``aws_session_token`` and ``region_name``. Without one the target finds its own credentials.
+    """
+
+    hook_name = "MLflow Deployment"
+
+    def __init__(self, mlflow_conn_id: str, target_uri: str, target_conn_id: str | None = None) -> None:
+        super().__init__(mlflow_conn_id)
+        self.target_uri = target_uri
+        self.target_conn_id = target_conn_id
+
+    def get_conn(self) -> BaseDeploymentClient:
+        """Return the target's client; make it and call it inside ``with hook.environment():``.
+
+        https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html
+
+        :raises MlflowException: no plugin for the target is installed
+        """
+        from mlflow.deployments import get_deploy_client
+
+        return get_deploy_client(self.target_uri)
+
+    @contextmanager
+    def environment(self) -> Iterator[None]:
+        """Set MLflow's and the target's variables for a ``with`` block, then restore exactly what was there.
+
+        What ``MLflowBaseHook.environment`` says about threads and processes holds here too.
+
+        :raises MLflowError: the connection cannot be used
+        """
+        with super().environment(), patched_environment(self._target_variables()):
+            yield
+
+    def aws_conn_dict(self) -> dict[str, str]:
+        """Return the environment variables that the target's connection of type ``aws`` gives.
+
+        Their values are secrets. A connection without login gives none of the keys, so that a role or a
+        profile counts.
+        """
+        conn = self.get_connection(self.target_conn_id or "")
+        values = {
+            "AWS_ACCESS_KEY_ID": conn.login,
+            "AWS_SECRET_ACCESS_KEY": conn.password,
+            "AWS_SESSION_TOKEN": conn.extra_dejson.get("aws_session_token"),
+            "AWS_DEFAULT_REGION": conn.extra_dejson.get("region_name"),
+        }
+        return {name: value for name, value in values.items() if value}
+
+    def create_deployment(
+        self,
+        name: str,
+        model_uri: str,
+        flavor: str | None = None,
+        config: dict[str, Any] | None = None,
+        endpoint: str | None = None,
+    ) -> dict[str, Any]:
+        """Deploy a model and return what the target says about the deployment, its ``name`` at least.
+
+        https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.create_deployment
+
+        :param name: of the deployment; the target decides whether one of this name may exist
+        :param model_uri: such as ``models:/name@alias``
+        :param flavor: of the model, the target's default if not given
+        :param config: the target's own settings
+        :param endpoint: the endpoint to deploy under, where the target has such
+        :raises MLflowError: a connection cannot be used
+        :raises Exception: whatever the target's plugin raises
+        """
+        with self.environment():
+            return self.get_conn().create_deployment(
+                name=name, model_uri=model_uri, flavor=flavor, config=config, endpoint=endpoint
+            )
+
+    def predict(self, deployment_name: str, inputs: Any, endpoint: str | None = None) -> str:
+        """Predict with a deployment and return the answer as JSON, such as ``{"predictions": [36.1]}``.
+
+        https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.predict
+
+        :param inputs: a DataFrame, or whatever else the target takes
+        :param endpoint: the endpoint to predict with, where the target has such
+        :raises MLflowError: a connection cannot be used
+        :raises Exception: whatever the target's plugin raises
+        """
+        with self.environment():
+            answer = self.get_conn().predict(deployment_name=deployment_name, inputs=inputs, endpoint=endpoint)
+        # MLflow's own targets for language models answer with a plain dict.
+        return answer.to_json() if hasattr(answer, "to_json") else json.dumps(answer)
+
+    def _target_variables(self) -> dict[str, str | None]:
+        if self.target_conn_id is None:
+            return {}
+        conn = self.get_connection(self.target_conn_id)
+        if conn.conn_type != "aws":
+            self.log.warning(
+                "Connection %r is of type %r, and only the login of type aws reaches a target: it is left out",
+                self.target_conn_id,
+                conn.conn_type,
+            )
+            return {}
+        variables = self.aws_conn_dict()
+        # A token of somebody else's session would spoil the connection's keys.
+        token = {"AWS_SESSION_TOKEN": None} if "AWS_ACCESS_KEY_ID" in variables else {}
+        return {**token, **variables}

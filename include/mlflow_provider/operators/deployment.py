@@ -1,0 +1,125 @@
+"""Operators that deploy models to other systems and predict with them there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from ..hooks.deployment import MLflowDeploymentHook
+
+
+class _DeploymentOperator(BaseOperator):
+    """An operator that speaks with one deployment target."""
+
+    ui_color = "#f4a460"
+
+    def __init__(self, *, mlflow_conn_id: str, target_uri: str, target_conn_id: str | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mlflow_conn_id = mlflow_conn_id
+        self.target_uri = target_uri
+        self.target_conn_id = target_conn_id
+
+    @property
+    def hook(self) -> MLflowDeploymentHook:
+        # Imported here because it brings requests, which a DAG file should not pay for.
+        from ..hooks.deployment import MLflowDeploymentHook
+
+        return MLflowDeploymentHook(self.mlflow_conn_id, self.target_uri, self.target_conn_id)
+
+
+class CreateDeploymentOperator(_DeploymentOperator):
+    """Deploys a model and returns what the target says about the deployment, its ``name`` at least.
+
+    https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.create_deployment
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: of the deployment; the target decides whether one of this name may exist (templated)
+    :param model_uri: such as ``models:/name@alias`` (templated)
+    :param target_uri: the target, such as ``sagemaker:/us-west-2``; its plugin must be installed (templated)
+    :param target_conn_id: Airflow connection of type ``aws`` with the target's login; without one the target
+        finds its own credentials (templated)
+    :param flavor: of the model, the target's default if not given (templated)
+    :param config: the target's own settings, shown in Airflow's UI: no secrets (templated)
+    :param endpoint: the endpoint to deploy under, where the target has such (templated)
+    :raises MLflowError: a connection cannot be used
+    :raises Exception: whatever the target's plugin raises
+    """
+
+    template_fields: Sequence[str] = (
+        "name",
+        "model_uri",
+        "target_uri",
+        "target_conn_id",
+        "flavor",
+        "config",
+        "endpoint",
+    )
+    template_fields_renderers = {"config": "json"}
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        model_uri: str,
+        target_uri: str,
+        target_conn_id: str | None = None,
+        flavor: str | None = None,
+        config: dict[str, Any] | None = None,
+        endpoint: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, target_uri=target_uri, target_conn_id=target_conn_id, **kwargs)
+        self.name = name
+        self.model_uri = model_uri
+        self.flavor = flavor
+        self.config = config
+        self.endpoint = endpoint
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Deploy the model."""
+        return self.hook.create_deployment(self.name, self.model_uri, self.flavor, self.config, self.endpoint)
+
+
+class PredictOperator(_DeploymentOperator):
+    """Predicts with a deployed model and returns the answer as JSON, such as ``{"predictions": [36.1]}``.
+
+    https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.predict
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param deployment_name: of the deployment (templated)
+    :param inputs: a DataFrame, or whatever else the target takes (templated)
+    :param endpoint: the endpoint to predict with, where the target has such (templated)
+    :param target_uri: the target, such as ``sagemaker:/us-west-2``; its plugin must be installed (templated)
+    :param target_conn_id: Airflow connection of type ``aws`` with the target's login; without one the target
+        finds its own credentials (templated)
+    :raises MLflowError: a connection cannot be used
+    :raises Exception: whatever the target's plugin raises
+    """
+
+    template_fields: Sequence[str] = ("deployment_name", "inputs", "endpoint", "target_uri", "target_conn_id")
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        deployment_name: str,
+        inputs: Any = None,
+        endpoint: str | None = None,
+        target_uri: str,
+        target_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, target_uri=target_uri, target_conn_id=target_conn_id, **kwargs)
+        self.deployment_name = deployment_name
+        self.inputs = inputs
+        self.endpoint = endpoint
+
+    def execute(self, context: Context) -> str:
+        """Predict."""
+        return self.hook.predict(self.deployment_name, self.inputs, self.endpoint)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from include.mlflow_provider.hooks.deployment import MLflowDeploymentHook
+
+TABLE = {"dataframe_split": {"columns": ["head", "tail"], "data": [[94.1, 36.0], [92.5, 36.5]]}}
+
+
+@pytest.fixture
+def deploy(serving):
+    return MLflowDeploymentHook("mlflow_default", serving)
+
+
+@pytest.fixture
+def aws(connect):
+    """Make a hook whose target has a connection with these fields."""
+
+    def make(**fields):
+        connect(host="mlflow", login="me", password="word")
+        connect("target", **{"conn_type": "aws", "login": "key", "password": "s3cret", **fields})
+        return MLflowDeploymentHook("scripted", "sagemaker", "target")
+
+    return make
+
+
+def visible(hook):
+    """Return the variables that a target would see."""
+    with hook.environment():
+        return dict(os.environ)
+
+
+def test_a_deployed_model_predicts_and_the_environment_is_as_before(deploy, name, lengths):
+    before = dict(os.environ)
+    assert deploy.create_deployment(name, lengths.uri)["name"] == name
+    assert json.loads(deploy.predict(name, TABLE))["predictions"] == pytest.approx([130.1, 129.0])
+    assert dict(os.environ) == before
+
+
+def test_the_target_works_with_the_login_of_the_connection(deploy, name, whoami, hook):
+    deploy.create_deployment(name, whoami.uri)
+    login, reversed_password = json.loads(deploy.predict(name, TABLE))["predictions"]
+    assert (login, reversed_password[::-1]) == (hook.server.login, hook.server.password)
+
+
+def test_a_target_that_fails_leaves_nothing_in_the_environment(deploy, name):
+    before = dict(os.environ)
+    with pytest.raises(KeyError):
+        deploy.predict(name, TABLE)
+    assert dict(os.environ) == before
+
+
+def test_a_target_without_plugin_is_an_error_that_names_it(services):
+    with pytest.raises(MlflowException, match='model deployments to "nowhere"'):
+        MLflowDeploymentHook("mlflow_default", "nowhere").predict("x", TABLE)
+
+
+def test_a_target_that_answers_with_a_dict_gives_json_too(services, monkeypatch):
+    class Endpoint:
+        def predict(self, **arguments):
+            return {"choices": []}
+
+    hook = MLflowDeploymentHook("mlflow_default", "openai")
+    monkeypatch.setattr(hook, "get_conn", Endpoint)
+    assert hook.predict("gpt", {"prompt": "hello"}) == '{"choices": []}'
+
+
+def test_the_targets_login_is_visible_inside_and_gone_after(aws, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    found = visible(aws(extra={"aws_session_token": "t0ken", "region_name": "eu-west-1"}))
+    expected = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_SESSION_TOKEN": "t0ken",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "MLFLOW_TRACKING_USERNAME": "me",
+    }
+    assert found.items() >= expected.items()
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "mine"
+    assert "AWS_SECRET_ACCESS_KEY" not in os.environ
+
+
+def test_the_token_of_another_session_does_not_meet_the_connections_keys(aws, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "another")
+    assert "AWS_SESSION_TOKEN" not in visible(aws())
+    assert os.environ["AWS_SESSION_TOKEN"] == "another"
+
+
+def test_a_connection_without_keys_leaves_those_of_the_machine(aws, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "machine")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "machine's")
+    found = visible(aws(login=None, password=None))
+    assert (found["AWS_ACCESS_KEY_ID"], found["AWS_SESSION_TOKEN"]) == ("machine", "machine's")
+
+
+def test_a_login_of_another_type_is_left_out_with_a_warning(aws, monkeypatch):
+    hook = aws(conn_type="http")
+    warnings = []
+    # Airflow's log goes past pytest's capture if another test has configured it.
+    monkeypatch.setattr(hook.log, "warning", lambda message, *arguments: warnings.append(message % arguments))
+    found = visible(hook)
+    assert warnings == [
+        "Connection 'target' is of type 'http', and only the login of type aws reaches a target: it is left out"
+    ]
+    assert found.get("AWS_SECRET_ACCESS_KEY") == os.environ.get("AWS_SECRET_ACCESS_KEY")

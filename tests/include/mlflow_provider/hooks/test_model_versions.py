@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import mlflow
+import pytest
+
+from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
+from include.mlflow_provider.hooks.client import MLflowClientHook
+
+
+def test_a_version_loads_by_its_number(hook, name, version):
+    with hook.environment():
+        loaded = mlflow.pyfunc.load_model(f"models:/{name}/{version['version']}")
+    assert loaded.metadata.signature is not None
+
+
+def test_a_version_can_name_the_folder_of_a_logged_model(hook, name, lengths):
+    folder = hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]
+    hook.create_registered_model(name)
+    number = hook.create_model_version(name, folder)["version"]
+    assert hook.get_model_version_download_uri(name, number) == folder
+
+
+def test_the_same_version_is_registered_once_if_it_may_exist(hook, name, lengths, version):
+    again = hook.create_model_version(name, lengths.uri, lengths.run_id, exist_ok=True)
+    without_run = hook.create_model_version(name, lengths.uri, exist_ok=True)
+    assert again["version"] == without_run["version"] == version["version"] == "1"
+
+
+def test_a_version_of_another_model_is_a_new_one(hook, name, whoami, version):
+    assert hook.create_model_version(name, whoami.uri, whoami.run_id, exist_ok=True)["version"] == "2"
+
+
+def test_versions_are_searched_through_all_pages(hook, name, lengths, version, monkeypatch):
+    hook.create_model_version(name, lengths.uri)
+    monkeypatch.setattr(MLflowClientHook, "page_size", 1)
+    found = hook.search_model_versions(f'name="{name}"')
+    assert {item["version"] for item in found} == {"1", "2"}
+
+
+def test_a_stage_archives_the_version_that_held_it(hook, name, lengths, version):
+    hook.create_model_version(name, lengths.uri)
+    hook.transition_model_version_stage(name, 1, "Staging")
+    assert hook.transition_model_version_stage(name, "2", "Staging", True)["current_stage"] == "Staging"
+    assert hook.get_model_version(name, "1")["current_stage"] == "Archived"
+
+
+def test_a_version_is_copied_to_another_model_with_all_it_says(hook, name, lengths):
+    hook.create_registered_model(name)
+    tags = [{"key": "data", "value": "possum"}]
+    hook.create_model_version(name, lengths.uri, lengths.run_id, tags=tags, description="first")
+    copy = hook.copy_model_version(f"models:/{name}/1", f"{name} production")
+    expected = {"name": f"{name} production", "version": "1", "description": "first", "tags": tags}
+    assert copy.items() >= {**expected, "run_id": lengths.run_id}.items()
+    with hook.environment():
+        assert mlflow.pyfunc.load_model(f"models:/{name} production/1").metadata.signature is not None
+    folders = {hook.get_model_version_download_uri(model, 1) for model in (name, f"{name} production")}
+    assert len(folders) == 1
+
+
+def test_a_version_is_copied_once_if_the_copy_may_exist(hook, name, version):
+    first = hook.copy_model_version(f"models:/{name}/1", f"{name} production")
+    assert hook.copy_model_version(f"models:/{name}/1", f"{name} production", exist_ok=True) == first
+
+
+def test_the_version_behind_an_alias_is_copied_as_the_next_one(hook, name, version):
+    hook.set_registered_model_alias(name, "champion", 1)
+    hook.copy_model_version(f"models:/{name}@champion", f"{name} production")
+    assert hook.copy_model_version(f"models:/{name}@champion", f"{name} production")["version"] == "2"
+
+
+def test_only_a_version_can_be_copied(hook, name):
+    with pytest.raises(MLflowError, match="names no model version"):
+        hook.copy_model_version("models:/m-1f0c", name)
+
+
+def test_a_description_changes_and_can_be_emptied(hook, name, version):
+    assert hook.update_model_version(name, 1, "better")["description"] == "better"
+    assert not hook.update_model_version(name, "1", "").get("description")
+
+
+def test_tags_of_a_version_are_set_replaced_and_removed(hook, name, version):
+    hook.set_model_version_tag(name, 1, "checked", "no")
+    hook.set_model_version_tag(name, "1", "checked", "yes")
+    assert hook.get_model_version(name, 1)["tags"] == [{"key": "checked", "value": "yes"}]
+    hook.delete_model_version_tag(name, 1, "checked")
+    assert "tags" not in hook.get_model_version(name, 1)
+
+
+def test_a_deleted_version_is_gone_and_its_model_stays(hook, name, lengths, version):
+    hook.delete_model_version(name, 1)
+    assert not list(hook.search_model_versions(f'name="{name}"'))
+    assert hook.get_registered_model(name)
+    assert hook.get_logged_model(lengths.model_id)
+
+
+def test_deleting_a_version_that_is_not_there_is_an_error_unless_that_is_fine(hook, name):
+    hook.create_registered_model(name)
+    hook.delete_model_version(name, 7, missing_ok=True)
+    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
+        hook.delete_model_version(name, 7)

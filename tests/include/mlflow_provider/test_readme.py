@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import DAG, BaseOperator
+
+import include.mlflow_provider as provider
+
+from . import contract
+
+README = Path(provider.__file__).with_name("README.md").read_text()
+EXAMPLES = re.findall(r"^### (\S+)\n.*?^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+TARGET = "sagemaker:/us-west-2"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return contract.fetch(tmp_path_factory.mktemp("old"))
+
+
+def test_the_table_of_the_readme_is_the_one_that_the_contract_prints(package):
+    assert f"\n\n{contract.table(package)}\n\n" in README
+
+
+def test_every_class_of_the_old_package_has_an_example(package):
+    assert sorted(path for path, _ in EXAMPLES) == sorted(old.path for old in contract.promised(package))
+
+
+def test_the_examples_work(services, buckets, serving, monkeypatch):
+    monkeypatch.syspath_prepend(Path(provider.__file__).parents[1])
+    # Airflow asks for this variable; outside of a task it would want its database.
+    monkeypatch.setenv("AIRFLOW_VAR_PYTHON_VIRTUALENV_OPERATOR_CACHE_KEY", "")
+    names = {"__name__": "__main__"}
+    results = {}
+    for _, code in EXAMPLES:
+        with DAG("readme", schedule=None):
+            exec(code.replace(TARGET, serving), names)  # noqa: S102 # the README is ours
+        for task in [value for value in names.values() if isinstance(value, BaseOperator)]:
+            if task.task_id not in results:
+                results[task.task_id] = task.execute({"ti": SimpleNamespace(bundle_instance=None)})
+    assert names["best"]["info"]["run_name"] == "ridge"
+    assert "pandas==3.1.1" in names["requirements"]
+    assert results["latest"]["model_versions"][0]["version"] == "1"
+    assert results["load_and_predict"] == pytest.approx([130.1])
+    assert json.loads(results["ask"])["predictions"] == pytest.approx([130.1])
+    assert len(results) == len([path for path, _ in EXAMPLES if path.startswith("operators.")])
+    assert names["client"].get_registered_model("lengths") is None
