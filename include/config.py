@@ -11,7 +11,7 @@ INCLUDE = Path(__file__).parent
 POSSUM_CSV = INCLUDE / "possum.csv"
 POSSUM_PICTURE = INCLUDE / "possum.jpeg"
 PLOT = INCLUDE / "plots" / "possum_tails.png"
-MODEL_ENVIRONMENTS = Path(os.environ.get("MODEL_ENVIRONMENTS", "/tmp/model_environments"))  # noqa: S108
+MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")  # Airflow's home, unless given
 
 MLFLOW_CONN_ID = "mlflow_default"
 AWS_CONN_ID = "aws_default"
