@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
+from urllib.parse import urljoin, urlsplit
+
 import requests
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError
 
@@ -14,7 +19,7 @@ def refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
     code, message = _error_of(response)
     return MLflowAPIError(
         f"MLflow answered {response.status_code} {code or response.reason}: {message} "
-        f"({_origin(response, conn_id)}){_hint(response.status_code, code, conn_id)}",
+        f"({_origin(response, conn_id)}){_hint(response.status_code, code, message, conn_id)}",
         response.status_code,
         code,
     )
@@ -30,14 +35,27 @@ def foreign_answer(response: requests.Response, conn_id: str) -> MLflowAPIError:
     )
 
 
+def redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
+    """Return the error for an answer that names another address instead of a result."""
+    target = urlsplit(urljoin(response.url, response.headers["Location"]))
+    address = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
+    return MLflowAPIError(
+        f"Answered {response.status_code} {response.reason}: the address is now {address} "
+        f"({_origin(response, conn_id)}). Set host and schema of the connection to it if that is MLflow; "
+        "if it is a login page, MLflow cannot be reached here with the connection's login.",
+        response.status_code,
+    )
+
+
 def no_answer(request: str, conn_id: str, error: requests.RequestException) -> MLflowConnectionError:
     """Return the error for a request that got no answer.
 
     :param request: verb and URL
     """
+    reason = _reason(error)
     return MLflowConnectionError(
-        f"No answer from MLflow: {request} (connection {conn_id!r}): {_reason(error)}. "
-        "Check that the server runs and that host, port, schema and TLS settings of the connection fit."
+        f"No answer from MLflow: {request} (connection {conn_id!r}): {str(reason) or type(reason).__name__}. "
+        f"{_remedy(error, reason, conn_id)}{_doubt(request, error)}"
     )
 
 
@@ -58,20 +76,48 @@ def _origin(response: requests.Response, conn_id: str) -> str:
     return f"{response.request.method} {url}, connection {conn_id!r}"
 
 
-def _hint(status: int, code: str, conn_id: str) -> str:
-    if status == 401:
-        return f". Check login and password of connection {conn_id!r}."
-    if status == 403:
-        return ". The connection's user may lack this permission, or the server's --allowed-hosts this host."
-    if status == 404:
-        return ". Check the name or id." if code else ". Check host, port and path prefix of the connection."
-    return ""
+def _hint(status: int, code: str, message: str, conn_id: str) -> str:
+    if status == 404 and code:
+        return ". Check the name or id."
+    if status == 403 and "Host header" in message:
+        return f". Name this host in the server's --allowed-hosts, or another as host of connection {conn_id!r}."
+    hints = {
+        401: f". Check login and password of connection {conn_id!r}.",
+        403: f". The user of connection {conn_id!r} lacks this permission.",
+        404: ". Check host, port and path prefix of the connection; an old MLflow may not know this endpoint either.",
+        429: ". The server limits requests: an Airflow pool limits the tasks that send them at once.",
+    }
+    return hints.get(status, ". The server's log, or that of a proxy before it, tells why." if status >= 500 else "")
 
 
-def _reason(error: BaseException) -> str:
+def _remedy(error: requests.RequestException, reason: BaseException, conn_id: str) -> str:
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return (
+            f"Set `verify` in the extra of connection {conn_id!r} to the path of the CA bundle that vouches for the "
+            "server, and its host to a name in the certificate; `verify` false switches the check off."
+        )
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"Check schema and port of connection {conn_id!r}, and the CA bundle that `verify` in its extra names."
+    return f"Check that the server runs and that host, port and schema of connection {conn_id!r} fit."
+
+
+def _doubt(request: str, error: requests.RequestException) -> str:
+    """Return what to add for a request of which nobody knows whether MLflow got it."""
+    unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
+    if request.startswith("GET ") or any(isinstance(link, unsent) for link in _chain(error)):
+        return ""
+    return " MLflow may have acted on it all the same."
+
+
+def _reason(error: BaseException) -> BaseException:
     """Return what happened at the bottom, such as "Connection refused", without the layers around it."""
-    reason = error
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-        reason = error if isinstance(error, OSError) else reason
-    return str(reason) or type(reason).__name__
+    return [link for link in _chain(error) if isinstance(link, OSError)][-1]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it; urllib3 keeps some of that in the arguments or as the ``reason``."""
+    link: BaseException | None = error
+    while link:
+        yield link
+        kept = (item for item in (getattr(link, "reason", None), *link.args) if isinstance(item, BaseException))
+        link = link.__cause__ or link.__context__ or next(kept, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from functools import cached_property
 
@@ -54,6 +55,7 @@ class MLflowBaseHook(BaseHook):
         if self.server.is_databricks:
             variables["MLFLOW_TRACKING_URI"] = "databricks"
         return variables | {
+            "NETRC": os.devnull,  # else an entry of a .netrc file wins over the connection's login
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(self.server.timeout))),
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         }

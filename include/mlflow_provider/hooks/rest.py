@@ -10,7 +10,7 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from ..exceptions import MLflowAPIError, MLflowError
-from .answers import foreign_answer, no_answer, refusal
+from .answers import foreign_answer, no_answer, redirection, refusal
 from .base import MLflowBaseHook
 from .session import open_session
 
@@ -64,9 +64,9 @@ class MLflowRestHook(MLflowBaseHook):
         :param endpoint: path below the server's address, such as ``api/2.0/mlflow/runs/search``
         :param headers: sent with this request
         :param request_params: query of a GET, JSON body of any other verb
-        :param accept_status: HTTP statuses of 400 and above that are returned instead of raised
+        :param accept_status: HTTP statuses that are returned instead of raised
         :param request_kwargs: passed to ``requests``, such as ``timeout`` in seconds
-        :raises MLflowAPIError: the server answered with another status of 400 or above
+        :raises MLflowAPIError: the server answered with another status of 400 or above, or redirected
         :raises MLflowConnectionError: no answer came
         """
         return self._send(
@@ -142,9 +142,12 @@ class MLflowRestHook(MLflowBaseHook):
         url = f"{self.base_url}/{endpoint.lstrip('/')}"
         payload = {"params" if method == "GET" else "json": params}
         with self.explained(f"{method} {url}"), self.get_conn(headers) as session:
-            # Named here as well, because REQUESTS_CA_BUNDLE wins over the setting of a session.
-            options = {"verify": session.verify, **payload, **request_kwargs}
+            # Named here as well, because REQUESTS_CA_BUNDLE wins over the setting of a session. Redirections are
+            # not followed, because on most of them a change would become a GET, with a login from .netrc.
+            options = {"verify": session.verify, "allow_redirects": False, **payload, **request_kwargs}
             response = session.request(method, url, **options)
+        if response.is_redirect and response.status_code not in accept_status:
+            raise redirection(response, self.mlflow_conn_id)
         if response.status_code >= 400 and response.status_code not in accept_status:
             raise refusal(response, self.mlflow_conn_id)
         return response

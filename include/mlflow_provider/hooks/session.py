@@ -22,8 +22,8 @@ REFUSED_UNSEEN = frozenset({429, 503})  # the server says that it did not act on
 class BoundedRetry(Retry):
     """Retries that stop starting new attempts after ``RETRY_BUDGET`` seconds.
 
-    Connection failures and 429/503 are retried for every verb; a lost answer, 502 and 504 only for those
-    that read, because the server may have acted on the others.
+    Connection failures and 429/503 are retried for every verb; a lost answer, 500, 502 and 504 only for
+    those that read, because the server may have acted on the others. What TLS refuses stays refused.
     """
 
     deadline = float("inf")
@@ -33,8 +33,9 @@ class BoundedRetry(Retry):
         """Return the retries of a call that starts now."""
         retry = cls(
             total=RETRIES,
+            other=0,
             allowed_methods=frozenset({"GET", "HEAD"}),
-            status_forcelist={502, 504} | REFUSED_UNSEEN,
+            status_forcelist={500, 502, 504} | REFUSED_UNSEEN,
             backoff_factor=BACKOFF,
             backoff_jitter=BACKOFF / 2,
             raise_on_status=False,
@@ -74,9 +75,27 @@ class BoundedAdapter(HTTPAdapter):
         kwargs["timeout"] = kwargs.get("timeout") or self.timeout
         return super().send(request, **kwargs)
 
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
+        """Prepare the TLS check.
+
+        :raises requests.exceptions.SSLError: the CA bundle is not there; ``requests`` itself raises a bare OSError
+        """
+        try:
+            super().cert_verify(conn, url, verify, cert)
+        except OSError as error:
+            raise requests.exceptions.SSLError(error) from error
+
+
+class NoAuth(AuthBase):
+    """Adds nothing; without an ``auth`` a ``.netrc`` entry would win over the headers of the connection."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request as it is."""
+        return request
+
 
 class BearerAuth(AuthBase):
-    """Sends a token; As an ``auth`` it wins over a ``.netrc`` entry, which a plain header would not."""
+    """Sends a token; as an ``auth`` it wins over a ``.netrc`` entry, which a plain header would not."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -102,4 +121,6 @@ def open_session(server: MLflowServer, auth_type: Any, headers: dict[str, str] |
         session.auth = BearerAuth(server.password or "")
     elif server.login:
         session.auth = auth_type(server.login, server.password or "")
+    else:
+        session.auth = NoAuth()
     return session

@@ -66,6 +66,14 @@ def test_login_token_is_sent_as_bearer_token_whatever_netrc_says(scripted, monke
     assert server.requests[0][2]["Authorization"] == "Bearer t0ken"
 
 
+def test_a_login_among_the_headers_is_sent_whatever_netrc_says(scripted, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = scripted(Answer(), login=None, password=None, extra={"headers": {"Authorization": "Negotiate t0ken"}})
+    client().run(CREATE)
+    assert server.requests[0][2]["Authorization"] == "Negotiate t0ken"
+
+
 def test_another_auth_type_is_used(scripted):
     scripted(Answer())
     assert isinstance(client(auth_type=HTTPDigestAuth).get_conn().auth, HTTPDigestAuth)
@@ -98,6 +106,7 @@ def test_a_wrong_password_is_told_with_the_connection_to_correct(hook, connect):
     ("answer", "message"),
     [
         (Answer(500, '{"error_code": "INTERNAL_ERROR", "message": "disk full"}'), "500 INTERNAL_ERROR: disk full"),
+        (Answer(409, '{"error_code": "RESOURCE_CONFLICT", "message": "busy"}'), "409 RESOURCE_CONFLICT: busy"),
         (Answer(403, "Invalid Host header"), "Invalid Host header.*--allowed-hosts"),
         (Answer(404, "<html>\nnginx</html>"), "<html> nginx</html>.*path prefix of the connection"),
         (Answer(200, "<html>Sign in</html>", {"Content-Type": "text/html"}), "text/html.*Sign in.*login page"),
@@ -128,8 +137,9 @@ def test_a_post_that_may_have_had_an_effect_is_not_sent_again(scripted, status):
     assert len(server.requests) == 1
 
 
-def test_a_get_is_sent_again_after_a_bad_gateway(scripted):
-    server = scripted(Answer(502), Answer(200, '{"experiments": [{"name": "a"}]}'))
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_get_is_sent_again_after_an_error_of_the_server(scripted, status):
+    server = scripted(Answer(status), Answer(200, '{"experiments": [{"name": "a"}]}'))
     assert list(client().search_experiments()) == [{"name": "a"}]
     assert len(server.requests) == 2
 
@@ -145,9 +155,25 @@ def test_a_long_retry_after_is_cut_short(scripted, monkeypatch):
 def test_a_server_that_keeps_refusing_is_reported(scripted, monkeypatch):
     monkeypatch.setattr(session, "RETRY_AFTER_MAX", 0.05)
     server = scripted(Answer(429, "slow down", {"Retry-After": "9"}))
-    with pytest.raises(MLflowAPIError, match=r"429 .*slow down"):
+    with pytest.raises(MLflowAPIError, match=r"429 .*slow down.*an Airflow pool limits"):
         client().call("POST", CREATE)
     assert len(server.requests) == 1 + session.RETRIES
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_redirection_is_told_and_not_followed(scripted, method, status):
+    elsewhere = {"Location": "https://me:s3cret-word@elsewhere/mlflow/?session=s3cret-word"}
+    server = scripted(Answer(status, headers=elsewhere), Answer())
+    with pytest.raises(MLflowAPIError, match=f"{status}.* now https://elsewhere/mlflow/ .*'scripted'") as caught:
+        client().call(method, SEARCH)
+    assert "s3cret-word" not in str(caught.value)
+    assert len(server.requests) == 1
+
+
+def test_a_redirection_may_be_accepted(scripted):
+    scripted(Answer(302, headers={"Location": "/elsewhere"}))
+    assert client().run(SEARCH, accept_status={302}).headers["Location"] == "/elsewhere"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
