@@ -71,7 +71,7 @@ clean: ## Delete the local data, after asking; the environments stay
 
 .PHONY: lock
 lock: $(UV) ## Resolve the pinned packages again
-	@for name in airflow mlflow; do \
+	@for name in airflow mlflow mlflow-2; do \
 	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" \
 	    --output-file local/requirements/$$name.txt local/requirements/$$name.in || exit 1; done

@@ -1,0 +1,36 @@
+"""Twenty tasks that create the same thing at the same moment."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.mlflow_provider.operators.registry import CreateRegisteredModelOperator
+
+TASKS = 20
+
+
+def at_once(call):
+    """Return what twenty threads got that made the call together."""
+    barrier = Barrier(TASKS)
+
+    def make_it(_):
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(TASKS) as pool:
+        return list(pool.map(make_it, range(TASKS)))
+
+
+def test_one_experiment_is_created_and_all_get_its_id(real, name):
+    ids = at_once(lambda: MLflowClientHook(mlflow_conn_id="real").create_experiment(name, exist_ok=True))
+    assert ids == [real.get_experiment_by_name(name)["experiment_id"]] * TASKS
+    assert [item["name"] for item in real.search_experiments()].count(name) == 1
+
+
+def test_one_model_is_created_and_all_get_it(real, name):
+    create = CreateRegisteredModelOperator(task_id="task", mlflow_conn_id="real", name=name, exist_ok=True)
+    found = at_once(lambda: create.execute({})["registered_model"])
+    assert found == [real.get_registered_model(name)] * TASKS
+    assert len(list(real.search_registered_models(f'name = "{name}"'))) == 1
