@@ -41,6 +41,14 @@ def test_no_task_needed_a_second_try(airflow: Airflow, first: Pipeline) -> None:
         assert set(tries.values()) <= {0, 1}, tries
 
 
+def test_a_task_leads_to_its_model_version_in_mlflow(stack: Stack, airflow: Airflow, first: Pipeline) -> None:
+    task = f"dags/train/dagRuns/{first.runs['train']}/taskInstances/register_model.create_model_version"
+    page = f"#/models/{config.REGISTERED_MODEL}/versions/{first.said['train']['version']}"
+    assert airflow.get(f"{task}/links")["extra_links"] == {
+        "MLflow": f"http://127.0.0.1:{stack.settings.ports['MLFLOW_PORT']}/{page}"
+    }
+
+
 def test_the_registered_version_predicts_what_the_pipeline_saved(first: Pipeline, predictions: pd.DataFrame) -> None:
     raw = pd.read_csv(config.POSSUM_CSV)
     with tracking.connected():
