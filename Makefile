@@ -20,7 +20,7 @@ export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup ## Start everything, run the three DAGs, show the results
@@ -50,6 +50,10 @@ password: setup ## Print the logins of the Airflow and MLflow pages
 test: setup ## Run the whole test suite on services of its own
 	@$(BIN)/python -m pytest
 
+.PHONY: test-provider
+test-provider: setup ## Run the tests of the MLflow provider alone
+	@$(BIN)/python -m pytest tests/include/mlflow_provider
+
 .PHONY: check
 check: setup ## Lint, check the format and the types
 	@$(BIN)/ruff check .
@@ -77,7 +81,12 @@ lock: $(UV) ## Resolve the pinned packages again
 	    --output-file local/requirements/$$name.txt local/requirements/$$name.in || exit 1; done
 
 .PHONY: setup
-setup: $(ENVS)/airflow/.complete $(ENVS)/mlflow/.complete ## Build the two environments, if they are not there yet
+setup: $(ENVS)/airflow/.provider $(ENVS)/mlflow/.complete ## Build the two environments, if they are not there yet
+
+# The DAGs use the provider in place; installed, it also shows up in Airflow's own list and connection form.
+$(ENVS)/airflow/.provider: include/mlflow_provider/pyproject.toml $(ENVS)/airflow/.complete
+	@$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable $(<D)
+	@touch $@
 
 $(ENVS)/%/.complete: local/requirements/%.txt | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

@@ -152,6 +152,7 @@ class Settings:
             "CORE__PARALLELISM": max(2, min(os.cpu_count() or 2, 8)),
             "CORE__FERNET_KEY": secret["AIRFLOW_FERNET_KEY"],
             "CORE__XCOM_BACKEND": "include.xcom.XComBackend",
+            "CORE__TEST_CONNECTION": "Enabled",
             "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.ports['AIRFLOW_PORT']}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
@@ -174,9 +175,8 @@ class Settings:
     def _mlflow_connection(self, secret: dict[str, str]) -> str:
         return json.dumps(
             {
-                "conn_type": "http",
-                "host": "http://127.0.0.1",
-                "port": self.ports["MLFLOW_PORT"],
+                "conn_type": "mlflow",
+                "host": f"http://127.0.0.1:{self.ports['MLFLOW_PORT']}",
                 "login": USER,
                 "password": secret["MLFLOW_PASSWORD"],
             }

@@ -57,7 +57,7 @@ def stopped(stack: Stack, name: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("case", BAD_TABLES)
-def test_a_bad_table_stops_in_extract_data_and_sets_nothing_off(
+def test_a_bad_table_stops_the_run_and_sets_nothing_off(
     case: str, airflow: Airflow, first: Pipeline, possum_csv: Path
 ) -> None:
     spoil, message = BAD_TABLES[case]
@@ -65,8 +65,9 @@ def test_a_bad_table_stops_in_extract_data_and_sets_nothing_off(
     possum_csv.unlink() if spoiled is None else possum_csv.write_text(spoiled)
     run_id = airflow.trigger("feature_eng")
     assert airflow.wait("feature_eng", run_id) == "failed"
-    task = task_of(airflow, "feature_eng", run_id, "extract_data")
-    assert (task["state"], task["try_number"]) == ("failed", 1)
+    (task,) = [task for task in airflow.tasks("feature_eng", run_id) if task["state"] == "failed"]
+    assert task["task_id"] == ("extract_data" if case in ("no file", "empty") else "check_data")
+    assert task["try_number"] == 1
     log = airflow.log("feature_eng", run_id, task)
     assert message in log
     assert str(possum_csv) in log
@@ -80,7 +81,7 @@ def test_the_demo_names_the_failed_task_its_error_and_its_log(
     with pytest.raises(DemoError) as failure:
         run_demo(stack.settings, Console(quiet=True))
     said = str(failure.value)
-    assert f"feature_eng.extract_data failed: AirflowFailException: {possum_csv} cannot be used" in said
+    assert f"feature_eng.check_data failed: AirflowFailException: {possum_csv} cannot be used" in said
     assert "row 2, column sex: x must be one of f, m" in said
     assert "row 2, column hdlngth: long is not a number" in said
     log = Path(said.split("log: ")[1].splitlines()[0])

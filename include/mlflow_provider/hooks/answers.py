@@ -93,11 +93,11 @@ def _hint(status: int, code: str, message: str, conn_id: str) -> str:
 def _remedy(error: requests.RequestException, reason: BaseException, conn_id: str) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return (
-            f"Set `verify` in the extra of connection {conn_id!r} to the path of the CA bundle that vouches for the "
-            "server, and its host to a name in the certificate; `verify` false switches the check off."
+            f"Set `ca_bundle` in the extra of connection {conn_id!r} to the path of a file with the authority that "
+            "signed it, and its host to a name in the certificate; `verify` false switches the check off."
         )
     if isinstance(error, requests.exceptions.SSLError):
-        return f"Check schema and port of connection {conn_id!r}, and the CA bundle that `verify` in its extra names."
+        return f"Check schema and port of connection {conn_id!r}, and the file that `ca_bundle` in its extra names."
     return f"Check that the server runs and that host, port and schema of connection {conn_id!r} fit."
 
 

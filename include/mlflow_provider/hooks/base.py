@@ -20,11 +20,12 @@ class MLflowBaseHook(BaseHook):
 
     conn_name_attr = "mlflow_conn_id"
     default_conn_name = "mlflow_default"
-    conn_type = "http"
+    conn_type = "mlflow"
     hook_name = "MLflow"
 
     mlflow_env_variables = [
         "MLFLOW_TRACKING_URI",
+        "MLFLOW_REGISTRY_URI",
         "MLFLOW_TRACKING_TOKEN",
         "MLFLOW_TRACKING_USERNAME",
         "MLFLOW_TRACKING_PASSWORD",
@@ -54,6 +55,8 @@ class MLflowBaseHook(BaseHook):
         variables = {"MLFLOW_TRACKING_URI": self.server.base_url, **self._login(), **self._tls()}
         if self.server.is_databricks:
             variables["MLFLOW_TRACKING_URI"] = "databricks"
+        if self.server.registry_url:
+            variables["MLFLOW_REGISTRY_URI"] = self.server.registry_url
         return variables | {
             "NETRC": os.devnull,  # else an entry of a .netrc file wins over the connection's login
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(self.server.timeout))),

@@ -124,10 +124,11 @@ class MLflowRestHook(MLflowBaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether server and login work, and if not, why."""
         try:
-            self.call("GET", f"{API}/experiments/search", {"max_results": 1})
+            for kind in ("experiments", "registered-models"):
+                self.call("GET", f"{API}/{kind}/search", {"max_results": 1})
+            return True, f"MLflow answers at {self.base_url} and knows this login"
         except MLflowError as error:
             return False, str(error)
-        return True, f"MLflow answers at {self.base_url}"
 
     def _send(
         self,
@@ -139,7 +140,7 @@ class MLflowRestHook(MLflowBaseHook):
         accept_status: Collection[int] = (),
         **request_kwargs: Any,
     ) -> requests.Response:
-        url = f"{self.base_url}/{endpoint.lstrip('/')}"
+        url = self.server.url(endpoint)
         payload = {"params" if method == "GET" else "json": params}
         with self.explained(f"{method} {url}"), self.get_conn(headers) as session:
             # Named here as well, because REQUESTS_CA_BUNDLE wins over the setting of a session. Redirections are

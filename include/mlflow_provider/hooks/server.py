@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from ..exceptions import MLflowError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 20.0  # seconds; the extra field `timeout` overrides it
 DATABRICKS_DOMAINS = (".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net")
+REGISTRY = ("api/2.0/mlflow/registered-models/", "api/2.0/mlflow/model-versions/")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class MLflowServer:
 
     :param conn_id: the Airflow connection they come from, for messages
     :param base_url: scheme, host, port and path prefix, without login and without a closing slash
+    :param registry_url: likewise, of the server that holds the model registry, if that is another
+    :param ui_url: likewise, as a person's browser reaches the server, if that is another address
     :param timeout: seconds to wait for an answer
     :param verify: False switches the TLS check off, a string is the path of a CA bundle
     :param headers: sent with every request
@@ -31,47 +34,69 @@ class MLflowServer:
     base_url: str
     login: str | None
     password: str | None = field(repr=False)
+    registry_url: str = ""
+    ui_url: str = ""
     timeout: float = READ_TIMEOUT
     verify: bool | str = True
     headers: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def token(self) -> str | None:
-        """The bearer token: the password of a connection whose login is ``token``."""
-        return self.password if self.login == "token" else None
+        """The bearer token: the password of a connection whose login is ``token`` or empty."""
+        return self.password if self.login in (None, "token") else None
 
     @property
     def is_databricks(self) -> bool:
         """Whether the host is a Databricks workspace."""
         return (urlsplit(self.base_url).hostname or "").endswith(DATABRICKS_DOMAINS)
 
+    def url(self, endpoint: str) -> str:
+        """Return the address of an endpoint of the REST API, such as ``api/2.0/mlflow/runs/search``."""
+        path = endpoint.lstrip("/")
+        base = self.registry_url if path.startswith(REGISTRY) and self.registry_url else self.base_url
+        return f"{base}/{path}"
+
+    def page(self, *path: str) -> str:
+        """Return the address of a page of MLflow's user interface, such as that of ``"models", "possums"``."""
+        app = "ml" if self.is_databricks else "#"
+        return "/".join([self.ui_url or self.base_url, app, *(quote(part, safe="") for part in path)])
+
     @classmethod
     def from_connection(cls, conn: Connection) -> MLflowServer:
-        """Read the fields of an Airflow connection.
+        """Read the fields of an Airflow connection, of type ``mlflow`` or ``http``.
 
-        :param conn: ``host`` with or without scheme, port and path prefix; ``schema`` http or https;
-            ``port``; ``login`` and ``password``, or login ``token`` and the token as password;
-            ``extra`` a JSON object that may hold ``timeout`` (seconds), ``verify`` and ``headers``
+        :param conn: ``host`` a URL, or a name with ``schema`` http or https, with or without ``port`` and path
+            prefix; ``login`` and ``password``, or a token as password with the login ``token`` or none;
+            ``extra`` a JSON object that may hold ``registry_uri``, ``ui_uri``, ``verify``, ``ca_bundle``
+            (path), ``timeout`` (seconds) and ``headers``
         :raises MLflowError: the connection names no host, or a field cannot be used
         """
-        address = _address(conn)
         extra: dict[str, Any] = conn.extra_dejson
+        address = _address(conn, conn.host, "host")
         return cls(
             conn_id=conn.conn_id,
-            base_url=_base_url(conn, address),
+            base_url=_url(address, conn.port),
+            registry_url=_optional_url(conn, "registry_uri"),
+            ui_url=_optional_url(conn, "ui_uri"),
             login=conn.login or unquote(address.username or "") or None,
             password=conn.password or unquote(address.password or "") or None,
-            timeout=_seconds(conn.conn_id, extra.get("timeout", READ_TIMEOUT)),
-            verify=extra.get("verify", True),
+            timeout=_seconds(conn.conn_id, extra.get("timeout")),
+            verify=_verify(extra),
             headers={str(name): str(value) for name, value in (extra.get("headers") or {}).items()},
         )
 
 
-def _address(conn: Connection) -> SplitResult:
-    host = (conn.host or "").strip()
-    if not host:
-        raise MLflowError(f"Connection {conn.conn_id!r} names no host: set it to that of the MLflow server")
-    return urlsplit(host if "://" in host else f"{_scheme(conn)}://{host}")
+def _address(conn: Connection, value: str | None, name: str) -> SplitResult:
+    text = (value or "").strip()
+    if not text:
+        raise MLflowError(f"Connection {conn.conn_id!r} names no {name}: set it to that of the MLflow server")
+    address = urlsplit(text if "://" in text else f"{_scheme(conn)}://{text}")
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise MLflowError(
+            f"Connection {conn.conn_id!r} has no usable address: its schema must be http or https "
+            f"(it is {address.scheme!r}) and its {name} a name, an address or a URL"
+        )
+    return address
 
 
 def _scheme(conn: Connection) -> str:
@@ -79,19 +104,29 @@ def _scheme(conn: Connection) -> str:
     return conn.schema or ("https" if secure else "http")
 
 
-def _base_url(conn: Connection, address: SplitResult) -> str:
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise MLflowError(
-            f"Connection {conn.conn_id!r} has no usable address: its schema must be http or https "
-            f"(it is {address.scheme!r}) and its host a name, an address or a URL"
-        )
-    host = f"[{address.hostname}]" if ":" in address.hostname else address.hostname
-    port = conn.port or address.port
+def _url(address: SplitResult, port: int | None = None) -> str:
+    name = address.hostname or ""
+    host = f"[{name}]" if ":" in name else name
+    port = port or address.port
     return f"{address.scheme}://{host}{f':{port}' if port else ''}{address.path.rstrip('/')}"
+
+
+def _optional_url(conn: Connection, name: str) -> str:
+    value = conn.extra_dejson.get(name)
+    return _url(_address(conn, value, name)) if value else ""
+
+
+def _verify(extra: dict[str, Any]) -> bool | str:
+    """Read ``verify``, which is a boolean, its name in a connection written as a URI, or the path of a bundle."""
+    verify = extra.get("verify")
+    if str(verify).lower() in ("false", "0", "no"):
+        return False
+    path = verify if isinstance(verify, str) and str(verify).lower() not in ("", "true", "1", "yes") else None
+    return extra.get("ca_bundle") or path or True
 
 
 def _seconds(conn_id: str, value: Any) -> float:
     try:
-        return float(value)
+        return float(value or READ_TIMEOUT)
     except (TypeError, ValueError):
         raise MLflowError(f"Connection {conn_id!r}: extra field `timeout` must be seconds, not {value!r}") from None

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from ..links import MLflowLink
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 class _RegistryOperator(BaseOperator):
     """An operator that speaks with the model registry of one connection."""
 
+    operator_extra_links = (MLflowLink(),)
     ui_color = "#f4a460"
+    mlflow_page = ""
 
     def __init__(self, *, mlflow_conn_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -29,6 +33,14 @@ class _RegistryOperator(BaseOperator):
         from ..hooks.client import MLflowClientHook
 
         return MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
+
+    def link_to_model(self, name: str) -> None:
+        """Make the task's link open the page of a registered model."""
+        self.mlflow_page = self.hook.server.page("models", name)
+
+    def link_to_version(self, version: dict[str, Any]) -> None:
+        """Make the task's link open the page of a model version."""
+        self.mlflow_page = self.hook.server.page("models", version["name"], "versions", version["version"])
 
 
 class CreateRegisteredModelOperator(_RegistryOperator):
@@ -68,6 +80,7 @@ class CreateRegisteredModelOperator(_RegistryOperator):
         model = self.hook.create_registered_model(
             self.name, tags=self.tags, description=self.description, exist_ok=self.exist_ok
         )
+        self.link_to_model(self.name)
         return {"registered_model": model}
 
 
@@ -89,7 +102,9 @@ class GetRegisteredModelOperator(_RegistryOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the model."""
-        return self.hook.call("GET", "api/2.0/mlflow/registered-models/get", {"name": self.name})
+        answer = self.hook.call("GET", "api/2.0/mlflow/registered-models/get", {"name": self.name})
+        self.link_to_model(self.name)
+        return answer
 
 
 class DeleteRegisteredModelOperator(_RegistryOperator):
@@ -115,6 +130,7 @@ class DeleteRegisteredModelOperator(_RegistryOperator):
     def execute(self, context: Context) -> None:
         """Delete the model."""
         self.hook.delete_registered_model(self.name, missing_ok=self.missing_ok)
+        self.mlflow_page = self.hook.server.page("models")
 
 
 class GetLatestModelVersionsOperator(_RegistryOperator):
@@ -146,6 +162,7 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the versions."""
         versions = self.hook.get_latest_versions(self.name, self.stages)
+        self.link_to_model(self.name)
         return {"model_versions": versions} if versions else {}
 
 
@@ -205,7 +222,9 @@ class CreateModelVersionOperator(_RegistryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Register the version."""
         fields = {name: getattr(self, name) for name in self.template_fields}
-        return {"model_version": self.hook.create_model_version(**fields, exist_ok=self.exist_ok)}
+        version = self.hook.create_model_version(**fields, exist_ok=self.exist_ok)
+        self.link_to_version(version)
+        return {"model_version": version}
 
 
 class GetModelVersionOperator(_RegistryOperator):
@@ -228,7 +247,9 @@ class GetModelVersionOperator(_RegistryOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the version."""
-        return {"model_version": self.hook.get_model_version(self.name, self.version)}
+        version = self.hook.get_model_version(self.name, self.version)
+        self.link_to_version(version)
+        return {"model_version": version}
 
 
 class DeleteModelVersionOperator(_RegistryOperator):
@@ -262,6 +283,7 @@ class DeleteModelVersionOperator(_RegistryOperator):
     def execute(self, context: Context) -> None:
         """Delete the version."""
         self.hook.delete_model_version(self.name, self.version, missing_ok=self.missing_ok)
+        self.link_to_model(self.name)
 
 
 class TransitionModelVersionStageOperator(_RegistryOperator):
@@ -305,4 +327,5 @@ class TransitionModelVersionStageOperator(_RegistryOperator):
         )
         if self.alias:
             self.hook.set_registered_model_alias(self.name, self.alias, self.version)
+        self.link_to_version(version)
         return {"model_version": version}

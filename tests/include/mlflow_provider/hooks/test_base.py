@@ -32,6 +32,10 @@ from include.mlflow_provider.hooks.base import MLflowBaseHook
             },
         ),
         (
+            {"host": "mlflow", "extra": {"registry_uri": "https://registry"}},
+            {"MLFLOW_TRACKING_URI": "http://mlflow", "MLFLOW_REGISTRY_URI": "https://registry"},
+        ),
+        (
             {"host": "mlflow", "extra": {"verify": "/ca.pem"}},
             {"MLFLOW_TRACKING_URI": "http://mlflow", "MLFLOW_TRACKING_SERVER_CERT_PATH": "/ca.pem"},
         ),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from airflow.sdk import Connection
 
@@ -35,6 +37,7 @@ def test_base_url_has_schema_host_port_and_prefix(fields, url):
         ({}, "names no host"),
         ({"host": "mlflow", "schema": "ftp"}, "schema must be http or https"),
         ({"host": "mlflow", "extra": '{"timeout": "soon"}'}, "`timeout` must be seconds"),
+        ({"host": "mlflow", "extra": '{"registry_uri": "databricks-uc://"}'}, "its registry_uri a name, an address"),
     ],
 )
 def test_an_unusable_connection_is_named_in_the_error(fields, complaint):
@@ -45,7 +48,46 @@ def test_an_unusable_connection_is_named_in_the_error(fields, complaint):
 
 def test_login_token_means_a_bearer_token():
     assert server(host="mlflow", login="token", password="t0ken").token == "t0ken"
+    assert server(host="mlflow", password="t0ken").token == "t0ken"
     assert server(host="mlflow", login="me", password="t0ken").token is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "verify"),
+    [
+        ({}, True),
+        ({"verify": True, "ca_bundle": None}, True),
+        ({"verify": True, "ca_bundle": "/ca.pem"}, "/ca.pem"),
+        ({"verify": "/ca.pem"}, "/ca.pem"),
+        ({"verify": "true", "ca_bundle": "/ca.pem"}, "/ca.pem"),
+        ({"verify": False, "ca_bundle": "/ca.pem"}, False),
+        ({"verify": "false"}, False),
+    ],
+)
+def test_tls_is_checked_unless_the_connection_says_otherwise(extra, verify):
+    assert server(host="https://mlflow", extra=json.dumps(extra)).verify == verify
+
+
+def test_the_fields_of_an_empty_form_change_nothing():
+    empty = {"registry_uri": None, "ui_uri": "", "verify": None, "ca_bundle": "", "timeout": None}
+    assert server(host="mlflow", extra=json.dumps(empty)) == server(host="mlflow")
+
+
+def test_the_registry_may_be_on_another_server():
+    found = server(host="mlflow", extra='{"registry_uri": "https://registry:8443/team/"}')
+    assert (
+        found.url("api/2.0/mlflow/model-versions/get") == "https://registry:8443/team/api/2.0/mlflow/model-versions/get"
+    )
+    assert found.url("/api/2.0/mlflow/registered-models/get").startswith("https://registry:8443/team/api/")
+    assert found.url("api/2.0/mlflow/runs/get") == "http://mlflow/api/2.0/mlflow/runs/get"
+
+
+def test_pages_are_where_a_browser_finds_them():
+    assert (
+        server(host="http://me:word@mlflow/a").page("models", "it's 50%") == "http://mlflow/a/#/models/it%27s%2050%25"
+    )
+    assert server(host="mlflow", extra='{"ui_uri": "https://ui/m"}').page("models") == "https://ui/m/#/models"
+    assert server(host="dbc-1.cloud.databricks.com").page("models") == "https://dbc-1.cloud.databricks.com/ml/models"
 
 
 def test_a_login_in_the_host_is_used_but_not_part_of_the_url():

@@ -81,9 +81,9 @@ def behind_prefix(without_login: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def behind_tls(with_login: dict[str, Any], authority: Authority) -> Iterator[dict[str, Any]]:
     """The stack's server behind a proxy that ends TLS."""
-    proxy = ReverseProxy(f"{with_login['host']}:{with_login['port']}", certificate=authority.certify())
+    proxy = ReverseProxy(with_login["host"], certificate=authority.certify())
     login = {name: with_login[name] for name in ("login", "password")}
-    yield {"host": proxy.url, **login, "extra": {"verify": str(authority.bundle)}}
+    yield {"host": proxy.url, **login, "extra": {"ca_bundle": str(authority.bundle)}}
     proxy.stop()
 
 
@@ -93,4 +93,4 @@ def own_prefix_and_tls(start: Callable[..., MLflowProcess], authority: Authority
     certificate = authority.certify()
     options = ["--static-prefix", "/mlflow", "--uvicorn-opts", f"--ssl-certfile {certificate}"]
     server = start(mlflow_3(), *options, scheme="https", prefix="/mlflow")
-    return {"host": server.url, "extra": {"verify": str(authority.bundle)}}
+    return {"host": server.url, "extra": {"ca_bundle": str(authority.bundle)}}

@@ -37,7 +37,7 @@ def finished(real, experiment):
 
 
 def test_the_connection_test_says_yes(real):
-    assert real.test_connection() == (True, f"MLflow answers at {real.base_url}")
+    assert real.test_connection() == (True, f"MLflow answers at {real.base_url} and knows this login")
 
 
 def test_operators_take_a_model_from_creation_to_deletion(finished, name):

@@ -20,9 +20,9 @@ from .servers import mlflow_3
 WRONG = "s3cret-word"
 BIG = 64 << 20  # bytes, more than all buffers on the way take
 READER = {"username": "reader", "password": "only-for-reading"}
-NO_BUNDLE = "Check schema and port of connection 'real', and the CA bundle that `verify` in its extra names"
+NO_BUNDLE = "Check schema and port of connection 'real', and the file that `ca_bundle` in its extra names"
 NO_MLFLOW = "Check host, port and path prefix of the connection"
-NO_TRUST = "Set `verify` in the extra of connection 'real' to the path of the CA bundle"
+NO_TRUST = "Set `ca_bundle` in the extra of connection 'real' to the path of a file with the authority"
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def refusal_of(hook, call=search):
 
 @pytest.mark.parametrize("call", [search, create])
 def test_an_authority_nobody_knows_is_told_with_the_way_to_name_it(using, behind_tls, other_bundle, call):
-    for extra in ({}, {"verify": other_bundle}):
+    for extra in ({}, {"ca_bundle": other_bundle}):
         said = refusal_of(using(behind_tls, extra=extra), call)
         assert "certificate verify failed" in said
         assert NO_TRUST in said
@@ -113,7 +113,7 @@ def test_a_bundle_that_is_none_is_told(using, behind_tls, tmp_path, content):
     file = tmp_path / "bundle.pem"
     if content:
         file.write_text(content)
-    said = refusal_of(using(behind_tls, extra={"verify": str(file)}))
+    said = refusal_of(using(behind_tls, extra={"ca_bundle": str(file)}))
     assert NO_BUNDLE in said
     assert content or str(file) in said
 

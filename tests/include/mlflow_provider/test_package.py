@@ -1,0 +1,89 @@
+"""The provider as a package of its own, in an environment that has nothing else of the project."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+import include.mlflow_provider as provider
+
+SOURCE = Path(provider.__file__).parent
+
+
+def run(*command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, because setuptools leaves files beside its sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run("cp", "-r", SOURCE, folder / "source")
+    run(find_uv_bin(), "build", "--wheel", "--out-dir", folder, folder / "source")
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("clean")
+
+
+@pytest.fixture(scope="module")
+def clean(wheel, airflow_home):
+    """The ``airflow`` command of an environment with Airflow 3.3 and the wheel."""
+    uv, environment = find_uv_bin(), airflow_home / "environment"
+    run(uv, "venv", "--python", sys.executable, environment)
+    run(uv, "pip", "install", "--python", environment, "apache-airflow==3.3.2", wheel)
+    return environment / "bin"
+
+
+@pytest.fixture(scope="module")
+def told(clean, airflow_home):
+    """Asks ``airflow providers`` for one of its lists."""
+
+    def ask(what):
+        answer = run(clean / "airflow", "providers", what, "--output", "json", env={"AIRFLOW_HOME": str(airflow_home)})
+        return json.loads(answer[answer.index("[{") :])  # Airflow may write a warning before it
+
+    return ask
+
+
+def test_airflow_lists_it(told):
+    versions = {item["package_name"]: item["version"] for item in told("list")}
+    assert versions["airflow-provider-mlflow"] == provider.__version__
+
+
+def test_airflow_knows_the_connection_type_and_the_link(told):
+    (hook,) = [hook for hook in told("hooks") if hook["connection_type"] == "mlflow"]
+    assert hook["class"] == "mlflow_provider.hooks.client.MLflowClientHook"
+    assert "mlflow_provider.links.MLflowLink" in [link["extra_link_class_name"] for link in told("links")]
+
+
+def test_a_dag_of_the_old_package_is_parsed(clean, airflow_home):
+    dag = airflow_home / "dags" / "tutorial.py"
+    dag.parent.mkdir()
+    dag.write_text(
+        "from airflow.sdk import dag\n"
+        "from mlflow_provider.hooks.client import MLflowClientHook\n"
+        "from mlflow_provider.operators.registry import CreateRegisteredModelOperator\n"
+        "@dag(schedule=None)\n"
+        "def tutorial():\n"
+        "    CreateRegisteredModelOperator(task_id='create', name='possums')\n"
+        "tutorial()\n"
+    )
+    code = (
+        f"from airflow.dag_processing.dagbag import DagBag; b = DagBag({str(dag)!r}); print(b.import_errors, *b.dags)"
+    )
+    assert run(clean / "python", "-c", code, env={"AIRFLOW_HOME": str(airflow_home)}).split()[-2:] == ["{}", "tutorial"]
+
+
+def test_its_types_count(wheel):
+    assert "mlflow_provider/py.typed" in run("unzip", "-Z1", wheel).split()
