@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -68,49 +66,31 @@ def version(hook: MLflowClientHook, name: str, lengths: LoggedModel) -> dict[str
     return hook.create_model_version(name, lengths.uri, lengths.run_id)
 
 
-@pytest.fixture
-def set_status(stack: Any, name: str) -> Callable[..., None]:
-    """Change the status of a version in MLflow's database: the server itself leaves none but READY."""
-
-    def update(status: str, message: str | None = None, version: int = 1) -> None:
-        with closing(sqlite3.connect(stack.settings.home / "mlflow" / "mlflow.db", timeout=30)) as database, database:
-            database.execute(
-                "UPDATE model_versions SET status = ?, status_message = ? WHERE name = ? AND version = ?",
-                (status, message, name, version),
-            )
-
-    return update
-
-
-@pytest.fixture
-def add_version(hook: MLflowClientHook, name: str, experiment_id: str) -> Callable[..., dict[str, Any]]:
-    """Register a version of ``name`` whose run has logged the metrics given; it has no files."""
-
-    def register(**metrics: float) -> dict[str, Any]:
-        run_id = hook.create_run(experiment_id)["info"]["run_id"]
-        hook.log_batch(run_id, [{"key": key, "value": value} for key, value in metrics.items()])
-        hook.create_registered_model(name, exist_ok=True)
-        return hook.create_model_version(name, f"s3://nowhere/{run_id}", run_id)
-
-    return register
-
-
 def _log_model(file: str, experiment_id: str) -> LoggedModel:
+    import mlflow
+
+    with MLflowBaseHook().environment(), mlflow.start_run(experiment_id=experiment_id) as run:
+        info = mlflow.pyfunc.log_model(name="model", **model_arguments(file))
+    return LoggedModel(info.model_id, run.info.run_id)
+
+
+def model_arguments(file: str) -> dict[str, Any]:
+    """Return what ``mlflow.pyfunc`` needs to log or save the model of a file."""
     import mlflow
     import pandas as pd
 
     frame = pd.DataFrame(LENGTHS)
-    with MLflowBaseHook().environment(), mlflow.start_run(experiment_id=experiment_id) as run:
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(MODELS / file),
-            signature=mlflow.models.infer_signature(frame, frame["head"].to_numpy()),
-            pip_requirements=[
-                f"mlflow-skinny=={metadata.version('mlflow-skinny')}",
-                f"pandas=={metadata.version('pandas')}",
-            ],
-        )
-    return LoggedModel(info.model_id, run.info.run_id)
+    return {
+        "python_model": str(MODELS / file),
+        "signature": mlflow.models.infer_signature(frame, frame["head"].to_numpy()),
+        "pip_requirements": [f"{name}=={metadata.version(name)}" for name in ("mlflow-skinny", "pandas")],
+    }
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the model environments: the first prediction of the session builds one."""
+    return tmp_path_factory.mktemp("environments")
 
 
 @pytest.fixture

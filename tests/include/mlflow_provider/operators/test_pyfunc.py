@@ -21,12 +21,6 @@ SUMS = [130.1, 129.0, 133.0]
 NEGATIVE = [{"head": -1.0, "tail": 36.0}]
 
 
-@pytest.fixture(scope="session")
-def environments(tmp_path_factory):
-    """The folder of the model environments: the first prediction of the session builds one."""
-    return tmp_path_factory.mktemp("environments")
-
-
 @pytest.fixture(scope="module")
 def bucket(services):
     folder = ObjectStoragePath("s3://provider-tests", conn_id="aws_default")
