@@ -20,16 +20,18 @@ from local.stack import Stack
 from tests.end_to_end.conftest import stopped, task_of, wait_for_task
 
 DAG_ID = "sensors"
+# The rescheduled one takes its time: where an executor is slow to tell of a task's end, Airflow 3.3.2 takes a task
+# that is running again by then for one that has died.
 DAG = f"""
 from airflow.sdk import DAG
 
-from include.mlflow_provider.sensors.model_version import MLflowModelVersionSensor
+from include.mlflow_provider.sensors.model_version import MLflowModelVersionSensor as Sensor
 
 with DAG("{DAG_ID}", schedule=None, params={{"name": ""}}):
-    common = {{"name": "{{{{ params.name }}}}", "poke_interval": 1, "timeout": 120, "retries": 3}}
-    promoted = MLflowModelVersionSensor(task_id="promoted", alias="champion", deferrable=True, **common)
-    broken = MLflowModelVersionSensor(task_id="broken", version=1, deferrable=True, **common)
-    second = MLflowModelVersionSensor(task_id="second", version=2, mode="reschedule", **common)
+    common = {{"name": "{{{{ params.name }}}}", "timeout": 300, "retries": 3}}
+    promoted = Sensor(task_id="promoted", alias="champion", deferrable=True, poke_interval=1, **common)
+    broken = Sensor(task_id="broken", version=1, deferrable=True, poke_interval=1, **common)
+    second = Sensor(task_id="second", version=2, mode="reschedule", poke_interval=10, **common)
 """
 
 
@@ -75,7 +77,7 @@ def test_sensors_wait_without_a_worker_for_a_version_and_for_mlflow_itself(
     set_status(stack, name, "PENDING_REGISTRATION")
     run_id = airflow.trigger(DAG_ID, {"name": name})
     for task_id, state in {"promoted": "deferred", "broken": "deferred", "second": "up_for_reschedule"}.items():
-        wait_for_task(airflow, DAG_ID, run_id, task_id, state, timeout=60)
+        wait_for_task(airflow, DAG_ID, run_id, task_id, state, timeout=120)
 
     with stopped(stack, "mlflow"):
         wait_for_log(airflow, run_id, "promoted", "Waiting: No answer from MLflow", timeout=30)
@@ -83,7 +85,7 @@ def test_sensors_wait_without_a_worker_for_a_version_and_for_mlflow_itself(
     version = mlflow.create_model_version(name, "s3://nowhere/model")
     mlflow.set_registered_model_alias(name, "champion", version["version"])
 
-    assert airflow.wait(DAG_ID, run_id, timeout=60) == "failed"
+    assert airflow.wait(DAG_ID, run_id, timeout=120) == "failed"
     ended = {task["task_id"]: (task["state"], task["try_number"]) for task in airflow.tasks(DAG_ID, run_id)}
     assert ended == {"promoted": ("success", 1), "broken": ("failed", 1), "second": ("success", 1)}
     message = f"AirflowFailException: Version 1 of {name!r} is FAILED_REGISTRATION: bucket is full"

@@ -13,12 +13,14 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from ..exceptions import MLflowError
+from ..links import MLflowLink
 from ..triggers._condition import NotYetError, VersionCondition
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
+LIMITS = {"at_least", "at_most"}
 
 
 class MLflowModelVersionSensor(BaseSensorOperator):
@@ -46,7 +48,9 @@ class MLflowModelVersionSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("name", "version", "alias", "metric", "at_least", "at_most")
+    operator_extra_links = (MLflowLink(),)
     ui_color = "#f4a460"
+    mlflow_page = ""
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class MLflowModelVersionSensor(BaseSensorOperator):
         self.at_least = at_least
         self.at_most = at_most
         self.deferrable = deferrable
+        self._given = [field for field in self.template_fields if getattr(self, field) is not None]
         self._answered = False
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -97,18 +102,26 @@ class MLflowModelVersionSensor(BaseSensorOperator):
         """Return what the trigger found."""
         if "error" in event:
             raise AirflowFailException(event["error"])
+        self.mlflow_page = event["page"]
         return event["version"]
 
     def _condition(self) -> VersionCondition:
-        limits = {name: _number(name, getattr(self, name)) for name in ("at_least", "at_most")}
-        return VersionCondition(self.name, self.version, self.alias, self.metric, **limits)
+        fields = {field: getattr(self, field) for field in self._given}
+        # Left out, they would be taken for no condition at all: a gate that stands open.
+        if empty := [field for field, value in fields.items() if value in (None, "")]:
+            raise AirflowFailException(f"{', '.join(empty)} came out empty: check the templates and tasks behind")
+        limits = {field: _number(field, fields[field]) for field in LIMITS & fields.keys()}
+        return VersionCondition(**(fields | limits))
 
     def _check(self, condition: VersionCondition) -> dict[str, Any]:
         # Imported here because it brings requests, which a DAG file should not pay for. A new hook for every
         # look, because the password may change while the sensor waits.
         from ..hooks.client import MLflowClientHook
 
-        return condition.check(MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id))
+        hook = MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
+        version = condition.check(hook)
+        self.mlflow_page = hook.server.page("models", version["name"], "versions", version["version"])
+        return version
 
     def _is_first_look(self, context: Context) -> bool:
         return not self._answered and not context.get("task_reschedule_count")
@@ -122,12 +135,12 @@ class MLflowModelVersionSensor(BaseSensorOperator):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
 
-def _number(name: str, value: float | str | None) -> float | None:
-    """Return a limit that may have come out of a template as text."""
+def _number(field: str, value: Any) -> float:
+    """Return a limit, which may have come out of a template as text."""
     try:
-        number = None if value is None else float(value)
-    except ValueError:
+        number = float(value)
+    except (TypeError, ValueError):
         number = math.nan
-    if number is not None and math.isnan(number):
-        raise AirflowFailException(f"{name} must be a number, not {value!r}: check its template")
+    if math.isnan(number):
+        raise AirflowFailException(f"{field} must be a number, not {value!r}: check its template")
     return number

@@ -28,8 +28,9 @@ _THREADS = ThreadPoolExecutor(32, thread_name_prefix="mlflow-trigger")
 class MLflowModelVersionTrigger(BaseTrigger):
     """Fires when a version of a registered model is what :class:`MLflowModelVersionSensor` waits for.
 
-    Its event is ``{"version": {...}}``, or ``{"error": message}`` if waiting is of no use. A server that is
-    away, and a connection that cannot be read, are waited for: the sensor has seen both before it deferred.
+    Its event is ``{"version": {...}, "page": "..."}``, the version and MLflow's page of it, or
+    ``{"error": message}`` if waiting is of no use. A server that is away, and a connection that cannot be read,
+    are waited for: the sensor has seen both before it deferred.
 
     :param name: name of the registered model
     :param version: number of the version
@@ -67,7 +68,7 @@ class MLflowModelVersionTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look again and again, until there is something to say."""
         try:
-            event: dict[str, Any] = {"version": await self._wait()}
+            event = await self._wait()
         except AirflowException as error:
             event = {"error": str(error)}
         yield TriggerEvent(event)
@@ -101,4 +102,5 @@ def _check(condition: VersionCondition, connection: Connection) -> dict[str, Any
 
     hook = MLflowClientHook(mlflow_conn_id=connection.conn_id)
     hook.connection = connection
-    return condition.check(hook)
+    version = condition.check(hook)
+    return {"version": version, "page": hook.server.page("models", version["name"], "versions", version["version"])}

@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from airflow.sdk.exceptions import (
@@ -18,6 +21,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+import include
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowConnectionError
 from include.mlflow_provider.hooks import session
 from include.mlflow_provider.sensors.model_version import MLflowModelVersionSensor
@@ -56,6 +60,11 @@ def look(**arguments):
     return found.xcom_value if found.is_done else None
 
 
+def link_of(task):
+    (link,) = task.operator_extra_links
+    return link.get_link(task, ti_key=None)
+
+
 def answer(status="READY", **fields):
     return Answer(200, json.dumps({"model_version": {"name": "m", "version": "1", "status": status, **fields}}))
 
@@ -64,6 +73,15 @@ def answer(status="READY", **fields):
 @pytest.mark.parametrize("number", ["1", 1])
 def test_a_version_that_is_there_is_returned_at_once_as_the_hook_returns_it(hook, name, version, number, arguments):
     assert wait(name=name, version=number, **arguments) == hook.get_model_version(name, 1) == version
+
+
+def test_its_link_leads_to_the_version_when_it_is_there(hook, name, version):
+    task = sensor(name=name, alias="champion")
+    assert not task.poke(FIRST)
+    assert link_of(task) == ""
+    hook.set_registered_model_alias(name, "champion", 1)
+    assert task.poke(FIRST)
+    assert link_of(task) == f"{hook.base_url}/#/models/{quote(name)}/versions/1"
 
 
 def test_the_version_that_carries_the_alias_is_found(hook, name, version, add_version):
@@ -261,19 +279,19 @@ def test_a_deferrable_sensor_waits_in_the_triggerer_until_its_timeout(services, 
     )
 
 
-def resume(event, **arguments):
-    return sensor(name="m", version=1, **arguments).resume_execution("execute_complete", {"event": event}, {})
-
-
-def test_after_the_triggerer_the_version_is_returned():
-    assert resume({"version": {"version": "1"}}) == {"version": "1"}
+def test_after_the_triggerer_the_version_is_returned_and_linked():
+    task = sensor(name="m", version=1)
+    event = {"version": {"version": "1"}, "page": "https://mlflow/#/models/m/versions/1"}
+    assert task.execute_complete({}, event) == {"version": "1"}
+    assert link_of(task) == event["page"]
 
 
 def test_after_the_triggerer_an_error_fails_the_task_or_skips_it():
+    event = {"event": {"error": "MLflow answered 401"}}
     with pytest.raises(AirflowFailException, match="MLflow answered 401"):
-        resume({"error": "MLflow answered 401"})
+        sensor(name="m", version=1).resume_execution("execute_complete", event, {})
     with pytest.raises(AirflowSkipException):
-        resume({"error": "MLflow answered 401"}, soft_fail=True)
+        sensor(name="m", version=1, soft_fail=True).resume_execution("execute_complete", event, {})
 
 
 def test_every_argument_that_says_what_to_wait_for_is_a_template(hook, name, add_version):
@@ -285,10 +303,20 @@ def test_every_argument_that_says_what_to_wait_for_is_a_template(hook, name, add
     assert task.poke(FIRST).xcom_value == {**version, "aliases": ["champion"]}
 
 
-@pytest.mark.parametrize("limit", ["None", "", "nan"])
+@pytest.mark.parametrize("limit", ["None", "nan", [1]])
 def test_a_limit_that_is_no_number_after_rendering_ends_the_wait(limit):
-    with pytest.raises(AirflowFailException, match=f"at_most must be a number, not {limit!r}"):
+    with pytest.raises(AirflowFailException, match=re.escape(f"at_most must be a number, not {limit!r}")):
         wait(name="m", version=1, metric="rmse", at_most=limit)
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+@pytest.mark.parametrize("field", ["name", "version", "alias", "metric", "at_least", "at_most"])
+def test_a_condition_that_comes_out_empty_is_not_taken_for_none(field, empty):
+    values = {"name": "m", "version": 1, "alias": "champion", "metric": "rmse", "at_least": 1, "at_most": 1.3}
+    task = sensor(**values)
+    setattr(task, field, empty)  # as Airflow does with what a template or an XCom gives
+    with pytest.raises(AirflowFailException, match=f"^{field} came out empty"):
+        task.poke(FIRST)
 
 
 @pytest.mark.parametrize(
@@ -305,8 +333,12 @@ def test_it_is_deferrable_if_airflow_is_told_so(default):
         "from include.mlflow_provider.sensors.model_version import MLflowModelVersionSensor as Sensor;"
         "print(Sensor(task_id='wait', name='m', version=1).deferrable)"
     )
-    environment = {**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": default}
-    command = [sys.executable, "-c", code]
-    assert (
-        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip() == default
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": default},
+        cwd=Path(include.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
     )
+    assert told.stdout.strip() == default

@@ -3,11 +3,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from urllib.parse import quote
 
 import pytest
 from airflow.sdk._shared.module_loading import import_string
 from airflow.serialization.encoders import encode_trigger
-from airflow.triggers.base import TriggerEvent
 
 from include.mlflow_provider.hooks import session
 from include.mlflow_provider.triggers.model_version import MLflowModelVersionTrigger
@@ -79,8 +79,9 @@ def test_what_it_serializes_holds_no_credential(scripted):
     assert "s3cret-word" not in json.dumps([repr(waiting), encode_trigger({"classpath": path, "kwargs": kwargs})])
 
 
-def test_it_fires_once_with_the_version_as_the_hook_returns_it(hook, name, version):
-    assert fired(name=name, version=1) == {"version": hook.get_model_version(name, 1)}
+def test_it_fires_once_with_the_version_as_the_hook_returns_it_and_its_page(hook, name, version):
+    page = f"{hook.base_url}/#/models/{quote(name)}/versions/1"
+    assert fired(name=name, version=1) == {"version": hook.get_model_version(name, 1), "page": page}
 
 
 def test_it_fires_when_the_alias_and_the_metric_are_there(hook, name, add_version):
@@ -93,7 +94,7 @@ def test_it_fires_when_the_alias_and_the_metric_are_there(hook, name, add_versio
         return await waiting
 
     (event,) = asyncio.run(promote_while_waiting())
-    assert event == TriggerEvent({"version": hook.get_model_version(name, 1)})
+    assert event.payload["version"] == hook.get_model_version(name, 1)
 
 
 def test_a_failed_registration_is_an_error(name, version, set_status):
