@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +15,7 @@ from include import config
 from local.airflow import POLL, Airflow
 from local.demo import DemoError, run_demo
 from local.stack import SERVICES, Stack
-from tests.end_to_end.conftest import Pipeline
+from tests.end_to_end.conftest import Pipeline, stopped, task_of, wait_for_task
 
 ROW = "1,1,Vic,m,8.0,94.1,"
 BAD_TABLES: dict[str, tuple[Callable[[str], str | None], str]] = {
@@ -34,26 +32,6 @@ BAD_TABLES: dict[str, tuple[Callable[[str], str | None], str]] = {
 def without_target(text: str) -> str:
     rows = [line.split(",") for line in text.splitlines()]
     return "\n".join(",".join([*row[:8], "" if index else row[8], *row[9:]]) for index, row in enumerate(rows))
-
-
-def task_of(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-    return next(task for task in airflow.tasks(dag_id, run_id) if task["task_id"] == task_id)
-
-
-def wait_for_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while (now := task_of(airflow, dag_id, run_id, task_id)["state"]) != state:
-        assert time.monotonic() < deadline, f"{task_id} is {now} after {timeout} s, not {state}"
-        time.sleep(POLL)
-
-
-@contextmanager
-def stopped(stack: Stack, name: str) -> Iterator[None]:
-    stack.stop_program(name)
-    try:
-        yield
-    finally:
-        stack.start([name])
 
 
 @pytest.mark.parametrize("case", BAD_TABLES)
