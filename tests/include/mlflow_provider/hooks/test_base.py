@@ -48,9 +48,7 @@ from include.mlflow_provider.hooks.base import MLflowBaseHook
 def test_variables_follow_the_connection(connect, fields, variables):
     connect(**fields)
     found = MLflowBaseHook("scripted").get_env_vars()
-    assert {
-        name: value for name, value in found.items() if name.startswith(("MLFLOW_TRACKING", "DATABRICKS"))
-    } == variables
+    assert {name: value for name, value in found.items() if name in MLflowBaseHook.mlflow_env_variables} == variables
 
 
 def test_two_attempts_at_a_dead_server_end_well_below_a_minute(connect):

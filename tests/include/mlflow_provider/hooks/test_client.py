@@ -222,7 +222,7 @@ def test_packets_that_vanish_end_in_the_same_error(connect, monkeypatch):
 
 
 def test_the_connection_test_says_yes_or_why_not(hook, connect):
-    assert hook.test_connection() == (True, f"MLflow answers at {hook.base_url}")
+    assert hook.test_connection() == (True, f"MLflow answers at {hook.base_url} and knows this login")
     connect(host=hook.base_url, login="admin", password="s3cret-word")
     works, reason = client().test_connection()
     assert not works

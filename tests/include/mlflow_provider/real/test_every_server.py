@@ -24,6 +24,7 @@ from include.mlflow_provider.operators.registry import (
     GetRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
+from include.mlflow_provider.sensors.model_version import MLflowModelVersionSensor
 
 from ..conftest import model_arguments
 
@@ -79,6 +80,7 @@ def test_operators_take_a_model_from_creation_to_deletion(finished, name):
     assert moved["model_version"]["current_stage"] == "Production"
     found = run(GetModelVersionOperator, name=name, version="1")["model_version"]
     assert (found["current_stage"], found["aliases"]) == ("Production", ["champion"])
+    assert run(MLflowModelVersionSensor, name=name, version=1, alias="champion", timeout=0) == found
     latest = run(GetLatestModelVersionsOperator, name=name, stages=["Production"])["model_versions"]
     assert [version["version"] for version in latest] == ["1"]
     for _ in range(2):
