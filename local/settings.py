@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -22,6 +23,7 @@ from include import config
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = Path(sys.prefix).parent
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080}
+SERVER_PORTS = range(10_000, 32_000)  # Linux lends those from 32768 on to outgoing connections, macOS from 49152 on
 USER = "admin"
 
 # Libraries that the tasks import. Where processes fork, Airflow imports them once, and each task starts with them.
@@ -237,12 +239,16 @@ def remember(settings: Settings) -> None:
 
 
 def _free_ports() -> list[int]:
-    """Return a port for each service; all are held at once, so that they differ."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in DEFAULT_PORTS]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    """Return a port for each service, which no outgoing connection can take before the service does."""
+    candidates = secrets.SystemRandom().sample(SERVER_PORTS, 100)
+    return list(islice(filter(_is_free, candidates), len(DEFAULT_PORTS)))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def _port(name: str, value: str) -> int:

@@ -111,6 +111,9 @@ class Stack:
         except httpx.TransportError:
             return False
 
+    def _runs(self, service: Service) -> bool:
+        return all(self._info(name)["statename"] == "RUNNING" for name in service.programs)
+
     def _info(self, program: str) -> dict[str, str]:
         return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))
 
@@ -129,7 +132,8 @@ class Stack:
         deadline = time.monotonic() + START_TIMEOUT
         waiting = list(services)
         while waiting:
-            for service in [service for service in waiting if self.is_ready(service)]:
+            # Running, because on a port taken at the last moment somebody else would answer.
+            for service in [service for service in waiting if self._runs(service) and self.is_ready(service)]:
                 waiting.remove(service)
                 yield service
             for service in waiting:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import stat
 from pathlib import Path
 
@@ -46,6 +48,15 @@ def test_ports_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
 def test_ports_are_remembered_for_the_commands_that_follow(tmp_path: Path) -> None:
     settings.remember(Settings(home=tmp_path, ports=DEFAULT_PORTS | {"AIRFLOW_PORT": 8181}))
     assert settings.load(tmp_path).ports["AIRFLOW_PORT"] == 8181
+
+
+def test_the_ports_of_a_temporary_stack_differ_and_are_lent_to_no_connection(tmp_path: Path) -> None:
+    ports = settings.temporary(tmp_path).ports
+    with contextlib.ExitStack() as held, socket.socket() as outgoing:
+        for port in ports.values():
+            held.enter_context(socket.create_server(("127.0.0.1", port)))
+        outgoing.bind(("127.0.0.1", 0))
+        assert outgoing.getsockname()[1] > max(ports.values())
 
 
 @pytest.mark.parametrize("value", ["http", "0", "65536", "-1"])

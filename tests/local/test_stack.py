@@ -7,7 +7,9 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -63,6 +65,16 @@ def test_a_taken_port_is_named_before_anything_starts(own_stack: Stack) -> None:
         with pytest.raises(StackError, match=rf"Port {port} \(MLflow\) .* choose another with MLFLOW_PORT=<port>"):
             own_stack.start(["s3", "mlflow"])
     assert not list(own_stack.processes())
+
+
+def test_a_stranger_on_a_port_is_not_taken_for_the_service(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stack, "_check_port", lambda *_: None)  # the stranger came after the look at the port
+    with ThreadingHTTPServer(("127.0.0.1", own_stack.settings.ports["S3_PORT"]), SimpleHTTPRequestHandler) as stranger:
+        Thread(target=stranger.serve_forever, args=(0.05,), daemon=True).start()
+        with pytest.raises(StackError, match=r"S3 does not start: (?s:.*)s3\.log"):
+            own_stack.start(["s3"])
+        stranger.shutdown()
+    assert "address already in use" in (own_stack.settings.logs / "s3.log").read_text()
 
 
 def test_an_unknown_service_is_refused_with_those_there_are(own_stack: Stack) -> None:
