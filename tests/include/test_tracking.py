@@ -258,4 +258,4 @@ def test_without_a_repository_the_version_is_a_hash_of_the_code(project: Path) -
 def test_a_deployment_may_name_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODE_VERSION", "v1.2")
 
-    assert tracking._tags()["code_version"] == "v1.2"
+    assert tracking.run_tags()["code_version"] == "v1.2"
