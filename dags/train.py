@@ -66,11 +66,12 @@ def train() -> None:
     def tune(features_uri: str, experiment_id: str) -> dict[str, Any]:
         @setup
         def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-            from include import storage, tuning_runs
+            from include import storage, tuning, tuning_runs
             from include.possums import select_training
 
             uri = scratch_uri(run_id)
-            storage.write_table(select_training(storage.read_table(features_uri)), f"{uri}/training.parquet")
+            training = select_training(storage.read_table(features_uri))
+            storage.write_table(tuning.make_folds(training), f"{uri}/folds.parquet")
             return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
 
         @task
@@ -95,10 +96,10 @@ def train() -> None:
 
             from include import storage, tuning, tuning_runs
 
-            training = storage.read_table(f"{scratch['uri']}/training.parquet")
+            folds = storage.read_table(f"{scratch['uri']}/folds.parquet")
             try:
                 with tuning_runs.candidate_run(candidate, scratch["tuning_id"]):
-                    scores = tuning.score_candidate(candidate, training)
+                    scores = tuning.score_candidate(candidate, folds)
                     tuning_runs.log_candidate(tuning.summarise(scores))
             except tuning.CandidateError as error:  # it would fail again; the others go on
                 raise AirflowFailException(str(error)) from error

@@ -14,7 +14,7 @@ from sklearn.model_selection import ParameterGrid, RepeatedKFold
 
 from include.candidates import NAMES, find_candidate
 from include.config import RAW, TARGET
-from include.features import build_transformer
+from include.features import PREFIX, build_transformer, compute_features
 
 log = logging.getLogger(__name__)
 
@@ -28,22 +28,31 @@ class CandidateError(ValueError):
     """A candidate cannot be fitted or scored; the message names it and its hyper-parameters."""
 
 
-def score_candidate(candidate: Mapping[str, Any], training: pd.DataFrame) -> pd.DataFrame:
-    """Score each setting of a candidate by 5-fold cross-validation, repeated 10 times.
+def make_folds(training: pd.DataFrame) -> pd.DataFrame:
+    """Return the folds that all candidates are scored on: 5-fold cross-validation, repeated 10 times.
 
-    Encoder and scaler are fitted anew inside each fold. The folds are the same for every candidate.
+    Encoder and scaler are fitted anew inside each fold, on the rows that are not tested.
+
+    :param training: training animals: columns ``RAW`` and ``taill``
+    :return: a row for each fold and animal: its features in this fold, ``taill``, ``fold`` and ``tested``
+    """
+    splits = RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=0).split(training)
+    return pd.concat([_make_fold(training, fold, tested) for fold, (_, tested) in enumerate(splits)], ignore_index=True)
+
+
+def score_candidate(candidate: Mapping[str, Any], folds: pd.DataFrame) -> pd.DataFrame:
+    """Score each setting of a candidate on each fold.
 
     :param candidate: ``name``, ``estimator`` and ``grid``
-    :param training: training animals: columns ``RAW`` and ``taill``
-    :return: a row for each setting and fold: ``candidate``, ``estimator``, ``hyper_parameters`` (JSON), ``fold``,
+    :param folds: as ``make_folds`` returns them
+    :return: a row for each fold and setting: ``candidate``, ``estimator``, ``hyper_parameters`` (JSON), ``fold``,
         ``rmse`` and ``mae`` (cm), ``r2``
     :raises CandidateError: if a setting cannot be fitted
     """
-    splits = RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=0).split(training)
     rows = [
         {"candidate": candidate["name"], "estimator": candidate["estimator"], "fold": fold, **score}
-        for fold, (fitted, tested) in enumerate(splits)
-        for score in _score_fold(candidate, training.iloc[fitted], training.iloc[tested])
+        for fold, animals in folds.groupby("fold")
+        for score in _score_fold(candidate, animals)
     ]
     return pd.DataFrame(rows)
 
@@ -110,7 +119,7 @@ def choose(summary: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def score_predictions(true: pd.Series, predicted: pd.Series | np.ndarray) -> dict[str, float]:
+def score_predictions(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray) -> dict[str, float]:
     """Return RMSE and MAE in cm, and R2."""
     return {
         "rmse": float(root_mean_squared_error(true, predicted)),
@@ -119,16 +128,26 @@ def score_predictions(true: pd.Series, predicted: pd.Series | np.ndarray) -> dic
     }
 
 
-def _score_fold(candidate: Mapping[str, Any], fitted: pd.DataFrame, tested: pd.DataFrame) -> list[dict[str, Any]]:
-    transformer = build_transformer().fit(fitted[RAW])
-    # As arrays: scikit-learn spends more time on the names of columns than on fitting so few rows.
-    known, unseen = (transformer.transform(rows[RAW]).to_numpy() for rows in (fitted, tested))
+def _make_fold(training: pd.DataFrame, fold: int, tested: np.ndarray) -> pd.DataFrame:
+    is_tested = np.isin(np.arange(len(training)), tested)
+    transformer = build_transformer().fit(training.loc[~is_tested, RAW])
+    features = compute_features(training, transformer)
+    return features.assign(**{TARGET: training[TARGET], "fold": fold, "tested": is_tested})
+
+
+def _score_fold(candidate: Mapping[str, Any], animals: pd.DataFrame) -> list[dict[str, Any]]:
+    # A site whose animals are all tested is no feature of this fold. As arrays, because scikit-learn spends more time
+    # on the names of columns than on fitting so few rows.
+    features = animals.filter(regex=f"^{PREFIX}").dropna(axis="columns", how="all").to_numpy()
+    target = animals[TARGET].to_numpy()
+    tested = animals["tested"].to_numpy()
     scores = []
     for hyper_parameters in ParameterGrid(dict(candidate["grid"])):
         setting = json.dumps(hyper_parameters)
         try:
-            estimator = find_candidate(candidate["estimator"]).build(hyper_parameters).fit(known, fitted[TARGET])
-            score = score_predictions(tested[TARGET], estimator.predict(unseen))
+            estimator = find_candidate(candidate["estimator"]).build(hyper_parameters)
+            predicted = estimator.fit(features[~tested], target[~tested]).predict(features[tested])
+            score = score_predictions(target[tested], predicted)
         except Exception as error:
             raise CandidateError(f"{candidate['name']} with {setting} cannot be fitted: {error}") from error
         scores.append({"hyper_parameters": setting, **score})

@@ -8,19 +8,30 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import RepeatedKFold, cross_val_score
 
-from include import candidates, tuning
+from include import candidates, config, tuning
 from include.candidates import Candidate, list_candidates
 from include.config import RAW, TARGET
-from include.possums import select_training
-from include.tuning import CandidateError, choose, score_candidate, score_predictions, summarise, summarise_all
+from include.model import build_model
+from include.possums import read_possums, select_training
+from include.tuning import (
+    CandidateError,
+    choose,
+    make_folds,
+    score_candidate,
+    score_predictions,
+    summarise,
+    summarise_all,
+)
 
 RIDGE = {"name": "RidgeCV", "estimator": "RidgeCV", "grid": {}}
 NET = {"name": "ElasticNet", "estimator": "ElasticNet", "grid": {"alpha": [0.1, 1], "l1_ratio": [0.5]}}
 
 
 class Recorder(RegressorMixin, BaseEstimator):
-    """Predicts the mean and remembers which features each fit and each prediction saw."""
+    """Predicts the mean and remembers the features that each fit and each prediction saw."""
 
     fits: list[np.ndarray] = []
     predictions: list[np.ndarray] = []
@@ -38,6 +49,12 @@ class Recorder(RegressorMixin, BaseEstimator):
 @pytest.fixture
 def training(possums: pd.DataFrame) -> pd.DataFrame:
     return select_training(possums)
+
+
+@pytest.fixture(scope="module")
+def folds() -> pd.DataFrame:
+    """The folds of the real table's training animals."""
+    return make_folds(select_training(read_possums(config.POSSUM_CSV)))
 
 
 @pytest.fixture
@@ -60,18 +77,25 @@ def settings(**means: float) -> pd.DataFrame:
     )
 
 
-def test_every_setting_is_scored_on_the_same_50_folds(training: pd.DataFrame) -> None:
-    scores = score_candidate(NET, training)
+def test_every_setting_is_scored_on_the_same_50_folds(folds: pd.DataFrame) -> None:
+    scores = score_candidate(NET, folds)
 
     assert list(scores) == ["candidate", "estimator", "fold", "hyper_parameters", "rmse", "mae", "r2"]
     assert set(scores["hyper_parameters"]) == {'{"alpha": 0.1, "l1_ratio": 0.5}', '{"alpha": 1, "l1_ratio": 0.5}'}
     assert scores.groupby("hyper_parameters")["fold"].apply(list).tolist() == [list(range(50))] * 2
 
 
+def test_each_animal_is_tested_once_a_repeat_and_every_fold_is_another(folds: pd.DataFrame) -> None:
+    tested = folds["tested"].to_numpy().reshape(50, 81)
+
+    assert (tested.reshape(10, 5, 81).sum(axis=1) == 1).all()
+    assert len({tuple(fold) for fold in tested}) == 50
+
+
 def test_encoder_and_scaler_learn_from_the_rows_of_the_fold_alone(
-    training: pd.DataFrame, recorder: type[Recorder]
+    folds: pd.DataFrame, recorder: type[Recorder]
 ) -> None:
-    score_candidate({"name": "Recorder", "estimator": "Recorder", "grid": {}}, training)
+    score_candidate({"name": "Recorder", "estimator": "Recorder", "grid": {}}, folds)
 
     assert len(recorder.fits) == 50
     for features in recorder.fits:
@@ -81,35 +105,45 @@ def test_encoder_and_scaler_learn_from_the_rows_of_the_fold_alone(
     assert all(len(seen) + len(unseen) == 81 for seen, unseen in zip(recorder.fits, recorder.predictions, strict=True))
 
 
+def test_a_fold_is_scored_as_the_whole_model_would_be(training: pd.DataFrame, folds: pd.DataFrame) -> None:
+    splits = RepeatedKFold(n_splits=5, n_repeats=10, random_state=0)
+    model = build_model({"alpha": 0.1, "l1_ratio": 0.5}, "ElasticNet")
+    rmse = -cross_val_score(model, training[RAW], training[TARGET], cv=splits, scoring="neg_root_mean_squared_error")
+
+    scores = score_candidate({**NET, "grid": {"alpha": [0.1], "l1_ratio": [0.5]}}, folds)
+
+    np.testing.assert_allclose(scores["rmse"], rmse)
+
+
 def test_possums_tell_nothing_about_a_target_of_noise(training: pd.DataFrame) -> None:
     shuffled = training[TARGET].sample(frac=1, random_state=1).to_numpy()
 
-    scores = score_candidate(RIDGE, training.assign(**{TARGET: shuffled}))
+    scores = score_candidate(RIDGE, make_folds(training.assign(**{TARGET: shuffled})))
 
     assert scores["r2"].mean() < 0.05
 
 
 def test_the_real_table_meets_the_known_baseline(possums: pd.DataFrame) -> None:
     """Ridge on all 104 animals is known to reach RMSE 1.26 +/- 0.22 cm and R2 0.52; predicting the mean, 1.95 cm."""
-    best = summarise(score_candidate(RIDGE, possums)).iloc[0]
+    best = summarise(score_candidate(RIDGE, make_folds(possums))).iloc[0]
 
     assert best["cv_rmse_mean"] == pytest.approx(1.26, abs=0.03)
     assert best["cv_rmse_std"] == pytest.approx(0.22, abs=0.03)
     assert best["cv_r2_mean"] == pytest.approx(0.52, abs=0.03)
 
 
-def test_a_candidate_that_cannot_be_fitted_is_named_with_its_setting(training: pd.DataFrame) -> None:
+def test_a_candidate_that_cannot_be_fitted_is_named_with_its_setting(folds: pd.DataFrame) -> None:
     with pytest.raises(CandidateError, match=r'Net with {"alpha": -1} cannot be fitted: The \'alpha\' parameter'):
-        score_candidate({"name": "Net", "estimator": "ElasticNet", "grid": {"alpha": [-1]}}, training)
+        score_candidate({"name": "Net", "estimator": "ElasticNet", "grid": {"alpha": [-1]}}, folds)
 
 
 def test_predictions_that_are_no_numbers_are_a_failure(
-    training: pd.DataFrame, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch
+    folds: pd.DataFrame, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Recorder, "predict", lambda self, features: np.full(len(features), np.nan))
 
     with pytest.raises(CandidateError, match="contains NaN"):
-        score_candidate({"name": "Recorder", "estimator": "Recorder", "grid": {}}, training)
+        score_candidate({"name": "Recorder", "estimator": "Recorder", "grid": {}}, folds)
 
 
 def test_a_summary_has_mean_deviation_and_the_corrected_standard_error() -> None:
@@ -135,9 +169,6 @@ def test_the_standard_error_is_near_the_truth_where_the_uncorrected_one_is_not()
 
 def _score_noise(seed: int) -> tuple[float, float]:
     """Mean and standard error of ridge's score on a table of noise, without possums' encoder and its cost."""
-    from sklearn.linear_model import Ridge
-    from sklearn.model_selection import RepeatedKFold, cross_val_score
-
     random = np.random.default_rng(seed)
     rows, target = random.normal(size=(60, 5)), random.normal(size=60)
     splits = RepeatedKFold(n_splits=tuning.FOLDS, n_repeats=tuning.REPEATS, random_state=0)
@@ -147,8 +178,8 @@ def _score_noise(seed: int) -> tuple[float, float]:
     return best["cv_rmse_mean"], best["cv_rmse_se"]
 
 
-def test_the_best_setting_comes_first(training: pd.DataFrame) -> None:
-    summary = summarise(score_candidate({**NET, "grid": {"alpha": [100, 0.1, 10]}}, training))
+def test_the_best_setting_comes_first(folds: pd.DataFrame) -> None:
+    summary = summarise(score_candidate({**NET, "grid": {"alpha": [100, 0.1, 10]}}, folds))
 
     assert json.loads(summary["hyper_parameters"].iloc[0]) == {"alpha": 0.1}
     assert summary["cv_rmse_mean"].is_monotonic_increasing
@@ -192,16 +223,16 @@ def test_the_choice_says_why() -> None:
     )
 
 
-def test_the_choice_can_be_handed_on_as_json(training: pd.DataFrame) -> None:
-    chosen = choose(summarise(score_candidate(NET, training)))
+def test_the_choice_can_be_handed_on_as_json(folds: pd.DataFrame) -> None:
+    chosen = choose(summarise(score_candidate(NET, folds)))
 
     assert json.loads(json.dumps(chosen)) == chosen
     assert set(chosen["scores"]) >= {"cv_rmse_mean", "cv_rmse_std", "cv_r2_mean", "cv_r2_std", "cv_rmse_se"}
 
 
-def test_who_failed_is_logged_and_left_out(training: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_failed_is_logged_and_left_out(folds: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "include.tuning"):
-        summary = summarise_all([score_candidate(RIDGE, training)], [RIDGE, NET])
+        summary = summarise_all([score_candidate(RIDGE, folds)], [RIDGE, NET])
 
     assert set(summary["candidate"]) == {"RidgeCV"}
     assert caplog.messages == ["Failed and left out: ElasticNet; their own logs say why"]
@@ -219,10 +250,9 @@ def test_scores_are_root_mean_square_mean_absolute_and_explained() -> None:
 
 
 @pytest.mark.parametrize("candidate", list_candidates({}), ids=candidates.NAMES)
-def test_every_candidate_beats_predicting_the_mean(
-    candidate: dict[str, Any], training: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuning, "REPEATS", 2)
-    best = summarise(score_candidate(candidate, training[[*RAW, TARGET]])).iloc[0]
+def test_every_candidate_beats_predicting_the_mean(candidate: dict[str, Any], folds: pd.DataFrame) -> None:
+    some = folds[folds["fold"] < tuning.FOLDS]
 
-    assert best["cv_rmse_mean"] < 0.85 * training[TARGET].std()
+    best = summarise(score_candidate(candidate, some)).iloc[0]
+
+    assert best["cv_rmse_mean"] < 0.85 * some[TARGET].std()
