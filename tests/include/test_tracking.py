@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,11 +15,11 @@ from typing import Any
 
 import git
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType
 
 from include import config, tracking
 from include.config import RAW
@@ -52,11 +54,19 @@ def trained(
 ) -> SimpleNamespace:
     """A model trained on the real table and logged, in the environment of an Airflow task."""
     table = with_features(read_possums(config.POSSUM_CSV))
-    model, scores = train_model(table, {"alphas": [0.5, 2.0]})
+    selected = {"name": "Champion", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [0.5, 2.0]}}
+    model, scores = train_model(table, selected["hyper_parameters"])
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CONTEXT.items():
             patch.setenv(name, value)
-        logged = tracking.log_training(model, table, scores, experiment_id=experiment_id, source=SOURCE)
+        logged = tracking.log_training(
+            model,
+            table,
+            scores,
+            selected={**selected, "reason": "the only one"},
+            experiment_id=experiment_id,
+            source=SOURCE,
+        )
     run = client.get_run(logged["run_id"])
     return SimpleNamespace(table=table, model=model, scores=scores, run=run, uri=logged["model_uri"])
 
@@ -72,7 +82,7 @@ def test_the_logged_model_predicts_raw_rows_as_the_fitted_one_does(trained: Simp
 
     predicted = mlflow.pyfunc.load_model(trained.uri).predict(rows)
 
-    np.testing.assert_allclose(predicted, trained.model.predict(rows), rtol=1e-12)
+    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, rows), rtol=1e-12)
 
 
 def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespace) -> None:
@@ -82,8 +92,33 @@ def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespa
         model.predict(trained.table[RAW].drop(columns="belly"))
 
 
-def test_the_signature_names_the_raw_columns(trained: SimpleNamespace) -> None:
-    assert mlflow.models.get_model_info(trained.uri).signature.inputs.input_names() == RAW
+def test_the_signature_names_the_raw_columns_and_the_predictions(trained: SimpleNamespace) -> None:
+    signature = mlflow.models.get_model_info(trained.uri).signature
+
+    assert signature.inputs.input_names() == RAW
+    assert signature.inputs.input_types()[:4] == [DataType.long, DataType.string, DataType.string, DataType.double]
+    assert signature.outputs.input_dict() == {
+        name: ColSpec(DataType.double, name) for name in ("prediction", "lower", "upper")
+    }
+
+
+def test_the_logged_model_needs_nothing_of_this_project(
+    trained: SimpleNamespace, artifacts: Path, tmp_path: Path
+) -> None:
+    trained.table[RAW].to_parquet(tmp_path / "rows.parquet")
+    program = (
+        "import sys, mlflow, pandas; "
+        "predicted = mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_parquet('rows.parquet')); "
+        "predicted.to_parquet('predicted.parquet'); print(*(name for name in sys.modules if 'include' in name))"
+    )
+    command = [sys.executable, "-c", program, str(artifacts)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+
+    assert done.stdout == "\n"
+    predicted = pd.read_parquet(tmp_path / "predicted.parquet")
+    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, trained.table[RAW]), rtol=1e-12)
 
 
 def test_the_input_example_is_three_raw_rows(trained: SimpleNamespace, artifacts: Path) -> None:
@@ -92,12 +127,12 @@ def test_the_input_example_is_three_raw_rows(trained: SimpleNamespace, artifacts
     assert example == {"columns": RAW, "data": trained.table[RAW].head(3).to_numpy().tolist()}
 
 
-def test_the_model_is_stored_by_skops_without_any_pickle(artifacts: Path) -> None:
-    flavor = mlflow.models.Model.load(artifacts).flavors["sklearn"]
-    with zipfile.ZipFile(artifacts / flavor["pickled_model"]) as stored:
+def test_the_model_is_stored_by_skops_and_as_code_without_any_pickle(artifacts: Path) -> None:
+    flavor = mlflow.models.Model.load(artifacts).flavors["python_function"]
+    with zipfile.ZipFile(artifacts / "artifacts" / "parts.skops") as stored:
         inside = {Path(name).suffix for name in stored.namelist()}
 
-    assert flavor["serialization_format"] == "skops"
+    assert Path(flavor["model_code_path"]).name == "possum_model.py"
     assert inside <= {".json", ".npy"}
     assert [file.name for file in artifacts.rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib")] == []
 
@@ -111,8 +146,9 @@ def test_the_models_requirements_name_what_is_installed(artifacts: Path) -> None
 def test_the_run_holds_the_parameters(trained: SimpleNamespace) -> None:
     params = trained.run.data.params
 
-    assert trained.run.info.run_name == "RidgeCV"
-    assert (params["alphas"], params["alpha"]) == ("[0.5, 2.0]", str(trained.model[-1].alpha_))
+    assert trained.run.info.run_name == trained.run.data.tags["candidate"] == "Champion"
+    assert (params["estimator"], params["alphas"]) == ("RidgeCV", "[0.5, 2.0]")
+    assert json.loads(params["hyper_parameters"]) == {"alphas": [trained.model.model[-1].alpha_]}
     assert (params["train_rows"], params["holdout_rows"], params["fit_intercept"]) == ("81", "23", "True")
 
 
