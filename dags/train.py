@@ -84,11 +84,9 @@ def train() -> None:
                 listed = candidates.list_candidates(params["candidates"])
             except candidates.UnknownCandidateError as error:
                 raise AirflowFailException(str(error)) from error
-            return (
-                listed
-                if params["candidates"]
-                else listed + warm_start.champion_candidate(storage.read_table(features_uri))
-            )
+            if params["candidates"]:  # somebody chose
+                return listed
+            return listed + warm_start.champion_candidate(storage.read_table(features_uri))
 
         @task(map_index_template="{{ task.op_kwargs['candidate']['name'] }}")
         def tune_candidate(candidate: dict[str, Any], scratch: dict[str, str]) -> None:
