@@ -219,7 +219,7 @@ def test_the_server_is_known_inside_the_block_only(services: dict[str, Any], mon
     with tracking.connected():
         inside = dict(os.environ)
 
-    assert inside["MLFLOW_TRACKING_URI"] == f"{connection['host']}:{connection['port']}"
+    assert inside["MLFLOW_TRACKING_URI"] == connection["host"]
     assert inside["MLFLOW_TRACKING_PASSWORD"] == connection["password"]
     assert dict(os.environ) == before
 
@@ -235,13 +235,13 @@ def test_an_error_inside_the_block_leaves_no_trace_of_the_server(monkeypatch: py
     assert dict(os.environ) == before
 
 
-@pytest.mark.parametrize("change", ["port", "password"], ids=["server down", "wrong password"])
+@pytest.mark.parametrize("change", ["host", "password"], ids=["server down", "wrong password"])
 def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        wrong = {"port": probe.getsockname()[1], "password": "not-the-password"}[change]
+        wrong = {"host": f"http://127.0.0.1:{probe.getsockname()[1]}", "password": "not-the-password"}[change]
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"]) | {change: wrong}
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
     started = time.monotonic()
@@ -249,7 +249,7 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     with pytest.raises(Exception, match="mlflow_default") as caught:
         tracking.log_picture(b"possum", "run", "possum.png")
 
-    assert f"{connection['host']}:{connection['port']}" in str(caught.value)
+    assert connection["host"] in str(caught.value)
     assert "not-the-password" not in str(caught.value)
     assert time.monotonic() - started < 60
 
