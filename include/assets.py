@@ -17,7 +17,12 @@ PREDICTIONS = Asset("possum_predictions", uri=f"s3://{DATA_BUCKET}/predictions")
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:
     """Return the URI of an object of one DAG run: ``<asset>/<run>/<name>``."""
-    return f"{asset.uri.rstrip('/')}/{re.sub(r'[^A-Za-z0-9_.-]+', '-', run_id)}/{name}"
+    return f"{asset.uri.rstrip('/')}/{_slug(run_id)}/{name}"
+
+
+def scratch_uri(run_id: str) -> str:
+    """Return the URI of the folder that a DAG run may write to and deletes at its end."""
+    return f"s3://{DATA_BUCKET}/scratch/{_slug(run_id)}"
 
 
 def latest_extra(
@@ -34,3 +39,7 @@ def latest_extra(
         return dict(events[-1].extra)
     except IndexError:
         raise LookupError(f"asset {asset.name} has never been produced: trigger feature_eng first") from None
+
+
+def _slug(run_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id)

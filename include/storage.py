@@ -40,6 +40,14 @@ def list_objects(uri: str) -> list[str]:
         return [f"s3://{bucket}/{found}" for found in hook.list_keys(bucket, prefix=f"{key.rstrip('/')}/")]
 
 
+def delete_folder(uri: str) -> list[str]:
+    """Delete all objects below a folder, if there are any, and return their URIs."""
+    deleted = list_objects(uri)
+    with _connection(uri) as (hook, bucket, _):
+        hook.delete_objects(bucket, [hook.parse_s3_url(found)[1] for found in deleted])
+    return deleted
+
+
 def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
     """Write a table as Parquet, or as CSV where the URI ends in ``.csv``, and return its URI."""
     if uri.endswith(".csv"):

@@ -20,9 +20,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
-from include import config
+from include import config, possum_model
 from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
 from include.mlflow_provider.hooks.base import MLflowBaseHook
+from include.possum_model import PARTS, PossumModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def log_transformer(transformer: Pipeline, rows: pd.DataFrame, experiment_id: st
     from include.possums import hash_table
 
     scaler = transformer[-1]
-    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Scaler", tags=_tags()) as run:
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Scaler", tags=run_tags()) as run:
         mlflow.log_params({"input_sha256": hash_table(rows), "input_rows": len(rows)})
         means = zip(scaler.get_feature_names_out(), scaler.mean_, strict=True)
         mlflow.log_metrics({f"mean_{name}": float(mean) for name, mean in means})
@@ -73,34 +74,40 @@ def log_quality(inspection: Inspection, experiment_id: str) -> str:
     """
     results = inspection.to_frame()
     failures = results.groupby("severity")["failures"].sum()
-    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Data quality", tags=_tags()) as run:
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Data quality", tags=run_tags()) as run:
         mlflow.log_metrics({"rows": len(inspection.table)} | {f"{name}_faults": n for name, n in failures.items()})
         mlflow.log_table(results, "data_quality.json")
     return run.info.run_id
 
 
 def log_training(
-    model: Pipeline,
+    model: PossumModel,
     table: pd.DataFrame,
     metrics: Mapping[str, float],
     *,
+    selected: Mapping[str, Any],
     experiment_id: str,
     source: str,
 ) -> dict[str, str]:
-    """Log a fitted model as run ``RidgeCV``: parameters, scores, data, code version and the model itself.
+    """Log a fitted model as a run of the candidate's name: parameters, scores, data, code version and the model.
+
+    The parameters ``estimator`` and ``hyper_parameters`` (JSON) are all it takes to fit such a model again.
 
     :param table: the feature table that it was trained from
+    :param selected: the candidate: ``name``, ``estimator``, ``hyper_parameters``, ``reason`` of the choice
     :param source: the URI of ``table``
     :return: ``run_id`` and ``model_uri`` (``models:/m-...``)
     """
-    ridge = model[-1]
+    from include.model import describe_model
+
     data = from_pandas(table, source=source, targets=TARGET, name="possum_features")
-    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="RidgeCV", tags=_tags()) as run:
+    tags = {**run_tags(), "candidate": selected["name"], "selection": selected["reason"]}
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name=selected["name"], tags=tags) as run:
         mlflow.log_input(data, context="training")
-        mlflow.log_params({**ridge.get_params(), "alphas": list(ridge.alphas), "alpha": ridge.alpha_})
+        mlflow.log_params(describe_model(model.model, selected))
         mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
         mlflow.log_metrics(dict(metrics))
-        logged = _log_sklearn(model, table[RAW], "model")
+        logged = _log_possum_model(model, table[RAW])
     return {"run_id": run.info.run_id, "model_uri": f"models:/{logged.model_id}"}
 
 
@@ -123,25 +130,47 @@ def code_version() -> str:
         return f"sha256:{sha256(b''.join(file.read_bytes() for file in files)).hexdigest()}"
 
 
-def _tags() -> dict[str, str]:
+def run_tags() -> dict[str, str]:
     """Lead from a run back to the code and to the Airflow task that made it."""
     names = ("dag_id", "dag_run_id", "task_id", "try_number")
     task = {f"airflow.{name}": os.environ.get(f"AIRFLOW_CTX_{name.upper()}", "") for name in names}
     return {"code_version": os.environ.get("CODE_VERSION") or code_version()} | task
 
 
-def _log_sklearn(model: Pipeline, rows: pd.DataFrame, name: str) -> Any:
-    predict = "predict" if hasattr(model, "predict") else "transform"
-    with warnings.catch_warnings():
-        # skops looks at every loaded module, and Airflow's old ones warn each time: a thousand lines in the log.
-        warnings.simplefilter("ignore", DeprecatedImportWarning)
-        return mlflow.sklearn.log_model(
+def _log_sklearn(model: Pipeline, rows: pd.DataFrame, name: str) -> None:
+    with _quiet():
+        mlflow.sklearn.log_model(
             model,
             name=name,
-            signature=infer_signature(rows, getattr(model, predict)(rows)),
+            signature=infer_signature(rows, model.transform(rows)),
             input_example=rows.head(3),
-            pyfunc_predict_fn=predict,
+            pyfunc_predict_fn="transform",
             serialization_format="skops",
             skops_trusted_types=["numpy.dtype"],  # the encoder keeps the type of its categories
-            pip_requirements=[f"{package}=={version(package)}" for package in MODEL_PACKAGES],
+            pip_requirements=_requirements(),
         )
+
+
+def _log_possum_model(model: PossumModel, rows: pd.DataFrame) -> Any:
+    with _quiet(), TemporaryDirectory() as folder:
+        model.save(parts := Path(folder) / f"{PARTS}.skops")
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=possum_model.__file__,  # the code itself: no pickle, and nothing of this project to install
+            artifacts={PARTS: str(parts)},
+            signature=infer_signature(rows, model.predict(None, rows)),
+            input_example=rows.head(3),
+            pip_requirements=_requirements(),
+        )
+
+
+def _requirements() -> list[str]:
+    return [f"{package}=={version(package)}" for package in MODEL_PACKAGES]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Skops looks at every loaded module, and Airflow's old ones warn each time: a thousand lines in the log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecatedImportWarning)
+        yield

@@ -59,6 +59,10 @@ class Airflow:
         body = {"dag_run_id": run_id, "task_ids": task_ids, "dry_run": False, "only_failed": False}
         self._http.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
 
+    def kill(self, dag_id: str, run_id: str) -> None:
+        """End a run as failed: tasks that run are killed, teardowns still take their turn."""
+        self._http.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"}).raise_for_status()
+
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return a run: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds, ..."""
         return self.get(f"dags/{dag_id}/dagRuns/{run_id}")

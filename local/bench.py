@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from include.candidates import NAMES
 from local.airflow import Airflow
 from local.demo import DAGS
 from local.settings import PROJECT, Settings, temporary
@@ -110,14 +111,20 @@ def _write_floor(settings: Settings) -> None:
 
 
 def _shape(task: Any) -> dict[str, Any]:
-    mapped = getattr(task, "expand_input", None)
     return {
         "kind": "empty" if task.task_type == "EmptyOperator" else "branch" if "Branch" in task.task_type else "task",
-        "copies": len(next(iter(mapped.value.values()))) if mapped else 0,
+        "copies": _copies(task),
         "outlets": [f"floor_{asset.name}" for asset in task.outlets],
-        "trigger_rule": task.trigger_rule.value,
+        "trigger_rule": "all_done" if task.is_teardown else task.trigger_rule.value,
         "downstream": sorted(task.downstream_task_ids),
     }
+
+
+def _copies(task: Any) -> int:
+    """Count the copies of a mapped task; where a run itself lists them, they are the candidates."""
+    inputs = [getattr(task, name, None) for name in ("expand_input", "op_kwargs_expand_input")]
+    mapped = [values for given in inputs if given for values in given.value.values()]
+    return sum(len(values) if isinstance(values, list) else len(NAMES) for values in mapped)
 
 
 def _parse_seconds(folder: Path) -> dict[str, list[float]]:

@@ -43,6 +43,7 @@ PRELOADED = (
     "s3fs",
     "skops.io",
     "sklearn.compose",
+    "sklearn.ensemble",
     "sklearn.linear_model",
     "sklearn.model_selection",
     "upath.implementations.cloud",

@@ -66,7 +66,7 @@ def test_the_registered_version_predicts_what_the_pipeline_saved(first: Pipeline
     raw = pd.read_csv(config.POSSUM_CSV)
     with tracking.connected():
         model = mlflow.pyfunc.load_model(f"models:/{config.REGISTERED_MODEL}/{first.said['train']['version']}")
-    np.testing.assert_allclose(model.predict(raw[RAW]), predictions["predicted"], rtol=1e-12)
+    np.testing.assert_allclose(model.predict(raw[RAW])["prediction"], predictions["predicted"], rtol=1e-12)
     assert predictions["case"].tolist() == raw["case"].tolist()
     np.testing.assert_array_equal(predictions["true"], raw["taill"])
 
