@@ -23,6 +23,7 @@ XCOM_BUCKET = "localxcom"
 EXPERIMENT = "Possum_tails"
 REGISTERED_MODEL = "Reg_RidgeCV_possums"
 MODEL_ALIAS = "challenger"
+CHAMPION_ALIAS = "champion"
 
 # Columns of the possum table: lengths in mm, except TARGET, totlngth, chest and belly (cm); age in years.
 CASE = "case"
