@@ -25,17 +25,29 @@ from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 PARAMS = {
     "margin": Param(
-        0.2, type="number", minimum=0, description="The challenger's RMSE may be larger by less than this share"
+        config.GATE["margin"],
+        type="number",
+        minimum=0,
+        description="The challenger is worse if its RMSE is larger than the champion's by this share",
     ),
     "confidence": Param(
-        0.975, type="number", exclusiveMinimum=0.5, exclusiveMaximum=1, description="That a worse one is not promoted"
+        config.GATE["confidence"],
+        type="number",
+        exclusiveMinimum=0.5,
+        exclusiveMaximum=1,
+        description="That a worse challenger is not promoted",
     ),
-    "max_rmse": Param(1.8, type="number", exclusiveMinimum=0, description="Absolute floor: largest RMSE, in cm"),
+    "max_rmse": Param(
+        config.GATE["max_rmse"],
+        type="number",
+        exclusiveMinimum=0,
+        description="Absolute floor: the largest RMSE on the holdout, in cm",
+    ),
     "subgroup_max_rmse": Param(
-        {"sex": 2.2, "Pop": 2.2, "site": 2.5},
+        config.GATE["subgroup_max_rmse"],
         type="object",
         additionalProperties={"type": "number"},
-        description="Largest RMSE, in cm, of each group of a column; groups of too few animals are not judged",
+        description="The largest RMSE, in cm, of each group of a column; groups of too few animals are not judged",
     ),
     "approval": Param(False, type="boolean", description="Ask a person before the champion changes"),
     "approval_minutes": Param(
@@ -69,7 +81,7 @@ def promote() -> None:
         from include.gate import Rules
 
         trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-        rules = Rules(*(params[name] for name in ("margin", "confidence", "max_rmse", "subgroup_max_rmse")))
+        rules = Rules(**{name: params[name] for name in config.GATE})
         return promotion.evaluate(trained, contestants, rules, run_id)
 
     @task.branch

@@ -28,7 +28,7 @@ Metric = Callable[..., Any]
 
 def mean_squared(true: Any, predicted: Any, axis: int = -1) -> Any:
     """Return the mean squared error."""
-    return np.mean(np.square(true - predicted), axis=axis)
+    return np.mean(np.square(_errors(true, predicted)), axis=axis)
 
 
 def rmse(true: Any, predicted: Any, axis: int = -1) -> Any:
@@ -38,12 +38,16 @@ def rmse(true: Any, predicted: Any, axis: int = -1) -> Any:
 
 def mae(true: Any, predicted: Any, axis: int = -1) -> Any:
     """Return the mean absolute error, in the unit of the target."""
-    return np.mean(np.abs(true - predicted), axis=axis)
+    return np.mean(np.abs(_errors(true, predicted)), axis=axis)
 
 
 def r2(true: Any, predicted: Any, axis: int = -1) -> Any:
     """Return the coefficient of determination: 1 is perfect, 0 as good as the mean of the true values."""
     return 1 - mean_squared(true, predicted, axis) / np.var(true, axis=axis)
+
+
+def _errors(true: Any, predicted: Any) -> np.ndarray:
+    return np.asarray(true, float) - np.asarray(predicted, float)  # by position, whatever their indexes
 
 
 METRICS: dict[str, Metric] = {"rmse": rmse, "mae": mae, "r2": r2}

@@ -87,6 +87,7 @@ def _draw_subgroups(graph: Axes, subgroups: pd.DataFrame, overall: float) -> Non
     graph.scatter(shown["rmse"][~judged], shown.index[~judged], s=40, color=PAPER, edgecolor=TRUE, lw=1.3, zorder=3)
     names = shown["column"] + " " + shown["group"] + "  (" + shown["animals"].astype(str) + ")"
     graph.set_yticks(shown.index, names)
+    graph.set_xlim(left=0)
     _label(graph, "Error by subgroup", "RMSE (cm); hollow: too few animals for an interval", "", "x")
 
 

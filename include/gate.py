@@ -92,9 +92,11 @@ def limit_ratio(true: pd.Series, challenger: pd.Series, champion: pd.Series, con
     Two models that predict the same have the ratio 1 and the limit 1.
     """
     errors = (np.asarray(true - challenger, float), np.asarray(true - champion, float))
-    ratio = float(_log_ratio(*errors))
     if np.array_equal(np.abs(errors[0]), np.abs(errors[1])):
         return 1.0, 1.0
+    if not all(error.any() for error in errors):  # one of them is perfect, and a ratio says no more
+        return (np.inf, np.inf) if errors[0].any() else (0.0, 0.0)
+    ratio = float(_log_ratio(*errors))
     drawn = bootstrap(
         errors,
         _log_ratio,
@@ -143,7 +145,7 @@ def _check_subgroups(
 
 def _check_subgroup(name: str, true: pd.Series, challenger: pd.Series, floor: float) -> Check:
     if len(true) < LEAST_ANIMALS:
-        return Check(name, None, f"{len(true)} animals, too few to judge: {LEAST_ANIMALS} are the least")
+        return Check(name, None, f"too few animals to judge: {len(true)} of at least {LEAST_ANIMALS}")
     error = float(rmse(true, challenger))
     verb = "within" if error <= floor else "beyond"
     return Check(name, error <= floor, f"RMSE {error:.2f} cm of {len(true)} animals is {verb} {floor:.2f} cm")

@@ -45,12 +45,24 @@ def plain(text: object) -> str:
 
 def summarize(found: Mapping[str, Any]) -> str:
     """Return what a person needs to decide on an evaluation, in Markdown: the scores and the checks."""
-    headings = [f"version {found['version']}", *([f"champion {found['champion']}"] if found["champion"] else [])]
-    rows = [[row["name"], *row["values"]] for row in tabulate_scores(found["scores"])]
-    lines = [f"| {' | '.join(row)} |" for row in [["", *headings], ["---"] * (len(headings) + 1), *rows]]
-    passed = {True: "passed", False: "FAILED", None: "not judged"}
-    checks = [f"- {check['name']} ({passed[check['passed']]}): {check['found']}" for check in found["checks"]]
-    return "\n".join([*lines, "", *checks])
+    judged = [check for check in found["checks"] if check["passed"] is not None]
+    lines = [
+        f"- {check['name']} ({'passed' if check['passed'] else '**failed**'}): {check['found']}" for check in judged
+    ]
+    if unjudged := [check["name"] for check in found["checks"] if check["passed"] is None]:
+        lines.append(f"- too few animals to judge: {', '.join(unjudged)}")
+    return "\n".join([tabulate_scores(found), "", *lines])
+
+
+def tabulate_scores(found: Mapping[str, Any]) -> str:
+    """Return a Markdown table: one row a metric with its unit, one column a model, values with their intervals."""
+    headings = ["", f"version {found['version']}"]
+    headings += [f"champion {found['champion']}"] if found["champion"] else []
+    rows = [
+        [UNITS[name], *(format_score(model[name]) if name in model else "-" for model in found["scores"])]
+        for name in found["scores"][0]
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [headings, ["---"] * len(headings), *rows])
 
 
 def format_score(score: Mapping[str, float]) -> str:
@@ -58,14 +70,6 @@ def format_score(score: Mapping[str, float]) -> str:
     if not math.isfinite(score["low"]):
         return f"{score['value']:.2f}"
     return f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
-
-
-def tabulate_scores(scores: Sequence[Mapping[str, Mapping[str, float]]]) -> list[dict[str, Any]]:
-    """Return one row a metric of the first model: its name with unit, and the ``values`` of each model."""
-    return [
-        {"name": UNITS[name], "values": [format_score(model[name]) if name in model else "-" for model in scores]}
-        for name in scores[0]
-    ]
 
 
 def tabulate_subgroups(subgroups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

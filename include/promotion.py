@@ -178,7 +178,7 @@ def _facts(found: Mapping[str, Any], decision: Mapping[str, Any], run: Mapping[s
         "decided_by": model_card.plain(decision["by"]),
         "evaluated_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "run_page": page,
-        "scores": model_card.tabulate_scores(found["scores"]),
+        "score_table": model_card.tabulate_scores(found),
         "subgroups": model_card.tabulate_subgroups(found["subgroups"]),
         "least_animals": evaluation.LEAST_ANIMALS,
         "code_version": tags.get("code_version", "unknown"),
