@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+
+from include import rollback as steps
+
+DAG_FILE = Path(__file__).parents[2] / "dags" / "rollback.py"
+
+
+@pytest.fixture(scope="module")
+def rollback() -> DAG:
+    return DagBag(DAG_FILE).dags["rollback"]
+
+
+def test_the_version_predicts_before_the_champion_moves(rollback: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in rollback.tasks} == {
+        "start": {"choose_version"},
+        "choose_version": {"predict_with_version", "move_champion"},
+        "predict_with_version": {"move_champion"},
+        "move_champion": {"end"},
+        "end": set(),
+    }
+
+
+def test_it_runs_when_someone_triggers_it(rollback: DAG) -> None:
+    assert rollback.schedule is None
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"reason": ""}, {"reason": "bad tails", "version": "three"}, {"reason": "bad tails", "version": 3}]
+)
+def test_a_form_without_a_reason_or_with_no_version_is_refused(rollback: DAG, form: dict[str, Any]) -> None:
+    params = rollback.params.__copy__()
+    with pytest.raises(ParamValidationError):
+        for name, value in form.items():
+            params[name] = value
+        params.validate()
+
+
+@pytest.mark.parametrize("version", [None, "3"])
+def test_the_version_may_be_left_out(rollback: DAG, version: str | None) -> None:
+    params = rollback.params.__copy__()
+    params["version"], params["reason"] = version, "bad tails"
+
+    assert params.validate() == {"version": version, "reason": "bad tails"}
+
+
+def test_the_person_who_triggered_it_is_recorded(rollback: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: dict[str, Any] = {}
+    monkeypatch.setattr(steps, "roll_back", lambda *args, **kwargs: recorded.update(kwargs) or args[0])
+    task: Any = rollback.get_task("move_champion")
+
+    dag_run = SimpleNamespace(triggering_user_name="ann")
+    version = task.python_callable({"version": "2"}, [37.0], {"reason": "bad tails"}, dag_run)
+
+    assert version == "2"
+    assert recorded == {"by": "ann", "why": "bad tails"}
