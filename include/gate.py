@@ -9,9 +9,10 @@ Statistical Hypotheses of Equivalence and Noninferiority, 2nd edition, chapters 
 
 The interval is ``log(ratio) + t * s``: ``s`` is the standard error from a paired bootstrap, which draws animals and
 takes both models' errors of each, and ``t`` is Student's quantile for animals - 1 (Efron and Tibshirani 1993, An
-Introduction to the Bootstrap, sections 6.2 and 12.3). Measured with 23 animals, 1000 pairs of models each and errors
-that are normal or heavy-tailed (Student's t, 5 degrees of freedom), this holds its promise better than percentile
-or BCa intervals do; and a ratio does so better than a difference in cm, because the error's scale cancels out.
+Introduction to the Bootstrap, chapters 6 and 12). Measured with 23 animals and errors that are normal or heavy-tailed
+(Student's t, 5 degrees of freedom): percentile and BCa limits of the difference in cm let a model worse by the margin
+pass in 4 to 13 % of cases at a confidence of 0.975, this one in 2 to 5 %. The ratio is what helps most, because the
+scale of the errors cancels out. How often it opens for good models is in docs/parts/promote.md.
 """
 
 from __future__ import annotations

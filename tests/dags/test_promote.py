@@ -91,10 +91,10 @@ def test_nobody_is_asked_unless_the_form_says_so(promote: DAG) -> None:
     ],
 )
 def test_the_form_refuses_what_makes_no_sense(promote: DAG, name: str, value: Any) -> None:
-    params = promote.params.__copy__()
+    param = promote.params.get_param(name)
+
     with pytest.raises(ParamValidationError):
-        params[name] = value
-        params.validate()
+        param.resolve(value)
 
 
 def test_no_answer_counts_as_a_rejection(promote: DAG) -> None:

@@ -18,7 +18,7 @@ ANN = {"id": "1", "name": "ann"}
 
 @pytest.fixture
 def approve() -> ApprovalBranchOperator:
-    with DAG("approvals"):
+    with DAG("approvals", schedule=None):
         approve = ApprovalBranchOperator(
             task_id="approve", subject="?", approved="go", rejected="stay", minutes_param="minutes"
         )
