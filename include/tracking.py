@@ -110,8 +110,8 @@ def log_evaluation(run_id: str, rows: pd.DataFrame, metrics: Mapping[str, float]
             targets=TARGET,
             predictions="prediction",
             model_type="regressor",
-            evaluators="default",
-            evaluator_config={"metric_prefix": "evaluation_", "log_explainer": False},
+            evaluators="regressor",  # the default ones complain that SHAP is not installed
+            evaluator_config={"metric_prefix": "evaluation_"},
         )
         mlflow.log_metrics(dict(metrics))
     log_files(files, run_id)
