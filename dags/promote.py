@@ -73,16 +73,12 @@ def promote() -> None:
         map_index_template="{{ task.output_uri.rpartition('/')[2].removesuffix('.parquet') }}: {{ task.model_uri }}",
     )
 
-    @task(inlets=[MODEL_TRAINED])
-    def evaluate_challenger(
-        contestants: list, params: dict, run_id: str, triggering_asset_events: dict, inlet_events: dict
-    ) -> dict:
+    @task(multiple_outputs=False)
+    def evaluate_challenger(params: dict, run_id: str) -> dict:
         from include import promotion
         from include.gate import Rules
 
-        trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-        rules = Rules(**{name: params[name] for name in config.GATE})
-        return promotion.evaluate(trained, contestants, rules, run_id)
+        return promotion.evaluate(run_id, Rules(**{name: params[name] for name in config.GATE}))
 
     @task.branch
     def check_gate(evaluated: dict, params: dict) -> str:
@@ -99,19 +95,19 @@ def promote() -> None:
         minutes_param="approval_minutes",
     )
 
-    @task(trigger_rule="none_failed_min_one_success")
+    @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def promote_to_champion(evaluated: dict, answer: dict | None) -> dict:
         from include import promotion
 
         return promotion.promote(evaluated, *describe_answer(answer))
 
-    @task(trigger_rule="none_failed_min_one_success")
+    @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def keep_challenger(evaluated: dict, answer: dict | None) -> dict:
         from include import promotion
 
         return promotion.keep(evaluated, *describe_answer(answer))
 
-    @task(trigger_rule="none_failed_min_one_success")
+    @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def write_model_card(evaluated: dict, promoted: dict | None, kept: dict | None) -> dict:
         from include import promotion
 
@@ -123,7 +119,7 @@ def promote() -> None:
 
     contestants = prepare_holdout()
     predicted = predict_holdout.expand_kwargs(contestants)
-    evaluated = evaluate_challenger(contestants)
+    evaluated = evaluate_challenger()
     promoted = promote_to_champion(evaluated, approve.output)
     kept = keep_challenger(evaluated, approve.output)
     start >> contestants >> predicted >> evaluated

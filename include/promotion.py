@@ -24,49 +24,47 @@ log = logging.getLogger(__name__)
 
 
 def list_contestants(trained: Mapping[str, str], run_id: str) -> list[dict[str, str]]:
-    """Write the rows that models are judged by, and return what each is asked: the challenger, then the champion.
+    """Write down who is judged, and the rows that they are judged by; return what each model is asked.
 
-    :param trained: ``version`` and ``features_uri`` of the challenger
-    :param run_id: of the DAG run, whose folder rows and predictions go to
-    :return: ``model_uri``, ``data`` and ``output_uri`` of each; the challenger's alone if there is no champion
+    :param trained: ``version``, ``run_id`` and ``features_uri`` of the challenger
+    :param run_id: of the DAG run, in whose folder the objects are
+    :return: ``model_uri``, ``data`` and ``output_uri`` of the challenger and, if there is one, of the champion
     """
+    contest = {**trained, "champion": champions.champion(_hook())}
+    storage.write_bytes(json.dumps(contest).encode(), _place(run_id, "contest.json"))
     holdout = evaluation.select_holdout(storage.read_table(trained["features_uri"]))
-    rows = storage.write_table(evaluation.add_shuffled(holdout), object_uri(MODEL_EVALUATED, run_id, "rows.parquet"))
-    versions = {"challenger": trained["version"], "champion": champions.champion(_hook())}
+    rows = storage.write_table(evaluation.add_shuffled(holdout), _place(run_id, "rows.parquet"))
     return [
-        {
-            "model_uri": champions.model_uri(version),
-            "data": rows,
-            "output_uri": object_uri(MODEL_EVALUATED, run_id, f"{role}.parquet"),
-        }
-        for role, version in versions.items()
+        {"model_uri": champions.model_uri(version), "data": rows, "output_uri": _place(run_id, f"{role}.parquet")}
+        for role, version in (("challenger", trained["version"]), ("champion", contest["champion"]))
         if version
     ]
 
 
-def evaluate(
-    trained: Mapping[str, str], contestants: Sequence[Mapping[str, str]], rules: gate.Rules, run_id: str
-) -> dict[str, Any]:
+def evaluate(run_id: str, rules: gate.Rules) -> dict[str, Any]:
     """Score the challenger and the champion, judge by the rules, and log all of it to the challenger's run.
 
-    :param trained: ``version``, ``run_id`` and ``features_uri`` of the challenger
-    :param contestants: as :func:`list_contestants` returned them, their predictions written
-    :return: the verdict: ``passed``, ``reason``, ``summary`` (Markdown), and ``uri`` of the whole evaluation as JSON
+    Who they are is what :func:`list_contestants` wrote down, whatever has been trained or promoted since.
+
+    :param run_id: of the DAG run, in whose folder their predictions are
+    :return: ``version`` and ``champion`` that were judged; the verdict: ``passed``, ``reason``, ``summary`` (Markdown);
+        and ``uri`` of the whole evaluation as JSON
     """
-    table = storage.read_table(trained["features_uri"])
+    contest = json.loads(storage.read_bytes(_place(run_id, "contest.json")))
+    table = storage.read_table(contest["features_uri"])
     holdout = evaluation.select_holdout(table)
-    answers = [storage.read_table(asked["output_uri"]) for asked in contestants]
-    found = assess(holdout, answers, rules)
-    champion = contestants[1]["model_uri"].rpartition("/")[2] if len(contestants) > 1 else ""
-    found |= {**trained, "champion": champion, "data_sha256": hash_table(table)}
+    roles = ["challenger", "champion"] if contest["champion"] else ["challenger"]
+    answers = [storage.read_table(_place(run_id, f"{role}.parquet")) for role in roles]
+    found = contest | assess(holdout, answers, rules) | {"data_sha256": hash_table(table)}
     found |= {"training_rows": len(select_training(table)), "holdout_rows": len(holdout)}
     picture = _draw(holdout, answers[0], found)
     _log(found, holdout, answers[0], picture)
-    storage.write_bytes(picture, object_uri(MODEL_EVALUATED, run_id, model_card.PICTURE))
-    uri = storage.write_bytes(json.dumps(found).encode(), object_uri(MODEL_EVALUATED, run_id, "evaluation.json"))
+    storage.write_bytes(picture, _place(run_id, model_card.PICTURE))
+    uri = storage.write_bytes(json.dumps(found).encode(), _place(run_id, "evaluation.json"))
     summary = model_card.summarize(found)
     log.info("%s\n\n%s", found["verdict"]["reason"], summary)
-    return {"version": trained["version"], **found["verdict"], "summary": summary, "uri": uri}
+    judged = {"version": contest["version"], "champion": contest["champion"]}
+    return {**judged, **found["verdict"], "summary": summary, "uri": uri}
 
 
 def assess(holdout: pd.DataFrame, answers: Sequence[pd.DataFrame], rules: gate.Rules) -> dict[str, Any]:
@@ -90,13 +88,17 @@ def assess(holdout: pd.DataFrame, answers: Sequence[pd.DataFrame], rules: gate.R
 
 
 def promote(evaluated: Mapping[str, Any], by: str, answer: str) -> dict[str, Any]:
-    """Make the challenger the champion.
+    """Make the challenger the champion, unless the one that it was compared with has been replaced meanwhile.
 
-    :param evaluated: ``version`` and ``reason``
+    :param evaluated: as :func:`evaluate` returned it
     :param by: who or what decided
     :param answer: what a person said, or nothing if nobody was asked
     :return: ``promoted``, ``reason`` and ``by``
     """
+    now = champions.champion(_hook())
+    if now not in (evaluated["champion"], evaluated["version"]):
+        changed = f"version {now or 'none'} is champion now, the comparison was with {evaluated['champion'] or 'none'}"
+        return keep(evaluated, by, f"{changed}: trigger promote again")
     reason = "; ".join(filter(None, [answer, evaluated["reason"]]))
     champions.promote(_hook(), evaluated["version"], by=by, why=reason)
     log.info("Version %s is champion: %s", evaluated["version"], reason)
@@ -131,6 +133,10 @@ def write_card(evaluation_uri: str, decision: Mapping[str, Any]) -> dict[str, An
     announced = {name: found[name] for name in ("version", "run_id", "features_uri")}
     said = {"promoted": decision["promoted"], "reason": decision["reason"]}
     return {**announced, "champion": champions.champion(hook), **said}
+
+
+def _place(run_id: str, name: str) -> str:
+    return object_uri(MODEL_EVALUATED, run_id, name)
 
 
 def _hook() -> MLflowClientHook:

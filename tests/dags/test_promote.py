@@ -23,7 +23,7 @@ def promote() -> DAG:
 def test_the_graph(promote: DAG) -> None:
     assert {task.task_id: task.downstream_task_ids for task in promote.tasks} == {
         "start": {"prepare_holdout"},
-        "prepare_holdout": {"predict_holdout", "evaluate_challenger"},
+        "prepare_holdout": {"predict_holdout"},
         "predict_holdout": {"evaluate_challenger"},
         "evaluate_challenger": {
             "check_gate", "promote_to_champion", "keep_challenger", "write_model_card"

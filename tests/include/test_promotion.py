@@ -63,10 +63,9 @@ def predict(asked: dict[str, str]) -> None:
 
 
 def evaluate(trained: dict[str, str], run_id: str) -> dict[str, Any]:
-    contestants = promotion.list_contestants(trained, run_id)
-    for asked in contestants:
+    for asked in promotion.list_contestants(trained, run_id):
         predict(asked)
-    return promotion.evaluate(trained, contestants, RULES, run_id)
+    return promotion.evaluate(run_id, RULES)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +163,28 @@ def test_an_evaluation_done_twice_is_there_once(first: dict[str, Any], worse: di
     again = evaluate(worse["trained"], "run-2")
 
     assert again == worse["evaluated"]
+
+
+def test_what_is_promoted_meanwhile_does_not_count(
+    first: dict[str, Any], worse: dict[str, Any], hook: MLflowClientHook
+) -> None:
+    for asked in promotion.list_contestants(worse["trained"], "run-3"):
+        predict(asked)
+    hook.delete_registered_model_alias("promotion", config.CHAMPION_ALIAS)
+    try:
+        assert promotion.evaluate("run-3", RULES)["reason"] == worse["evaluated"]["reason"]
+    finally:
+        hook.set_registered_model_alias("promotion", config.CHAMPION_ALIAS, first["trained"]["version"])
+
+
+def test_a_comparison_with_a_champion_since_replaced_promotes_nobody(
+    first: dict[str, Any], worse: dict[str, Any], hook: MLflowClientHook
+) -> None:
+    decided = promotion.promote({**worse["evaluated"], "champion": "0"}, "ann", "ann approved it")
+
+    assert decided["promoted"] is False
+    assert decided["reason"] == "version 1 is champion now, the comparison was with 0: trigger promote again"
+    assert champions.champion(hook) == first["trained"]["version"]
 
 
 def test_a_rollback_needs_a_champion_to_go_back_to(first: dict[str, Any], worse: dict[str, Any]) -> None:
