@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from include.config import CHAMPION_ALIAS, REGISTERED_MODEL
@@ -78,8 +77,8 @@ def history(hook: MLflowClientHook) -> list[Reign]:
         for tag in version.get("tags", [])
         if tag["key"].startswith(TAG)
     )
-    reigns = zip_longest(starts, [since for since, *_ in starts[1:]], fillvalue="")
-    return [Reign(version, since, until, **said) for (since, version, said), until in reigns]
+    ends = [*(since for since, *_ in starts[1:]), ""]
+    return [Reign(version, since, until, **said) for (since, version, said), until in zip(starts, ends, strict=False)]
 
 
 def previous(hook: MLflowClientHook) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -21,10 +22,6 @@ from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 
 LAX = {"margin": 9, "max_rmse": 9, "subgroup_max_rmse": {}}  # anything passes
-
-
-def predict_badly(model_input: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"prediction": 126.5 - model_input["totlngth"]}, index=model_input.index)
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,14 @@ def worse(hook: MLflowClientHook, second: Pipeline) -> dict[str, str]:
     """A version whose predictions fall with the animal's length; what ``train`` would say of it."""
     trained = second.said["train"]
     rows = storage.read_table(trained["features_uri"])[config.RAW].head(3)
+    answer = pd.DataFrame({"prediction": [37.0]})
     with tracking.connected():
         requirements = mlflow.pyfunc.get_model_dependencies(champions.model_uri(trained["version"]))
         with mlflow.start_run(experiment_id=hook.get_run(trained["run_id"])["info"]["experiment_id"]) as run:
             model = mlflow.pyfunc.log_model(
                 name="model",
-                python_model=predict_badly,
-                signature=infer_signature(rows, predict_badly(rows)),
+                python_model=str(Path(__file__).with_name("worse_model.py")),
+                signature=infer_signature(rows, answer),
                 pip_requirements=requirements,
             )
     made = hook.create_model_version(config.REGISTERED_MODEL, f"models:/{model.model_id}", run_id=run.info.run_id)
@@ -70,7 +68,7 @@ def worse(hook: MLflowClientHook, second: Pipeline) -> dict[str, str]:
 
 
 def follow(airflow: Airflow, run_id: str) -> Evaluated:
-    assert airflow.wait("promote", run_id, timeout=120) == "success"
+    assert airflow.wait("promote", run_id) == "success"
     states = {task["task_id"]: task["state"] for task in airflow.tasks("promote", run_id)}
     announced = airflow.events("promote", run_id)
     assert [event["name"] for event in announced] == ["model_evaluated"]
