@@ -13,6 +13,7 @@ from include.config import DATA_BUCKET
 FEATURES = Asset("possum_features", uri=f"s3://{DATA_BUCKET}/features")
 MODEL_TRAINED = Asset("model_trained")
 PREDICTIONS = Asset("possum_predictions", uri=f"s3://{DATA_BUCKET}/predictions")
+MODEL_EVALUATED = Asset("model_evaluated", uri=f"s3://{DATA_BUCKET}/evaluations")
 
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:

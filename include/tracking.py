@@ -119,6 +119,34 @@ def log_picture(picture: bytes, run_id: str, name: str) -> None:
         MlflowClient().log_artifact(run_id, str(file))
 
 
+def log_evaluation(run_id: str, rows: pd.DataFrame, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
+    """Add what a model did on the holdout animals to the run that trained it; done twice, it is there once.
+
+    :param rows: the animals, with the columns ``taill`` and ``prediction`` (cm), for ``mlflow.models.evaluate``
+    :param metrics: what MLflow does not compute itself
+    :param files: artifacts, content by name
+    """
+    with connected(), mlflow.start_run(run_id=run_id):
+        mlflow.models.evaluate(
+            data=rows,
+            targets=TARGET,
+            predictions="prediction",
+            model_type="regressor",
+            evaluators="regressor",  # the default ones complain that SHAP is not installed
+            evaluator_config={"metric_prefix": "evaluation_"},
+        )
+        mlflow.log_metrics(dict(metrics))
+    log_files(files, run_id)
+
+
+def log_files(files: Mapping[str, bytes], run_id: str) -> None:
+    """Add files to a run's artifacts, replacing those of the same name."""
+    with connected(), TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        MlflowClient().log_artifacts(run_id, folder)
+
+
 def code_version() -> str:
     """Return the git commit of the code (``-dirty`` if files differ from it), else a hash of the code itself."""
     try:
