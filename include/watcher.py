@@ -51,12 +51,14 @@ class S3FolderTrigger(BaseEventTrigger):
         """Yield ``{"objects": <number of new ones>}`` whenever there are some."""
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+        trouble = ""
         while True:
             try:
                 async for count in self._watch(S3Hook(self.aws_conn_id)):
                     yield TriggerEvent({"objects": count})
-            except Exception as error:  # a watcher that ended would never start again
-                self.log.warning("%s cannot be listed, trying again in %s s: %s", self.folder, self.poll, error)
+            except Exception as error:  # a watcher that ended would not start again by itself
+                if trouble != (trouble := str(error)):
+                    self.log.warning("%s cannot be listed, trying every %s s: %s", self.folder, self.poll, error)
             await asyncio.sleep(self.poll)
 
     async def _watch(self, hook: S3Hook) -> AsyncIterator[int]:

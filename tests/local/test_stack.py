@@ -66,7 +66,7 @@ def test_a_taken_port_is_named_before_anything_starts(own_stack: Stack) -> None:
 
 
 def test_an_unknown_service_is_refused_with_those_there_are(own_stack: Stack) -> None:
-    with pytest.raises(StackError, match=r"there is no service 'minio': choose from s3, mlflow, airflow"):
+    with pytest.raises(StackError, match=r"there is no service 'minio': choose from s3, mlflow, airflow, serve"):
         own_stack.start(["minio"])
 
 
@@ -109,7 +109,8 @@ def test_status_says_what_runs_and_where(own_stack: Stack, capsys: pytest.Captur
         command_line.status(own_stack, [])
     printed = capsys.readouterr().out
     assert f"is ready at {own_stack.settings.s3_url}" in printed
-    assert printed.count("is not running") == 2
+    assert printed.count("is not running") == 3
+    assert "is not running (make serve)" in printed
 
 
 def test_the_ports_of_a_started_stack_are_those_of_the_commands_that_follow(own_stack: Stack) -> None:
