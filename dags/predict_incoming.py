@@ -61,7 +61,8 @@ def predict_incoming() -> None:
                 rows = incoming.read_rows(upload)
             except TableError as error:
                 raise AirflowSkipException(f"Moved to {incoming.reject(upload, str(error))}: {error}") from error
-            return storage.write_table(rows, object_uri(PREDICTIONS, run_id, f"{upload.rpartition('/')[2]}.parquet"))
+            uri = object_uri(PREDICTIONS, run_id, f"{upload.rpartition('/')[2]}.parquet")
+            return storage.write_table(rows.set_index(config.CASE), uri, index=True)
 
         run_prediction = ModelLoadAndPredictOperator(
             task_id="run_prediction",
@@ -82,7 +83,8 @@ def predict_incoming() -> None:
 
             if not storage.exists(upload):
                 raise AirflowSkipException(f"{upload} was done with before")
-            predicted = predictions.attach(storage.read_table(rows_uri), storage.read_table(predicted_uri))
+            rows = storage.read_table(rows_uri).reset_index()
+            predicted = predictions.attach(rows, storage.read_table(predicted_uri))
             uri = incoming.finish(upload, predicted, model)
             outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
             return uri

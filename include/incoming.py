@@ -20,6 +20,7 @@ from include.config import CASE, DATA_BUCKET, TARGET
 from include.possums import SCHEMA, TableError
 
 log = logging.getLogger(__name__)
+INBOX, PUBLISHED = INCOMING.uri.rstrip("/"), f"{PREDICTIONS.uri.rstrip('/')}/incoming"
 PROCESSED, REJECTED = f"s3://{DATA_BUCKET}/processed", f"s3://{DATA_BUCKET}/rejected"
 BATCH = 500  # files a run: Airflow maps a task over 1024 at most
 NEW_POSSUMS = SCHEMA.remove_columns([TARGET])
@@ -32,7 +33,7 @@ def claim_files() -> list[str]:
     A file that is taken gets a name of its own: a later upload of the same name is another file, and one that is
     taken twice, because the task was killed, is one. What an earlier run did not finish is among the result.
     """
-    waiting = [uri for uri in storage.list_objects(INCOMING.uri) if not uri.endswith("/")]
+    waiting = [uri for uri in storage.list_objects(INBOX) if not uri.endswith("/")]
     if len(waiting) > BATCH:
         log.warning("%s files are waiting: %s of them now, the others later", len(waiting), BATCH)
     for uri in waiting[:BATCH]:
@@ -44,7 +45,7 @@ def _claim(uri: str) -> None:
     if (upload := storage.read_upload(uri)) is None:
         return  # whoever put it there has taken it back
     content, written, etag = upload
-    name = name_upload(uri.removeprefix(f"{INCOMING.uri.rstrip('/')}/"), written, content)
+    name = name_upload(uri.removeprefix(f"{INBOX}/"), written, content)
     storage.write_bytes(content, f"{PROCESSING}/{name}")
     log.info("%s is processed as %s", uri, name)
     if not storage.delete_upload(uri, etag):
@@ -106,7 +107,7 @@ def finish(uri: str, predictions: pd.DataFrame, model: dict[str, str]) -> str:
     :param model: ``version``, ``run_id`` and ``alias`` of the version that predicted
     """
     name = PurePosixPath(uri).name
-    published = storage.write_table(predictions, f"{PREDICTIONS.uri.rstrip('/')}/incoming/{name}")
+    published = storage.write_table(predictions, f"{PUBLISHED}/{name}")
     trace.leave_trail(published, model, rows_uri=f"{PROCESSED}/{name}")
     storage.move(uri, f"{PROCESSED}/{name}")
     return published

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+log = logging.getLogger(__name__)
 POLL = 5.0  # seconds between two looks: S3 tells nobody of an upload without a queue beside it
 REMIND = 300.0  # seconds after which an object that still lies there is announced again
 
@@ -58,7 +60,7 @@ class S3FolderTrigger(BaseEventTrigger):
                     yield TriggerEvent({"objects": count})
             except Exception as error:  # a watcher that ended would not start again by itself
                 if trouble != (trouble := str(error)):
-                    self.log.warning("%s cannot be listed, trying every %s s: %s", self.folder, self.poll, error)
+                    log.warning("%s cannot be listed, trying every %s s: %s", self.folder, self.poll, error)
             await asyncio.sleep(self.poll)
 
     async def _watch(self, hook: S3Hook) -> AsyncIterator[int]:

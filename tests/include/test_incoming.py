@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import pytest
 
 from include import config, incoming, storage
-from include.assets import INCOMING, PROCESSING
 from include.incoming import NEW_POSSUMS, ROWS_ALONE, check_rows, claim_files, finish, name_upload, read_rows, reject
 from include.possums import TableError
 
@@ -24,24 +24,23 @@ def new_possums() -> pd.DataFrame:
     return pd.read_csv(config.POSSUM_CSV).drop(columns=config.TARGET).head(3)
 
 
+def killed(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(autouse=True)
-def empty_folders() -> Iterator[None]:
-    """The stack's folders are empty before and after each test: Airflow may watch them."""
-
-    def clear() -> None:
-        for folder in (INCOMING.uri, PROCESSING, incoming.PROCESSED, incoming.REJECTED):
-            for uri in storage.list_objects(folder):
-                storage.delete(uri)
-
-    clear()
-    yield
-    clear()
+def inbox(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Empty folders that no watcher of an Airflow looks into."""
+    root = f"s3://data/tests-{uuid4().hex[:8]}"
+    for name in ("INBOX", "PROCESSING", "PROCESSED", "REJECTED", "PUBLISHED"):
+        monkeypatch.setattr(incoming, name, f"{root}/{name.lower()}")
+    return incoming.INBOX
 
 
 @pytest.fixture
-def upload() -> Upload:
+def upload(inbox: str) -> Upload:
     def put(name: str = "new.csv", content: bytes | None = None) -> str:
-        return storage.write_bytes(content or new_possums().to_csv(index=False).encode(), f"{INCOMING.uri}/{name}")
+        return storage.write_bytes(content or new_possums().to_csv(index=False).encode(), f"{incoming.INBOX}/{name}")
 
     return put
 
@@ -52,8 +51,11 @@ def test_every_file_is_taken_out_of_the_folder(upload: Upload) -> None:
 
     taken = claim_files()
 
-    assert [uri.startswith(f"{PROCESSING}/{stem}-2") for uri, stem in zip(taken, "ab", strict=True)] == [True, True]
-    assert storage.list_objects(INCOMING.uri) == []
+    assert [uri.startswith(f"{incoming.PROCESSING}/{stem}-2") for uri, stem in zip(taken, "ab", strict=True)] == [
+        True,
+        True,
+    ]
+    assert storage.list_objects(incoming.INBOX) == []
     assert taken == claim_files()  # left by a run that was killed: the next one takes it over
 
 
@@ -65,12 +67,13 @@ def test_a_task_that_was_killed_before_it_deleted_the_file_takes_it_once(
     upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(storage, "delete_upload", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        claim_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete_upload", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim_files()
 
     assert len(claim_files()) == 1
-    assert storage.list_objects(INCOMING.uri) == []
+    assert storage.list_objects(incoming.INBOX) == []
 
 
 def test_a_file_uploaded_anew_while_it_is_taken_is_another_file(
@@ -80,13 +83,13 @@ def test_a_file_uploaded_anew_while_it_is_taken_is_another_file(
     write = storage.write_bytes
 
     def write_and_upload(content: bytes, uri: str) -> str:
-        write(b"second", f"{INCOMING.uri}/new.csv")
+        write(b"second", f"{incoming.INBOX}/new.csv")
         return write(content, uri)
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "write_bytes", write_and_upload)
         claim_files()
-    assert [storage.read_bytes(uri) for uri in storage.list_objects(INCOMING.uri)] == [b"second"]
+    assert [storage.read_bytes(uri) for uri in storage.list_objects(incoming.INBOX)] == [b"second"]
 
     assert sorted(storage.read_bytes(uri) for uri in claim_files()) == [b"first", b"second"]
 
@@ -97,7 +100,7 @@ def test_more_files_than_a_run_can_map_over_wait_for_the_next(upload: Upload, mo
         upload(f"{name}.csv")
 
     assert len(claim_files()) == 2
-    assert len(storage.list_objects(INCOMING.uri)) == 1
+    assert len(storage.list_objects(incoming.INBOX)) == 1
 
 
 def test_an_upload_is_named_after_file_time_and_content() -> None:
@@ -150,10 +153,10 @@ def test_rows_come_with_their_types_and_without_foreign_columns(upload: Upload) 
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(upload: Upload, spoil: Callable[[str], str], reason: str) -> None:
-    storage.write_bytes(spoil(new_possums().to_csv(index=False)).encode(), f"{INCOMING.uri}/new.csv")
+    storage.write_bytes(spoil(new_possums().to_csv(index=False)).encode(), f"{incoming.INBOX}/new.csv")
 
     with pytest.raises(TableError, match=reason):
-        read_rows(f"{INCOMING.uri}/new.csv")
+        read_rows(f"{incoming.INBOX}/new.csv")
 
 
 def test_all_faults_are_told_at_once(upload: Upload) -> None:
@@ -186,7 +189,7 @@ def test_a_rejected_file_lies_beside_its_reason(upload: Upload) -> None:
 
     assert storage.read_bytes(target) == b"rubbish"
     assert storage.read_bytes(f"{target}.reason.txt") == b"it is rubbish\n"
-    assert storage.list_objects(PROCESSING) == []
+    assert storage.list_objects(incoming.PROCESSING) == []
     assert reject(taken, "it is rubbish") == target  # once more, by a task that is tried again
 
 
@@ -198,10 +201,10 @@ def test_predictions_are_published_and_the_file_is_put_away(upload: Upload) -> N
     uri = finish(taken, table, MODEL)
 
     name = taken.rpartition("/")[2]
-    assert uri == f"s3://data/predictions/incoming/{name}"
+    assert uri == f"{incoming.PUBLISHED}/{name}"
     pd.testing.assert_frame_equal(pd.read_csv(BytesIO(storage.read_bytes(uri))), table)
-    assert storage.read_bytes(f"s3://data/processed/{name}") == content
-    assert storage.list_objects(PROCESSING) == []
+    assert storage.read_bytes(f"{incoming.PROCESSED}/{name}") == content
+    assert storage.list_objects(incoming.PROCESSING) == []
 
 
 def test_a_run_that_was_killed_before_the_file_was_put_away_leaves_it_for_the_next(
@@ -209,16 +212,13 @@ def test_a_run_that_was_killed_before_the_file_was_put_away_leaves_it_for_the_ne
 ) -> None:
     upload()
     (taken,) = claim_files()
-    before = storage.list_objects("s3://data/predictions/incoming")
 
-    def killed(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(storage, "move", killed)
-        finish(taken, new_possums(), MODEL)
+        with pytest.raises(KeyboardInterrupt):
+            finish(taken, new_possums(), MODEL)
     (again,) = claim_files()
     finish(again, new_possums(), MODEL)
 
-    written = set(storage.list_objects("s3://data/predictions/incoming")) - set(before)
+    written = storage.list_objects(incoming.PUBLISHED)
     assert sorted(uri.rpartition("/")[2].partition(".csv")[2] for uri in written) == ["", ".trace.json"]
