@@ -62,10 +62,10 @@ def demo(stack: Stack, services: list[str]) -> int:
 
 
 def serve(stack: Stack, _: list[str]) -> int:
-    """Start the model server, and MLflow and S3 if they do not run, and show how to ask it."""
-    up(stack, ["s3", "mlflow", "serve"])
-    url = stack.settings.serve_url
-    console.print(f"The champion answers at {url}/invocations; ping: {url}/ping; stop: make down")
+    """Start the model server and, unless MLflow is elsewhere, MLflow and S3."""
+    elsewhere = os.environ.get("AIRFLOW_CONN_MLFLOW_DEFAULT")
+    up(stack, ["serve"] if elsewhere else ["s3", "mlflow", "serve"])
+    console.print(f"The champion answers at {stack.settings.serve_url}/invocations. Stop it with make down.")
     return 0
 
 

@@ -123,3 +123,17 @@ def test_a_running_stack_does_not_move_to_other_ports(own_stack: Stack) -> None:
     moved = replace(own_stack.settings, ports=own_stack.settings.ports | {"S3_PORT": 9999})
     with pytest.raises(StackError, match="the stack runs on other ports already: make down"):
         Stack(moved).start(["s3"])
+
+
+def test_the_model_server_starts_only_when_it_is_named(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(own_stack, "start", lambda names, on_ready: started.extend(names))
+    command_line.up(own_stack, [])
+    assert started == ["s3", "mlflow", "airflow"]
+
+
+def test_a_trail_needs_the_address_of_one_file(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_line, "_connect", lambda settings: None)
+    for names in ([], ["possum_tail_length.csv"], ["s3://a/b.csv", "s3://a/c.csv"]):
+        with pytest.raises(StackError, match="name one file of predictions: make trace FILE=s3://"):
+            command_line.trace(own_stack, names)
