@@ -64,11 +64,12 @@ def predict_incoming() -> None:
             uri = object_uri(PREDICTIONS, run_id, f"{upload.rpartition('/')[2]}.parquet")
             return storage.write_table(rows.set_index(config.CASE), uri, index=True)
 
+        rows_uri = check_rows(upload=upload)
         run_prediction = ModelLoadAndPredictOperator(
             task_id="run_prediction",
             map_index_template="{{ task.data.rpartition('/')[2].removesuffix('.parquet') }}",
-            model_uri="{{ ti.xcom_pull('choose_model')['uri'] }}",
-            data="{{ ti.xcom_pull('predict_file.check_rows', map_indexes=ti.map_index) }}",
+            model_uri=model["uri"],
+            data=rows_uri,
             output_uri="{{ object_uri(PREDICTIONS, run_id, 'predicted-' ~ ti.map_index ~ '.parquet') }}",
             venv_cache_path=config.MODEL_ENVIRONMENTS,
         )
@@ -89,8 +90,6 @@ def predict_incoming() -> None:
             outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
             return uri
 
-        rows_uri = check_rows(upload=upload)
-        rows_uri >> run_prediction
         save_predictions(upload=upload, rows_uri=rows_uri, predicted_uri=run_prediction.output, model=model)
 
     files, model = claim_files(), choose_model()
