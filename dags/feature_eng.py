@@ -4,14 +4,19 @@ Reads the possum table, checks it, and turns it into features.
 
 1. `create_buckets_if_not_exists` and `prepare_mlflow_experiment` make sure that there is a place for
    data, models and runs.
-2. `extract_data` reads `include/possum.csv` and sets the holdout animals aside, before anything is fitted.
-3. `build_features` fits encoder, imputer and scaler on the training animals and logs them to MLflow as run `Scaler`.
-4. `save_data_to_s3` publishes the feature table, and with it starts the DAG **train**.
+2. `extract_data` reads `include/possum.csv`.
+3. `check_data` cleans the table, checks it, and logs what every check found to MLflow as run `Data quality`. Then it
+   sets the holdout animals aside, before anything is fitted.
+4. `build_features` fits encoder, imputer and scaler on the training animals and logs them to MLflow as run `Scaler`.
+5. `save_data_to_s3` publishes the feature table, and with it starts the DAG **train**.
 
-A table that cannot be used stops the run in `extract_data`: its log names file, row and column.
+A table that cannot be used stops the run in `extract_data` or `check_data`: the log names file, row and column.
+A table that is only unusual goes on, with a warning in the log.
 """
 
 from __future__ import annotations
+
+import logging
 
 from airflow.providers.amazon.aws.operators.s3 import S3CreateBucketOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -19,6 +24,8 @@ from airflow.sdk import TaskGroup, dag, task
 
 from include import config
 from include.assets import FEATURES, object_uri
+
+log = logging.getLogger(__name__)
 
 
 @dag(schedule=None, doc_md=__doc__, tags=["possums", "features"], **config.DAG_DEFAULTS)
@@ -64,14 +71,29 @@ def feature_eng() -> None:
     def extract_data(run_id: str) -> str:
         from airflow.sdk.exceptions import AirflowFailException
 
-        from include.possums import TableError, read_possums
+        from include.possums import TableError, read_rows
         from include.storage import write_table
 
         try:
-            possums = read_possums(config.POSSUM_CSV)
+            rows = read_rows(config.POSSUM_CSV)
         except TableError as error:  # trying again would read the same table
             raise AirflowFailException(str(error)) from error
-        return write_table(possums, object_uri(FEATURES, run_id, "possum.parquet"))
+        return write_table(rows, object_uri(FEATURES, run_id, "raw.parquet"))
+
+    @task
+    def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from include import possums, quality, storage, tracking
+
+        inspection = quality.inspect(storage.read_table(rows_uri))
+        tracking.log_quality(inspection, experiment_id)
+        log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s", inspection.report())
+        try:
+            table = possums.select_possums(inspection, config.POSSUM_CSV)
+        except possums.TableError as error:  # trying again would find the same faults
+            raise AirflowFailException(str(error)) from error
+        return storage.write_table(table, object_uri(FEATURES, run_id, "possum.parquet"))
 
     @task
     def build_features(possums_uri: str, experiment_id: str, run_id: str) -> str:
@@ -94,8 +116,9 @@ def feature_eng() -> None:
         outlet_events[FEATURES].extra = {"uri": uri}
         return uri
 
-    possums_uri = extract_data()
-    start >> create_buckets_if_not_exists >> [prepare_mlflow_experiment, possums_uri]
+    rows_uri = extract_data()
+    possums_uri = check_data(rows_uri, experiment_id)
+    start >> create_buckets_if_not_exists >> [prepare_mlflow_experiment, rows_uri]
     save_data_to_s3(possums_uri, build_features(possums_uri, experiment_id)) >> end
 
 

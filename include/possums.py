@@ -1,4 +1,4 @@
-"""The raw possum table: reading it, checking it, and telling training animals from holdout animals."""
+"""The possum table: reading it, and telling training animals from holdout animals."""
 
 from __future__ import annotations
 
@@ -7,58 +7,55 @@ from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
-import pandera.pandas as pa
-from pandera.errors import SchemaErrors
 
-from include.config import CASE, NUMERIC, SPLIT, TARGET
+from include.config import CASE, SPLIT, TARGET
+from include.quality import Inspection, inspect
 
 HOLDOUT_SHARE = 0.25
-
-
-def _one_of(*values: str) -> pa.Check:
-    return pa.Check.isin(values, error=f"must be one of {', '.join(values)}")
-
-
-_POSITIVE = pa.Check.gt(0, error="must be greater than 0")
-_FINITE = pa.Check.lt(float("inf"), error="must be a finite number")
-_WHOLE = pa.Check(lambda numbers: numbers % 1 == 0, error="must be a whole number")
-
-SCHEMA = pa.DataFrameSchema(
-    {
-        CASE: pa.Column(float, _WHOLE, unique=True, description="the animal"),
-        "site": pa.Column(float, [_POSITIVE, _WHOLE], description="where it was trapped"),
-        "Pop": pa.Column(str, _one_of("Vic", "other"), description="Victoria or elsewhere"),
-        "sex": pa.Column(str, _one_of("f", "m")),
-        **{name: pa.Column(float, [_POSITIVE, _FINITE], nullable=True) for name in [*NUMERIC, TARGET]},
-    },
-    coerce=True,
-)
 
 
 class TableError(ValueError):
     """A table of possums cannot be used; the message names file, row and column."""
 
 
-def read_possums(file: Path) -> pd.DataFrame:
-    """Read and check a table of possums.
+def read_rows(file: Path) -> pd.DataFrame:
+    """Read a table of possums as it is, one row a line of the file.
 
-    :param file: CSV file with the columns of ``SCHEMA``; rows count from 1, the header
-    :return: one row an animal, the columns of ``SCHEMA`` and ``split``
-    :raises TableError: if the file is missing, empty or breaks the schema, or has no animal with a tail length
+    :raises TableError: if the file is missing, has no rows or is no table
     """
     try:
         _check_shape(file)
-        table = pd.read_csv(file)
+        rows = pd.read_csv(file)
     except FileNotFoundError:
         raise TableError(f"{file} is missing: put the possum table there") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, csv.Error, OSError) as error:
         raise TableError(f"{file} is no table of comma-separated values: {error}") from error
-    if table.empty:
+    if rows.empty:
         raise TableError(f"{file} has no rows: the header is followed by nothing")
-    checked = _check(table, file)
-    if checked[TARGET].isna().all():
-        raise TableError(f"{file}, column {TARGET}: every value is missing, so there is nothing to learn from")
-    return checked.assign(**{SPLIT: split_animals(checked[CASE])})
+    return rows
+
+
+def select_possums(inspection: Inspection, source: Path | str) -> pd.DataFrame:
+    """Return the animals of a table that was inspected, each told to be for training or held out.
+
+    :param source: what the table was read from, for the message
+    :return: one row an animal, the columns of ``SCHEMA`` and ``split``
+    :raises TableError: the inspection found faults that stop a run
+    """
+    if faults := inspection.faults("halting"):
+        raise TableError(f"{source} cannot be used:\n" + "\n".join(faults))
+    table = inspection.table.astype({CASE: int, "site": int})  # not by the schema, which cuts off decimals in silence
+    return table.assign(**{SPLIT: split_animals(table[CASE])}).reset_index(drop=True)
+
+
+def read_possums(file: Path) -> pd.DataFrame:
+    """Read, clean and check a table of possums.
+
+    :param file: CSV file with the columns of ``SCHEMA``; rows count from 1, the header
+    :return: as :func:`select_possums`
+    :raises TableError: if the file is missing, empty or no table, or has faults that stop a run
+    """
+    return select_possums(inspect(read_rows(file)), file)
 
 
 def split_animals(case: pd.Series) -> pd.Series:
@@ -96,31 +93,3 @@ def _check_shape(file: Path) -> None:
         for cells in rows:
             if cells and len(cells) != width:
                 raise TableError(f"{file}, row {rows.line_num}: {len(cells)} cells under a header of {width}")
-
-
-def _check(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    try:
-        checked = SCHEMA.validate(table, lazy=True)[list(SCHEMA.columns)]
-    except SchemaErrors as errors:
-        raise TableError(f"{file} cannot be used:\n" + "\n".join(_complaints(errors, table))) from None
-    return checked.astype({CASE: int, "site": int})  # not by the schema, which would cut off decimals in silence
-
-
-def _complaints(errors: SchemaErrors, table: pd.DataFrame) -> list[str]:
-    """Say what is wrong with a table, one line a fault, each fault once."""
-    lines = []
-    for failure in errors.failure_cases.itertuples():
-        if failure.check == "column_in_dataframe":
-            unknown = ", ".join(sorted(set(table.columns) - set(SCHEMA.columns))) or "none"
-            lines.append(f"column {failure.failure_case} is missing; columns that no one asked for: {unknown}")
-        elif pd.notna(failure.index):  # a check that could not run on text has no row; the text itself has one
-            value = table[failure.column].iloc[int(failure.index)]
-            fault = "is missing" if pd.isna(value) else f"{value} {_reason(failure.check)}"
-            lines.append(f"row {int(failure.index) + 2}, column {failure.column}: {fault}")
-    return list(dict.fromkeys(lines)) or [str(errors)]
-
-
-def _reason(check: str) -> str:
-    if check.startswith(("coerce_dtype", "dtype")):
-        return "is not a number"
-    return "occurs more than once" if check == "field_uniqueness" else check

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
+    from include.quality import Inspection
+
 # What a logged model needs to predict, in any environment: itself, the tables it reads and their storage.
 MODEL_PACKAGES = ("mlflow-skinny", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "boto3")
 
@@ -61,6 +63,19 @@ def log_transformer(transformer: Pipeline, rows: pd.DataFrame, experiment_id: st
         means = zip(scaler.get_feature_names_out(), scaler.mean_, strict=True)
         mlflow.log_metrics({f"mean_{name}": float(mean) for name, mean in means})
         _log_sklearn(transformer, rows, "transformer")
+    return run.info.run_id
+
+
+def log_quality(inspection: Inspection, experiment_id: str) -> str:
+    """Log what every check of a table found as run ``Data quality``: a table, and a count for each severity.
+
+    :return: the run's id
+    """
+    results = inspection.to_frame()
+    failures = results.groupby("severity")["failures"].sum()
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Data quality", tags=_tags()) as run:
+        mlflow.log_metrics({"rows": len(inspection.table)} | {f"{name}_faults": n for name, n in failures.items()})
+        mlflow.log_table(results, "data_quality.json")
     return run.info.run_id
 
 

@@ -1,4 +1,4 @@
-"""MLflow hooks and operators for Apache Airflow 3."""
+"""MLflow hooks, operators and sensors for Apache Airflow 3."""
 
 from __future__ import annotations
 
@@ -75,6 +75,8 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"{__name__}.operators.{name}" for name in ("deployment", "pyfunc", "registry")],
             }
         ],
+        "sensors": [{"integration-name": integration, "python-modules": [f"{__name__}.sensors.model_version"]}],
+        "triggers": [{"integration-name": integration, "python-modules": [f"{__name__}.triggers.model_version"]}],
         "connection-types": [
             {
                 "connection-type": "mlflow",

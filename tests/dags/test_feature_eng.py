@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include import config, model, storage, tracking
 from include.assets import FEATURES
+from include.quality import Inspection
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "feature_eng.py"
 
@@ -34,8 +36,9 @@ def test_the_graph(feature_eng: DAG) -> None:
         },
         f"{experiment}.create_experiment": {f"{experiment}.get_current_experiment_id"},
         f"{experiment}.experiment_exists": {f"{experiment}.get_current_experiment_id"},
-        f"{experiment}.get_current_experiment_id": {"build_features"},
-        "extract_data": {"build_features", "save_data_to_s3"},
+        f"{experiment}.get_current_experiment_id": {"check_data", "build_features"},
+        "extract_data": {"check_data"},
+        "check_data": {"build_features", "save_data_to_s3"},
         "build_features": {"save_data_to_s3"},
         "save_data_to_s3": {"end"},
         "end": set(),
@@ -78,37 +81,66 @@ def test_the_experiments_id_is_fetched_on_either_branch(feature_eng: DAG) -> Non
     assert task.trigger_rule == "none_failed_min_one_success"
 
 
-def test_a_bad_table_fails_at_once_with_the_fault_and_without_another_try(
-    feature_eng: DAG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = tmp_path / "possum.csv"
-    table.write_text(config.POSSUM_CSV.read_text().replace("94.1", "long", 1))
-    monkeypatch.setattr(config, "POSSUM_CSV", table)
-
-    with pytest.raises(AirflowFailException, match=rf"{table} [\s\S]*row 2, column hdlngth: long is not a number"):
-        feature_eng.get_task("extract_data").python_callable(run_id="manual__1")
-
-
 @pytest.fixture
 def run(feature_eng: DAG, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Runs the tasks that make features, with a dict as object storage and a list as MLflow."""
+    """Runs the tasks that make features, with a dict as object storage and lists as MLflow."""
     objects: dict[str, pd.DataFrame] = {}
     logged: list[pd.DataFrame] = []
+    inspections: list[Inspection] = []
     event = SimpleNamespace(extra={})
     monkeypatch.setattr(storage, "read_table", objects.__getitem__)
     monkeypatch.setattr(storage, "write_table", lambda table, uri: objects.update({uri: table}) or uri)
     monkeypatch.setattr(tracking, "log_transformer", lambda transformer, rows, experiment_id: logged.append(rows))
+    monkeypatch.setattr(tracking, "log_quality", lambda inspection, experiment_id: inspections.append(inspection))
 
     def call(task_id: str, *arguments: str, **context: Any) -> str:
         return feature_eng.get_task(task_id).python_callable(*arguments, run_id="manual__1", **context)
 
     def publish() -> pd.DataFrame:
-        possums = call("extract_data")
+        possums = call("check_data", call("extract_data"), "7")
         return objects[
             call("save_data_to_s3", possums, call("build_features", possums, "7"), outlet_events={FEATURES: event})
         ]
 
-    return SimpleNamespace(publish=publish, objects=objects, logged=logged, event=event)
+    return SimpleNamespace(publish=publish, objects=objects, logged=logged, inspections=inspections, event=event)
+
+
+@pytest.fixture
+def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Makes the DAG read a copy of the possum table in which a text is replaced where it first occurs."""
+
+    def replace(old: str, new: str) -> Path:
+        table = tmp_path / "possum.csv"
+        table.write_text(config.POSSUM_CSV.read_text().replace(old, new, 1))
+        monkeypatch.setattr(config, "POSSUM_CSV", table)
+        return table
+
+    return replace
+
+
+def test_a_bad_table_fails_at_once_with_the_fault_and_without_another_try(
+    run: SimpleNamespace, edit: Callable[[str, str], Path]
+) -> None:
+    table = edit("94.1", "long")
+    with pytest.raises(AirflowFailException, match=rf"{table} [\s\S]*row 2, column hdlngth: long is not a number"):
+        run.publish()
+    assert run.inspections[0].faults("halting") == ["row 2, column hdlngth: long is not a number"]
+    assert set(run.objects) == {"s3://data/features/manual__1/raw.parquet"}
+
+
+def test_a_table_that_cannot_be_read_fails_at_once(run: SimpleNamespace, edit: Callable[[str, str], Path]) -> None:
+    edit(config.POSSUM_CSV.read_text(), "")
+    with pytest.raises(AirflowFailException, match="is no table of comma-separated values"):
+        run.publish()
+
+
+def test_an_unusual_table_goes_on_with_a_warning(
+    run: SimpleNamespace, edit: Callable[[str, str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    edit("94.1", "120.5")
+    assert len(run.publish()) == 104
+    (warned,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "row 2, column hdlngth: 120.5 is rarely outside 74 to 114 mm" in warned
 
 
 def test_the_announced_table_holds_identity_measurements_target_split_and_features(run: SimpleNamespace) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local.airflow import Airflow
+from local.airflow import POLL, Airflow
 from local.demo import run_demo
 from local.stack import Stack
 
@@ -29,6 +31,26 @@ def run_pipeline(stack: Stack, airflow: Airflow) -> Pipeline:
     runs = run_demo(stack.settings, console)
     said = {dag_id: airflow.events(dag_id, run_id)[-1]["extra"] for dag_id, run_id in runs.items()}
     return Pipeline(runs, said, console.export_text())
+
+
+def task_of(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+    return next(task for task in airflow.tasks(dag_id, run_id) if task["task_id"] == task_id)
+
+
+def wait_for_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while (now := task_of(airflow, dag_id, run_id, task_id)["state"]) != state:
+        assert time.monotonic() < deadline, f"{task_id} is {now} after {timeout} s, not {state}"
+        time.sleep(POLL)
+
+
+@contextmanager
+def stopped(stack: Stack, name: str) -> Iterator[None]:
+    stack.stop_program(name)
+    try:
+        yield
+    finally:
+        stack.start([name])
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +15,7 @@ from include import config
 from local.airflow import POLL, Airflow
 from local.demo import DemoError, run_demo
 from local.stack import SERVICES, Stack
-from tests.end_to_end.conftest import Pipeline
+from tests.end_to_end.conftest import Pipeline, stopped, task_of, wait_for_task
 
 ROW = "1,1,Vic,m,8.0,94.1,"
 BAD_TABLES: dict[str, tuple[Callable[[str], str | None], str]] = {
@@ -36,28 +34,8 @@ def without_target(text: str) -> str:
     return "\n".join(",".join([*row[:8], "" if index else row[8], *row[9:]]) for index, row in enumerate(rows))
 
 
-def task_of(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-    return next(task for task in airflow.tasks(dag_id, run_id) if task["task_id"] == task_id)
-
-
-def wait_for_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while (now := task_of(airflow, dag_id, run_id, task_id)["state"]) != state:
-        assert time.monotonic() < deadline, f"{task_id} is {now} after {timeout} s, not {state}"
-        time.sleep(POLL)
-
-
-@contextmanager
-def stopped(stack: Stack, name: str) -> Iterator[None]:
-    stack.stop_program(name)
-    try:
-        yield
-    finally:
-        stack.start([name])
-
-
 @pytest.mark.parametrize("case", BAD_TABLES)
-def test_a_bad_table_stops_in_extract_data_and_sets_nothing_off(
+def test_a_bad_table_stops_the_run_and_sets_nothing_off(
     case: str, airflow: Airflow, first: Pipeline, possum_csv: Path
 ) -> None:
     spoil, message = BAD_TABLES[case]
@@ -65,8 +43,9 @@ def test_a_bad_table_stops_in_extract_data_and_sets_nothing_off(
     possum_csv.unlink() if spoiled is None else possum_csv.write_text(spoiled)
     run_id = airflow.trigger("feature_eng")
     assert airflow.wait("feature_eng", run_id) == "failed"
-    task = task_of(airflow, "feature_eng", run_id, "extract_data")
-    assert (task["state"], task["try_number"]) == ("failed", 1)
+    (task,) = [task for task in airflow.tasks("feature_eng", run_id) if task["state"] == "failed"]
+    assert task["task_id"] == ("extract_data" if case in ("no file", "empty") else "check_data")
+    assert task["try_number"] == 1
     log = airflow.log("feature_eng", run_id, task)
     assert message in log
     assert str(possum_csv) in log
@@ -80,7 +59,7 @@ def test_the_demo_names_the_failed_task_its_error_and_its_log(
     with pytest.raises(DemoError) as failure:
         run_demo(stack.settings, Console(quiet=True))
     said = str(failure.value)
-    assert f"feature_eng.extract_data failed: AirflowFailException: {possum_csv} cannot be used" in said
+    assert f"feature_eng.check_data failed: AirflowFailException: {possum_csv} cannot be used" in said
     assert "row 2, column sex: x must be one of f, m" in said
     assert "row 2, column hdlngth: long is not a number" in said
     log = Path(said.split("log: ")[1].splitlines()[0])

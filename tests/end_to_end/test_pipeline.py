@@ -41,6 +41,19 @@ def test_no_task_needed_a_second_try(airflow: Airflow, first: Pipeline) -> None:
         assert set(tries.values()) <= {0, 1}, tries
 
 
+def test_the_result_of_every_check_of_the_data_is_in_mlflow(first: Pipeline) -> None:
+    with tracking.connected():
+        experiment_id = MlflowClient().get_experiment_by_name(config.EXPERIMENT).experiment_id
+        (run,) = MlflowClient().search_runs(
+            [experiment_id],
+            f"attributes.run_name = 'Data quality' and tags.`airflow.dag_run_id` = '{first.runs['feature_eng']}'",
+        )
+        results = MlflowClient().load_table(experiment_id, "data_quality.json", [run.info.run_id])
+    assert run.data.metrics == {"rows": 104, "cleaning_faults": 0, "halting_faults": 0, "warning_faults": 0}
+    assert {"severity", "column", "check", "failures", "faults"} <= set(results)
+    assert set(config.RAW) <= set(results["column"])
+
+
 def test_a_task_leads_to_its_model_version_in_mlflow(stack: Stack, airflow: Airflow, first: Pipeline) -> None:
     task = f"dags/train/dagRuns/{first.runs['train']}/taskInstances/register_model.create_model_version"
     page = f"#/models/{config.REGISTERED_MODEL}/versions/{first.said['train']['version']}"

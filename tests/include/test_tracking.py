@@ -24,6 +24,7 @@ from include.config import RAW
 from include.features import build_transformer
 from include.model import train_model
 from include.possums import hash_table, read_possums
+from include.quality import inspect
 
 SOURCE = "s3://data/features/manual-1/features.parquet"
 CONTEXT = {
@@ -259,3 +260,16 @@ def test_a_deployment_may_name_its_version(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CODE_VERSION", "v1.2")
 
     assert tracking._tags()["code_version"] == "v1.2"
+
+
+def test_what_every_check_of_a_table_found_is_a_run_with_a_table(
+    services: dict[str, Any], buckets: None, experiment_id: str
+) -> None:
+    inspection = inspect(pd.read_csv(config.POSSUM_CSV).assign(eye=30.0))
+    run_id = tracking.log_quality(inspection, experiment_id)
+    with tracking.connected():
+        run = MlflowClient().get_run(run_id)
+        table = MlflowClient().load_table(experiment_id, "data_quality.json", [run_id])
+    assert run.info.run_name == "Data quality"
+    assert (run.data.metrics["rows"], run.data.metrics["warning_faults"]) == (104, 104)
+    pd.testing.assert_frame_equal(table, inspection.to_frame(), check_dtype=False)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
 from ..environment import patched_environment
 from .server import MLflowServer
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
 
 
 class MLflowBaseHook(BaseHook):
@@ -39,9 +43,14 @@ class MLflowBaseHook(BaseHook):
         self.mlflow_conn_id = mlflow_conn_id
 
     @cached_property
+    def connection(self) -> Connection:
+        """The Airflow connection, read once per hook; code on an event loop awaits it and sets it here."""
+        return self.get_connection(self.mlflow_conn_id)
+
+    @cached_property
     def server(self) -> MLflowServer:
-        """The server that the connection points to, read once per hook."""
-        return MLflowServer.from_connection(self.get_connection(self.mlflow_conn_id))
+        """The server that the connection points to."""
+        return MLflowServer.from_connection(self.connection)
 
     def get_env_vars(self) -> dict[str, str]:
         """Return the environment variables with which the ``mlflow`` library reaches the server.

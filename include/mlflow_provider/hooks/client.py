@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from .artifacts import ArtifactAPI
-from .model_versions import ModelVersionAPI
-from .runs import RunAPI
-from .tracking import TrackingAPI
+from .version_metrics import VersionMetricAPI
 
 
-class MLflowClientHook(TrackingAPI, RunAPI, ModelVersionAPI, ArtifactAPI):
+class MLflowClientHook(VersionMetricAPI, ArtifactAPI):
     """Speaks with an MLflow server over its REST API, https://mlflow.org/docs/latest/rest-api.html.
 
     :meth:`run` reaches any endpoint with the verb given here; the other methods carry the names and

@@ -53,7 +53,7 @@ class ModelVersionAPI(RegisteredModelAPI):
             tags=tag_list(tags),
             run_link=run_link,
             description=description,
-            model_id=model_id or _logged_model_id(source),
+            model_id=model_id or logged_model_id(source),
         )
         return self.call("POST", f"{VERSIONS}/create", body)["model_version"]
 
@@ -181,7 +181,8 @@ class ModelVersionAPI(RegisteredModelAPI):
         return None
 
 
-def _logged_model_id(source: str) -> str | None:
+def logged_model_id(source: str) -> str | None:
+    """Return the id of the logged model that the source of a version names, or None if it names none."""
     found = _LOGGED_MODEL.search(source)
     return found[1] if found else None
 

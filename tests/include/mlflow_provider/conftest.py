@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -64,6 +66,33 @@ def version(hook: MLflowClientHook, name: str, lengths: LoggedModel) -> dict[str
     """Version 1 of a registered model of that name."""
     hook.create_registered_model(name)
     return hook.create_model_version(name, lengths.uri, lengths.run_id)
+
+
+@pytest.fixture
+def set_status(stack: Any, name: str) -> Callable[..., None]:
+    """Change the status of a version in MLflow's database: the server itself leaves none but READY."""
+
+    def update(status: str, message: str | None = None, version: int = 1) -> None:
+        with closing(sqlite3.connect(stack.settings.home / "mlflow" / "mlflow.db", timeout=30)) as database, database:
+            database.execute(
+                "UPDATE model_versions SET status = ?, status_message = ? WHERE name = ? AND version = ?",
+                (status, message, name, version),
+            )
+
+    return update
+
+
+@pytest.fixture
+def add_version(hook: MLflowClientHook, name: str, experiment_id: str) -> Callable[..., dict[str, Any]]:
+    """Register a version of ``name`` whose run has logged the metrics given; it has no files."""
+
+    def register(**metrics: float) -> dict[str, Any]:
+        run_id = hook.create_run(experiment_id)["info"]["run_id"]
+        hook.log_batch(run_id, [{"key": key, "value": value} for key, value in metrics.items()])
+        hook.create_registered_model(name, exist_ok=True)
+        return hook.create_model_version(name, f"s3://nowhere/{run_id}", run_id)
+
+    return register
 
 
 def _log_model(file: str, experiment_id: str) -> LoggedModel:

@@ -24,13 +24,15 @@ class ScriptedServer:
         self.answers = answers
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.stopping = threading.Event()
+        self._one_at_a_time = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
         self.port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     def next(self) -> Answer:
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        with self._one_at_a_time:
+            return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def stop(self) -> None:
         self.stopping.set()

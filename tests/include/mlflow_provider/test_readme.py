@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -26,8 +27,20 @@ def test_the_table_of_the_readme_is_the_one_that_the_contract_prints(package):
     assert f"\n\n{contract.table(package)}\n\n" in README
 
 
-def test_every_class_of_the_old_package_has_an_example(package):
-    assert sorted(path for path, _ in EXAMPLES) == sorted(old.path for old in contract.promised(package))
+def test_every_class_of_the_old_package_and_every_new_one_for_dags_has_an_example(package):
+    promised = [old.path for old in contract.promised(package)]
+    assert sorted(path for path, _ in EXAMPLES) == sorted({*promised, *classes_for_dags()})
+
+
+def classes_for_dags():
+    """Every operator and sensor of the package, by the name that the examples give it."""
+    info = provider.get_provider_info()
+    names = [name for kind in ("operators", "sensors") for modules in info[kind] for name in modules["python-modules"]]
+    for module in map(importlib.import_module, names):
+        own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+        operators = [value for value in own if isinstance(value, type) and issubclass(value, BaseOperator)]
+        path = module.__name__.removeprefix(f"{provider.__name__}.")
+        yield from (f"{path}.{operator.__name__}" for operator in operators if operator.__name__[0] != "_")
 
 
 def test_the_examples_work(services, buckets, serving, monkeypatch):
@@ -47,5 +60,6 @@ def test_the_examples_work(services, buckets, serving, monkeypatch):
     assert results["latest"]["model_versions"][0]["version"] == "1"
     assert results["load_and_predict"] == pytest.approx([130.1])
     assert json.loads(results["ask"])["predictions"] == pytest.approx([130.1])
-    assert len(results) == len([path for path, _ in EXAMPLES if path.startswith("operators.")])
+    assert results["wait_for_champion"]["aliases"] == ["champion"]
+    assert len(results) == len([path for path, _ in EXAMPLES if not path.startswith("hooks.")])
     assert names["client"].get_registered_model("lengths") is None

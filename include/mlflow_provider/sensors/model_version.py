@@ -1,0 +1,146 @@
+"""Sensors for MLflow's model registry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+
+from ..exceptions import MLflowError
+from ..links import MLflowLink
+from ..triggers._condition import NotYetError, VersionCondition
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
+LIMITS = {"at_least", "at_most"}
+
+
+class MLflowModelVersionSensor(BaseSensorOperator):
+    """Waits until a version of a registered model is READY, and returns it.
+
+    It can also have to carry an alias, and a metric of its model to lie within limits. A model, version,
+    alias or metric that is not there is waited for.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param version: number of the version; if not given, the one that carries the alias (templated)
+    :param alias: name that has to point to the version (templated)
+    :param metric: name of a metric; what was logged for the model itself counts before what its run logged,
+        the newest value before older ones (templated)
+    :param at_least: lower limit of the metric, inclusive (templated)
+    :param at_most: upper limit of the metric, inclusive (templated)
+    :param deferrable: wait in the triggerer, without a worker; Airflow's ``[operators] default_deferrable``
+        if not given
+    :param kwargs: of ``BaseSensorOperator``, such as ``timeout`` and ``poke_interval`` in seconds
+    :return: as in https://mlflow.org/docs/latest/rest-api.html#get-modelversion
+    :raises AirflowFailException: the registration failed, MLflow refused the request, or the connection cannot be
+        used: no retry, and skipped with ``soft_fail``
+    :raises MLflowError: no answer, or none but "try later", to the first look. A server that goes away after
+        that is waited for until the ``timeout``, with ``silent_fail`` one that is away from the start too.
+    """
+
+    template_fields: Sequence[str] = ("name", "version", "alias", "metric", "at_least", "at_most")
+    operator_extra_links = (MLflowLink(),)
+    ui_color = "#f4a460"
+    mlflow_page = ""
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        version: str | int | None = None,
+        alias: str | None = None,
+        metric: str | None = None,
+        at_least: float | str | None = None,
+        at_most: float | str | None = None,
+        deferrable: bool = DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if version is None and alias is None:
+            raise ValueError("name the version to wait for: give version, alias or both")
+        if (metric is None) != (at_least is None and at_most is None):
+            raise ValueError("a metric needs a limit and a limit a metric: give metric with at_least, at_most or both")
+        self.mlflow_conn_id = mlflow_conn_id
+        self.name = name
+        self.version = version
+        self.alias = alias
+        self.metric = metric
+        self.at_least = at_least
+        self.at_most = at_most
+        self.deferrable = deferrable
+        self._given = [field for field in self.template_fields if getattr(self, field) is not None]
+        self._answered = False
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once. A deferrable sensor that has to wait defers from here."""
+        condition = self._condition()
+        try:
+            return PokeReturnValue(True, self._check(condition))
+        except NotYetError as reason:
+            self._answered = True
+            self.log.info("Waiting: %s", reason)
+        except (MLflowError, AirflowNotFoundException) as error:
+            if self._is_first_look(context) and not self.silent_fail:
+                raise
+            self.log.warning("Waiting: %s", error)
+        # Not from execute, so that soft_fail and its kin count for the first look as in the other modes.
+        if self.deferrable:
+            self._defer(condition)
+        return PokeReturnValue(False)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Return what the trigger found."""
+        if "error" in event:
+            raise AirflowFailException(event["error"])
+        self.mlflow_page = event["page"]
+        return event["version"]
+
+    def _condition(self) -> VersionCondition:
+        fields = {field: getattr(self, field) for field in self._given}
+        # Left out, they would be taken for no condition at all: a gate that stands open.
+        if empty := [field for field, value in fields.items() if value in (None, "")]:
+            raise AirflowFailException(f"{', '.join(empty)} came out empty: check the templates and tasks behind")
+        limits = {field: _number(field, fields[field]) for field in LIMITS & fields.keys()}
+        return VersionCondition(**(fields | limits))
+
+    def _check(self, condition: VersionCondition) -> dict[str, Any]:
+        # Imported here because it brings requests, which a DAG file should not pay for. A new hook for every
+        # look, because the password may change while the sensor waits.
+        from ..hooks.client import MLflowClientHook
+
+        hook = MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
+        version = condition.check(hook)
+        self.mlflow_page = hook.server.page("models", version["name"], "versions", version["version"])
+        return version
+
+    def _is_first_look(self, context: Context) -> bool:
+        return not self._answered and not context.get("task_reschedule_count")
+
+    def _defer(self, condition: VersionCondition) -> None:
+        from ..triggers.model_version import MLflowModelVersionTrigger
+
+        trigger = MLflowModelVersionTrigger(
+            **asdict(condition), mlflow_conn_id=self.mlflow_conn_id, poke_interval=self.poke_interval
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+
+
+def _number(field: str, value: Any) -> float:
+    """Return a limit, which may have come out of a template as text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise AirflowFailException(f"{field} must be a number, not {value!r}: check its template")
+    return number

@@ -1,0 +1,108 @@
+"""When a model version is what somebody waits for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
+
+if TYPE_CHECKING:
+    from ..hooks.client import MLflowClientHook
+
+
+class NotYetError(Exception):
+    """The version is not what is waited for, but may become so; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class VersionCondition:
+    """A version of a registered model is READY and whatever else is asked of it.
+
+    :param version: number of the version; if not given, it is the one that carries the alias
+    :param alias: the version carries it
+    :param metric: the model's newest value of it lies within the limits
+    :param at_least: lower limit, inclusive
+    :param at_most: upper limit, inclusive
+    """
+
+    name: str
+    version: str | int | None = None
+    alias: str | None = None
+    metric: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def check(self, hook: MLflowClientHook) -> dict[str, Any]:
+        """Return the version if it is as it should be.
+
+        :return: as in https://mlflow.org/docs/latest/rest-api.html#get-modelversion
+        :raises NotYetError: it is not, or there is none
+        :raises AirflowFailException: it will never be, or MLflow refuses to tell
+        :raises MLflowError: MLflow cannot tell now
+        """
+        try:
+            version = self._find(hook)
+            _check_registration(version)
+            self._check_alias(version)
+            self._check_metric(hook, version)
+        except MLflowError as error:
+            if self._is_missing(error):
+                raise NotYetError(f"not there yet. {error}") from error
+            if _may_pass(error):
+                raise
+            raise AirflowFailException(str(error)) from error
+        return version
+
+    def _find(self, hook: MLflowClientHook) -> dict[str, Any]:
+        if self.version is None:
+            return hook.get_model_version_by_alias(self.name, self.alias or "")
+        return hook.get_model_version(self.name, self.version)
+
+    def _check_alias(self, version: dict[str, Any]) -> None:
+        found_by_number = self.version is not None
+        if self.alias and found_by_number and self.alias not in version.get("aliases", []):
+            raise NotYetError(f"{_title(version)} does not carry the alias {self.alias!r}")
+
+    def _check_metric(self, hook: MLflowClientHook, version: dict[str, Any]) -> None:
+        if self.metric is None:
+            return
+        value = hook.get_model_version_metric(version, self.metric)
+        if value is None:
+            raise NotYetError(f"{_title(version)} has no metric {self.metric!r}")
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.at_most is None else self.at_most
+        if not low <= value <= high:  # NaN lies within no limits
+            raise NotYetError(f"{_title(version)} has {self.metric} {value}, not {self._limits()}")
+
+    def _limits(self) -> str:
+        limits = {"at least": self.at_least, "at most": self.at_most}
+        return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
+
+    def _is_missing(self, error: MLflowError) -> bool:
+        # For a missing alias MLflow has the code of a malformed request; only its words tell the two apart.
+        code = getattr(error, "error_code", "")
+        return code == "RESOURCE_DOES_NOT_EXIST" or f"alias {self.alias} not found" in str(error)
+
+
+def _check_registration(version: dict[str, Any]) -> None:
+    status = version.get("status", "READY")  # the default in MLflow's protocol
+    if status == "FAILED_REGISTRATION":
+        reason = version.get("status_message") or "MLflow gives no reason"
+        raise AirflowFailException(f"{_title(version)} is {status}: {reason}. Register the model again.")
+    if status != "READY":
+        raise NotYetError(f"{_title(version)} is {status}")
+
+
+def _may_pass(error: MLflowError) -> bool:
+    """Tell whether the server is away or in trouble, rather than refusing or being no MLflow server."""
+    if isinstance(error, MLflowAPIError):
+        return error.status_code == 429 or error.status_code >= 500
+    return isinstance(error, MLflowConnectionError)
+
+
+def _title(version: dict[str, Any]) -> str:
+    return f"Version {version['version']} of {version['name']!r}"

@@ -1,0 +1,106 @@
+"""Waiting for a model version in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from ..exceptions import MLflowError
+from ._condition import NotYetError, VersionCondition
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+# Threads of these triggers alone: the event loop's own are few, and whoever logs or resolves a name needs them.
+_THREADS = ThreadPoolExecutor(32, thread_name_prefix="mlflow-trigger")
+
+
+class MLflowModelVersionTrigger(BaseTrigger):
+    """Fires when a version of a registered model is what :class:`MLflowModelVersionSensor` waits for.
+
+    Its event is ``{"version": {...}, "page": "..."}``, the version and MLflow's page of it, or
+    ``{"error": message}`` if waiting is of no use. A server that is away, and a connection that cannot be read,
+    are waited for: the sensor has seen both before it deferred.
+
+    :param name: name of the registered model
+    :param version: number of the version
+    :param alias: name that points to the version
+    :param metric: name of a metric of the model
+    :param at_least: lower limit of the metric, inclusive
+    :param at_most: upper limit of the metric, inclusive
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param poke_interval: seconds between two looks
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: str | int | None = None,
+        alias: str | None = None,
+        metric: str | None = None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        mlflow_conn_id: str = "mlflow_default",
+        poke_interval: float = 60.0,
+    ) -> None:
+        super().__init__()
+        self.condition = VersionCondition(name, version, alias, metric, at_least, at_most)
+        self.mlflow_conn_id = mlflow_conn_id
+        self.poke_interval = poke_interval
+        self._said = ""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path, by the name under which this package was imported, and the arguments."""
+        own = {"mlflow_conn_id": self.mlflow_conn_id, "poke_interval": self.poke_interval}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {**asdict(self.condition), **own}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look again and again, until there is something to say."""
+        try:
+            event = await self._wait()
+        except AirflowException as error:
+            event = {"error": str(error)}
+        yield TriggerEvent(event)
+
+    async def _wait(self) -> dict[str, Any]:
+        while True:
+            try:
+                return await self._look()
+            except NotYetError as reason:
+                self._say(logging.INFO, str(reason))
+            except (MLflowError, AirflowNotFoundException) as error:
+                self._say(logging.WARNING, str(error))
+            await asyncio.sleep(self.poke_interval)
+
+    def _say(self, level: int, reason: str) -> None:
+        """Log why it waits, when that is something new."""
+        if reason != self._said:
+            self._said = reason
+            self.log.log(level, "Waiting: %s", reason)
+
+    async def _look(self) -> dict[str, Any]:
+        connection = await BaseHook.aget_connection(self.mlflow_conn_id)
+        # The context makes what the thread logs part of the task's log.
+        check = partial(copy_context().run, _check, self.condition, connection)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, check)
+
+
+def _check(condition: VersionCondition, connection: Connection) -> dict[str, Any]:
+    # Imported in the thread because it brings requests, and the event loop would stand still meanwhile.
+    from ..hooks.client import MLflowClientHook
+
+    hook = MLflowClientHook(mlflow_conn_id=connection.conn_id)
+    hook.connection = connection
+    version = condition.check(hook)
+    return {"version": version, "page": hook.server.page("models", version["name"], "versions", version["version"])}
