@@ -12,18 +12,28 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 from pandera.errors import SchemaErrors
-from pandera.pandas import DataFrameSchema
+from pandera.pandas import Check, DataFrameSchema
 
 from include import storage, trace
 from include.assets import INCOMING, PREDICTIONS, PROCESSING
-from include.config import CASE, DATA_BUCKET, TARGET
-from include.possums import SCHEMA, TableError
+from include.config import CASE, DATA_BUCKET, NUMERIC, TARGET
+from include.possums import TableError
+from include.quality import MEASURES, SCHEMA
 
 log = logging.getLogger(__name__)
 INBOX, PUBLISHED = INCOMING.uri.rstrip("/"), f"{PREDICTIONS.uri.rstrip('/')}/incoming"
 PROCESSED, REJECTED = f"s3://{DATA_BUCKET}/processed", f"s3://{DATA_BUCKET}/rejected"
 BATCH = 500  # files a run: Airflow maps a task over 1024 at most
-NEW_POSSUMS = SCHEMA.remove_columns([TARGET])
+
+
+def _possible(name: str) -> Check:
+    low, high = MEASURES[name].possible
+    return Check.in_range(low, high, False, False, error=f"is impossible ({low:g} to {high:g} {MEASURES[name].unit})")
+
+
+# The schema of the training table, but for a table of a single row: a column may be empty, and since nobody looks at
+# what was cleaned, an impossible value is refused instead of taken for missing.
+NEW_POSSUMS = SCHEMA.remove_columns([TARGET]).update_columns({name: {"checks": [_possible(name)]} for name in NUMERIC})
 ROWS_ALONE = NEW_POSSUMS.remove_columns([CASE])  # whoever asks for predictions one by one knows the animals himself
 
 

@@ -148,7 +148,7 @@ def test_rows_come_with_their_types_and_without_foreign_columns(upload: Upload) 
         (lambda text: text.replace("94.1", "long"), "row 2, column hdlngth: long is not a number"),
         (lambda text: text.replace(",f,", ",x,", 1), "row 3, column sex: x must be one of f, m"),
         (lambda text: text.replace("\n2,", "\n1,"), "row 3, column case: 1(.0)? occurs more than once"),
-        (lambda text: text.replace("94.1", "-94.1"), "row 2, column hdlngth: -94.1 must be greater than 0"),
+        (lambda text: text.replace("94.1", "-94.1"), r"row 2, column hdlngth: -94.1 is impossible \(0 to 200 mm\)"),
         (lambda text: text.replace("\n2,", "\n2,7,"), r"new\.csv, row 3: 14 cells under a header of 13"),
     ],
 )
@@ -169,6 +169,13 @@ def test_all_faults_are_told_at_once(upload: Upload) -> None:
 def test_a_file_of_another_kind_is_refused(upload: Upload) -> None:
     with pytest.raises(TableError, match=r"new\.xlsx is no CSV file: its name must end in \.csv"):
         read_rows(upload("new.xlsx"))
+
+
+@pytest.mark.parametrize("name", config.NUMERIC)
+def test_a_single_animal_may_lack_any_measurement(name: str) -> None:
+    row = new_possums().head(1).assign(**{name: None})
+
+    assert check_rows(row, "the file", NEW_POSSUMS)[name].isna().all()
 
 
 def test_rows_alone_need_no_case_and_are_counted_from_one() -> None:

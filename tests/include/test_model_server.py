@@ -93,7 +93,7 @@ def test_without_a_champion_it_says_so_and_waits_for_one(tails: Tails, url: str)
     ("change", "reason"),
     [
         ({"sex": "x"}, "row 1, column sex: x must be one of f, m"),
-        ({"age": -1.0}, "row 1, column age: -1.0 must be greater than 0"),
+        ({"age": -1.0}, "row 1, column age: -1.0 is impossible (0 to 25 years)"),
         ({"hdlngth": "long"}, "long"),
         ({"Pop": None}, "row 1, column Pop"),
     ],
@@ -110,6 +110,10 @@ def test_a_missing_column_is_refused_by_name(champion: str) -> None:
 
     assert answer.status_code == 400
     assert "hdlngth" in answer.json()["message"]
+
+
+def test_a_row_may_lack_a_measurement(champion: str) -> None:
+    assert ask(champion, [RECORDS[0] | {"age": None}]).status_code == 200
 
 
 @pytest.mark.parametrize("body", ["not JSON", '{"rows": []}', "[1, 2]", '{"dataframe_records": []}'])
