@@ -7,8 +7,8 @@ SHELL := bash
 
 PYTHON ?= python3
 # Ports of the local stack, for example `make demo AIRFLOW_PORT=8081`; remembered in .local/ports.env.
-export S3_PORT MLFLOW_PORT AIRFLOW_PORT
-# Which services `make up` starts: s3, mlflow, airflow.
+export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT
+# Which services `make up` starts: s3, mlflow, airflow; serve, which answers with the champion, on demand.
 SERVICES ?= s3 mlflow airflow
 
 ENVS := .local/envs
@@ -29,6 +29,14 @@ demo: setup ## Start everything, run the three DAGs, show the results
 .PHONY: up
 up: setup ## Start the services (SERVICES="s3 mlflow airflow")
 	@$(RUN) up $(SERVICES)
+
+.PHONY: serve
+serve: setup ## Serve the champion over HTTP (SERVE_PORT=5002)
+	@$(RUN) serve
+
+.PHONY: trace
+trace: setup ## Follow predictions back to run, data and commit (FILE=s3://...csv)
+	@$(RUN) trace $(FILE)
 
 .PHONY: down
 down: ## Stop every service

@@ -6,14 +6,23 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetWatcher
 
-from include.config import DATA_BUCKET
+from include.config import AWS_CONN_ID, DATA_BUCKET
+from include.watcher import S3FolderTrigger
 
 FEATURES = Asset("possum_features", uri=f"s3://{DATA_BUCKET}/features")
 MODEL_TRAINED = Asset("model_trained")
 PREDICTIONS = Asset("possum_predictions", uri=f"s3://{DATA_BUCKET}/predictions")
 MODEL_EVALUATED = Asset("model_evaluated", uri=f"s3://{DATA_BUCKET}/evaluations")
+PROCESSING = f"s3://{DATA_BUCKET}/processing"  # what a run has taken out of INCOMING, until it is done with
+INCOMING = Asset(
+    "possums_incoming",
+    uri=f"s3://{DATA_BUCKET}/incoming",
+    watchers=[
+        AssetWatcher("incoming_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/incoming", PROCESSING, AWS_CONN_ID))
+    ],
+)
 
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:

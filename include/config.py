@@ -13,6 +13,9 @@ POSSUM_PICTURE = INCLUDE / "possum.jpeg"
 PLOT = INCLUDE / "plots" / "possum_tails.png"
 MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")  # Airflow's home, unless given
 
+# Where the champion answers over HTTP, if it is served.
+MODEL_SERVER = os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', '5002')}"
+
 MLFLOW_CONN_ID = "mlflow_default"
 AWS_CONN_ID = "aws_default"
 

@@ -22,8 +22,8 @@ from include import config
 
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = Path(sys.prefix).parent
-DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080}
 SERVER_PORTS = range(10_000, 32_000)  # Linux lends those from 32768 on to outgoing connections, macOS from 49152 on
+DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
 USER = "admin"
 
 # Libraries that the tasks import. Where processes fork, Airflow imports them once, and each task starts with them.
@@ -87,6 +87,11 @@ class Settings:
     def s3_url(self) -> str:
         """The address of the S3 server."""
         return f"http://127.0.0.1:{self.ports['S3_PORT']}"
+
+    @property
+    def serve_url(self) -> str:
+        """The address of the server that answers with the champion's predictions."""
+        return f"http://127.0.0.1:{self.ports['SERVE_PORT']}"
 
     def secrets(self) -> dict[str, str]:
         """Return the stack's secrets, generating them into ``secrets.env`` (mode 0600) the first time."""

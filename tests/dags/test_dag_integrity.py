@@ -23,7 +23,7 @@ def dag_bag() -> DagBag:
     return DagBag(DAGS)
 
 
-@pytest.fixture(params=["feature_eng", "train", "predict", "promote", "rollback"])
+@pytest.fixture(params=["feature_eng", "train", "promote", "predict", "rollback", "predict_incoming", "monitor"])
 def dag(dag_bag: DagBag, request: pytest.FixtureRequest) -> DAG:
     return dag_bag.dags[request.param]
 
@@ -52,6 +52,7 @@ def test_there_is_one_dag_a_file(dag_bag: DagBag) -> None:
         "predict": "predict.py",
         "promote": "promote.py",
         "rollback": "rollback.py",
+        "predict_incoming": "predict_incoming.py",
     }
 
 
