@@ -13,6 +13,9 @@ from include.config import DATA_BUCKET
 FEATURES = Asset("possum_features", uri=f"s3://{DATA_BUCKET}/features")
 MODEL_TRAINED = Asset("model_trained")
 PREDICTIONS = Asset("possum_predictions", uri=f"s3://{DATA_BUCKET}/predictions")
+LABELLED = Asset("possum_tails_measured", uri=f"s3://{DATA_BUCKET}/labelled")  # an event: new files are there
+MONITORING = Asset("possum_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
+RETRAINING = Asset("retraining")  # an event: the champion no longer fits what it meets
 
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:
