@@ -23,8 +23,8 @@ from include import config
 from include.assets import LABELLED, MONITORING, RETRAINING, object_uri
 
 
-def _number(default: float, description: str, maximum: float | None = None) -> Param:
-    return Param(default, type="number", minimum=0, maximum=maximum, description=description)
+def _number(default: float, description: str, **limits: float) -> Param:
+    return Param(default, type="number", description=description, **{"minimum": 0, **limits})
 
 
 @dag(
@@ -34,10 +34,10 @@ def _number(default: float, description: str, maximum: float | None = None) -> P
     params={
         "days": _number(30, "how far back recent reaches"),
         "least_animals": _number(30, "with fewer new animals nothing is compared"),
-        "alpha": _number(0.02, "share of false alarms on inputs that have not changed", 1),
+        "alpha": _number(0.02, "share of false alarms on inputs that have not changed", maximum=1),
         "least_psi": _number(0.25, "population stability index, beyond chance, from which a drift matters"),
         "decay_margin": _number(0.1, "share by which the error may grow"),
-        "decay_confidence": Param(0.99, type="number", exclusiveMinimum=0.5, exclusiveMaximum=1),
+        "decay_confidence": _number(0.99, "that the error has grown", exclusiveMinimum=0.5, exclusiveMaximum=1),
         "cool_down_days": _number(7, "after a retraining was asked for, no other one is for so long"),
     },
     **config.DAG_DEFAULTS,
