@@ -153,7 +153,7 @@ def run_monitor(airflow: Airflow) -> tuple[str, dict[str, str]]:
 
 
 def states_of(airflow: Airflow, run_id: str) -> dict[str, str]:
-    assert airflow.wait("monitor", run_id, timeout=90) == "success"
+    assert airflow.wait("monitor", run_id) == "success"
     return {task["task_id"]: task["state"] for task in airflow.tasks("monitor", run_id)}
 
 
@@ -172,7 +172,7 @@ def only_features(airflow: Airflow) -> Iterator[None]:
 def test_the_models_own_animals_predicted_again_are_no_news(airflow: Airflow, champion: dict[str, str]) -> None:
     run_id, states = run_monitor(airflow)
     task = next(task for task in airflow.tasks("monitor", run_id) if task["task_id"] == "measure_drift")
-    assert "0 new animals are too few to compare: the least is 30" in airflow.log("monitor", run_id, task)
+    assert "0 animals in them are new" in airflow.log("monitor", run_id, task)
     assert {states[name] for name in ("measure_drift", "measure_decay", "publish_report", "judge")} == {"skipped"}
     assert airflow.events("monitor", run_id) == []
 
@@ -258,7 +258,7 @@ def test_a_failed_task_is_told_with_its_error_and_its_log(
     run_id = airflow.trigger("feature_eng")
     assert airflow.wait("feature_eng", run_id) == "failed"
     mail = mailbox.wait_for("feature_eng.extract_data failed")
-    for fact in ("feature_eng", "extract_data", run_id.replace("+", "+"), "is missing: put the possum table there"):
+    for fact in ("feature_eng", "extract_data", run_id, "is missing: put the possum table there"):
         assert fact in mail
     link = mail.split('href="')[1].split('"')[0]
     assert "/dags/feature_eng/runs/manual__" in link
