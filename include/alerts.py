@@ -64,10 +64,12 @@ class Deadline:
         self.limit = limit
 
     def __iter__(self) -> Iterator[DeadlineAlert]:
-        from airflow.sdk.definitions.callback import SyncCallback
+        from airflow.sdk.definitions.callback import AsyncCallback
         from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-        callback = SyncCallback(tell_of_missed_deadline, kwargs={"limit": str(self.limit)})
+        # The executor would run a SyncCallback, but Airflow 3.3.2 refuses it variables and connections (answer 403):
+        # https://github.com/apache/airflow/pull/71192
+        callback = AsyncCallback(tell_of_missed_deadline, kwargs={"limit": str(self.limit)})
         yield DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=self.limit, callback=callback)
 
 
@@ -117,12 +119,15 @@ def tell_of_failure(context: Mapping[str, Any]) -> None:
     tell(Alert(f"{task.dag_id}.{task.task_id}{index} failed", facts, task.log_url))
 
 
-def tell_of_missed_deadline(context: Mapping[str, Any], limit: str) -> None:
-    """Say that a run has not ended in time; called by the executor with what Airflow knows of the run."""
+async def tell_of_missed_deadline(context: Mapping[str, Any], limit: str) -> None:
+    """Say that a run has not ended in time; called by the triggerer with what Airflow knows of the run."""
+    from asgiref.sync import sync_to_async
+
     run = context["dag_run"]
     dag_id, run_id = run["dag_id"], run["dag_run_id"]
     facts = {"DAG": dag_id, "run": run_id, "limit": limit, "queued at": str(run["queued_at"])}
-    tell(Alert(f"{dag_id} missed its deadline", facts, run_url(dag_id, run_id)))
+    # not asyncio.to_thread, from which the triggerer could not be asked for the variable
+    await sync_to_async(tell)(Alert(f"{dag_id} missed its deadline", facts, run_url(dag_id, run_id)))
 
 
 def run_url(dag_id: str, run_id: str) -> str:

@@ -42,7 +42,7 @@ def test_it_runs_every_morning_and_after_new_labels_and_after_nothing_else(monit
     assert isinstance(schedule, AssetOrTimeSchedule)
     assert schedule.timetable.expression == "0 6 * * *"
     # neither predictions nor features, which a retraining brings forth: it would go round and round
-    assert schedule.asset_condition.objects == [LABELLED]
+    assert list(schedule.asset_condition.objects) == [LABELLED]
 
 
 def test_retraining_and_report_are_announced_by_the_tasks_that_decide_them(monitor: DAG) -> None:

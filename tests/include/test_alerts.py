@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import json
 import socket
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.sdk.log import mask_secret
 
@@ -133,7 +134,7 @@ def test_no_credential_leaves_in_a_mail(mailbox: Mailbox) -> None:
 def test_a_missed_deadline_names_the_run_and_the_limit(mailbox: Mailbox) -> None:
     run = {"dag_id": "train", "dag_run_id": "asset__2026-11-21T08:00:00+00:00", "queued_at": "2026-11-21T08:00:01Z"}
 
-    tell_of_missed_deadline({"dag_run": run}, limit="1:00:00")
+    asyncio.run(tell_of_missed_deadline({"dag_run": run}, limit="1:00:00"))
 
     mail = mailbox.content()
     for fact in ("train missed its deadline", "asset__2026-11-21T08:00:00+00:00", "1:00:00", "2026-11-21T08:00:01Z"):
@@ -197,7 +198,7 @@ def test_a_deadline_counts_from_when_a_run_was_queued_and_calls_what_tells_of_it
     (deadline,) = list(Deadline(timedelta(hours=1)))
 
     assert (deadline.reference, deadline.interval) == (DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1))
-    assert deadline.callback == SyncCallback(tell_of_missed_deadline, kwargs={"limit": "1:00:00"})
+    assert deadline.callback == AsyncCallback(tell_of_missed_deadline, kwargs={"limit": "1:00:00"})
 
 
 def test_naming_alerts_imports_no_airflow() -> None:
