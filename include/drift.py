@@ -31,12 +31,13 @@ def remove_known(recent: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 def _identify(rows: pd.DataFrame) -> pd.Series:
     numbers = rows[NUMERIC].astype(float).round(6)  # what went through text may differ in the last digit
-    return pd.util.hash_pandas_object(numbers.join(_name_categories(rows)), index=False)
+    return pd.util.hash_pandas_object(numbers.assign(**_name_categories(rows)), index=False)
 
 
-def _name_categories(rows: pd.DataFrame) -> pd.DataFrame:
+def _name_categories(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return categories as text; a site is the same whether it was read as 1 or as 1.0."""
-    return rows[CATEGORICAL].astype(object).map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    named = rows[CATEGORICAL].astype(object).map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    return {name: named[name].to_numpy() for name in CATEGORICAL}
 
 
 def measure_drift(training: pd.DataFrame, recent: pd.DataFrame, *, alpha: float, least_psi: float) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def measure_drift(training: pd.DataFrame, recent: pd.DataFrame, *, alpha: float,
 
 
 def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[NUMERIC].astype(float).fillna(-np.inf).join(_name_categories(rows))
+    return rows[NUMERIC].astype(float).fillna(-np.inf).assign(**_name_categories(rows))
 
 
 def _test(before: pd.Series, after: pd.Series) -> tuple[float, float]:
