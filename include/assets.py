@@ -23,6 +23,9 @@ INCOMING = Asset(
         AssetWatcher("incoming_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/incoming", PROCESSING, AWS_CONN_ID))
     ],
 )
+LABELLED = Asset("possum_tails_measured", uri=f"s3://{DATA_BUCKET}/labelled")  # an event: new files are there
+MONITORING = Asset("possum_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
+RETRAINING = Asset("retraining")  # an event: the champion no longer fits what it meets
 
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:

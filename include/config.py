@@ -7,6 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from include.alerts import Deadline, tell_of_failure
+
 INCLUDE = Path(__file__).parent
 POSSUM_CSV = INCLUDE / "possum.csv"
 POSSUM_PICTURE = INCLUDE / "possum.jpeg"
@@ -49,6 +51,7 @@ RAW = [*CATEGORICAL, *NUMERIC]
 DAG_DEFAULTS: dict[str, Any] = {
     "catchup": False,
     "max_active_runs": 1,
+    "deadline": Deadline(timedelta(hours=1)),
     "default_args": {
         "owner": "possum-team",
         "retries": 2,
@@ -56,6 +59,7 @@ DAG_DEFAULTS: dict[str, Any] = {
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(minutes=10),
+        "on_failure_callback": tell_of_failure,
         "mlflow_conn_id": MLFLOW_CONN_ID,
         "aws_conn_id": AWS_CONN_ID,
     },

@@ -87,10 +87,11 @@ def delete(uri: str) -> None:
         hook.delete_objects(bucket, key)
 
 
-def list_objects(uri: str) -> list[str]:
-    """Return the URIs of all objects below a folder, sorted."""
+def list_objects(uri: str, since: datetime | None = None) -> list[str]:
+    """Return the URIs of all objects below a folder, sorted; only those written after `since`, if it is given."""
     with _connection(uri) as (hook, bucket, key):
-        return [f"s3://{bucket}/{found}" for found in hook.list_keys(bucket, prefix=f"{key.rstrip('/')}/")]
+        keys = hook.list_keys(bucket, prefix=f"{key.rstrip('/')}/", from_datetime=since)
+        return [f"s3://{bucket}/{found}" for found in keys]
 
 
 def delete_folder(uri: str) -> list[str]:
@@ -109,10 +110,11 @@ def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
 
 
 def read_table(uri: str) -> pd.DataFrame:
-    """Return a Parquet object as a table."""
+    """Return a Parquet object as a table, or a CSV object where the URI ends in ``.csv``."""
     import pandas as pd
 
-    return pd.read_parquet(BytesIO(read_bytes(uri)))
+    read = pd.read_csv if uri.endswith(".csv") else pd.read_parquet
+    return read(BytesIO(read_bytes(uri)))
 
 
 def artifact_uri(uri: str) -> str:

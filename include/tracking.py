@@ -145,6 +145,34 @@ def log_files(files: Mapping[str, bytes], run_id: str) -> None:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         MlflowClient().log_artifacts(run_id, folder)
+def log_monitoring(
+    run_id: str, version: str, metrics: Mapping[str, float], params: Mapping[str, Any], files: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Log a look at a version as run ``Monitoring`` beside the run that trained it; each leads to the other by a tag.
+
+    :param run_id: the run that trained the version
+    :param files: artifacts by their names
+    :return: ``run_id`` and ``url`` of the new run
+    """
+    with connected(), TemporaryDirectory() as folder:
+        client = MlflowClient()
+        experiment_id = client.get_run(run_id).info.experiment_id
+        tags = _tags() | {"model_name": config.REGISTERED_MODEL, "model_version": version}
+        with mlflow.start_run(experiment_id=experiment_id, run_name="Monitoring", tags=tags) as run:
+            mlflow.log_params(dict(params))
+            mlflow.log_metrics(dict(metrics))
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
+            mlflow.log_artifacts(folder)
+        client.set_model_version_tag(config.REGISTERED_MODEL, version, "monitoring_run_id", run.info.run_id)
+        url = f"{mlflow.get_tracking_uri()}/#/experiments/{experiment_id}/runs/{run.info.run_id}"
+    return {"run_id": run.info.run_id, "url": url}
+
+
+def load_version(version: str) -> Any:
+    """Return a registered version as an MLflow pyfunc: raw rows in, lengths out."""
+    with connected():
+        return mlflow.pyfunc.load_model(f"models:/{config.REGISTERED_MODEL}/{version}")
 
 
 def code_version() -> str:

@@ -35,6 +35,11 @@ class Airflow:
         """Return the JSON of ``/api/v2/<path>``."""
         return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
 
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send JSON to ``/api/v2/<path>`` and return the JSON of the answer, if there is any."""
+        response = self._http.request(method, f"/api/v2/{path}", json=body).raise_for_status()
+        return response.json() if response.content else {}
+
     def wait_for_dags(self, dag_ids: list[str], timeout: float = 60) -> None:
         """Wait until DAGs are known to Airflow, and make sure that none of them is paused.
 

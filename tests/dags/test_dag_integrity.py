@@ -12,6 +12,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
+from include.alerts import tell_of_failure
+
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
 # boto3 is not among them: Airflow itself loads it to check the URI of an asset in S3.
@@ -53,6 +55,7 @@ def test_there_is_one_dag_a_file(dag_bag: DagBag) -> None:
         "promote": "promote.py",
         "rollback": "rollback.py",
         "predict_incoming": "predict_incoming.py",
+        "monitor": "monitor.py",
     }
 
 
@@ -95,6 +98,13 @@ def test_every_task_is_tried_three_times_with_growing_pauses_up_to_a_limit(dag: 
 def test_no_task_runs_forever(dag: DAG) -> None:
     waits_for_a_person = {"approve"}  # as long as the form says
     assert {task.task_id for task in dag.tasks if not task.execution_timeout} <= waits_for_a_person
+
+
+def test_a_task_that_fails_for_good_and_a_run_that_is_late_are_told(dag: DAG) -> None:
+    assert {tuple(task.on_failure_callback) for task in dag.tasks} == {(tell_of_failure,)}
+    (deadline,) = dag.deadline or []
+    assert deadline.interval >= timedelta(hours=1)
+    assert deadline.callback.path == "include.alerts.tell_of_missed_deadline"
 
 
 def test_a_dag_begins_with_start_and_ends_with_end(dag: DAG) -> None:

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from include.storage import (
     delete,
     delete_upload,
     exists,
+    list_objects,
     move,
     read_bytes,
     read_table,
@@ -85,6 +87,21 @@ def test_a_csv_table_has_its_index_on_demand() -> None:
     uri = write_table(TABLE.set_index("case"), "s3://data/storage/index.csv", index=True)
 
     assert read_bytes(uri) == b"case,age,sex\n3,2.5,f\n1,,m\n"
+
+
+def test_a_csv_table_is_read_as_one() -> None:
+    uri = write_table(TABLE, "s3://data/storage/read.csv")
+
+    pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
+
+
+def test_objects_are_listed_by_folder_and_by_age() -> None:
+    uris = [write_bytes(b"1", f"s3://data/storage/listed/{name}") for name in ("b", "a/c")]
+    write_bytes(b"1", "s3://data/storage/listed-not/d")
+
+    assert list_objects("s3://data/storage/listed") == sorted(uris)
+    assert list_objects("s3://data/storage/listed", since=datetime.now(UTC) - timedelta(hours=1)) == sorted(uris)
+    assert list_objects("s3://data/storage/listed", since=datetime.now(UTC) + timedelta(hours=1)) == []
 
 
 @pytest.mark.parametrize("uri", ["s3://data/storage/absent", "s3://no-such-bucket/table.parquet"])
