@@ -217,7 +217,7 @@ def load(home: Path = PROJECT / ".local") -> Settings:
 def common_settings() -> dict[str, str]:
     """Return the settings that Airflow has in every way of starting it: those of ``.env_example``."""
     example = dotenv_values(PROJECT / ".env_example")
-    return {name: value for name, value in example.items() if value and name.startswith(("AIRFLOW__", "MLFLOW_ALLOW"))}
+    return {name: value for name, value in example.items() if value and name.startswith("AIRFLOW__")}
 
 
 def used_ports(home: Path) -> dict[str, int]:
