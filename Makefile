@@ -70,9 +70,9 @@ check: setup ## Lint, check format, types, container files, workflow and package
 .PHONY: audit
 audit: setup ## Fail if a locked package was withdrawn from the index (exceptions: local/requirements/withdrawn.txt)
 	@for name in airflow mlflow; do \
-	  $(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/$$name \
-	    --requirement local/requirements/$$name.txt 2>&1 | grep 'is yanked' \
-	    | grep -v -F -f <(grep -v '^#' local/requirements/withdrawn.txt) && exit 1; \
+	  said=$$($(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/$$name \
+	    --requirement local/requirements/$$name.txt 2>&1) || { echo "$$said"; exit 1; }; \
+	  ! grep 'is yanked' <<<"$$said" | grep -v -F -f <(grep -v '^#' local/requirements/withdrawn.txt) || exit 1; \
 	done; echo "No locked package was withdrawn."
 
 .PHONY: sbom

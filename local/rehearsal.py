@@ -95,7 +95,7 @@ class Rehearsal:
         :raises RehearsalError: if one does not start
         """
         self._prepare()
-        for container in containers(self.project, self.volumes):
+        for container in containers(self.project, self.volumes, inherited()):
             self.containers[container.name] = container
             for name, condition in container.waits_for.items():
                 self._wait(self.containers[name], condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -51,8 +52,6 @@ def printed(rehearsal: Rehearsal, stack: Rehearsed) -> Iterator[str]:
 
 
 def mlflow_login(rehearsal: Rehearsal) -> tuple[str, str]:
-    import json
-
     connection = json.loads(rehearsal.environment()["AIRFLOW_CONN_MLFLOW_DEFAULT"])
     return connection["login"], connection["password"]
 
@@ -65,8 +64,8 @@ def test_the_three_dags_run_end_to_end(printed: str, stack: Rehearsed) -> None:
 def test_airflow_and_mlflow_keep_their_data_in_postgresql(rehearsal: Rehearsal, printed: str) -> None:
     assert "postgresql" in (rehearsal.volumes / "secrets_airflow/database_url").read_text()
     assert not list(rehearsal.home.rglob("*.db"))
-    counted = query(rehearsal, "mlflow", "SELECT count(*) FROM registered_models")
-    assert counted == "1"
+    assert query(rehearsal, "mlflow", "SELECT count(*) FROM registered_models") == "1"
+    assert query(rehearsal, "postgres", "SELECT count(*) FROM dag_run WHERE state = 'success'") == "3"
 
 
 def test_mlflow_refuses_whoever_has_no_login(stack: Rehearsed) -> None:
