@@ -63,10 +63,46 @@ test-provider: setup ## Run the tests of the MLflow provider alone
 	@$(BIN)/python -m pytest tests/include/mlflow_provider
 
 .PHONY: check
-check: setup ## Lint, check the format and the types
+check: setup ## Lint, check format, types, container files, workflow and packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.override.yml containers/s3/*.yml
+	@$(BIN)/check-jsonschema --schemafile local/schemas/devcontainer.json .devcontainer/devcontainer.json
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
+	@$(MAKE) audit
+
+.PHONY: audit
+audit: setup ## Fail if a locked package was withdrawn from the index (exceptions: local/requirements/withdrawn.txt)
+	@for name in airflow mlflow; do \
+	  said=$$($(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/$$name \
+	    --requirement local/requirements/$$name.txt 2>&1) || { echo "$$said"; exit 1; }; \
+	  ! grep 'is yanked' <<<"$$said" | grep -v -F -f <(grep -v '^#' local/requirements/withdrawn.txt) || exit 1; \
+	done; echo "No locked package was withdrawn."
+
+.PHONY: sbom
+sbom: setup ## List every package of both environments as CycloneDX: sbom-airflow.json, sbom-mlflow.json
+	@for name in airflow mlflow; do \
+	  $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom-$$name.json \
+	    local/requirements/$$name.txt || exit 1; \
+	done
+
+.PHONY: env
+env: ## Write .env with generated passwords, for `astro dev start`
+	@$(PYTHON) containers/make_env.py
+
+.PHONY: rehearse
+rehearse: setup ## Start what `astro dev start` starts, without Docker, and run the three DAGs on it
+	@$(BIN)/python -m local.rehearsal
+
+.PHONY: standalone
+standalone: setup ## Start Airflow with `astro dev start --standalone`, beside the local S3 and MLflow
+	@$(RUN) up s3 mlflow
+	@$(RUN) standalone
+	@PYTHONPATH="$$PWD" astro dev start --standalone --env .local/standalone.env
 
 .PHONY: format
 format: setup ## Format the code and mend what the linter can

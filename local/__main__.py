@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from local.settings import USER, Settings, load
+from local.settings import USER, Settings, common_settings, load
 from local.stack import SERVICES, Service, Stack, StackError
 
 console = Console(highlight=False)
@@ -120,6 +120,17 @@ def password(stack: Stack, _: list[str]) -> int:
     return 0
 
 
+def standalone(stack: Stack, _: list[str]) -> int:
+    """Write the environment with which the Astro CLI starts Airflow beside the local services."""
+    environment = stack.settings.environment()
+    names = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW__CORE__FERNET_KEY", *common_settings())
+    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys(names))
+    file = stack.settings.home / "standalone.env"
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return 0
+
+
 def clean(stack: Stack, _: list[str]) -> int:
     """Delete the stack's data, if the user says so."""
     home = stack.settings.home
@@ -155,6 +166,7 @@ COMMANDS = {
     "logs": logs,
     "demo": demo,
     "password": password,
+    "standalone": standalone,
     "clean": clean,
 }
 

@@ -18,7 +18,8 @@ import httpx
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from local.settings import Settings, remember, used_ports
+from containers.mlflow_accounts import ensure_user
+from local.settings import AIRFLOW_USER, USER, Settings, remember, used_ports
 
 START_TIMEOUT = 180  # seconds until a service that is not ready counts as broken
 
@@ -83,6 +84,8 @@ class Stack:
             for program in service.programs:
                 self.start_program(program)
         for service in self._as_they_become_ready(wanted):
+            if service.name == "mlflow":
+                self._give_airflow_its_login()
             on_ready(service, time.monotonic() - started)
 
     def stop(self) -> None:
@@ -221,6 +224,11 @@ class Stack:
             )
         if ended.returncode:
             raise StackError(f"Airflow's database cannot be prepared: {_last_line(log)}\nThe whole log: {log}")
+
+    def _give_airflow_its_login(self) -> None:
+        secret = self.settings.secrets()
+        administrator = (USER, secret["MLFLOW_PASSWORD"])
+        ensure_user(self.settings.mlflow_url, administrator, (AIRFLOW_USER, secret["AIRFLOW_MLFLOW_PASSWORD"]))
 
     def _end_leftovers(self) -> None:
         """End what outlived its supervisor, such as the workers of a scheduler that was killed."""
