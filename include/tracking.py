@@ -145,6 +145,8 @@ def log_files(files: Mapping[str, bytes], run_id: str) -> None:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         MlflowClient().log_artifacts(run_id, folder)
+
+
 def log_monitoring(
     run_id: str, version: str, metrics: Mapping[str, float], params: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> dict[str, str]:
@@ -157,7 +159,7 @@ def log_monitoring(
     with connected(), TemporaryDirectory() as folder:
         client = MlflowClient()
         experiment_id = client.get_run(run_id).info.experiment_id
-        tags = _tags() | {"model_name": config.REGISTERED_MODEL, "model_version": version}
+        tags = run_tags() | {"model_name": config.REGISTERED_MODEL, "model_version": version}
         with mlflow.start_run(experiment_id=experiment_id, run_name="Monitoring", tags=tags) as run:
             mlflow.log_params(dict(params))
             mlflow.log_metrics(dict(metrics))
