@@ -23,7 +23,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup ## Start everything, run the three DAGs, show the results
+demo: setup ## Start everything, run the DAGs, show the results
 	@$(RUN) demo
 
 .PHONY: up
@@ -95,7 +95,7 @@ env: ## Write .env with generated passwords, for `astro dev start`
 	@$(PYTHON) containers/make_env.py
 
 .PHONY: rehearse
-rehearse: setup ## Start what `astro dev start` starts, without Docker, and run the three DAGs on it
+rehearse: setup ## Start what `astro dev start` starts, without Docker, and run the DAGs on it
 	@$(BIN)/python -m local.rehearsal
 
 .PHONY: standalone

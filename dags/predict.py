@@ -17,13 +17,12 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 
 from include import config
-from include.assets import MODEL_TRAINED as MODEL_READY
-from include.assets import PREDICTIONS, latest_extra, object_uri
+from include.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 
 @dag(
-    schedule=[MODEL_READY],
+    schedule=[MODEL_EVALUATED],
     doc_md=__doc__,
     tags=["possums", "predictions"],
     user_defined_macros={"object_uri": object_uri, "PREDICTIONS": PREDICTIONS},
@@ -33,29 +32,29 @@ def predict() -> None:
     start = EmptyOperator(task_id="start")
     end = EmptyOperator(task_id="end")
 
-    @task(inlets=[MODEL_READY])
+    @task(inlets=[MODEL_EVALUATED])
     def fetch_feature_df_no_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
         from include import storage
 
-        trained = latest_extra(MODEL_READY, triggering_asset_events, inlet_events)
-        rows = storage.read_table(trained["features_uri"]).set_index(config.CASE)[config.RAW]
+        evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+        rows = storage.read_table(evaluated["features_uri"]).set_index(config.CASE)[config.RAW]
         return storage.write_table(rows, object_uri(PREDICTIONS, run_id, "possums.parquet"), index=True)
 
-    @task(inlets=[MODEL_READY])
+    @task(inlets=[MODEL_EVALUATED])
     def fetch_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
         from include import storage
 
-        trained = latest_extra(MODEL_READY, triggering_asset_events, inlet_events)
-        target = storage.read_table(trained["features_uri"])[[config.CASE, config.TARGET, config.SPLIT]]
+        evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+        target = storage.read_table(evaluated["features_uri"])[[config.CASE, config.TARGET, config.SPLIT]]
         return storage.write_table(target, object_uri(PREDICTIONS, run_id, "target.parquet"))
 
-    @task(inlets=[MODEL_READY])
+    @task(inlets=[MODEL_EVALUATED])
     def fetch_model_run_id(triggering_asset_events: dict, inlet_events: dict) -> dict[str, str]:
         from include.mlflow_provider.hooks.client import MLflowClientHook
         from include.versions import pin_version
 
-        trained = latest_extra(MODEL_READY, triggering_asset_events, inlet_events)
-        return pin_version(MLflowClientHook("GET", config.MLFLOW_CONN_ID), otherwise=trained["version"])
+        evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+        return pin_version(MLflowClientHook("GET", config.MLFLOW_CONN_ID), otherwise=evaluated["version"])
 
     @task
     def add_line_to_file(version: str) -> str:

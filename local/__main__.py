@@ -48,7 +48,7 @@ def up(stack: Stack, services: list[str]) -> int:
 
 
 def demo(stack: Stack, services: list[str]) -> int:
-    """Start everything, run the three DAGs, show what came out."""
+    """Start everything, run the DAGs, show what came out."""
     from local.demo import DemoError, run_demo
 
     up(stack, services)

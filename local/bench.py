@@ -75,7 +75,7 @@ def _measure(airflow: Airflow) -> dict[str, list[dict[str, Any]]]:
 
 
 def _run(airflow: Airflow, dag_ids: list[str]) -> dict[str, Any]:
-    """Run three DAGs that set each other off; return the seconds from trigger to the last task and of each task."""
+    """Run DAGs that set each other off; return the seconds from trigger to the last task and of each task."""
     with console.status(f"{', '.join(dag_ids)}"):
         run_id = airflow.trigger(dag_ids[0])
         started = airflow.run(dag_ids[0], run_id)["queued_at"]

@@ -283,7 +283,7 @@ def _postgres_programs() -> list[str]:
 
 
 def main() -> int:
-    """Rehearse: start everything, run the three DAGs, end everything."""
+    """Rehearse: start everything, run the DAGs, end everything."""
     from local.demo import DemoError, run_demo
 
     console = Console(highlight=False)

@@ -9,8 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
 from include import config, versions
-from include.assets import MODEL_TRAINED as MODEL_READY
-from include.assets import PREDICTIONS
+from include.assets import MODEL_EVALUATED, PREDICTIONS
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "predict.py"
 TRAINED = {"run_id": "r1", "version": "3", "features_uri": "s3://data/features/1.parquet"}
@@ -36,11 +35,11 @@ def test_the_graph(predict: DAG) -> None:
 
 
 def test_it_runs_when_a_model_has_been_trained(predict: DAG) -> None:
-    assert predict.schedule == [MODEL_READY]
+    assert predict.schedule == [MODEL_EVALUATED]
 
 
 def test_every_task_that_reads_the_announcement_names_it_as_its_inlet(predict: DAG) -> None:
-    assert {task.task_id for task in predict.tasks if task.inlets == [MODEL_READY]} == {
+    assert {task.task_id for task in predict.tasks if task.inlets == [MODEL_EVALUATED]} == {
         "fetch_feature_df_no_target",
         "fetch_target",
         "fetch_model_run_id",
@@ -58,7 +57,7 @@ def test_the_version_just_trained_is_used_if_there_is_no_champion(
     monkeypatch.setattr(versions, "pin_version", lambda hook, otherwise: asked.update(otherwise=otherwise))
 
     predict.get_task("fetch_model_run_id").python_callable(
-        triggering_asset_events={MODEL_READY: [event]}, inlet_events={}
+        triggering_asset_events={MODEL_EVALUATED: [event]}, inlet_events={}
     )
 
     assert asked == {"otherwise": "3"}
