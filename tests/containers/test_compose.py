@@ -15,7 +15,9 @@ from include import config
 from local.compose import ComposeError, merged, merged_text
 from local.settings import PRELOADED, PROJECT
 
-pytestmark = pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("docker-compose"), reason="needs Debian's docker-compose, which .ci/run installs"
+)
 
 OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
 SHELL = {"PATH": "/usr/bin:/bin"}

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from local.settings import PROJECT
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
@@ -35,16 +37,15 @@ def test_secrets_stay_out_of_images_and_git() -> None:
     assert not any(line.startswith("!.env") for line in (PROJECT / ".dockerignore").read_text().splitlines())
 
 
-def test_the_integrity_test_needs_nothing_that_the_image_lacks(tmp_path: Path) -> None:
-    for name in ("dags", "include", "pyproject.toml", "tests/__init__.py", "tests/conftest.py"):
+@pytest.mark.parametrize("test", [".astro/test_dag_integrity_default.py", "tests/dags/test_dag_integrity.py"])
+def test_the_integrity_tests_need_nothing_that_the_image_lacks(test: str, tmp_path: Path) -> None:
+    for name in ("dags", "include", "pyproject.toml", "tests/__init__.py", "tests/conftest.py", test):
         source, target = PROJECT / name, tmp_path / name
         target.parent.mkdir(exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-    (tmp_path / "tests/dags").mkdir()
-    shutil.copy(PROJECT / "tests/dags/test_dag_integrity.py", tmp_path / "tests/dags")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW", "AWS"))
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/dags/test_dag_integrity.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout
