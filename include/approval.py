@@ -36,17 +36,19 @@ class ApprovalBranchOperator(ApprovalOperator, BranchMixIn):
         self.response_timeout = timedelta(minutes=context["params"][self.minutes_param])
         super().execute(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         """Go on as the person, or the clock, decided."""
         answer = HITLOperator.execute_complete(self, context, event)
+        # Branching ends the task by an exception, so Airflow would not keep what is returned.
+        said = {name: answer[name] for name in ("chosen_options", "responded_by_user")}
+        context["ti"].xcom_push(key="return_value", value=said)
         self.do_branch(context, self.branches[answer["chosen_options"][0]])
-        return answer
 
 
 def describe_answer(answer: dict[str, Any] | None) -> tuple[str, str]:
     """Return who answered, and what came of it in words.
 
-    :param answer: what :class:`ApprovalBranchOperator` returned, or None if nobody was asked
+    :param answer: the XCom of :class:`ApprovalBranchOperator`, or None if nobody was asked
     """
     if answer is None:
         return "the gate", ""

@@ -80,7 +80,7 @@ def newest_run(airflow: Airflow) -> str:
 
 
 def wait_for_question(airflow: Airflow, run_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     path = f"dags/promote/dagRuns/{run_id}/hitlDetails"
     while not (asked := airflow.get(path)["hitl_details"]):
         assert time.monotonic() < deadline, "nobody was asked"
@@ -214,7 +214,7 @@ def test_a_repeated_promotion_changes_nothing(airflow: Airflow, hook: MLflowClie
 def test_a_rollback_brings_the_previous_champion_back(
     airflow: Airflow, hook: MLflowClientHook, second: Pipeline, worse: dict[str, str]
 ) -> None:
-    assert airflow.wait("rollback", airflow.trigger("rollback", {"reason": "tails too long"}), timeout=90) == "success"
+    assert airflow.wait("rollback", airflow.trigger("rollback", {"reason": "tails too long"}), timeout=180) == "success"
 
     version = second.said["train"]["version"]
     assert champions.champion(hook) == version
@@ -232,7 +232,7 @@ def test_a_rollback_to_nowhere_is_refused(
     conf = {"version": version or champions.champion(hook), "reason": "a try"}
     before = champions.history(hook)
     run_id = airflow.trigger("rollback", conf)
-    assert airflow.wait("rollback", run_id, timeout=60) == "failed"
+    assert airflow.wait("rollback", run_id, timeout=180) == "failed"
 
     task = next(task for task in airflow.tasks("rollback", run_id) if task["task_id"] == "choose_version")
     assert message in airflow.error("rollback", run_id, task)

@@ -26,18 +26,30 @@ def approve() -> ApprovalBranchOperator:
     return approve
 
 
-def respond(approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None) -> list[str]:
-    """Answer, and return the tasks that are skipped."""
+def respond(
+    approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None
+) -> tuple[list[str], dict[str, Any]]:
+    """Answer, and return the tasks that are skipped, and the XComs."""
+    kept: dict[str, Any] = {}
     event = {"chosen_options": [option], "params_input": {}, "responded_at": datetime.now(UTC), "responded_by_user": by}
-    ti: Any = SimpleNamespace(task=approve, map_index=-1, xcom_push=lambda key, value: None)
+    ti: Any = SimpleNamespace(task=approve, map_index=-1, xcom_push=lambda key, value: kept.update({key: value}))
     with pytest.raises(DownstreamTasksSkipped) as skipped:
         approve.execute_complete({"ti": ti}, event)  # type: ignore[arg-type]
-    return [task if isinstance(task, str) else task[0] for task in skipped.value.tasks]
+    return [task if isinstance(task, str) else task[0] for task in skipped.value.tasks], kept
 
 
 @pytest.mark.parametrize(("option", "skipped"), [("Approve", "stay"), ("Reject", "go")])
 def test_an_answer_leads_to_its_branch(approve: ApprovalBranchOperator, option: str, skipped: str) -> None:
-    assert respond(approve, option, ANN) == [skipped]
+    assert respond(approve, option, ANN)[0] == [skipped]
+
+
+@pytest.mark.parametrize(("option", "by"), [("Approve", ANN), ("Reject", ANN), ("Reject", None)])
+def test_an_answer_is_kept_though_branching_ends_the_task(
+    approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None
+) -> None:
+    answer = respond(approve, option, by)[1]["return_value"]
+
+    assert answer == {"chosen_options": [option], "responded_by_user": by}
 
 
 def test_it_waits_as_long_as_the_form_says(approve: ApprovalBranchOperator, monkeypatch: pytest.MonkeyPatch) -> None:
