@@ -7,8 +7,8 @@ SHELL := bash
 
 PYTHON ?= python3
 # Ports of the local stack, for example `make demo AIRFLOW_PORT=8081`; remembered in .local/ports.env.
-export S3_PORT MLFLOW_PORT AIRFLOW_PORT
-# Which services `make up` starts: s3, mlflow, airflow.
+export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT
+# Which services `make up` starts: s3, mlflow, airflow; serve, which answers with the champion, on demand.
 SERVICES ?= s3 mlflow airflow
 
 ENVS := .local/envs
@@ -23,12 +23,20 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup ## Start everything, run the three DAGs, show the results
+demo: setup ## Start everything, run the DAGs, show the results
 	@$(RUN) demo
 
 .PHONY: up
 up: setup ## Start the services (SERVICES="s3 mlflow airflow")
 	@$(RUN) up $(SERVICES)
+
+.PHONY: serve
+serve: setup ## Serve the champion over HTTP (SERVE_PORT=5002)
+	@$(RUN) serve
+
+.PHONY: trace
+trace: setup ## Follow predictions back to run, data and commit (FILE=s3://...csv)
+	@$(RUN) trace $(FILE)
 
 .PHONY: down
 down: ## Stop every service
@@ -55,10 +63,46 @@ test-provider: setup ## Run the tests of the MLflow provider alone
 	@$(BIN)/python -m pytest tests/include/mlflow_provider
 
 .PHONY: check
-check: setup ## Lint, check the format and the types
+check: setup ## Lint, check format, types, container files, workflow and packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.override.yml containers/s3/*.yml
+	@$(BIN)/check-jsonschema --schemafile local/schemas/devcontainer.json .devcontainer/devcontainer.json
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
+	@$(MAKE) audit
+
+.PHONY: audit
+audit: setup ## Fail if a locked package was withdrawn from the index (exceptions: local/requirements/withdrawn.txt)
+	@for name in airflow mlflow; do \
+	  said=$$($(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/$$name \
+	    --requirement local/requirements/$$name.txt 2>&1) || { echo "$$said"; exit 1; }; \
+	  ! grep 'is yanked' <<<"$$said" | grep -v -F -f <(grep -v '^#' local/requirements/withdrawn.txt) || exit 1; \
+	done; echo "No locked package was withdrawn."
+
+.PHONY: sbom
+sbom: setup ## List every package of both environments as CycloneDX: sbom-airflow.json, sbom-mlflow.json
+	@for name in airflow mlflow; do \
+	  $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom-$$name.json \
+	    local/requirements/$$name.txt || exit 1; \
+	done
+
+.PHONY: env
+env: ## Write .env with generated passwords, for `astro dev start`
+	@$(PYTHON) containers/make_env.py
+
+.PHONY: rehearse
+rehearse: setup ## Start what `astro dev start` starts, without Docker, and run the DAGs on it
+	@$(BIN)/python -m local.rehearsal
+
+.PHONY: standalone
+standalone: setup ## Start Airflow with `astro dev start --standalone`, beside the local S3 and MLflow
+	@$(RUN) up s3 mlflow
+	@$(RUN) standalone
+	@PYTHONPATH="$$PWD" astro dev start --standalone --env .local/standalone.env
 
 .PHONY: format
 format: setup ## Format the code and mend what the linter can

@@ -23,12 +23,12 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, dag, task
 
 from include import config
-from include.assets import FEATURES, object_uri
+from include.assets import FEATURES, RETRAINING, object_uri
 
 log = logging.getLogger(__name__)
 
 
-@dag(schedule=None, doc_md=__doc__, tags=["possums", "features"], **config.DAG_DEFAULTS)
+@dag(schedule=[RETRAINING], doc_md=__doc__, tags=["possums", "features"], **config.DAG_DEFAULTS)
 def feature_eng() -> None:
     start = EmptyOperator(task_id="start")
     end = EmptyOperator(task_id="end")

@@ -1,11 +1,14 @@
 """## Prediction
 
-Predicts the tail length of every animal with the version that **train** just registered, and draws the result.
+Predicts the tail length of every animal with the *champion*, with 90 % intervals, and draws the result.
 
-1. `fetch_feature_df_no_target`, `fetch_target` and `fetch_model_run_id` pick up what the other DAGs left.
+1. `fetch_feature_df_no_target` and `fetch_target` pick up what the other DAGs left; `fetch_model_run_id` looks which
+   version is the champion, for the whole run. As long as there is none, it is the version just trained: the log
+   warns, and event and picture say so.
 2. `add_line_to_file` makes sure that the model's `requirements.txt` names what predicting from S3 needs.
 3. `run_prediction` loads the model in an environment built from those requirements, and kept for the next run.
-4. `plot_predictions` draws `possum_tails.png`; `save_predictions` publishes `possum_tail_length.csv`.
+4. `plot_predictions` draws `possum_tails.png`; `save_predictions` publishes `possum_tail_length.csv` and leaves a
+   trail beside it: `make trace FILE=s3://...` follows it back to version, run, data and commit.
 """
 
 from __future__ import annotations
@@ -14,12 +17,12 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 
 from include import config
-from include.assets import MODEL_TRAINED, PREDICTIONS, latest_extra, object_uri
+from include.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 
 @dag(
-    schedule=[MODEL_TRAINED],
+    schedule=[MODEL_EVALUATED],
     doc_md=__doc__,
     tags=["possums", "predictions"],
     user_defined_macros={"object_uri": object_uri, "PREDICTIONS": PREDICTIONS},
@@ -29,30 +32,29 @@ def predict() -> None:
     start = EmptyOperator(task_id="start")
     end = EmptyOperator(task_id="end")
 
-    @task(inlets=[MODEL_TRAINED])
+    @task(inlets=[MODEL_EVALUATED])
     def fetch_feature_df_no_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
         from include import storage
 
-        trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-        rows = storage.read_table(trained["features_uri"]).set_index(config.CASE)[config.RAW]
+        evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+        rows = storage.read_table(evaluated["features_uri"]).set_index(config.CASE)[config.RAW]
         return storage.write_table(rows, object_uri(PREDICTIONS, run_id, "possums.parquet"), index=True)
 
-    @task(inlets=[MODEL_TRAINED])
+    @task(inlets=[MODEL_EVALUATED])
     def fetch_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
         from include import storage
 
-        trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-        target = storage.read_table(trained["features_uri"])[[config.CASE, config.TARGET, config.SPLIT]]
+        evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+        target = storage.read_table(evaluated["features_uri"])[[config.CASE, config.TARGET, config.SPLIT]]
         return storage.write_table(target, object_uri(PREDICTIONS, run_id, "target.parquet"))
 
-    @task(inlets=[MODEL_TRAINED])
+    @task(inlets=[MODEL_EVALUATED])
     def fetch_model_run_id(triggering_asset_events: dict, inlet_events: dict) -> dict[str, str]:
-        trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-        return {
-            "run_id": trained["run_id"],
-            "version": trained["version"],
-            "uri": f"models:/{config.REGISTERED_MODEL}/{trained['version']}",
-        }
+        from include.mlflow_provider.hooks.client import MLflowClientHook
+        from include.versions import pin_version
+
+        evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+        return pin_version(MLflowClientHook("GET", config.MLFLOW_CONN_ID), otherwise=evaluated["version"])
 
     @task
     def add_line_to_file(version: str) -> str:
@@ -74,32 +76,37 @@ def predict() -> None:
     )
 
     @task
-    def plot_predictions(target_uri: str, predicted_uri: str, mlflow_run_id: str, run_id: str) -> str:
+    def plot_predictions(target_uri: str, predicted_uri: str, model: dict[str, str], run_id: str) -> str:
         from include import plots, predictions, storage, tracking
+        from include.versions import describe
 
         compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
-        picture = plots.render(plots.plot_tail_lengths(compared, config.POSSUM_PICTURE))
+        by = describe(model["version"], model["alias"])
+        picture = plots.render(plots.plot_tail_lengths(compared, config.POSSUM_PICTURE, by))
         config.PLOT.parent.mkdir(exist_ok=True)
         config.PLOT.write_bytes(picture)
-        tracking.log_picture(picture, mlflow_run_id, config.PLOT.name)
+        tracking.log_picture(picture, model["run_id"], config.PLOT.name)
         return storage.write_bytes(picture, object_uri(PREDICTIONS, run_id, config.PLOT.name))
 
     @task(outlets=[PREDICTIONS])
-    def save_predictions(target_uri: str, predicted_uri: str, version: str, run_id: str, outlet_events: dict) -> str:
-        from include import predictions, storage
+    def save_predictions(
+        target_uri: str, predicted_uri: str, rows_uri: str, model: dict[str, str], run_id: str, outlet_events: dict
+    ) -> str:
+        from include import predictions, storage, trace
 
         compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
         uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, "possum_tail_length.csv"))
-        outlet_events[PREDICTIONS].extra = {"uri": uri, "version": version}
+        trace.leave_trail(uri, model, rows_uri)
+        outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
         return uri
 
-    features_uri, target_uri, model = fetch_feature_df_no_target(), fetch_target(), fetch_model_run_id()
-    start >> [features_uri, target_uri, model]
-    [add_line_to_file(model["version"]), features_uri] >> run_prediction
+    rows_uri, target_uri, model = fetch_feature_df_no_target(), fetch_target(), fetch_model_run_id()
+    start >> [rows_uri, target_uri, model]
+    [add_line_to_file(model["version"]), rows_uri] >> run_prediction
     predicted_uri = run_prediction.output
     [
-        plot_predictions(target_uri, predicted_uri, model["run_id"]),
-        save_predictions(target_uri, predicted_uri, model["version"]),
+        plot_predictions(target_uri, predicted_uri, model),
+        save_predictions(target_uri, predicted_uri, rows_uri, model),
     ] >> end
 
 

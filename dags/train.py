@@ -1,22 +1,28 @@
 """## Training
 
-Trains a ridge regression on the feature table that **feature_eng** published, and registers it in MLflow.
+Chooses a model for the feature table that **feature_eng** published, fits it and registers it in MLflow.
 
-1. `train_model` fits one model that takes raw possum rows, scores it by cross-validation on the training animals
-   and on the holdout animals, and logs all of it to MLflow as run `RidgeCV`.
-2. `register_model` makes it a new version of the registered model, in stage *Staging*, with the alias *challenger*.
-3. `end` announces the version, and with it starts the DAG **predict**.
+1. `tune` tries the candidates side by side, each in a task and an MLflow run of its own, by repeated cross-validation
+   on the training animals. `select_candidate` takes the simplest of those that are as good as the best. A candidate
+   that fails leaves the choice to the others. What the tasks hand each other lies in a scratch folder, which
+   `delete_scratch` removes whatever happened.
+2. `train_model` fits the winner on all training animals, with prediction intervals, scores it on the holdout animals
+   and logs it to MLflow as a run of the winner's name.
+3. `register_model` makes it a new version of the registered model, in stage *Staging*, with the alias *challenger*.
+4. `end` announces the version, and with it starts the next DAG.
 
-To try other hyper-parameters, trigger this DAG by hand: the form takes any argument of scikit-learn's `RidgeCV`.
+To try other candidates or grids, trigger this DAG by hand and fill in the form.
 """
 
 from __future__ import annotations
 
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import Param, dag, task, task_group
+from typing import Any
 
-from include import config
-from include.assets import FEATURES, MODEL_TRAINED, latest_extra
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import Param, dag, setup, task, task_group, teardown
+
+from include import candidates, config
+from include.assets import FEATURES, MODEL_TRAINED, latest_extra, scratch_uri
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
@@ -29,11 +35,13 @@ from include.mlflow_provider.operators.registry import (
     doc_md=__doc__,
     tags=["possums", "model"],
     params={
-        "hyper_parameters": Param(
+        "candidates": Param(
             {},
             type="object",
-            description='Arguments of RidgeCV, such as {"alphas": [0.1, 1, 10]}; '
-            "unless given, alphas are 30 values from 0.001 to 10, evenly spaced on a logarithmic scale",
+            additionalProperties={"type": "object"},
+            description_md="The candidates to try, each with its grid, such as "
+            '`{"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}`; `{}` as a grid is the candidate\'s own. '
+            f"Left empty, all of them:\n\n{candidates.describe()}",
         )
     },
     **config.DAG_DEFAULTS,
@@ -54,13 +62,90 @@ def train() -> None:
             raise LookupError(f"MLflow has no experiment {config.EXPERIMENT}: trigger feature_eng, which makes it")
         return experiment["experiment_id"]
 
+    @task_group
+    def tune(features_uri: str, experiment_id: str) -> dict[str, Any]:
+        @setup
+        def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
+            from include import storage, tuning, tuning_runs
+            from include.possums import select_training
+
+            uri = scratch_uri(run_id)
+            training = select_training(storage.read_table(features_uri))
+            storage.write_table(tuning.make_folds(training), f"{uri}/folds.parquet")
+            return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
+
+        @task
+        def list_candidates(features_uri: str, params: dict) -> list[dict[str, Any]]:
+            from airflow.sdk.exceptions import AirflowFailException
+
+            from include import storage, warm_start
+
+            try:
+                listed = candidates.list_candidates(params["candidates"])
+            except candidates.UnknownCandidateError as error:
+                raise AirflowFailException(str(error)) from error
+            if params["candidates"]:  # somebody chose
+                return listed
+            return listed + warm_start.champion_candidate(storage.read_table(features_uri))
+
+        @task(map_index_template="{{ task.op_kwargs['candidate']['name'] }}")
+        def tune_candidate(candidate: dict[str, Any], scratch: dict[str, str]) -> None:
+            from airflow.sdk.exceptions import AirflowFailException
+
+            from include import storage, tuning, tuning_runs
+
+            folds = storage.read_table(f"{scratch['uri']}/folds.parquet")
+            try:
+                with tuning_runs.candidate_run(candidate, scratch["tuning_id"]):
+                    scores = tuning.score_candidate(candidate, folds)
+                    tuning_runs.log_candidate(tuning.summarise(scores))
+            except tuning.CandidateError as error:  # it would fail again; the others go on
+                raise AirflowFailException(str(error)) from error
+            storage.write_table(scores, f"{scratch['uri']}/scores/{candidate['name']}.parquet")
+
+        @task(trigger_rule="all_done")
+        def select_candidate(listed: list[dict[str, Any]] | None, ti: Any) -> dict[str, Any]:
+            from airflow.sdk.exceptions import AirflowFailException
+
+            from include import storage, tuning, tuning_runs
+
+            # Not an argument: Airflow lets no task follow a setup that also runs after failures.
+            scratch = ti.xcom_pull("tune.create_scratch")
+            if not (listed and scratch):
+                raise AirflowFailException("There are no candidates to choose from: a task before this one failed")
+            scored = storage.list_objects(f"{scratch['uri']}/scores")
+            try:
+                summary = tuning.summarise_all([storage.read_table(uri) for uri in scored], listed)
+            except tuning.CandidateError as error:
+                raise AirflowFailException(str(error)) from error
+            selected = tuning.choose(summary)
+            tuning_runs.log_choice(summary, selected, scratch["tuning_id"])
+            return selected
+
+        @teardown
+        def delete_scratch(scratch: dict[str, str]) -> None:
+            from include import storage, tuning_runs
+
+            storage.delete_folder(scratch["uri"])
+            tuning_runs.end_tuning(scratch["tuning_id"])
+
+        scratch = create_scratch(features_uri, experiment_id)
+        listed = list_candidates(features_uri)
+        tuned = tune_candidate.partial(scratch=scratch).expand(candidate=listed)
+        selected = select_candidate(listed)
+        tuned >> selected >> delete_scratch(scratch).as_teardown(setups=scratch)
+        return selected
+
     @task
-    def train_model(features_uri: str, experiment_id: str, params: dict) -> dict[str, str]:
+    def train_model(features_uri: str, experiment_id: str, selected: dict[str, Any]) -> dict[str, str]:
         from include import model, storage, tracking
 
         table = storage.read_table(features_uri)
-        fitted, scores = model.train_model(table, params["hyper_parameters"])
-        logged = tracking.log_training(fitted, table, scores, experiment_id=experiment_id, source=features_uri)
+        fitted, scores = model.train_model(table, selected["hyper_parameters"], selected["estimator"])
+        scores |= selected["scores"]
+        logged = tracking.log_training(
+            fitted, table, scores, selected=selected, experiment_id=experiment_id, source=features_uri
+        )
         return {**logged, "features_uri": features_uri}
 
     @task_group
@@ -112,7 +197,7 @@ def train() -> None:
 
     features_uri = fetch_feature_df()
     experiment_id = fetch_experiment_id()
-    trained = train_model(features_uri, experiment_id)
+    trained = train_model(features_uri, experiment_id, tune(features_uri, experiment_id))
     start >> [features_uri, experiment_id]
     end(register_model(trained))
 

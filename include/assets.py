@@ -6,18 +6,36 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetWatcher
 
-from include.config import DATA_BUCKET
+from include.config import AWS_CONN_ID, DATA_BUCKET
+from include.watcher import S3FolderTrigger
 
 FEATURES = Asset("possum_features", uri=f"s3://{DATA_BUCKET}/features")
 MODEL_TRAINED = Asset("model_trained")
 PREDICTIONS = Asset("possum_predictions", uri=f"s3://{DATA_BUCKET}/predictions")
+MODEL_EVALUATED = Asset("model_evaluated", uri=f"s3://{DATA_BUCKET}/evaluations")
+PROCESSING = f"s3://{DATA_BUCKET}/processing"  # what a run has taken out of INCOMING, until it is done with
+INCOMING = Asset(
+    "possums_incoming",
+    uri=f"s3://{DATA_BUCKET}/incoming",
+    watchers=[
+        AssetWatcher("incoming_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/incoming", PROCESSING, AWS_CONN_ID))
+    ],
+)
+LABELLED = Asset("possum_tails_measured", uri=f"s3://{DATA_BUCKET}/labelled")  # an event: new files are there
+MONITORING = Asset("possum_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
+RETRAINING = Asset("retraining")  # an event: the champion no longer fits what it meets
 
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:
     """Return the URI of an object of one DAG run: ``<asset>/<run>/<name>``."""
-    return f"{asset.uri.rstrip('/')}/{re.sub(r'[^A-Za-z0-9_.-]+', '-', run_id)}/{name}"
+    return f"{asset.uri.rstrip('/')}/{_slug(run_id)}/{name}"
+
+
+def scratch_uri(run_id: str) -> str:
+    """Return the URI of the folder that a DAG run may write to and deletes at its end."""
+    return f"s3://{DATA_BUCKET}/scratch/{_slug(run_id)}"
 
 
 def latest_extra(
@@ -34,3 +52,7 @@ def latest_extra(
         return dict(events[-1].extra)
     except IndexError:
         raise LookupError(f"asset {asset.name} has never been produced: trigger feature_eng first") from None
+
+
+def _slug(run_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id)

@@ -1,46 +1,46 @@
-"""The model of a possum's tail: ridge regression on raw rows, its scores and its predictions."""
+"""The model of a possum's tail: raw rows in, a length with an interval out, and its scores on the holdout."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
-from sklearn.model_selection import RepeatedKFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from include.candidates import check_hyper_parameters, find_candidate
 from include.config import RAW, SPLIT, TARGET
 from include.features import PREFIX, build_transformer, compute_features
+from include.intervals import FOLDS, fit_with_intervals, score_intervals
+from include.possum_model import PossumModel
 from include.possums import select_training
-
-ALPHAS = np.logspace(-3, 1, 30)
-FOLDS = 5
+from include.tuning import score_predictions
 
 
-def build_model(hyper_parameters: Mapping[str, Any]) -> Pipeline:
+def build_model(hyper_parameters: Mapping[str, Any], estimator: str = "RidgeCV") -> Pipeline:
     """Return the unfitted model: raw rows in, tail length in cm out.
 
-    :param hyper_parameters: arguments of scikit-learn's ``RidgeCV``; ``alphas`` is ``ALPHAS`` unless given
-    :raises ValueError: if ``RidgeCV`` has no such argument
+    :param hyper_parameters: arguments of the estimator, besides those that ``CANDIDATES`` gives it
+    :param estimator: the name of one of ``CANDIDATES``
+    :raises UnknownCandidateError: if there is no such estimator, or it has no such argument
     """
-    unknown = set(hyper_parameters) - set(RidgeCV().get_params())
-    if unknown:
-        allowed = ", ".join(RidgeCV().get_params())
-        raise ValueError(f"hyper_parameters: RidgeCV has no {', '.join(sorted(unknown))}; it has {allowed}")
-    return make_pipeline(build_transformer(), RidgeCV(**{"alphas": ALPHAS, **hyper_parameters}))
+    candidate = find_candidate(estimator)
+    check_hyper_parameters(candidate, hyper_parameters)
+    return make_pipeline(build_transformer(), candidate.build(hyper_parameters))
 
 
-def train_model(table: pd.DataFrame, hyper_parameters: Mapping[str, Any]) -> tuple[Pipeline, dict[str, float]]:
+def train_model(
+    table: pd.DataFrame, hyper_parameters: Mapping[str, Any], estimator: str = "RidgeCV"
+) -> tuple[PossumModel, dict[str, float]]:
     """Fit the model on the training animals and score it on the holdout animals it has not seen.
 
     Animals without a tail length take no part.
 
     :param table: feature table: raw columns, ``feature_...`` columns, ``taill`` and ``split``
-    :return: the fitted model, and its scores: ``cv_...`` on the training animals, ``holdout_...``
+    :return: the fitted model, and its scores ``holdout_...``: RMSE, MAE, R2, and coverage and width of the intervals
     :raises ValueError: if the model computes other features than the table holds, or there are too few animals
     """
     training = select_training(table)
@@ -50,12 +50,28 @@ def train_model(table: pd.DataFrame, hyper_parameters: Mapping[str, Any]) -> tup
             f"too few animals with a tail length: {len(training)} to train on and {len(holdout)} held out, "
             f"but {FOLDS} and 2 are the least: add rows to the possum table"
         )
-    model = build_model(hyper_parameters)
-    scores = cross_validate_model(model, training[RAW], training[TARGET])
-    model.fit(training[RAW], training[TARGET])
-    _check_features(model, table)
-    held_out = score_predictions(holdout[TARGET], model.predict(holdout[RAW]))
-    return model, scores | {f"holdout_{name}": value for name, value in held_out.items()}
+    model = fit_with_intervals(build_model(hyper_parameters, estimator), training[RAW], training[TARGET])
+    _check_features(model.model, table)
+    predicted = model.predict(None, holdout[RAW])
+    scores = score_predictions(holdout[TARGET], predicted["prediction"]) | score_intervals(holdout[TARGET], predicted)
+    return model, {f"holdout_{name}": value for name, value in scores.items()}
+
+
+def describe_model(model: Pipeline, selected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a fitted model, and what it takes to fit such a model again.
+
+    The latter are ``estimator`` and ``hyper_parameters`` (JSON): those that were selected, except that ``RidgeCV``
+    chooses one of its alphas itself.
+
+    :param selected: ``estimator`` and ``hyper_parameters``
+    """
+    estimator = model[-1]
+    chosen = {"alphas": [float(estimator.alpha_)]} if isinstance(estimator, RidgeCV) else {}
+    return {
+        **estimator.get_params(),
+        "estimator": selected["estimator"],
+        "hyper_parameters": json.dumps({**selected["hyper_parameters"], **chosen}),
+    }
 
 
 def _check_features(model: Pipeline, table: pd.DataFrame) -> None:
@@ -66,32 +82,3 @@ def _check_features(model: Pipeline, table: pd.DataFrame) -> None:
             "the features in the table are not those that the model computes: include/features.py has changed "
             "since feature_eng ran, so run feature_eng again"
         )
-
-
-def cross_validate_model(model: Pipeline, rows: pd.DataFrame, target: pd.Series) -> dict[str, float]:
-    """Score a model by 5-fold cross-validation, repeated 10 times, each fold fitted from scratch.
-
-    :return: mean and standard deviation over the 50 folds of RMSE and MAE (cm) and R2
-    """
-    scorers = {
-        "rmse": "neg_root_mean_squared_error",
-        "mae": "neg_mean_absolute_error",
-        "r2": "r2",
-    }
-    folds = RepeatedKFold(n_splits=FOLDS, n_repeats=10, random_state=0)
-    scores = cross_validate(clone(model), rows, target, cv=folds, scoring=scorers)
-    values = {name: abs(scores[f"test_{name}"]) if name != "r2" else scores["test_r2"] for name in scorers}
-    return {
-        f"cv_{name}_{statistic}": float(getattr(np, statistic)(folds))
-        for name, folds in values.items()
-        for statistic in ("mean", "std")
-    }
-
-
-def score_predictions(true: pd.Series, predicted: pd.Series | np.ndarray) -> dict[str, float]:
-    """Return RMSE and MAE in cm, and R2."""
-    return {
-        "rmse": float(root_mean_squared_error(true, predicted)),
-        "mae": float(mean_absolute_error(true, predicted)),
-        "r2": float(r2_score(true, predicted)),
-    }

@@ -1,4 +1,4 @@
-"""The picture of the pipeline: true and predicted tail length of every animal, and a possum."""
+"""The picture of the pipeline: true and predicted tail length of every animal, its interval, and a possum."""
 
 from __future__ import annotations
 
@@ -16,31 +16,37 @@ from PIL import Image, ImageOps
 
 from include.config import CASE, SPLIT
 from include.possum_drawing import draw_possum
+from include.predictions import INTERVAL
 
 SIZE_INCHES, DPI = (10, 5), 160  # 1600 x 800 px
 COLUMNS = [CASE, "true", "predicted", SPLIT]
 SPLITS = {"train": "training", "holdout": "holdout"}
 PAPER, INK, MUTED, GRID = "#fbf8f3", "#33302e", "#6f6964", "#e9e3da"
 TRUE, PREDICTED = "#2f5d7c", "#dd8a2e"  # blue and orange: colour-blind readers tell them apart
-MISS, BAND = "#d9d0c4", "#f3ece1"
+MISS, BAND = "#b9ab9a", "#f3ece1"
+BETWEEN = "#f8dfc0"  # from the lower to the upper end of the interval
 LEAST_SPAN = 4  # cm on the y axis, so that a few animals do not look far apart
-LEFT = 0.066  # of the figure: where heading, legend and graph begin
+LEFT, RIGHT = 0.066, 0.741  # of the figure: where heading, legend and graph begin and end
 
 
-def plot_tail_lengths(predictions: pd.DataFrame, picture: Path | None = None) -> Figure:
+def plot_tail_lengths(predictions: pd.DataFrame, picture: Path | None = None, model: str = "") -> Figure:
     """Draw true and predicted tail length of every animal as two lines, with a possum in the right margin.
 
     :param predictions: one row an animal, in any order, with the columns ``case`` (number or name), ``true``
-        (cm, empty where unknown), ``predicted`` (cm) and ``split`` ("train" or "holdout")
+        (cm, empty where unknown), ``predicted`` (cm) and ``split`` ("train" or "holdout"), and, if the model gives
+        intervals, ``lower`` and ``upper`` (cm): the ends of the 90 % prediction interval
     :param picture: an image shown in place of the drawn possum, if that file exists
+    :param model: what predicted, in a few words
     :return: a figure of 1600 x 800 px
-    :raises ValueError: if a column or number is missing, a case is there twice or the picture is unreadable
+    :raises ValueError: if a column or number is missing, a case is there twice, an interval is upside down or the
+        picture is unreadable
     """
     animals = _check(predictions)
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=PAPER)
     figure.text(LEFT, 0.905, "How long is a possum\u2019s tail?", size=18, weight="bold", color=INK)
     figure.text(LEFT, 0.845, _describe_errors(animals), size=10.5, color=MUTED)
-    _draw_graph(figure.add_axes((LEFT, 0.12, 0.675, 0.61)), _order_by_case(animals))
+    figure.text(RIGHT, 0.905, model, size=10.5, color=MUTED, ha="right")
+    _draw_graph(figure.add_axes((LEFT, 0.12, RIGHT - LEFT, 0.61)), _order_by_case(animals))
     _show_possum(figure.add_axes((0.75, 0.02, 0.25, 0.96)), picture)
     return figure
 
@@ -53,12 +59,13 @@ def render(figure: Figure) -> bytes:
 
 
 def _check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `predictions` with both lengths as floats, or a ValueError that names what is wrong."""
+    """The columns of `predictions` with all lengths as floats, or a ValueError that names what is wrong."""
     if missing := [column for column in COLUMNS if column not in predictions]:
         raise ValueError(f"predictions have no column {', '.join(missing)}: pass {', '.join(COLUMNS)}")
     if predictions.empty:
         raise ValueError("predictions have no rows: pass at least one animal")
-    lengths = predictions[["true", "predicted"]].apply(pd.to_numeric, errors="coerce").astype(float)
+    given = predictions.reindex(columns=["true", "predicted", *INTERVAL])
+    lengths = given.apply(pd.to_numeric, errors="coerce").astype(float)
     case, split = predictions[CASE], predictions[SPLIT]
     no_number = ~np.isfinite(lengths["true"]) & predictions["true"].notna()
     _reject(case[case.isna()], "is no identity: give every row its case")
@@ -68,6 +75,7 @@ def _check(predictions: pd.DataFrame) -> pd.DataFrame:
     _reject(case[~split.isin(list(SPLITS))], f"is in no known split: set it to {' or '.join(SPLITS)}")
     _reject(case[~np.isfinite(lengths["predicted"])], "has no predicted length: predict it or drop its row")
     _reject(case[no_number], "has a true length that is no number: correct it or leave it empty")
+    _reject(case[lengths["lower"] > lengths["upper"]], "has an interval that ends below its beginning: swap its ends")
     return lengths.assign(**{CASE: case, SPLIT: split})
 
 
@@ -82,9 +90,18 @@ def _describe_errors(animals: pd.DataFrame) -> str:
     parts = []
     for split, name in SPLITS.items():
         known = squares[animals[SPLIT] == split].dropna()
-        error = f"{name} {np.sqrt(known.mean()):.2f} cm (n = {len(known)})"
-        parts.append(error if len(known) else f"no {name} animals to score")
+        count = f"n = {len(known)}{_describe_coverage(animals, split)}"
+        parts.append(
+            f"{name} {np.sqrt(known.mean()):.2f} cm ({count})" if len(known) else f"no {name} animals to score"
+        )
     return "Prediction error (RMSE):  " + "  ·  ".join(parts)
+
+
+def _describe_coverage(animals: pd.DataFrame, split: str) -> str:
+    """Tell how many holdout animals lie in their interval; a model knows the training animals too well to ask."""
+    known = animals[(animals[SPLIT] == split) & (split == "holdout")].dropna(subset=["true", *INTERVAL])
+    held = int(known["true"].between(known["lower"], known["upper"]).sum())
+    return f", {held} in interval" if len(known) else ""
 
 
 def _order_by_case(animals: pd.DataFrame) -> pd.DataFrame:
@@ -108,13 +125,29 @@ def _natural_key(case: object) -> list[str | int]:
 
 def _draw_graph(graph: Axes, animals: pd.DataFrame) -> None:
     dot = float(np.clip(380 / len(animals), 1.2, 3.6))  # points: smaller when animals crowd
+    _draw_intervals(graph, animals.dropna(subset=INTERVAL), dot)
     graph.vlines(animals.index, animals["true"], animals["predicted"], color=MISS, lw=2, zorder=1)
     for column, colour in (("true", TRUE), ("predicted", PREDICTED)):
         graph.plot(animals[column], color=colour, lw=1.1, marker="o", ms=dot, mew=0, label=f"{column} length")
     _mark_holdout(graph, animals[animals[SPLIT] == "holdout"], dot)
-    graph.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3, frameon=False, fontsize=10, labelcolor=INK)
+    graph.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1),
+        ncols=4,
+        frameon=False,
+        fontsize=10,
+        labelcolor=INK,
+        columnspacing=1.2,
+    )
     _label_axes(graph, animals)
     _label_animals(graph, animals)
+
+
+def _draw_intervals(graph: Axes, known: pd.DataFrame, dot: float) -> None:
+    if known.empty:
+        return
+    bar: dict[str, Any] = {"color": BETWEEN, "lw": dot, "capstyle": "round", "zorder": 0.7}
+    graph.vlines(known.index, known["lower"], known["upper"], **bar, label="90 % interval")
 
 
 def _mark_holdout(graph: Axes, holdout: pd.DataFrame, dot: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -34,10 +35,71 @@ def read_bytes(uri: str) -> bytes:
         return hook.get_key(key, bucket).get()["Body"].read()
 
 
-def list_objects(uri: str) -> list[str]:
-    """Return the URIs of all objects below a folder, sorted."""
+def read_upload(uri: str) -> tuple[bytes, datetime, str] | None:
+    """Return an object's content, when it was written and its entity tag; None if there is no such object."""
     with _connection(uri) as (hook, bucket, key):
-        return [f"s3://{bucket}/{found}" for found in hook.list_keys(bucket, prefix=f"{key.rstrip('/')}/")]
+        try:
+            found = hook.get_conn().get_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                return None
+            raise
+        return found["Body"].read(), found["LastModified"], found["ETag"]
+
+
+def delete_upload(uri: str, etag: str) -> bool:
+    """Delete an object unless it was replaced meanwhile, and tell whether it is gone.
+
+    The check is S3's own; servers that ignore the condition leave some milliseconds between the look and the deed.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+    """
+    with _connection(uri) as (hook, bucket, key):
+        client = hook.get_conn()
+        try:
+            if client.head_object(Bucket=bucket, Key=key)["ETag"] != etag:
+                return False
+            client.delete_object(Bucket=bucket, Key=key, IfMatch=etag)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+                return False
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+    return True
+
+
+def move(source: str, target: str) -> str:
+    """Move an object, unless that was done before, and return where it is now."""
+    if exists(source):
+        write_bytes(read_bytes(source), target)
+        delete(source)
+    return target
+
+
+def exists(uri: str) -> bool:
+    """Tell whether there is such an object."""
+    with _connection(uri) as (hook, bucket, key):
+        return hook.check_for_key(key, bucket)
+
+
+def delete(uri: str) -> None:
+    """Delete an object, if there is one."""
+    with _connection(uri) as (hook, bucket, key):
+        hook.delete_objects(bucket, key)
+
+
+def list_objects(uri: str, since: datetime | None = None) -> list[str]:
+    """Return the URIs of all objects below a folder, sorted; only those written after `since`, if it is given."""
+    with _connection(uri) as (hook, bucket, key):
+        keys = hook.list_keys(bucket, prefix=f"{key.rstrip('/')}/", from_datetime=since)
+        return [f"s3://{bucket}/{found}" for found in keys]
+
+
+def delete_folder(uri: str) -> list[str]:
+    """Delete all objects below a folder, if there are any, and return their URIs."""
+    deleted = list_objects(uri)
+    with _connection(uri) as (hook, bucket, _):
+        hook.delete_objects(bucket, [hook.parse_s3_url(found)[1] for found in deleted])
+    return deleted
 
 
 def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
@@ -48,10 +110,11 @@ def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
 
 
 def read_table(uri: str) -> pd.DataFrame:
-    """Return a Parquet object as a table."""
+    """Return a Parquet object as a table, or a CSV object where the URI ends in ``.csv``."""
     import pandas as pd
 
-    return pd.read_parquet(BytesIO(read_bytes(uri)))
+    read = pd.read_csv if uri.endswith(".csv") else pd.read_parquet
+    return read(BytesIO(read_bytes(uri)))
 
 
 def artifact_uri(uri: str) -> str:

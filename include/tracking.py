@@ -20,9 +20,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
-from include import config
+from include import config, possum_model
 from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
 from include.mlflow_provider.hooks.base import MLflowBaseHook
+from include.possum_model import PARTS, PossumModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def log_transformer(transformer: Pipeline, rows: pd.DataFrame, experiment_id: st
     from include.possums import hash_table
 
     scaler = transformer[-1]
-    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Scaler", tags=_tags()) as run:
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Scaler", tags=run_tags()) as run:
         mlflow.log_params({"input_sha256": hash_table(rows), "input_rows": len(rows)})
         means = zip(scaler.get_feature_names_out(), scaler.mean_, strict=True)
         mlflow.log_metrics({f"mean_{name}": float(mean) for name, mean in means})
@@ -73,34 +74,40 @@ def log_quality(inspection: Inspection, experiment_id: str) -> str:
     """
     results = inspection.to_frame()
     failures = results.groupby("severity")["failures"].sum()
-    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Data quality", tags=_tags()) as run:
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Data quality", tags=run_tags()) as run:
         mlflow.log_metrics({"rows": len(inspection.table)} | {f"{name}_faults": n for name, n in failures.items()})
         mlflow.log_table(results, "data_quality.json")
     return run.info.run_id
 
 
 def log_training(
-    model: Pipeline,
+    model: PossumModel,
     table: pd.DataFrame,
     metrics: Mapping[str, float],
     *,
+    selected: Mapping[str, Any],
     experiment_id: str,
     source: str,
 ) -> dict[str, str]:
-    """Log a fitted model as run ``RidgeCV``: parameters, scores, data, code version and the model itself.
+    """Log a fitted model as a run of the candidate's name: parameters, scores, data, code version and the model.
+
+    The parameters ``estimator`` and ``hyper_parameters`` (JSON) are all it takes to fit such a model again.
 
     :param table: the feature table that it was trained from
+    :param selected: the candidate: ``name``, ``estimator``, ``hyper_parameters``, ``reason`` of the choice
     :param source: the URI of ``table``
     :return: ``run_id`` and ``model_uri`` (``models:/m-...``)
     """
-    ridge = model[-1]
+    from include.model import describe_model
+
     data = from_pandas(table, source=source, targets=TARGET, name="possum_features")
-    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="RidgeCV", tags=_tags()) as run:
+    tags = {**run_tags(), "candidate": selected["name"], "selection": selected["reason"]}
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name=selected["name"], tags=tags) as run:
         mlflow.log_input(data, context="training")
-        mlflow.log_params({**ridge.get_params(), "alphas": list(ridge.alphas), "alpha": ridge.alpha_})
+        mlflow.log_params(describe_model(model.model, selected))
         mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
         mlflow.log_metrics(dict(metrics))
-        logged = _log_sklearn(model, table[RAW], "model")
+        logged = _log_possum_model(model, table[RAW])
     return {"run_id": run.info.run_id, "model_uri": f"models:/{logged.model_id}"}
 
 
@@ -110,6 +117,64 @@ def log_picture(picture: bytes, run_id: str, name: str) -> None:
         file = Path(folder) / name
         file.write_bytes(picture)
         MlflowClient().log_artifact(run_id, str(file))
+
+
+def log_evaluation(run_id: str, rows: pd.DataFrame, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
+    """Add what a model did on the holdout animals to the run that trained it; done twice, it is there once.
+
+    :param rows: the animals, with the columns ``taill`` and ``prediction`` (cm), for ``mlflow.models.evaluate``
+    :param metrics: what MLflow does not compute itself
+    :param files: artifacts, content by name
+    """
+    with connected(), mlflow.start_run(run_id=run_id):
+        mlflow.models.evaluate(
+            data=rows,
+            targets=TARGET,
+            predictions="prediction",
+            model_type="regressor",
+            evaluators="regressor",  # the default ones complain that SHAP is not installed
+            evaluator_config={"metric_prefix": "evaluation_"},
+        )
+        mlflow.log_metrics(dict(metrics))
+    log_files(files, run_id)
+
+
+def log_files(files: Mapping[str, bytes], run_id: str) -> None:
+    """Add files to a run's artifacts, replacing those of the same name."""
+    with connected(), TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        MlflowClient().log_artifacts(run_id, folder)
+
+
+def log_monitoring(
+    run_id: str, version: str, metrics: Mapping[str, float], params: Mapping[str, Any], files: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Log a look at a version as run ``Monitoring`` beside the run that trained it; each leads to the other by a tag.
+
+    :param run_id: the run that trained the version
+    :param files: artifacts by their names
+    :return: ``run_id`` and ``url`` of the new run
+    """
+    with connected(), TemporaryDirectory() as folder:
+        client = MlflowClient()
+        experiment_id = client.get_run(run_id).info.experiment_id
+        tags = run_tags() | {"model_name": config.REGISTERED_MODEL, "model_version": version}
+        with mlflow.start_run(experiment_id=experiment_id, run_name="Monitoring", tags=tags) as run:
+            mlflow.log_params(dict(params))
+            mlflow.log_metrics(dict(metrics))
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
+            mlflow.log_artifacts(folder)
+        client.set_model_version_tag(config.REGISTERED_MODEL, version, "monitoring_run_id", run.info.run_id)
+        url = f"{mlflow.get_tracking_uri()}/#/experiments/{experiment_id}/runs/{run.info.run_id}"
+    return {"run_id": run.info.run_id, "url": url}
+
+
+def load_version(version: str) -> Any:
+    """Return a registered version as an MLflow pyfunc: raw rows in, lengths out."""
+    with connected():
+        return mlflow.pyfunc.load_model(f"models:/{config.REGISTERED_MODEL}/{version}")
 
 
 def code_version() -> str:
@@ -123,25 +188,47 @@ def code_version() -> str:
         return f"sha256:{sha256(b''.join(file.read_bytes() for file in files)).hexdigest()}"
 
 
-def _tags() -> dict[str, str]:
+def run_tags() -> dict[str, str]:
     """Lead from a run back to the code and to the Airflow task that made it."""
     names = ("dag_id", "dag_run_id", "task_id", "try_number")
     task = {f"airflow.{name}": os.environ.get(f"AIRFLOW_CTX_{name.upper()}", "") for name in names}
     return {"code_version": os.environ.get("CODE_VERSION") or code_version()} | task
 
 
-def _log_sklearn(model: Pipeline, rows: pd.DataFrame, name: str) -> Any:
-    predict = "predict" if hasattr(model, "predict") else "transform"
-    with warnings.catch_warnings():
-        # skops looks at every loaded module, and Airflow's old ones warn each time: a thousand lines in the log.
-        warnings.simplefilter("ignore", DeprecatedImportWarning)
-        return mlflow.sklearn.log_model(
+def _log_sklearn(model: Pipeline, rows: pd.DataFrame, name: str) -> None:
+    with _quiet():
+        mlflow.sklearn.log_model(
             model,
             name=name,
-            signature=infer_signature(rows, getattr(model, predict)(rows)),
+            signature=infer_signature(rows, model.transform(rows)),
             input_example=rows.head(3),
-            pyfunc_predict_fn=predict,
+            pyfunc_predict_fn="transform",
             serialization_format="skops",
             skops_trusted_types=["numpy.dtype"],  # the encoder keeps the type of its categories
-            pip_requirements=[f"{package}=={version(package)}" for package in MODEL_PACKAGES],
+            pip_requirements=_requirements(),
         )
+
+
+def _log_possum_model(model: PossumModel, rows: pd.DataFrame) -> Any:
+    with _quiet(), TemporaryDirectory() as folder:
+        model.save(parts := Path(folder) / f"{PARTS}.skops")
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=possum_model.__file__,  # the code itself: no pickle, and nothing of this project to install
+            artifacts={PARTS: str(parts)},
+            signature=infer_signature(rows, model.predict(None, rows)),
+            input_example=rows.head(3),
+            pip_requirements=_requirements(),
+        )
+
+
+def _requirements() -> list[str]:
+    return [f"{package}=={version(package)}" for package in MODEL_PACKAGES]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Skops looks at every loaded module, and Airflow's old ones warn each time: a thousand lines in the log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecatedImportWarning)
+        yield

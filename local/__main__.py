@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 
-from local.settings import USER, Settings, load
+from local.settings import USER, Settings, common_settings, load
 from local.stack import SERVICES, Service, Stack, StackError
 
 console = Console(highlight=False)
@@ -20,11 +21,13 @@ def main() -> int:
     """Run one command of the stack; its exit code is 0 only if all went well."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("services", nargs="*", help=f"for up: any of {', '.join(SERVICES)}")
+    parser.add_argument(
+        "names", nargs="*", help=f"for up: any of {', '.join(SERVICES)}; for trace: the URI of a file of predictions"
+    )
     arguments = parser.parse_args()
     stack = Stack(load())
     try:
-        return COMMANDS[arguments.command](stack, arguments.services or list(SERVICES))
+        return COMMANDS[arguments.command](stack, arguments.names)
     except StackError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
@@ -33,7 +36,8 @@ def main() -> int:
 
 
 def up(stack: Stack, services: list[str]) -> int:
-    """Start services, telling of each when it is ready."""
+    """Start services, unless named all but the optional ones, telling of each when it is ready."""
+    services = services or [service.name for service in SERVICES.values() if not service.optional]
 
     def ready(service: Service, seconds: float) -> None:
         console.print(f"  [green]✔[/] {service.title} is ready [dim]{seconds:.1f} s[/]")
@@ -44,18 +48,44 @@ def up(stack: Stack, services: list[str]) -> int:
 
 
 def demo(stack: Stack, services: list[str]) -> int:
-    """Start everything, run the three DAGs, show what came out."""
+    """Start everything, run the DAGs, show what came out."""
     from local.demo import DemoError, run_demo
 
     up(stack, services)
-    # For the look at S3 and MLflow at the end; what Airflow's modules log here belongs to no task.
-    os.environ.update(stack.settings.environment() | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
+    _connect(stack.settings)
     try:
         run_demo(stack.settings, console)
     except (DemoError, TimeoutError) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     return 0
+
+
+def serve(stack: Stack, _: list[str]) -> int:
+    """Start the model server and, unless MLflow is elsewhere, MLflow and S3."""
+    elsewhere = os.environ.get("AIRFLOW_CONN_MLFLOW_DEFAULT")
+    up(stack, ["serve"] if elsewhere else ["s3", "mlflow", "serve"])
+    console.print(f"The champion answers at {stack.settings.serve_url}/invocations. Stop it with make down.")
+    return 0
+
+
+def trace(stack: Stack, names: list[str]) -> int:
+    """Follow a file of predictions back to version, run, data and commit; 1 if something is not as it was."""
+    _connect(stack.settings)
+    from include.mlflow_provider.exceptions import MLflowError
+    from include.storage import StorageError
+    from include.trace import TraceError, follow
+
+    if len(names) != 1 or not names[0].startswith("s3://"):
+        raise StackError("name one file of predictions: make trace FILE=s3://data/predictions/<run>/<file>.csv")
+    try:
+        trail = follow(names[0])
+    except (TraceError, StorageError, MLflowError) as error:
+        raise StackError(str(error)) from error
+    for step, lines in trail.items():
+        for title, line in zip([step, *[""] * len(lines)], lines, strict=False):
+            console.print(f"[bold]{title:12}[/] {escape(line)}", soft_wrap=True)
+    return int(any("CHANGED" in line for lines in trail.values() for line in lines))
 
 
 def down(stack: Stack, _: list[str]) -> int:
@@ -69,7 +99,7 @@ def down(stack: Stack, _: list[str]) -> int:
 def status(stack: Stack, _: list[str]) -> int:
     """Say of each service whether it runs, and where."""
     for service in SERVICES.values():
-        state = "is not running"
+        state = "is not running" + (f" (make {service.name})" if service.optional else "")
         if stack.is_running(service):
             state = f"is {'ready' if stack.is_ready(service) else 'starting'} at {_url(stack.settings, service)}"
         console.print(f"{service.title:8} {state}")
@@ -90,6 +120,17 @@ def password(stack: Stack, _: list[str]) -> int:
     return 0
 
 
+def standalone(stack: Stack, _: list[str]) -> int:
+    """Write the environment with which the Astro CLI starts Airflow beside the local services."""
+    environment = stack.settings.environment()
+    names = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW__CORE__FERNET_KEY", *common_settings())
+    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys(names))
+    file = stack.settings.home / "standalone.env"
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return 0
+
+
 def clean(stack: Stack, _: list[str]) -> int:
     """Delete the stack's data, if the user says so."""
     home = stack.settings.home
@@ -107,17 +148,25 @@ def clean(stack: Stack, _: list[str]) -> int:
     return 0
 
 
+def _connect(settings: Settings) -> None:
+    """Let this process look at S3 and MLflow; what Airflow's modules log here belongs to no task."""
+    os.environ.update(settings.environment() | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
+
+
 def _url(settings: Settings, service: Service) -> str:
-    return {"s3": settings.s3_url, "mlflow": settings.mlflow_url, "airflow": settings.airflow_url}[service.name]
+    return getattr(settings, f"{service.name}_url")
 
 
 COMMANDS = {
     "up": up,
+    "serve": serve,
+    "trace": trace,
     "down": down,
     "status": status,
     "logs": logs,
     "demo": demo,
     "password": password,
+    "standalone": standalone,
     "clean": clean,
 }
 

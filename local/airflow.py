@@ -35,6 +35,11 @@ class Airflow:
         """Return the JSON of ``/api/v2/<path>``."""
         return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
 
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send JSON to ``/api/v2/<path>`` and return the JSON of the answer, if there is any."""
+        response = self._http.request(method, f"/api/v2/{path}", json=body).raise_for_status()
+        return response.json() if response.content else {}
+
     def wait_for_dags(self, dag_ids: list[str], timeout: float = 60) -> None:
         """Wait until DAGs are known to Airflow, and make sure that none of them is paused.
 
@@ -58,10 +63,25 @@ class Airflow:
         body = {"logical_date": None, "conf": conf or {}}
         return self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()["dag_run_id"]
 
+    def announce(self, asset: str, extra: dict[str, Any]) -> None:
+        """Say that an asset has been updated, as the task that writes it does; what it sets off starts."""
+        found = self.get("assets", name_pattern=asset)["assets"]
+        body = {"asset_id": next(entry["id"] for entry in found if entry["name"] == asset), "extra": extra}
+        self._http.post("/api/v2/assets/events", json=body).raise_for_status()
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer a task that waits for a person."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self._http.patch(path, json={"chosen_options": [option], "params_input": {}}).raise_for_status()
+
     def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
         """Have tasks of a run done again, whatever became of them."""
         body = {"dag_run_id": run_id, "task_ids": task_ids, "dry_run": False, "only_failed": False}
         self._http.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+
+    def kill(self, dag_id: str, run_id: str) -> None:
+        """End a run as failed: tasks that run are killed, teardowns still take their turn."""
+        self._http.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"}).raise_for_status()
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return a run: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds, ..."""

@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from include.candidates import NAMES
 from local.airflow import Airflow
 from local.demo import DAGS
 from local.settings import PROJECT, Settings, temporary
@@ -74,7 +75,7 @@ def _measure(airflow: Airflow) -> dict[str, list[dict[str, Any]]]:
 
 
 def _run(airflow: Airflow, dag_ids: list[str]) -> dict[str, Any]:
-    """Run three DAGs that set each other off; return the seconds from trigger to the last task and of each task."""
+    """Run DAGs that set each other off; return the seconds from trigger to the last task and of each task."""
     with console.status(f"{', '.join(dag_ids)}"):
         run_id = airflow.trigger(dag_ids[0])
         started = airflow.run(dag_ids[0], run_id)["queued_at"]
@@ -110,14 +111,20 @@ def _write_floor(settings: Settings) -> None:
 
 
 def _shape(task: Any) -> dict[str, Any]:
-    mapped = getattr(task, "expand_input", None)
     return {
         "kind": "empty" if task.task_type == "EmptyOperator" else "branch" if "Branch" in task.task_type else "task",
-        "copies": len(next(iter(mapped.value.values()))) if mapped else 0,
+        "copies": _copies(task),
         "outlets": [f"floor_{asset.name}" for asset in task.outlets],
-        "trigger_rule": task.trigger_rule.value,
+        "trigger_rule": "all_done" if task.is_teardown else task.trigger_rule.value,
         "downstream": sorted(task.downstream_task_ids),
     }
+
+
+def _copies(task: Any) -> int:
+    """Count the copies of a mapped task; where a run itself lists them, they are the candidates."""
+    inputs = [getattr(task, name, None) for name in ("expand_input", "op_kwargs_expand_input")]
+    mapped = [values for given in inputs if given for values in given.value.values()]
+    return sum(len(values) if isinstance(values, list) else len(NAMES) for values in mapped)
 
 
 def _parse_seconds(folder: Path) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""The demonstration: run the three DAGs one after the other, show them ticking, then what came out."""
+"""The demonstration: run the DAGs of the pipeline one after the other, show them ticking, then what came out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include import config
 from local.airflow import FINISHED, Airflow
 from local.settings import PROJECT, USER, Settings
 
-DAGS = ["feature_eng", "train", "predict"]
+DAGS = ["feature_eng", "train", "promote", "predict"]
 MARKS = {
     "success": "[green]✔[/]",
     "skipped": "[dim]↷[/]",
@@ -32,7 +32,7 @@ def run_demo(settings: Settings, console: Console) -> dict[str, str]:
     Needs the stack's connections in the environment.
 
     :return: the run's id of each DAG
-    :raises DemoError: if a task of any of the three runs did not succeed
+    :raises DemoError: if a task of any of the runs did not succeed
     """
     airflow = Airflow(settings)
     with console.status("Airflow reads the DAGs"):
@@ -113,6 +113,8 @@ def _results(airflow: Airflow, runs: dict[str, str], settings: Settings) -> Tabl
     table.add_section()
     for name, value in _model(said["train"]["run_id"], said["train"]["version"]).items():
         table.add_row(name, value)
+    table.add_row("Gate", _verdict(said["promote"]))
+    table.add_row("Predicted by", f"version {said['predict']['version']}, {said['predict']['alias'] or 'no champion'}")
     table.add_section()
     for folder in folders:
         names = [uri.removeprefix(folder) for uri in storage.list_objects(folder)]
@@ -124,6 +126,11 @@ def _results(airflow: Airflow, runs: dict[str, str], settings: Settings) -> Tabl
     table.add_row("Login", f"user {USER} on both pages; `make password` shows the passwords")
     table.add_row("Stop", "make down")
     return table
+
+
+def _verdict(evaluated: dict[str, Any]) -> str:
+    decision = "promoted to champion" if evaluated["promoted"] else f"not promoted, champion is {evaluated['champion']}"
+    return f"version {evaluated['version']} {decision}: {evaluated['reason']}"
 
 
 def _model(run_id: str, version: str) -> dict[str, str]:

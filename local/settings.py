@@ -22,9 +22,10 @@ from include import config
 
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = Path(sys.prefix).parent
-DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080}
 SERVER_PORTS = range(10_000, 32_000)  # Linux lends those from 32768 on to outgoing connections, macOS from 49152 on
+DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
 USER = "admin"
+AIRFLOW_USER = "airflow"  # Airflow's own user of MLflow, who is no administrator
 
 # Libraries that the tasks import. Where processes fork, Airflow imports them once, and each task starts with them.
 PRELOADED = (
@@ -43,6 +44,7 @@ PRELOADED = (
     "s3fs",
     "skops.io",
     "sklearn.compose",
+    "sklearn.ensemble",
     "sklearn.linear_model",
     "sklearn.model_selection",
     "upath.implementations.cloud",
@@ -87,11 +89,19 @@ class Settings:
         """The address of the S3 server."""
         return f"http://127.0.0.1:{self.ports['S3_PORT']}"
 
+    @property
+    def serve_url(self) -> str:
+        """The address of the server that answers with the champion's predictions."""
+        return f"http://127.0.0.1:{self.ports['SERVE_PORT']}"
+
     def secrets(self) -> dict[str, str]:
-        """Return the stack's secrets, generating them into ``secrets.env`` (mode 0600) the first time."""
+        """Return the stack's secrets, generating into ``secrets.env`` (mode 0600) those that are not there yet."""
         file = self.home / "secrets.env"
         if not file.exists():
-            _write_private(file, "".join(f"{name}={value}\n" for name, value in _new_secrets().items()))
+            _write_private(file, "")
+        known = dotenv_values(file)
+        with file.open("a") as stream:
+            stream.writelines(f"{name}={value}\n" for name, value in _new_secrets().items() if name not in known)
         return {name: value or "" for name, value in dotenv_values(file).items()}
 
     def environment(self) -> dict[str, str]:
@@ -101,7 +111,7 @@ class Settings:
         """
         secret = self.secrets()
         return {
-            **_inherited(),
+            **inherited(),
             **{name: str(port) for name, port in self.ports.items()},
             **self._paths(),
             **self._storage(secret),
@@ -125,12 +135,14 @@ class Settings:
         }
 
     def _storage(self, secret: dict[str, str]) -> dict[str, str]:
-        """The S3 server's key, and the same for MLflow, which is its client."""
+        """The S3 server's keys, of Airflow and of MLflow; rclone cannot limit a key to some buckets."""
+        mlflow = (secret["MLFLOW_S3_ACCESS_KEY"], secret["MLFLOW_S3_SECRET_KEY"])
+        keys = [(secret["S3_ACCESS_KEY"], secret["S3_SECRET_KEY"]), mlflow]
         return {
             "RCLONE_CONFIG": os.devnull,
-            "RCLONE_AUTH_KEY": f'"{secret["S3_ACCESS_KEY"]},{secret["S3_SECRET_KEY"]}"',
-            "AWS_ACCESS_KEY_ID": secret["S3_ACCESS_KEY"],
-            "AWS_SECRET_ACCESS_KEY": secret["S3_SECRET_KEY"],
+            "RCLONE_AUTH_KEY": ",".join(f'"{key},{value}"' for key, value in keys),
+            "AWS_ACCESS_KEY_ID": mlflow[0],
+            "AWS_SECRET_ACCESS_KEY": mlflow[1],
             "AWS_DEFAULT_REGION": "us-east-1",
             "MLFLOW_S3_ENDPOINT_URL": self.s3_url,
         }
@@ -150,37 +162,28 @@ class Settings:
         options = {
             "CORE__DAGS_FOLDER": self.project / "dags",
             "CORE__LOAD_EXAMPLES": False,
-            "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
             "CORE__PARALLELISM": max(2, min(os.cpu_count() or 2, 8)),
             "CORE__FERNET_KEY": secret["AIRFLOW_FERNET_KEY"],
-            "CORE__XCOM_BACKEND": "include.xcom.XComBackend",
-            "CORE__TEST_CONNECTION": "Enabled",
             "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.ports['AIRFLOW_PORT']}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
-            "COMMON_IO__XCOM_OBJECTSTORAGE_PATH": f"s3://{config.AWS_CONN_ID}@{config.XCOM_BUCKET}/xcom",
-            "COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": 0,
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
             "API__SECRET_KEY": secret["AIRFLOW_SECRET_KEY"],
             "API__BASE_URL": self.airflow_url,
             "API_AUTH__JWT_SECRET": secret["AIRFLOW_JWT_SECRET"],
-            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
-            # After a crash, tasks that died with it are noticed within half a minute instead of five.
-            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 30,
-            "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,
-            "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
         }
         if sys.platform == "linux":
             options |= {"CORE__MP_START_METHOD": "forkserver", "CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED)}
-        return {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
+        own = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
+        return {"AIRFLOW_HOME": str(home)} | common_settings() | own
 
     def _mlflow_connection(self, secret: dict[str, str]) -> str:
         return json.dumps(
             {
                 "conn_type": "mlflow",
                 "host": f"http://127.0.0.1:{self.ports['MLFLOW_PORT']}",
-                "login": USER,
-                "password": secret["MLFLOW_PASSWORD"],
+                "login": AIRFLOW_USER,
+                "password": secret["AIRFLOW_MLFLOW_PASSWORD"],
             }
         )
 
@@ -217,6 +220,12 @@ def load(home: Path = PROJECT / ".local") -> Settings:
     """Return the settings of the stack in ``home``: ports from the environment, else as last used."""
     wanted = {name: _port(name, os.environ[name]) for name in DEFAULT_PORTS if os.environ.get(name)}
     return Settings(home=home, ports=used_ports(home) | wanted)
+
+
+def common_settings() -> dict[str, str]:
+    """Return the settings that Airflow has in every way of starting it: those of ``.env_example``."""
+    example = dotenv_values(PROJECT / ".env_example")
+    return {name: value for name, value in example.items() if value and name.startswith("AIRFLOW__")}
 
 
 def used_ports(home: Path) -> dict[str, int]:
@@ -257,8 +266,8 @@ def _port(name: str, value: str) -> int:
     return int(value)
 
 
-def _inherited() -> dict[str, str]:
-    """The user's environment without settings of another Airflow or MLflow."""
+def inherited() -> dict[str, str]:
+    """Return the user's environment without settings of another Airflow or MLflow."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "MLFLOW", "AWS_"))}
 
 
@@ -266,7 +275,10 @@ def _new_secrets() -> dict[str, str]:
     return {
         "S3_ACCESS_KEY": secrets.token_hex(10),
         "S3_SECRET_KEY": secrets.token_hex(20),
+        "MLFLOW_S3_ACCESS_KEY": secrets.token_hex(10),
+        "MLFLOW_S3_SECRET_KEY": secrets.token_hex(20),
         "MLFLOW_PASSWORD": secrets.token_hex(16),
+        "AIRFLOW_MLFLOW_PASSWORD": secrets.token_hex(16),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW_PASSWORD": secrets.token_hex(16),
         "AIRFLOW_SECRET_KEY": secrets.token_hex(32),

@@ -18,19 +18,24 @@ import httpx
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from local.settings import Settings, remember, used_ports
+from containers.mlflow_accounts import ensure_user
+from local.settings import AIRFLOW_USER, USER, Settings, remember, used_ports
 
 START_TIMEOUT = 180  # seconds until a service that is not ready counts as broken
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service of the stack: its name, its programs in ``supervisord.conf`` and the setting of its port."""
+    """A service of the stack: its name, its programs in ``supervisord.conf`` and the setting of its port.
+
+    An optional one starts only when it is named.
+    """
 
     name: str
     title: str
     programs: tuple[str, ...]
     port: str
+    optional: bool = False
 
 
 SERVICES = {
@@ -39,6 +44,7 @@ SERVICES = {
         Service("s3", "S3", ("s3",), "S3_PORT"),
         Service("mlflow", "MLflow", ("mlflow",), "MLFLOW_PORT"),
         Service("airflow", "Airflow", ("api-server", "scheduler", "dag-processor", "triggerer"), "AIRFLOW_PORT"),
+        Service("serve", "Model", ("model-server",), "SERVE_PORT", optional=True),
     )
 }
 
@@ -62,7 +68,7 @@ class Stack:
     def start(self, names: list[str], on_ready: Callable[[Service, float], None] = lambda *_: None) -> None:
         """Start services and wait until each is ready; those that run already are left alone.
 
-        :param names: any of ``s3``, ``mlflow``, ``airflow``
+        :param names: any of ``s3``, ``mlflow``, ``airflow``, ``serve``
         :param on_ready: called with each service and its seconds as it becomes ready
         :raises StackError: if a name is unknown, a port is taken or a service does not become ready
         """
@@ -78,6 +84,8 @@ class Stack:
             for program in service.programs:
                 self.start_program(program)
         for service in self._as_they_become_ready(wanted):
+            if service.name == "mlflow":
+                self._give_airflow_its_login()
             on_ready(service, time.monotonic() - started)
 
     def stop(self) -> None:
@@ -105,7 +113,12 @@ class Stack:
 
     def is_ready(self, service: Service) -> bool:
         """Tell whether a service answers requests."""
-        probe = {"s3": self._s3_is_ready, "mlflow": self._mlflow_is_ready, "airflow": self._airflow_is_ready}
+        probe = {
+            "s3": self._s3_is_ready,
+            "mlflow": self._mlflow_is_ready,
+            "airflow": self._airflow_is_ready,
+            "serve": self._serve_is_ready,
+        }
         try:
             return probe[service.name]()
         except httpx.TransportError:
@@ -127,6 +140,10 @@ class Stack:
         response = httpx.get(f"{self.settings.airflow_url}/api/v2/monitor/health")
         parts = response.json() if response.is_success else {}
         return bool(parts) and all(part["status"] == "healthy" for part in parts.values() if part["status"])
+
+    def _serve_is_ready(self) -> bool:
+        # Without a champion it answers 503, and goes on looking for one: it is ready nonetheless.
+        return httpx.get(f"{self.settings.serve_url}/ping").status_code in (200, 503)
 
     def _as_they_become_ready(self, services: list[Service]) -> Iterator[Service]:
         deadline = time.monotonic() + START_TIMEOUT
@@ -207,6 +224,11 @@ class Stack:
             )
         if ended.returncode:
             raise StackError(f"Airflow's database cannot be prepared: {_last_line(log)}\nThe whole log: {log}")
+
+    def _give_airflow_its_login(self) -> None:
+        secret = self.settings.secrets()
+        administrator = (USER, secret["MLFLOW_PASSWORD"])
+        ensure_user(self.settings.mlflow_url, administrator, (AIRFLOW_USER, secret["AIRFLOW_MLFLOW_PASSWORD"]))
 
     def _end_leftovers(self) -> None:
         """End what outlived its supervisor, such as the workers of a scheduler that was killed."""

@@ -12,6 +12,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
+from include.alerts import tell_of_failure
+
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
 # boto3 is not among them: Airflow itself loads it to check the URI of an asset in S3.
@@ -23,7 +25,7 @@ def dag_bag() -> DagBag:
     return DagBag(DAGS)
 
 
-@pytest.fixture(params=["feature_eng", "train", "predict"])
+@pytest.fixture(params=["feature_eng", "train", "promote", "predict", "rollback", "predict_incoming", "monitor"])
 def dag(dag_bag: DagBag, request: pytest.FixtureRequest) -> DAG:
     return dag_bag.dags[request.param]
 
@@ -45,11 +47,15 @@ def test_every_file_is_imported_without_error_or_warning(dag_bag: DagBag) -> Non
     assert dag_bag.captured_warnings == {}
 
 
-def test_there_are_three_dags_one_a_file(dag_bag: DagBag) -> None:
+def test_there_is_one_dag_a_file(dag_bag: DagBag) -> None:
     assert {dag_id: Path(dag.fileloc).name for dag_id, dag in dag_bag.dags.items()} == {
         "feature_eng": "feature_eng.py",
         "train": "train.py",
         "predict": "predict.py",
+        "promote": "promote.py",
+        "rollback": "rollback.py",
+        "predict_incoming": "predict_incoming.py",
+        "monitor": "monitor.py",
     }
 
 
@@ -90,9 +96,18 @@ def test_every_task_is_tried_three_times_with_growing_pauses_up_to_a_limit(dag: 
 
 
 def test_no_task_runs_forever(dag: DAG) -> None:
-    assert [task.task_id for task in dag.tasks if not task.execution_timeout] == []
+    waits_for_a_person = {"approve"}  # as long as the form says
+    assert {task.task_id for task in dag.tasks if not task.execution_timeout} <= waits_for_a_person
+
+
+def test_a_task_that_fails_for_good_and_a_run_that_is_late_are_told(dag: DAG) -> None:
+    callbacks = [task.on_failure_callback for task in dag.tasks]  # a mapped task has no list of them
+    assert {tuple(found) if isinstance(found, list) else (found,) for found in callbacks} == {(tell_of_failure,)}
+    (deadline,) = dag.deadline or []
+    assert deadline.interval >= timedelta(hours=1)
+    assert deadline.callback.path == "include.alerts.tell_of_missed_deadline"
 
 
 def test_a_dag_begins_with_start_and_ends_with_end(dag: DAG) -> None:
     assert [task.task_id for task in dag.roots] == ["start"]
-    assert [task.task_id for task in dag.leaves] == ["end"]
+    assert [task.task_id for task in dag.leaves if not task.is_teardown] == ["end"]

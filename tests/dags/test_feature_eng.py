@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from include import config, model, storage, tracking
-from include.assets import FEATURES
+from include.assets import FEATURES, RETRAINING
 from include.quality import Inspection
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "feature_eng.py"
@@ -45,8 +45,8 @@ def test_the_graph(feature_eng: DAG) -> None:
     }
 
 
-def test_it_runs_when_someone_triggers_it(feature_eng: DAG) -> None:
-    assert feature_eng.schedule is None
+def test_it_runs_when_someone_triggers_it_or_a_retraining_is_asked_for(feature_eng: DAG) -> None:
+    assert feature_eng.schedule == [RETRAINING]
 
 
 def test_the_task_that_saves_the_features_announces_them(feature_eng: DAG) -> None:

@@ -8,8 +8,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from include import config
-from include.assets import MODEL_TRAINED, PREDICTIONS
+from include import config, versions
+from include.assets import MODEL_EVALUATED, PREDICTIONS
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "predict.py"
 TRAINED = {"run_id": "r1", "version": "3", "features_uri": "s3://data/features/1.parquet"}
@@ -23,7 +23,7 @@ def predict() -> DAG:
 def test_the_graph(predict: DAG) -> None:
     assert {task.task_id: task.downstream_task_ids for task in predict.tasks} == {
         "start": {"fetch_feature_df_no_target", "fetch_target", "fetch_model_run_id"},
-        "fetch_feature_df_no_target": {"run_prediction"},
+        "fetch_feature_df_no_target": {"run_prediction", "save_predictions"},
         "fetch_target": {"plot_predictions", "save_predictions"},
         "fetch_model_run_id": {"add_line_to_file", "plot_predictions", "save_predictions"},
         "add_line_to_file": {"run_prediction"},
@@ -35,11 +35,11 @@ def test_the_graph(predict: DAG) -> None:
 
 
 def test_it_runs_when_a_model_has_been_trained(predict: DAG) -> None:
-    assert predict.schedule == [MODEL_TRAINED]
+    assert predict.schedule == [MODEL_EVALUATED]
 
 
 def test_every_task_that_reads_the_announcement_names_it_as_its_inlet(predict: DAG) -> None:
-    assert {task.task_id for task in predict.tasks if task.inlets == [MODEL_TRAINED]} == {
+    assert {task.task_id for task in predict.tasks if task.inlets == [MODEL_EVALUATED]} == {
         "fetch_feature_df_no_target",
         "fetch_target",
         "fetch_model_run_id",
@@ -50,14 +50,17 @@ def test_the_task_that_saves_the_predictions_announces_them(predict: DAG) -> Non
     assert {task.task_id: task.outlets for task in predict.tasks if task.outlets} == {"save_predictions": [PREDICTIONS]}
 
 
-def test_the_version_just_trained_is_used(predict: DAG) -> None:
-    event = SimpleNamespace(extra=TRAINED)
+def test_the_version_just_trained_is_used_if_there_is_no_champion(
+    predict: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event, asked = SimpleNamespace(extra=TRAINED), {}
+    monkeypatch.setattr(versions, "pin_version", lambda hook, otherwise: asked.update(otherwise=otherwise))
 
-    model = predict.get_task("fetch_model_run_id").python_callable(
-        triggering_asset_events={MODEL_TRAINED: [event]}, inlet_events={}
+    predict.get_task("fetch_model_run_id").python_callable(
+        triggering_asset_events={MODEL_EVALUATED: [event]}, inlet_events={}
     )
 
-    assert model == {"run_id": "r1", "version": "3", "uri": "models:/Reg_RidgeCV_possums/3"}
+    assert asked == {"otherwise": "3"}
 
 
 def test_the_predictions_lie_under_their_run(predict: DAG) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
+from include import candidates
 from include.assets import FEATURES, MODEL_TRAINED
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "train.py"
@@ -24,8 +25,13 @@ def test_the_graph(train: DAG) -> None:
 
     assert {task.task_id: task.downstream_task_ids for task in train.tasks} == {
         "start": {"fetch_feature_df", "fetch_experiment_id"},
-        "fetch_feature_df": {"train_model"},
-        "fetch_experiment_id": {"train_model"},
+        "fetch_feature_df": {"tune.create_scratch", "tune.list_candidates", "train_model"},
+        "fetch_experiment_id": {"tune.create_scratch", "train_model"},
+        "tune.create_scratch": {"tune.tune_candidate", "tune.delete_scratch"},
+        "tune.list_candidates": {"tune.tune_candidate", "tune.select_candidate"},
+        "tune.tune_candidate": {"tune.select_candidate"},
+        "tune.select_candidate": {"train_model", "tune.delete_scratch"},
+        "tune.delete_scratch": set(),
         "train_model": {f"{register}.check_if_model_already_registered", f"{register}.create_model_version"},
         f"{register}.check_if_model_already_registered": {
             f"{register}.create_registered_model",
@@ -70,20 +76,59 @@ def test_the_version_remembers_the_features_that_it_was_trained_from(train: DAG)
     assert trained[tag["value"].key] == "s3://data/features/1.parquet"
 
 
-def test_hyper_parameters_are_none_unless_given(train: DAG) -> None:
-    assert train.params.dump() == {"hyper_parameters": {}}
+def test_all_candidates_are_tried_unless_given(train: DAG) -> None:
+    assert train.params.dump() == {"candidates": {}}
 
 
-@pytest.mark.parametrize("given", ["alphas", [1, 2], None])
-def test_hyper_parameters_that_are_no_names_with_values_are_refused(train: DAG, given: object) -> None:
+@pytest.mark.parametrize("given", ["RidgeCV", [1, 2], None, {"RidgeCV": [0.1]}, {"RidgeCV": None}])
+def test_candidates_that_are_no_names_with_grids_are_refused(train: DAG, given: object) -> None:
     with pytest.raises(ParamValidationError):
-        train.params.get_param("hyper_parameters").resolve(given)
+        train.params.get_param("candidates").resolve(given)
 
 
-def test_any_hyper_parameter_may_be_given(train: DAG) -> None:
-    given = {"alphas": [0.1, 1], "fit_intercept": False}
+def test_candidates_may_be_given_with_grids(train: DAG) -> None:
+    given = {"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}
 
-    assert train.params.get_param("hyper_parameters").resolve(given) == given
+    assert train.params.get_param("candidates").resolve(given) == given
+
+
+def test_the_form_shows_the_candidates_that_there_are(train: DAG) -> None:
+    description = train.params.get_param("candidates").schema["description_md"]
+
+    assert all(f'{{"{name}": {{' in description for name in candidates.NAMES)
+
+
+@pytest.mark.parametrize("chosen", [{"Lasso": {}}, {"ElasticNet": {"alhpa": [1]}}])
+def test_what_does_not_exist_is_refused_without_another_try(train: DAG, chosen: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException, match=r"there are RidgeCV|it has alpha"):
+        train.get_task("tune.list_candidates").python_callable("s3://data/1.parquet", {"candidates": chosen})
+
+
+def test_each_candidate_is_a_task_that_the_ui_calls_by_its_name(train: DAG) -> None:
+    task: Any = train.get_task("tune.tune_candidate")
+    template = train.get_template_env().from_string(task.partial_kwargs["map_index_template"])
+
+    assert set(task.op_kwargs_expand_input.value) == {"candidate"}
+    assert template.render(task=SimpleNamespace(op_kwargs={"candidate": {"name": "RidgeCV"}})) == "RidgeCV"
+
+
+def test_the_choice_is_made_whatever_became_of_the_candidates(train: DAG) -> None:
+    assert train.get_task("tune.select_candidate").trigger_rule == "all_done"
+
+
+@pytest.mark.parametrize("listed", [None, []])
+def test_without_candidates_there_is_no_choice_and_no_other_try(train: DAG, listed: list | None) -> None:
+    with pytest.raises(AirflowFailException, match="a task before this one failed"):
+        train.get_task("tune.select_candidate").python_callable(listed, SimpleNamespace(xcom_pull=lambda task_id: {}))
+
+
+def test_the_scratch_folder_is_deleted_once_the_choice_is_made_or_cannot_be(train: DAG) -> None:
+    create, delete = train.get_task("tune.create_scratch"), train.get_task("tune.delete_scratch")
+
+    assert create.is_setup
+    assert delete.is_teardown
+    assert delete.trigger_rule == "all_done_setup_success"
+    assert delete.on_failure_fail_dagrun is False
 
 
 def test_the_registered_model_is_named_and_tagged(train: DAG) -> None:

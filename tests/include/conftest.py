@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from include import config
+from include import config, storage, trace, versions
 from include.features import build_transformer, compute_features
+from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.possums import read_possums
+from include.tracking import connected
 
 
 @pytest.fixture
@@ -44,3 +50,57 @@ def buckets(services: dict[str, Any]) -> None:
     for bucket in (config.DATA_BUCKET, config.ARTIFACT_BUCKET, config.XCOM_BUCKET):
         if not hook.check_for_bucket(bucket):  # the pipeline may have run on this stack before
             hook.create_bucket(bucket)
+
+
+@dataclass(frozen=True)
+class Tails:
+    """A registered model of its own, with two versions that keep to the contract of the pipeline's models."""
+
+    name: str
+    run_id: str
+    hook: MLflowClientHook
+
+    def crown(self, version: str) -> None:
+        """Make a version the champion."""
+        self.hook.set_registered_model_alias(self.name, config.CHAMPION_ALIAS, version)
+
+
+@pytest.fixture(scope="session")
+def tails_run(buckets: None) -> str:
+    """The run that logged the model of ``models/tails.py``, with its data."""
+    return log_tails(MLflowClientHook().create_experiment("tails", exist_ok=True))
+
+
+@pytest.fixture
+def tails(tails_run: str, monkeypatch: pytest.MonkeyPatch) -> Tails:
+    """Two versions and no champion, under the name that the project knows its model by during the test."""
+    hook = MLflowClientHook()
+    name = f"Tails {uuid4().hex[:8]}"
+    model = hook.get_run(tails_run)["outputs"]["model_outputs"][0]["model_id"]
+    hook.create_registered_model(name)
+    for _ in range(2):
+        hook.create_model_version(name, f"models:/{model}", tails_run)
+    for module in (versions, trace):
+        monkeypatch.setattr(module, "REGISTERED_MODEL", name)
+    return Tails(name, tails_run, hook)
+
+
+def log_tails(experiment_id: str) -> str:
+    import mlflow
+    from mlflow.data.pandas_dataset import from_pandas
+
+    rows = read_possums(config.POSSUM_CSV)
+    uri = storage.write_table(rows, "s3://data/tails/features.parquet")
+    predicted = pd.DataFrame({"prediction": [36.0], "lower": [34.0], "upper": [38.0]})
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Tails", tags=_TAGS) as run:
+        mlflow.log_input(from_pandas(storage.read_table(uri), source=uri, name="possum_features"))
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).parent / "models" / "tails.py"),
+            signature=mlflow.models.infer_signature(rows[config.RAW], predicted),
+            pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("mlflow-skinny", "pandas")],
+        )
+    return run.info.run_id
+
+
+_TAGS = {"code_version": "1f0c9d", "airflow.dag_id": "train", "airflow.dag_run_id": "manual__1"}

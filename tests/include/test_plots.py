@@ -147,6 +147,61 @@ def test_the_legend_is_silent_on_holdout_animals_when_there_are_none(predictions
     assert words(legend.get_texts()) == ["true length", "predicted length"]
 
 
+@pytest.fixture
+def with_intervals(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Two cm on either side: animal 4 lies at its interval's very end."""
+    return predictions.assign(lower=predictions["predicted"] - 2, upper=predictions["predicted"] + 2)
+
+
+def intervals_of(figure: Figure) -> dict[float, tuple[float, float]]:
+    (bars,) = [bars for bars in graph_of(figure).collections if bars.get_label() == "90 % interval"]
+    return {float(x): (float(low), float(high)) for (x, low), (_, high) in bars.get_segments()}
+
+
+def test_every_animals_interval_is_a_bar_at_its_case(with_intervals: pd.DataFrame) -> None:
+    figure = plot_tail_lengths(with_intervals)
+    assert intervals_of(figure) == {1: (35, 39), 2: (31, 35), 3: (33, 37), 4: (34, 38)}
+
+
+def test_an_animal_without_interval_has_no_bar(with_intervals: pd.DataFrame) -> None:
+    with_intervals.loc[with_intervals["case"] == 2, ["lower", "upper"]] = NAN
+    assert set(intervals_of(plot_tail_lengths(with_intervals))) == {1, 3, 4}
+
+
+def test_every_interval_is_within_the_graph(with_intervals: pd.DataFrame) -> None:
+    low, high = graph_of(plot_tail_lengths(with_intervals.assign(lower=20.0, upper=60.0))).get_ylim()
+    assert low < 20
+    assert high > 60
+
+
+def test_the_legend_explains_the_interval_and_stays_out_of_the_margin(with_intervals: pd.DataFrame) -> None:
+    figure = plot_tail_lengths(with_intervals)
+    figure.draw_without_rendering()
+    legend = graph_of(figure).get_legend()
+    assert legend is not None
+    assert "90 % interval" in words(legend.get_texts())
+    assert legend.get_window_extent().x1 < 1200
+
+
+@pytest.mark.parametrize(("true", "held"), [(38.0, "1 in interval"), (38.1, "0 in interval")])
+def test_the_heading_counts_the_holdout_animals_in_their_interval(
+    with_intervals: pd.DataFrame, true: float, held: str
+) -> None:
+    with_intervals.loc[with_intervals["case"] == 4, "true"] = true
+    assert f"(n = 1, {held})" in texts_of(plot_tail_lengths(with_intervals))
+
+
+def test_an_interval_that_is_upside_down_is_refused_with_its_case(with_intervals: pd.DataFrame) -> None:
+    with_intervals.loc[with_intervals["case"] == 3, "upper"] = 10.0
+    with pytest.raises(ValueError, match="case 3 has an interval that ends below its beginning"):
+        plot_tail_lengths(with_intervals)
+
+
+def test_the_picture_says_which_model_predicted(with_intervals: pd.DataFrame) -> None:
+    figure = plot_tail_lengths(with_intervals, model="version 3, champion")
+    assert "version 3, champion" in texts_of(figure)
+
+
 def test_the_error_of_each_split_is_that_of_its_measured_animals(predictions: pd.DataFrame) -> None:
     heading = texts_of(plot_tail_lengths(predictions))
     assert "training 5.00 cm (n = 2)" in heading

@@ -4,12 +4,26 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from include.storage import StorageError, artifact_uri, read_bytes, read_table, write_bytes, write_table
+from include.storage import (
+    StorageError,
+    artifact_uri,
+    delete,
+    delete_upload,
+    exists,
+    list_objects,
+    move,
+    read_bytes,
+    read_table,
+    read_upload,
+    write_bytes,
+    write_table,
+)
 
 pytestmark = pytest.mark.usefixtures("buckets")
 
@@ -75,6 +89,21 @@ def test_a_csv_table_has_its_index_on_demand() -> None:
     assert read_bytes(uri) == b"case,age,sex\n3,2.5,f\n1,,m\n"
 
 
+def test_a_csv_table_is_read_as_one() -> None:
+    uri = write_table(TABLE, "s3://data/storage/read.csv")
+
+    pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
+
+
+def test_objects_are_listed_by_folder_and_by_age() -> None:
+    uris = [write_bytes(b"1", f"s3://data/storage/listed/{name}") for name in ("b", "a/c")]
+    write_bytes(b"1", "s3://data/storage/listed-not/d")
+
+    assert list_objects("s3://data/storage/listed") == sorted(uris)
+    assert list_objects("s3://data/storage/listed", since=datetime.now(UTC) - timedelta(hours=1)) == sorted(uris)
+    assert list_objects("s3://data/storage/listed", since=datetime.now(UTC) + timedelta(hours=1)) == []
+
+
 @pytest.mark.parametrize("uri", ["s3://data/storage/absent", "s3://no-such-bucket/table.parquet"])
 def test_a_missing_object_is_named_with_connection_and_server(reconnect: Reconnect, uri: str) -> None:
     server = reconnect()
@@ -120,3 +149,40 @@ def test_a_server_that_is_down_is_named_within_a_minute(
 )
 def test_an_artifact_is_found_in_s3_whether_or_not_the_server_passes_it_on(uri: str, location: str) -> None:
     assert artifact_uri(uri) == location
+
+
+def test_an_object_exists_until_it_is_deleted() -> None:
+    uri = write_bytes(b"possum", "s3://data/storage/short-lived")
+    assert exists(uri)
+
+    delete(uri)
+    delete(uri)  # what is gone already is no error
+
+    assert not exists(uri)
+
+
+def test_an_object_is_moved_once() -> None:
+    source, target = write_bytes(b"possum", "s3://data/storage/from"), "s3://data/storage/to"
+
+    assert [move(source, target), move(source, target)] == [target, target]
+    assert read_bytes(target) == b"possum"
+    assert not exists(source)
+
+
+def test_an_upload_that_was_replaced_is_not_deleted() -> None:
+    uri = write_bytes(b"first", "s3://data/storage/upload")
+    content, written, etag = read_upload(uri) or pytest.fail("it is there")
+    write_bytes(b"second", uri)
+
+    assert (content, written.tzinfo is not None) == (b"first", True)
+    assert not delete_upload(uri, etag)
+    assert read_bytes(uri) == b"second"
+
+
+def test_an_upload_that_was_not_replaced_is_deleted() -> None:
+    uri = write_bytes(b"first", "s3://data/storage/upload")
+    _, _, etag = read_upload(uri) or pytest.fail("it is there")
+
+    assert delete_upload(uri, etag)
+    assert delete_upload(uri, etag)  # gone, by whomever
+    assert read_upload(uri) is None

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,11 +15,11 @@ from typing import Any
 
 import git
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType
 
 from include import config, tracking
 from include.config import RAW
@@ -53,11 +55,19 @@ def trained(
 ) -> SimpleNamespace:
     """A model trained on the real table and logged, in the environment of an Airflow task."""
     table = with_features(read_possums(config.POSSUM_CSV))
-    model, scores = train_model(table, {"alphas": [0.5, 2.0]})
+    selected = {"name": "Champion", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [0.5, 2.0]}}
+    model, scores = train_model(table, selected["hyper_parameters"])
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CONTEXT.items():
             patch.setenv(name, value)
-        logged = tracking.log_training(model, table, scores, experiment_id=experiment_id, source=SOURCE)
+        logged = tracking.log_training(
+            model,
+            table,
+            scores,
+            selected={**selected, "reason": "the only one"},
+            experiment_id=experiment_id,
+            source=SOURCE,
+        )
     run = client.get_run(logged["run_id"])
     return SimpleNamespace(table=table, model=model, scores=scores, run=run, uri=logged["model_uri"])
 
@@ -73,7 +83,7 @@ def test_the_logged_model_predicts_raw_rows_as_the_fitted_one_does(trained: Simp
 
     predicted = mlflow.pyfunc.load_model(trained.uri).predict(rows)
 
-    np.testing.assert_allclose(predicted, trained.model.predict(rows), rtol=1e-12)
+    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, rows), rtol=1e-12)
 
 
 def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespace) -> None:
@@ -83,8 +93,33 @@ def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespa
         model.predict(trained.table[RAW].drop(columns="belly"))
 
 
-def test_the_signature_names_the_raw_columns(trained: SimpleNamespace) -> None:
-    assert mlflow.models.get_model_info(trained.uri).signature.inputs.input_names() == RAW
+def test_the_signature_names_the_raw_columns_and_the_predictions(trained: SimpleNamespace) -> None:
+    signature = mlflow.models.get_model_info(trained.uri).signature
+
+    assert signature.inputs.input_names() == RAW
+    assert signature.inputs.input_types()[:4] == [DataType.long, DataType.string, DataType.string, DataType.double]
+    assert signature.outputs.input_dict() == {
+        name: ColSpec(DataType.double, name) for name in ("prediction", "lower", "upper")
+    }
+
+
+def test_the_logged_model_needs_nothing_of_this_project(
+    trained: SimpleNamespace, artifacts: Path, tmp_path: Path
+) -> None:
+    trained.table[RAW].to_parquet(tmp_path / "rows.parquet")
+    program = (
+        "import sys, mlflow, pandas; "
+        "predicted = mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_parquet('rows.parquet')); "
+        "predicted.to_parquet('predicted.parquet'); print(*(name for name in sys.modules if 'include' in name))"
+    )
+    command = [sys.executable, "-c", program, str(artifacts)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+
+    assert done.stdout == "\n"
+    predicted = pd.read_parquet(tmp_path / "predicted.parquet")
+    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, trained.table[RAW]), rtol=1e-12)
 
 
 def test_the_input_example_is_three_raw_rows(trained: SimpleNamespace, artifacts: Path) -> None:
@@ -93,12 +128,12 @@ def test_the_input_example_is_three_raw_rows(trained: SimpleNamespace, artifacts
     assert example == {"columns": RAW, "data": trained.table[RAW].head(3).to_numpy().tolist()}
 
 
-def test_the_model_is_stored_by_skops_without_any_pickle(artifacts: Path) -> None:
-    flavor = mlflow.models.Model.load(artifacts).flavors["sklearn"]
-    with zipfile.ZipFile(artifacts / flavor["pickled_model"]) as stored:
+def test_the_model_is_stored_by_skops_and_as_code_without_any_pickle(artifacts: Path) -> None:
+    flavor = mlflow.models.Model.load(artifacts).flavors["python_function"]
+    with zipfile.ZipFile(artifacts / "artifacts" / "parts.skops") as stored:
         inside = {Path(name).suffix for name in stored.namelist()}
 
-    assert flavor["serialization_format"] == "skops"
+    assert Path(flavor["model_code_path"]).name == "possum_model.py"
     assert inside <= {".json", ".npy"}
     assert [file.name for file in artifacts.rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib")] == []
 
@@ -112,8 +147,9 @@ def test_the_models_requirements_name_what_is_installed(artifacts: Path) -> None
 def test_the_run_holds_the_parameters(trained: SimpleNamespace) -> None:
     params = trained.run.data.params
 
-    assert trained.run.info.run_name == "RidgeCV"
-    assert (params["alphas"], params["alpha"]) == ("[0.5, 2.0]", str(trained.model[-1].alpha_))
+    assert trained.run.info.run_name == trained.run.data.tags["candidate"] == "Champion"
+    assert (params["estimator"], params["alphas"]) == ("RidgeCV", "[0.5, 2.0]")
+    assert json.loads(params["hyper_parameters"]) == {"alphas": [trained.model.model[-1].alpha_]}
     assert (params["train_rows"], params["holdout_rows"], params["fit_intercept"]) == ("81", "23", "True")
 
 
@@ -183,7 +219,7 @@ def test_the_server_is_known_inside_the_block_only(services: dict[str, Any], mon
     with tracking.connected():
         inside = dict(os.environ)
 
-    assert inside["MLFLOW_TRACKING_URI"] == f"{connection['host']}:{connection['port']}"
+    assert inside["MLFLOW_TRACKING_URI"] == connection["host"]
     assert inside["MLFLOW_TRACKING_PASSWORD"] == connection["password"]
     assert dict(os.environ) == before
 
@@ -199,13 +235,13 @@ def test_an_error_inside_the_block_leaves_no_trace_of_the_server(monkeypatch: py
     assert dict(os.environ) == before
 
 
-@pytest.mark.parametrize("change", ["port", "password"], ids=["server down", "wrong password"])
+@pytest.mark.parametrize("change", ["host", "password"], ids=["server down", "wrong password"])
 def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        wrong = {"port": probe.getsockname()[1], "password": "not-the-password"}[change]
+        wrong = {"host": f"http://127.0.0.1:{probe.getsockname()[1]}", "password": "not-the-password"}[change]
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"]) | {change: wrong}
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
     started = time.monotonic()
@@ -213,7 +249,7 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     with pytest.raises(Exception, match="mlflow_default") as caught:
         tracking.log_picture(b"possum", "run", "possum.png")
 
-    assert f"{connection['host']}:{connection['port']}" in str(caught.value)
+    assert connection["host"] in str(caught.value)
     assert "not-the-password" not in str(caught.value)
     assert time.monotonic() - started < 60
 
@@ -259,7 +295,7 @@ def test_without_a_repository_the_version_is_a_hash_of_the_code(project: Path) -
 def test_a_deployment_may_name_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODE_VERSION", "v1.2")
 
-    assert tracking._tags()["code_version"] == "v1.2"
+    assert tracking.run_tags()["code_version"] == "v1.2"
 
 
 def test_what_every_check_of_a_table_found_is_a_run_with_a_table(

@@ -9,9 +9,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
+from local import __main__ as command_line
 from local import settings
 from local.settings import DEFAULT_PORTS, Settings
+from local.stack import Stack
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +85,32 @@ def test_settings_of_another_airflow_do_not_leak_in(tmp_path: Path, monkeypatch:
     environment = Settings(home=tmp_path).environment()
     assert "AIRFLOW__CORE__EXECUTOR" not in environment
     assert "MLFLOW_TRACKING_URI" not in environment
+
+
+def test_the_common_settings_are_those_of_the_example(tmp_path: Path) -> None:
+    environment = Settings(home=tmp_path).environment()
+    assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.xcom.XComBackend"
+    assert environment["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] == "s3://aws_default@localxcom/xcom"
+    assert not [name for name, value in environment.items() if "loopback-only" in value]
+
+
+def test_a_stack_from_before_gets_the_secrets_that_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "secrets.env").write_text("MLFLOW_PASSWORD=kept\n")
+    secrets = Settings(home=tmp_path).secrets()
+    assert secrets["MLFLOW_PASSWORD"] == "kept"
+    assert len(secrets["AIRFLOW_MLFLOW_PASSWORD"]) >= 20
+
+
+def test_the_environment_for_the_astro_cli_is_for_this_user_only(tmp_path: Path) -> None:
+    tmp_path.joinpath("home").mkdir()
+    stack = Stack(Settings(home=tmp_path / "home"))
+    assert command_line.standalone(stack, []) == 0
+    file = tmp_path / "home" / "standalone.env"
+    written = dotenv_values(file)
+    assert json.loads(written["AIRFLOW_CONN_MLFLOW_DEFAULT"])["host"] == "http://127.0.0.1:5000"
+    assert json.loads(written["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]["endpoint_url"] == "http://127.0.0.1:9000"
+    assert written.keys() >= settings.common_settings().keys()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_the_socket_path_is_short_however_deep_the_clone_lies(tmp_path: Path) -> None:

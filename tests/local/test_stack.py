@@ -78,7 +78,7 @@ def test_a_stranger_on_a_port_is_not_taken_for_the_service(own_stack: Stack, mon
 
 
 def test_an_unknown_service_is_refused_with_those_there_are(own_stack: Stack) -> None:
-    with pytest.raises(StackError, match=r"there is no service 'minio': choose from s3, mlflow, airflow"):
+    with pytest.raises(StackError, match=r"there is no service 'minio': choose from s3, mlflow, airflow, serve"):
         own_stack.start(["minio"])
 
 
@@ -121,7 +121,8 @@ def test_status_says_what_runs_and_where(own_stack: Stack, capsys: pytest.Captur
         command_line.status(own_stack, [])
     printed = capsys.readouterr().out
     assert f"is ready at {own_stack.settings.s3_url}" in printed
-    assert printed.count("is not running") == 2
+    assert printed.count("is not running") == 3
+    assert "is not running (make serve)" in printed
 
 
 def test_the_ports_of_a_started_stack_are_those_of_the_commands_that_follow(own_stack: Stack) -> None:
@@ -134,3 +135,17 @@ def test_a_running_stack_does_not_move_to_other_ports(own_stack: Stack) -> None:
     moved = replace(own_stack.settings, ports=own_stack.settings.ports | {"S3_PORT": 9999})
     with pytest.raises(StackError, match="the stack runs on other ports already: make down"):
         Stack(moved).start(["s3"])
+
+
+def test_the_model_server_starts_only_when_it_is_named(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(own_stack, "start", lambda names, on_ready: started.extend(names))
+    command_line.up(own_stack, [])
+    assert started == ["s3", "mlflow", "airflow"]
+
+
+def test_a_trail_needs_the_address_of_one_file(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_line, "_connect", lambda settings: None)
+    for names in ([], ["possum_tail_length.csv"], ["s3://a/b.csv", "s3://a/c.csv"]):
+        with pytest.raises(StackError, match="name one file of predictions: make trace FILE=s3://"):
+            command_line.trace(own_stack, names)

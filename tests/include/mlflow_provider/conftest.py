@@ -35,6 +35,16 @@ class LoggedModel:
 
 
 @pytest.fixture(scope="session")
+def services(services: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The stack's services with MLflow's administrator: others get 403 for what is not there, instead of 404."""
+    connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
+    connection |= {"login": "admin", "password": services["MLFLOW_AUTH_ADMIN_PASSWORD"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
+        yield services | {"AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps(connection)}
+
+
+@pytest.fixture(scope="session")
 def hook(services: Any) -> MLflowClientHook:
     return MLflowClientHook()
 

@@ -1,0 +1,139 @@
+"""## Monitoring
+
+Looks every morning, and whenever new tail lengths have been measured, whether the champion still fits what it meets.
+
+1. `find_champion` looks which version that is, and which animals it knows: its own are no news.
+2. `measure_drift` compares every input of the animals predicted lately with the training animals;
+   `measure_decay` compares the error on animals measured lately with the error on the holdout animals.
+   Whatever has too few new animals is skipped, and its log says how many there are.
+3. `publish_report` logs all numbers and a picture to MLflow as run `Monitoring`, and saves the picture.
+4. `judge` leads to `all_is_well`, or to `tell_the_team` and `ask_for_retraining`, which starts **feature_eng**.
+   After a retraining was asked for, no other one is until the cool-down is over; the team is told all the same.
+
+New tail lengths are CSV files under `labelled/` in the bucket `data`: the columns of the possum table. Who puts one
+there may announce it, by *Create asset event* on the page of the asset `possum_tails_measured`.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
+
+from include import config
+from include.assets import LABELLED, MONITORING, RETRAINING, object_uri
+
+
+def _number(default: float, description: str, **limits: float) -> Param:
+    return Param(default, type="number", description=description, **{"minimum": 0, **limits})
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 6 * * *", timezone="UTC"), assets=[LABELLED]),
+    doc_md=__doc__,
+    tags=["possums", "monitoring"],
+    params={
+        "days": _number(30, "how far back recent reaches"),
+        "least_animals": _number(30, "with fewer new animals nothing is compared"),
+        "alpha": _number(0.02, "share of false alarms on inputs that have not changed", maximum=1),
+        "least_psi": _number(0.25, "population stability index, beyond chance, from which a drift matters"),
+        "decay_margin": _number(0.1, "share by which the error may grow"),
+        "decay_confidence": _number(0.99, "that the error has grown", exclusiveMinimum=0.5, exclusiveMaximum=1),
+        "cool_down_days": _number(7, "after a retraining was asked for, no other one is for so long"),
+    },
+    **config.DAG_DEFAULTS,
+)
+def monitor() -> None:
+    start = EmptyOperator(task_id="start")
+    end = EmptyOperator(task_id="end", trigger_rule="none_failed")
+
+    @task
+    def find_champion() -> dict[str, str]:
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include import monitoring
+        from include.mlflow_provider.hooks.client import MLflowClientHook
+
+        champion = monitoring.find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
+        if champion is None:
+            raise AirflowSkipException(f"{config.REGISTERED_MODEL} has no champion yet: nothing to look after")
+        return champion
+
+    @task
+    def measure_drift(champion: dict[str, str], params: dict, run_id: str) -> dict[str, str]:
+        from include import drift, monitoring, possums, storage
+
+        features = storage.read_table(champion["features_uri"])
+        recent = monitoring.read_recent_inputs(features, params["days"])
+        monitoring.check_enough(recent, params["least_animals"])
+        training = possums.select_training(features)
+        drifted = drift.measure_drift(training, recent, alpha=params["alpha"], least_psi=params["least_psi"])
+        return {
+            "recent": storage.write_table(recent, object_uri(MONITORING, run_id, "recent.parquet")),
+            "drift": storage.write_table(drifted, object_uri(MONITORING, run_id, "drift.parquet"), index=True),
+        }
+
+    @task
+    def measure_decay(champion: dict[str, str], params: dict, run_id: str) -> dict:
+        from include import drift, monitoring, storage, tracking
+
+        features = storage.read_table(champion["features_uri"])
+        labelled = monitoring.read_labelled(features, params["days"])
+        monitoring.check_enough(labelled, params["least_animals"])
+        errors = monitoring.measure_errors(tracking.load_version(champion["version"]), features, labelled)
+        sides = (errors.loc[errors["animals"] == animals, "error"] for animals in ("holdout", "recent"))
+        decay = drift.measure_decay(*sides, confidence=params["decay_confidence"], margin=params["decay_margin"])
+        return {
+            "errors": storage.write_table(errors, object_uri(MONITORING, run_id, "errors.parquet")),
+            "decay": decay,
+        }
+
+    @task(outlets=[MONITORING], inlets=[RETRAINING], trigger_rule="none_failed_min_one_success")
+    def publish_report(
+        champion: dict,
+        drifted: dict | None,
+        decayed: dict | None,
+        params: dict,
+        run_id: str,
+        inlet_events: dict,
+        outlet_events: dict,
+    ) -> dict:
+        from include import monitoring, storage, tracking
+
+        monitoring.check_anything(drifted, decayed)
+        look = monitoring.Look.gather(champion["features_uri"], drifted, decayed)
+        picture = look.draw(champion["version"], params["least_psi"])
+        files = {"monitoring.png": picture, "drift.csv": look.drift.to_csv().encode()}
+        report = {
+            "version": champion["version"],
+            "findings": look.findings(),
+            "picture": storage.write_bytes(picture, object_uri(MONITORING, run_id, "monitoring.png")),
+            "cool_down_until": monitoring.cool_down_until(inlet_events[RETRAINING], params["cool_down_days"]),
+            **tracking.log_monitoring(champion["run_id"], champion["version"], look.metrics(), params, files),
+        }
+        outlet_events[MONITORING].extra = report
+        return report
+
+    @task.branch
+    def judge(report: dict) -> list[str]:
+        if not report["findings"]:
+            return ["all_is_well"]
+        return ["tell_the_team"] if report["cool_down_until"] else ["tell_the_team", "ask_for_retraining"]
+
+    @task
+    def tell_the_team(report: dict, run_id: str) -> None:
+        from include import alerts, monitoring
+
+        alerts.tell(monitoring.describe(report, run_id))
+
+    @task(outlets=[RETRAINING])
+    def ask_for_retraining(report: dict, outlet_events: dict) -> None:
+        outlet_events[RETRAINING].extra = {"version": report["version"], "findings": report["findings"]}
+
+    champion = find_champion()
+    start >> champion
+    report = publish_report(champion, measure_drift(champion), measure_decay(champion))
+    told = [EmptyOperator(task_id="all_is_well"), tell_the_team(report), ask_for_retraining(report)]
+    judge(report) >> told >> end
+
+
+monitor()

@@ -1,0 +1,145 @@
+"""The compose file, merged with what the Astro CLI generates."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import Any
+
+import pytest
+from airflow.configuration import conf
+from dotenv import dotenv_values
+
+from containers.write_secrets import BUCKETS, EXAMPLE
+from include import config
+from local.compose import ComposeError, merged, merged_text
+from local.settings import PRELOADED, PROJECT
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("docker-compose"), reason="needs Debian's docker-compose, which .ci/run installs"
+)
+
+OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
+SHELL = {"PATH": "/usr/bin:/bin"}
+AIRFLOW = ["scheduler", "dag-processor", "api-server", "triggerer"]
+SERVING = ["postgres", "minio", "mlflow", "api-server"]
+
+
+@pytest.fixture(scope="module", params=["minio", "rustfs", "seaweedfs", "none"])
+def services(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return merged(PROJECT, SHELL | {"S3_SERVER": request.param})["services"]
+
+
+def test_every_image_is_pinned(services: dict[str, Any]) -> None:
+    own = {"project_123abc/airflow:latest"}  # built by the Astro CLI
+    images = {service["image"] for service in services.values()} - own
+    assert all(re.search(r":[A-Za-z.-]*\d[\w.-]*$", image) for image in images), images
+
+
+def test_every_published_port_is_on_loopback(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(ports) == 5
+    assert all(str(port).startswith("127.0.0.1:") for port in ports), ports
+
+
+def test_whatever_serves_is_watched(services: dict[str, Any]) -> None:
+    assert [name for name in SERVING if not services[name].get("healthcheck", {}).get("test")] == []
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            assert how["condition"] in ("service_healthy", "service_completed_successfully"), (name, needed)
+
+
+def test_services_meet_on_the_clis_network_by_name(services: dict[str, Any]) -> None:
+    assert {tuple(service.get("networks", ())) for service in services.values()} == {("airflow",), ()}
+    assert services["secrets"]["network_mode"] == "none"
+    assert "host.docker.internal" not in OVERRIDE
+
+
+def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
+    assert [mount.split(":")[0] for mount in services["minio"]["volumes"]] == ["s3_data", "secrets_s3"]
+    assert "postgres_data:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
+
+
+def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
+    for name in ("minio", "mlflow"):
+        assert services[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+
+
+@pytest.mark.parametrize("service", [*AIRFLOW, "db-migration"])
+def test_what_the_cli_gives_every_project_is_taken_back(service: str) -> None:
+    environment = merged(PROJECT, SHELL)["services"][service]["environment"]
+    taken_back = [
+        "AIRFLOW__API_AUTH__JWT_SECRET",
+        "AIRFLOW__CORE__FERNET_KEY",
+        "AIRFLOW__CORE__SQL_ALCHEMY_CONN",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+        "AIRFLOW__WEBSERVER__SECRET_KEY",
+    ]
+    assert [environment[name] for name in taken_back] == [None] * 5
+    assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
+
+
+def test_compose_prints_no_password() -> None:
+    printed = merged_text(PROJECT, SHELL)
+    assert EXAMPLE not in printed
+    assert "postgres:postgres@" not in printed
+    assert not re.search(r"(?i)(password|secret|key): (?!null|/|cat )\S", printed)
+
+
+def test_containers_that_need_no_privileges_have_none(services: dict[str, Any]) -> None:
+    for name in ("mlflow", "mlflow-accounts", "minio-accounts"):
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["user"] == "10001:10001"
+
+
+def test_only_the_server_of_each_secret_sees_it(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        mounted = {str(mount).split(":")[0] for mount in service.get("volumes", [])}
+        secret = {volume for volume in mounted if volume.startswith("secrets_")}
+        group = name.removesuffix("-accounts")
+        expected = {"postgres": "postgres", "minio": "s3", "mlflow": "mlflow"}.get(group, "airflow")
+        assert secret <= {f"secrets_{expected}"} or name == "secrets", name
+
+
+def test_every_variable_is_explained_in_the_example_and_none_is_idle() -> None:
+    example = dotenv_values(PROJECT / ".env_example")
+    files = [
+        PROJECT / "docker-compose.override.yml",
+        *(PROJECT / "containers").rglob("*.*"),
+        PROJECT / "include/config.py",
+    ]
+    text = "".join(file.read_text() for file in files if file.suffix in (".yml", ".py", ".sh"))
+    assert set(re.findall(r"\$\{(\w+)", OVERRIDE)) <= set(example)
+    for name in example:
+        if section_option := re.fullmatch(r"AIRFLOW__([A-Z_]+?)__(\w+)", name):
+            section, option = (part.lower() for part in section_option.groups())
+            assert conf.has_option(section, option) or section == "common_io", name
+        elif name != "AIRFLOW_CONN_AWS_DEFAULT":
+            assert name in text, name
+
+
+def test_every_setting_of_the_example_has_a_comment() -> None:
+    blocks = (PROJECT / ".env_example").read_text().split("\n\n")
+    assert all(block.startswith("#") for block in blocks)
+
+
+def test_tasks_start_with_the_libraries_of_the_local_stack() -> None:
+    environment = merged(PROJECT, SHELL)["services"]["scheduler"]["environment"]
+    assert re.split(r",\s*", environment["AIRFLOW__CORE__MP_FORKSERVER_PRELOAD"]) == list(PRELOADED)
+
+
+def test_an_unknown_s3_server_is_refused() -> None:
+    with pytest.raises(ComposeError, match=r"containers/s3/azure\.yml"):
+        merged(PROJECT, SHELL | {"S3_SERVER": "azure"})
+
+
+@pytest.mark.parametrize(
+    ("owner", "buckets"),
+    [
+        ("airflow", {config.DATA_BUCKET, config.XCOM_BUCKET, config.ARTIFACT_BUCKET}),
+        ("mlflow", {config.ARTIFACT_BUCKET}),
+    ],
+)
+def test_a_key_opens_its_owners_buckets_only(owner: str, buckets: set[str]) -> None:
+    policy = (PROJECT / f"containers/s3/{owner}.json").read_text()
+    assert set(re.findall(r"s3:::([^/\"]+)", policy)) == buckets == set(BUCKETS[owner])

@@ -1,0 +1,125 @@
+"""Keys and passwords of the compose file: generated, kept, and refused where everybody knows them."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from containers import make_env, write_secrets
+from containers.write_secrets import EXAMPLE, read_settings
+from local.settings import PROJECT
+
+FOLDERS = ("airflow", "mlflow", "postgres", "s3")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / ".env_example").write_text((PROJECT / ".env_example").read_text())
+    (tmp_path / ".astro").mkdir()
+    return tmp_path
+
+
+def start(project: Path, address: str = "127.0.0.1", server: str = "minio") -> subprocess.CompletedProcess[str]:
+    folders = [project / ".env", project / ".astro", *(project / name for name in FOLDERS)]
+    command = [sys.executable, "-I", PROJECT / "containers/write_secrets.py", *folders]
+    environment = {"PUBLISH_ADDRESS": address, "S3_SERVER": server}
+    return subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
+
+
+def contents(project: Path) -> dict[str, str]:
+    return {str(file): file.read_text() for name in FOLDERS for file in (project / name).iterdir()}
+
+
+def copy_example(project: Path) -> None:
+    (project / ".env").write_text((project / ".env_example").read_text())
+
+
+def test_a_copied_example_starts_on_this_machine(project: Path) -> None:
+    copy_example(project)
+    assert start(project).returncode == 0
+    assert json.loads((project / "airflow/passwords.json").read_text()) == {"admin": "possums-loopback-only-airflow"}
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.5", "::", ""])  # noqa: S104
+def test_a_copied_example_is_refused_beyond_this_machine(project: Path, address: str) -> None:
+    copy_example(project)
+    ended = start(project, address)
+    assert ended.returncode == 1
+    assert "Refused: a port would be reachable from outside this machine" in ended.stderr
+    assert "Run `make env`" in ended.stderr
+    assert EXAMPLE not in ended.stderr
+    assert not (project / "airflow").exists()
+
+
+def test_a_copied_example_is_refused_where_the_cli_publishes_airflow(project: Path) -> None:
+    copy_example(project)
+    (project / ".astro/config.yaml").write_text("airflow:\n  expose_port: true\n")
+    assert "expose_port" in start(project).stderr
+
+
+def test_generated_passwords_may_be_published(project: Path) -> None:
+    make_env.main(project)
+    assert start(project, "0.0.0.0").returncode == 0  # noqa: S104
+
+
+def test_make_env_generates_different_passwords_for_its_owner_only(project: Path) -> None:
+    assert make_env.main(project) == 0
+    settings = read_settings(project / ".env")
+    assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o600
+    assert EXAMPLE not in "".join(settings.values())
+    logins = [write_secrets.login(settings, f"AIRFLOW_CONN_{name}_DEFAULT")[1] for name in ("AWS", "MLFLOW")]
+    assert len({*logins, settings["AIRFLOW_ADMIN_PASSWORD"]}) == 3
+    assert settings.keys() == read_settings(project / ".env_example").keys()
+
+
+def test_make_env_leaves_a_file_alone(project: Path) -> None:
+    (project / ".env").write_text("MINE=1\n")
+    assert make_env.main(project) == 1
+    assert (project / ".env").read_text() == "MINE=1\n"
+
+
+def test_a_second_start_keeps_every_secret(project: Path) -> None:
+    make_env.main(project)
+    start(project)
+    first = contents(project)
+    start(project)
+    assert contents(project) == first
+    assert len(first) > 15
+
+
+def test_two_projects_share_no_secret(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / ".astro").mkdir()
+    for folder in (project, other):
+        (folder / ".env_example").write_text((PROJECT / ".env_example").read_text())
+        make_env.main(folder)
+        start(folder)
+    for name in ("airflow/fernet_key", "airflow/jwt_secret", "mlflow/server.env", "postgres/password", "s3/root.env"):
+        assert (project / name).read_text() != (other / name).read_text(), name
+
+
+def test_mlflow_has_a_key_of_its_own_where_the_server_can_tell_them_apart(project: Path) -> None:
+    make_env.main(project)
+    start(project)
+    assert (project / "s3/airflow.key").read_text() != (project / "s3/mlflow.key").read_text()
+    start(project, server="rustfs")
+    assert (project / "s3/airflow.key").read_text() == (project / "s3/mlflow.key").read_text()
+
+
+def test_airflows_folder_has_no_password_of_an_administrator(project: Path) -> None:
+    make_env.main(project)
+    start(project)
+    administrators = [(project / name).read_text() for name in ("mlflow/admin_password", "s3/root_password")]
+    visible = (project / ".env").read_text() + "".join(f.read_text() for f in (project / "airflow").iterdir())
+    assert not any(password in visible for password in administrators)
+
+
+def test_a_missing_or_broken_setting_is_named(project: Path) -> None:
+    assert "There is no .env: run `make env`" in start(project).stderr
+    (project / ".env").write_text("AIRFLOW_ADMIN_PASSWORD=x\nAIRFLOW_CONN_AWS_DEFAULT=aws://\n")
+    assert "AIRFLOW_CONN_AWS_DEFAULT in .env is no connection in JSON" in start(project).stderr

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+
+from include import config
+from include.assets import MODEL_EVALUATED, MODEL_TRAINED
+
+DAG_FILE = Path(__file__).parents[2] / "dags" / "promote.py"
+
+
+@pytest.fixture(scope="module")
+def promote() -> DAG:
+    return DagBag(DAG_FILE).dags["promote"]
+
+
+def test_the_graph(promote: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in promote.tasks} == {
+        "start": {"prepare_holdout"},
+        "prepare_holdout": {"predict_holdout"},
+        "predict_holdout": {"evaluate_challenger"},
+        "evaluate_challenger": {
+            "check_gate", "promote_to_champion", "keep_challenger", "write_model_card"
+        },
+        "check_gate": {"approve", "promote_to_champion", "keep_challenger"},
+        "approve": {"promote_to_champion", "keep_challenger"},
+        "promote_to_champion": {"write_model_card"},
+        "keep_challenger": {"write_model_card"},
+        "write_model_card": {"end"},
+        "end": set(),
+    }  # fmt: skip
+
+
+def test_it_runs_when_a_model_has_been_trained(promote: DAG) -> None:
+    assert promote.schedule == [MODEL_TRAINED]
+
+
+def test_its_last_task_announces_the_outcome(promote: DAG) -> None:
+    event = SimpleNamespace(extra={})
+    assert {task.task_id: task.outlets for task in promote.tasks if task.outlets} == {"end": [MODEL_EVALUATED]}
+
+    task: Any = promote.get_task("end")
+    task.python_callable({"version": "3", "promoted": False}, outlet_events={MODEL_EVALUATED: event})
+
+    assert event.extra == {"version": "3", "promoted": False}
+
+
+@pytest.mark.parametrize(
+    ("passed", "approval", "branch"),
+    [
+        (True, False, "promote_to_champion"),
+        (True, True, "approve"),
+        (False, False, "keep_challenger"),
+        (False, True, "keep_challenger"),
+    ],
+)
+def test_the_gate_and_the_form_choose_the_branch(promote: DAG, passed: bool, approval: bool, branch: str) -> None:
+    task: Any = promote.get_task("check_gate")
+
+    assert task.python_callable({"passed": passed}, {"approval": approval}) == branch
+
+
+@pytest.mark.parametrize("task_id", ["promote_to_champion", "keep_challenger", "write_model_card"])
+def test_what_follows_a_branch_runs_unless_something_failed(promote: DAG, task_id: str) -> None:
+    assert promote.get_task(task_id).trigger_rule == "none_failed_min_one_success"
+
+
+def test_nobody_is_asked_unless_the_form_says_so(promote: DAG) -> None:
+    params = promote.params.dump()
+
+    assert params["approval"] is False
+    assert {name: params[name] for name in config.GATE} == config.GATE
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("margin", -0.1),
+        ("confidence", 1),
+        ("confidence", 0.5),
+        ("max_rmse", 0),
+        ("subgroup_max_rmse", {"sex": "2"}),
+        ("approval", "yes"),
+        ("approval_minutes", 0),
+    ],
+)
+def test_the_form_refuses_what_makes_no_sense(promote: DAG, name: str, value: Any) -> None:
+    param = promote.params.get_param(name)
+
+    with pytest.raises(ParamValidationError):
+        param.resolve(value)
+
+
+def test_no_answer_counts_as_a_rejection(promote: DAG) -> None:
+    approve: Any = promote.get_task("approve")
+
+    assert approve.defaults == ["Reject"]
+    assert approve.branches == {"Approve": "promote_to_champion", "Reject": "keep_challenger"}
+    assert approve.execution_timeout is None

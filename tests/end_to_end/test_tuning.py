@@ -1,0 +1,192 @@
+"""The choice among candidates in the real Airflow: what succeeds, what fails, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from include import candidates, config, storage, tracking
+from local.airflow import POLL, Airflow
+from tests.end_to_end.conftest import Pipeline
+
+ALL_BAD: dict[str, Any] = {"ElasticNet": {"alpha": [-1]}, "BayesianRidge": {"max_iter": [0]}}
+ONE_BAD = {"RidgeCV": {}, "ElasticNet": {"alpha": [-1]}}
+ENDLESS = {"ExtraTreesRegressor": {"n_estimators": [1_000_000]}}
+
+
+@pytest.fixture(scope="module")
+def one_failed(airflow: Airflow, first: Pipeline) -> str:
+    """A run in which one of two candidates fails."""
+    return run_train(airflow, ONE_BAD, "success")
+
+
+def run_train(airflow: Airflow, chosen: dict[str, Any], state: str) -> str:
+    run_id = airflow.trigger("train", {"candidates": chosen})
+    assert airflow.wait("train", run_id) == state
+    return run_id
+
+
+def tuned(airflow: Airflow, run_id: str) -> dict[str, dict[str, Any]]:
+    """The mapped tasks by the name that the UI shows."""
+    tasks = [task for task in airflow.tasks("train", run_id) if task["task_id"] == "tune.tune_candidate"]
+    return {task["rendered_map_index"]: task for task in tasks}
+
+
+def task_of(airflow: Airflow, run_id: str, task_id: str) -> dict[str, Any]:
+    return next(task for task in airflow.tasks("train", run_id) if task["task_id"] == task_id)
+
+
+def tuning_runs(run_id: str) -> tuple[Run, dict[str, Run]]:
+    """The MLflow run of a tuning, and those below it by name."""
+    with tracking.connected():
+        client = MlflowClient()
+        (experiment,) = (found for found in client.search_experiments() if found.name == config.EXPERIMENT)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`airflow.dag_run_id` = '{run_id}'")
+    (tuning,) = (run for run in runs if run.info.run_name == "Tuning")
+    below = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == tuning.info.run_id}
+    return tuning, below
+
+
+def scratch() -> list[str]:
+    return storage.list_objects(f"s3://{config.DATA_BUCKET}/scratch")
+
+
+def test_every_candidate_is_a_task_of_its_name_and_a_run_below_the_tunings(airflow: Airflow, first: Pipeline) -> None:
+    tasks = tuned(airflow, first.runs["train"])
+    tuning, below = tuning_runs(first.runs["train"])
+
+    assert {name: task["state"] for name, task in tasks.items()} == dict.fromkeys(candidates.NAMES, "success")
+    assert {name: run.info.status for name, run in below.items()} == dict.fromkeys(candidates.NAMES, "FINISHED")
+    assert tuning.info.status == "FINISHED"
+
+
+def test_the_tuning_says_what_was_chosen_from_what_and_why(first: Pipeline) -> None:
+    tuning, below = tuning_runs(first.runs["train"])
+    with tracking.connected():
+        client = MlflowClient()
+        trained = client.get_run(first.said["train"]["run_id"])
+        table = client.load_table(tuning.info.experiment_id, "candidates.json", [tuning.info.run_id])
+
+    winner = tuning.data.tags["candidate"]
+    assert trained.info.run_name == winner
+    assert trained.data.tags["selection"] == tuning.data.tags["selection"] != ""
+    cv_rmse = below[winner].data.metrics["cv_rmse_mean"]
+    assert trained.data.metrics["cv_rmse_mean"] == pytest.approx(cv_rmse, rel=1e-12)
+    assert set(table["candidate"]) == set(candidates.NAMES)
+
+
+def test_nothing_is_left_of_the_scratch_folder(airflow: Airflow, first: Pipeline) -> None:
+    assert task_of(airflow, first.runs["train"], "tune.delete_scratch")["state"] == "success"
+    assert scratch() == []
+
+
+def test_a_candidate_that_fails_leaves_the_choice_to_the_others(airflow: Airflow, one_failed: str) -> None:
+    tasks = tuned(airflow, one_failed)
+    _, below = tuning_runs(one_failed)
+
+    assert {name: (task["state"], task["try_number"]) for name, task in tasks.items()} == {
+        "RidgeCV": ("success", 1),
+        "ElasticNet": ("failed", 1),
+    }
+    assert {name: run.info.status for name, run in below.items()} == {"RidgeCV": "FINISHED", "ElasticNet": "FAILED"}
+    assert 'ElasticNet with {"alpha": -1} cannot be fitted' in airflow.error("train", one_failed, tasks["ElasticNet"])
+    assert airflow.events("train", one_failed)[-1]["extra"]["version"]
+    assert scratch() == []
+
+
+def test_what_failed_is_named_where_the_choice_is_made(airflow: Airflow, one_failed: str) -> None:
+    log = airflow.log("train", one_failed, task_of(airflow, one_failed, "tune.select_candidate"))
+
+    assert "Failed and left out: ElasticNet" in log
+
+
+def test_if_all_candidates_fail_the_run_fails_with_one_error(airflow: Airflow, first: Pipeline) -> None:
+    run_id = run_train(airflow, ALL_BAD, "failed")
+
+    task = task_of(airflow, run_id, "tune.select_candidate")
+    error = airflow.error("train", run_id, task)
+    assert task["try_number"] == 1
+    assert "no candidate is left, all of them failed: ElasticNet, BayesianRidge" in error
+    assert airflow.events("train", run_id) == []
+    assert scratch() == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"Ridge": {}}, "there is no candidate Ridge; there are RidgeCV, BayesianRidge, ElasticNet"),
+        ({"ElasticNet": {"alhpa": [1]}}, "ElasticNet has no alhpa; it has alpha, copy_X"),
+    ],
+    ids=["candidate", "hyper-parameter"],
+)
+def test_what_does_not_exist_is_refused_before_anything_is_trained(
+    chosen: dict[str, Any], message: str, airflow: Airflow, first: Pipeline
+) -> None:
+    run_id = run_train(airflow, chosen, "failed")
+
+    assert message in airflow.error("train", run_id, task_of(airflow, run_id, "tune.list_candidates"))
+    states = {task["task_id"]: task["state"] for task in airflow.tasks("train", run_id)}
+    assert states["tune.tune_candidate"] == states["train_model"] == "upstream_failed"
+    assert scratch() == []
+
+
+def test_a_killed_tuning_leaves_neither_scratch_nor_running_runs(airflow: Airflow, first: Pipeline) -> None:
+    run_id = airflow.trigger("train", {"candidates": ENDLESS})
+    deadline = time.monotonic() + 120
+    while tuned(airflow, run_id).get("ExtraTreesRegressor", {}).get("state") != "running":
+        assert time.monotonic() < deadline, "tuning has not begun after 120 s"
+        time.sleep(POLL)
+    assert scratch() != []
+
+    airflow.kill("train", run_id)
+
+    # Not "failed": where a teardown is still to run, Airflow takes the state from the tasks that it skipped.
+    # https://github.com/apache/airflow/pull/45530
+    airflow.wait("train", run_id)
+    states = {task["task_id"]: task["state"] for task in airflow.tasks("train", run_id)}
+    assert (states["tune.tune_candidate"], states["tune.delete_scratch"]) == ("failed", "success")
+    assert (states["train_model"], airflow.events("train", run_id)) == ("skipped", [])
+    assert scratch() == []
+    tuning, below = tuning_runs(run_id)
+    assert {run.info.status for run in (tuning, *below.values())} <= {"KILLED", "FAILED"}
+
+
+@pytest.fixture
+def champion(first: Pipeline) -> Iterator[Run]:
+    """The run of the champion, which is the first version unless there is one already."""
+    with tracking.connected():
+        client = MlflowClient()
+        name, alias = config.REGISTERED_MODEL, config.CHAMPION_ALIAS
+        had = client.get_registered_model(name).aliases.get(alias)
+        if had is None:
+            client.set_registered_model_alias(name, alias, first.said["train"]["version"])
+        run = client.get_run(client.get_model_version_by_alias(name, alias).run_id)
+    yield run
+    if had is None:
+        with tracking.connected():
+            client.delete_registered_model_alias(name, alias)
+
+
+def test_the_champion_is_a_candidate_once_there_are_new_animals(
+    airflow: Airflow, champion: Run, possum_csv: Path
+) -> None:
+    text = possum_csv.read_text().rstrip()
+    new = text.splitlines()[1].replace("1,", "1001,", 1)  # an animal to train on, by the hash of its number
+    possum_csv.write_text(f"{text}\n{new}\n")
+
+    features = airflow.trigger("feature_eng")
+    assert airflow.wait("feature_eng", features) == "success"
+    run_id = airflow.wait_for_consumer("feature_eng", features, "train")
+    assert airflow.wait("train", run_id) == "success"
+
+    assert set(tuned(airflow, run_id)) == {*candidates.NAMES, "Champion"}
+    _, below = tuning_runs(run_id)
+    used = json.loads(below["Champion"].data.params["hyper_parameters"])
+    assert used == json.loads(champion.data.params["hyper_parameters"])

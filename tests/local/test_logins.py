@@ -1,0 +1,56 @@
+"""Who may do what on the local stack."""
+
+from __future__ import annotations
+
+import boto3
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from containers.mlflow_accounts import ensure_user
+from local.settings import AIRFLOW_USER, USER
+from local.stack import Stack
+
+
+def airflow_login(stack: Stack) -> tuple[str, str]:
+    return AIRFLOW_USER, stack.settings.secrets()["AIRFLOW_MLFLOW_PASSWORD"]
+
+
+@pytest.mark.parametrize("path", ["/", "/api/2.0/mlflow/experiments/search", "/api/2.0/mlflow-artifacts/artifacts"])
+def test_mlflow_shows_nothing_without_a_login(stack: Stack, path: str) -> None:
+    assert httpx.get(f"{stack.settings.mlflow_url}{path}").status_code == 401
+
+
+def test_airflows_user_owns_what_it_makes_and_nothing_else(stack: Stack) -> None:
+    url = f"{stack.settings.mlflow_url}/api/2.0/mlflow"
+    administrator = (USER, stack.settings.secrets()["MLFLOW_PASSWORD"])
+    made = httpx.post(f"{url}/experiments/create", json={"name": "not Airflow's"}, auth=administrator).json()
+    refused = httpx.post(f"{url}/experiments/delete", json=made, auth=airflow_login(stack))
+    assert refused.status_code == 403
+    own = httpx.post(f"{url}/experiments/create", json={"name": "Airflow's"}, auth=airflow_login(stack)).json()
+    assert httpx.post(f"{url}/experiments/delete", json=own, auth=airflow_login(stack)).is_success
+    user = {"username": "another", "password": "a long enough password"}
+    assert httpx.post(f"{url}/users/create", json=user, auth=airflow_login(stack)).status_code == 403
+
+
+def test_a_user_that_is_there_gets_the_new_password(stack: Stack) -> None:
+    url, administrator = stack.settings.mlflow_url, (USER, stack.settings.secrets()["MLFLOW_PASSWORD"])
+    for password in ("the first password", "the second password"):
+        ensure_user(url, administrator, ("somebody", password))
+        search = httpx.get(f"{url}/api/2.0/mlflow/experiments/search?max_results=1", auth=("somebody", password))
+        assert search.is_success
+
+
+@pytest.mark.parametrize("prefix", ["", "MLFLOW_"])
+def test_s3_takes_the_keys_of_airflow_and_mlflow_but_no_other_secret(stack: Stack, prefix: str) -> None:
+    secret = stack.settings.secrets()
+    key, value = secret[f"{prefix}S3_ACCESS_KEY"], secret[f"{prefix}S3_SECRET_KEY"]
+    buckets(stack, key, value)
+    with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|AccessDenied"):
+        buckets(stack, key, "wrong")
+
+
+def buckets(stack: Stack, key: str, secret: str) -> dict:
+    url = stack.settings.s3_url
+    keys = {"aws_access_key_id": key, "aws_secret_access_key": secret}
+    return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).list_buckets()
