@@ -54,6 +54,10 @@ class Airflow:
         for dag_id in dag_ids:
             self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
 
+    def create_connection(self, conn_id: str, **fields: Any) -> None:
+        """Define a connection: ``conn_type``, ``host``, ``login``, ``password``, ``extra`` (JSON), ..."""
+        self._http.post("/api/v2/connections", json={"connection_id": conn_id, **fields}).raise_for_status()
+
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run and return its id."""
         body = {"logical_date": None, "conf": conf or {}}

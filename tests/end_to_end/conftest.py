@@ -52,6 +52,18 @@ def wait_for_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, stat
         time.sleep(POLL)
 
 
+def places_with(stack: Stack, secret: str) -> list[str]:
+    """Return which files of the stack's services hold a secret: logs, Airflow's database, objects such as XComs."""
+    home = stack.settings.home
+    files = [
+        *(home / "airflow").rglob("*.log"),
+        *stack.settings.logs.glob("*"),
+        *(home / "airflow").glob("airflow.db*"),
+    ]
+    files += [path for path in (home / "s3").rglob("*") if path.is_file()]
+    return [str(file) for file in files if secret.encode() in file.read_bytes()]
+
+
 @contextmanager
 def stopped(stack: Stack, name: str) -> Iterator[None]:
     stack.stop_program(name)
