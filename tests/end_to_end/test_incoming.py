@@ -11,6 +11,8 @@ import pytest
 
 from include import config, incoming, storage, trace
 from include.assets import INCOMING, PROCESSING
+from include.champions import find_champion
+from include.mlflow_provider.hooks.client import MLflowClientHook
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 
@@ -94,12 +96,14 @@ def test_every_file_is_named_in_the_pages_of_airflow(airflow: Airflow, together:
     assert {name.partition("-20")[0] for name in checked if name} == {"one", "two", "bad"}
 
 
-def test_a_file_leads_to_version_run_data_and_commit(together: list[str], first: Pipeline) -> None:
+def test_a_file_leads_to_version_run_data_and_commit(together: list[str]) -> None:
+    champion = find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID)) or {}
     uri = next(uri for uri in storage.list_objects(PREDICTED) if uri.endswith(".csv"))
     trail = trace.follow(uri)
     said = "\n".join(line for lines in trail.values() for line in lines)
-    assert first.said["train"]["run_id"] in said
-    assert first.said["feature_eng"]["uri"] in said
+    assert f"{config.REGISTERED_MODEL} version {champion['version']}" in said
+    assert champion["run_id"] in said
+    assert next(tag["value"] for tag in champion["tags"] if tag["key"] == "features_uri") in said
     assert f"Airflow's {DAG}" in said
     assert "CHANGED" not in said
     assert all(trail.values())
