@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from local.settings import ENVIRONMENTS, PROJECT
+from local.settings import ENVIRONMENTS, PROJECT, inherited
 
 START_TIMEOUT = 180  # seconds
 POLL = 0.05  # seconds between two looks at a server that starts
@@ -63,7 +62,7 @@ class MLflowProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env=_inherited() | SETTINGS,
+                env=inherited() | SETTINGS,
                 start_new_session=True,
             )
         try:
@@ -141,7 +140,3 @@ def mlflow_2() -> Path:
     if done.returncode:
         raise RuntimeError(f"the environment of MLflow 2 cannot be built: {done.stdout}{done.stderr}")
     return folder
-
-
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW", "AWS_"))}

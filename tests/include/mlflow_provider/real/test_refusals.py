@@ -196,7 +196,15 @@ def test_a_missing_permission_is_told(using, with_login):
     assert reader.get_experiment_by_name("not for readers")
     said = refusal_of(reader, lambda hook: hook.create_run(experiment_id))
     assert "403 Forbidden: Permission denied" in said
-    assert said.endswith("The user of connection 'real' lacks this permission.")
+    assert "The user of connection 'real' lacks this permission" in said
+
+
+def test_a_password_may_have_any_character(using, with_login):
+    user = {"username": "élodie", "password": "pässwörd … of many kinds"}
+    using(with_login).run("api/2.0/mlflow/users/create", request_params=user)
+    hook = using(with_login, login=user["username"], password=user["password"])
+    assert hook.test_connection()[0]
+    assert search_with_library(hook)
 
 
 def test_a_host_that_the_server_does_not_allow_is_told(using, without_login):
