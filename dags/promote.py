@@ -10,7 +10,8 @@ Decides whether the version that **train** just registered, the *challenger*, be
    the same animals, and in no subgroup beyond that subgroup's floor. The first version has the absolute floor alone.
 4. `approve` waits for a person, if the form says so. No answer in time is a no.
 5. `promote_to_champion` moves the alias; `keep_challenger` writes down why not.
-6. `write_model_card` describes the version, its data and this decision; `end` announces it.
+6. `write_model_card` describes the version, its data and this decision.
+7. `call_model_server` has a promoted version predict over HTTP, if it is served; `end` announces the decision.
 """
 
 from __future__ import annotations
@@ -113,7 +114,18 @@ def promote() -> None:
 
         return promotion.write_card(evaluated["uri"], promoted or kept or {})
 
-    @task(outlets=[MODEL_EVALUATED])
+    @task
+    def call_model_server(announcement: dict) -> str:
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include import serving, storage
+
+        if not (announcement["promoted"] and serving.is_up(config.MODEL_SERVER)):
+            raise AirflowSkipException("Nothing was promoted, or no model server is up (make serve)")
+        rows = storage.read_table(announcement["features_uri"]).head()[[config.CASE, *config.RAW]]
+        return serving.smoke_test(config.MODEL_SERVER, rows, version=announcement["version"])
+
+    @task(outlets=[MODEL_EVALUATED], trigger_rule="none_failed")
     def end(announcement: dict, outlet_events: dict) -> None:
         outlet_events[MODEL_EVALUATED].extra = announcement
 
@@ -125,7 +137,8 @@ def promote() -> None:
     start >> contestants >> predicted >> evaluated
     check_gate(evaluated) >> [approve, promoted, kept]
     approve >> [promoted, kept]
-    end(write_model_card(evaluated, promoted, kept))
+    announcement = write_model_card(evaluated, promoted, kept)
+    call_model_server(announcement) >> end(announcement)
 
 
 promote()

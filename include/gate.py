@@ -12,7 +12,7 @@ takes both models' errors of each, and ``t`` is Student's quantile for animals -
 Introduction to the Bootstrap, chapters 6 and 12). Measured with 23 animals and errors that are normal or heavy-tailed
 (Student's t, 5 degrees of freedom): percentile and BCa limits of the difference in cm let a model worse by the margin
 pass in 4 to 13 % of cases at a confidence of 0.975, this one in 2 to 5 %. The ratio is what helps most, because the
-scale of the errors cancels out. How often it opens for good models is in docs/parts/promote.md.
+scale of the errors cancels out. How often it opens for good models is in docs/promotion.md.
 """
 
 from __future__ import annotations

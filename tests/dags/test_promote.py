@@ -4,12 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
 
-from include import config
+from include import config, serving, storage
 from include.assets import MODEL_EVALUATED, MODEL_TRAINED
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "promote.py"
@@ -32,7 +33,8 @@ def test_the_graph(promote: DAG) -> None:
         "approve": {"promote_to_champion", "keep_challenger"},
         "promote_to_champion": {"write_model_card"},
         "keep_challenger": {"write_model_card"},
-        "write_model_card": {"end"},
+        "write_model_card": {"call_model_server", "end"},
+        "call_model_server": {"end"},
         "end": set(),
     }  # fmt: skip
 
@@ -69,6 +71,29 @@ def test_the_gate_and_the_form_choose_the_branch(promote: DAG, passed: bool, app
 @pytest.mark.parametrize("task_id", ["promote_to_champion", "keep_challenger", "write_model_card"])
 def test_what_follows_a_branch_runs_unless_something_failed(promote: DAG, task_id: str) -> None:
     assert promote.get_task(task_id).trigger_rule == "none_failed_min_one_success"
+
+
+@pytest.mark.parametrize(("promoted", "up"), [(False, True), (True, False)])
+def test_the_model_server_is_left_alone_if_it_is_down_or_nothing_changed(
+    promote: DAG, monkeypatch: pytest.MonkeyPatch, promoted: bool, up: bool
+) -> None:
+    monkeypatch.setattr(serving, "is_up", lambda url: up)
+    task: Any = promote.get_task("call_model_server")
+    with pytest.raises(AirflowSkipException):
+        task.python_callable({"promoted": promoted})
+    assert promote.get_task("end").trigger_rule == "none_failed"
+
+
+def test_a_promoted_version_predicts_over_http(promote: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    table = pd.read_csv(config.POSSUM_CSV)
+    monkeypatch.setattr(serving, "is_up", lambda url: True)
+    monkeypatch.setattr(serving, "smoke_test", lambda url, rows, version: asked.update(rows=rows, version=version))
+    monkeypatch.setattr(storage, "read_table", lambda uri: table)
+    promote.get_task("call_model_server").python_callable({"promoted": True, "version": "3", "features_uri": "s3://x"})
+    assert asked["version"] == "3"
+    assert list(asked["rows"]) == [config.CASE, *config.RAW]
+    assert 0 < len(asked["rows"]) < 10
 
 
 def test_nobody_is_asked_unless_the_form_says_so(promote: DAG) -> None:

@@ -50,7 +50,7 @@ class VersionCondition:
             self._check_alias(version)
             self._check_metric(hook, version)
         except MLflowError as error:
-            if self._is_missing(error):
+            if self._is_missing(error) or (_is_forbidden(error) and self._has_no_model(hook)):
                 raise NotYetError(f"not there yet. {error}") from error
             if _may_pass(error):
                 raise
@@ -87,6 +87,13 @@ class VersionCondition:
         code = getattr(error, "error_code", "")
         return code == "RESOURCE_DOES_NOT_EXIST" or f"alias {self.alias} not found" in str(error)
 
+    def _has_no_model(self, hook: MLflowClientHook) -> bool:
+        # Asked for a version of a model that is not there, MLflow answers 404 to administrators and 403 to others.
+        try:
+            return hook.get_registered_model(self.name) is None
+        except MLflowError:
+            return False
+
 
 def _check_registration(version: dict[str, Any]) -> None:
     status = version.get("status", "READY")  # the default in MLflow's protocol
@@ -95,6 +102,10 @@ def _check_registration(version: dict[str, Any]) -> None:
         raise AirflowFailException(f"{_title(version)} is {status}: {reason}. Register the model again.")
     if status != "READY":
         raise NotYetError(f"{_title(version)} is {status}")
+
+
+def _is_forbidden(error: MLflowError) -> bool:
+    return isinstance(error, MLflowAPIError) and error.status_code == 403
 
 
 def _may_pass(error: MLflowError) -> bool:

@@ -159,6 +159,16 @@ def scripted(connect: Callable[..., None]) -> Iterator[Callable[..., ScriptedSer
 
 
 @pytest.fixture
+def ordinary_user(stack: Any, hook: MLflowClientHook, connect: Callable[..., None]) -> str:
+    """The id of a connection to MLflow whose user is no administrator."""
+    from local.settings import AIRFLOW_USER
+
+    password = stack.settings.secrets()["AIRFLOW_MLFLOW_PASSWORD"]
+    connect("ordinary", host=hook.base_url, login=AIRFLOW_USER, password=password)
+    return "ordinary"
+
+
+@pytest.fixture
 def serving(services: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URI of a deployment target that really serves models; every deployment ends with the test."""
     monkeypatch.syspath_prepend(PLUGINS)
