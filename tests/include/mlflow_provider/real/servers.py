@@ -78,13 +78,19 @@ class MLflowProcess:
             self._guard.stdin.close()
         self._guard.wait()
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes of the server; none after its end."""
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self._guard.pid).children(recursive=True)
+        return []
+
     def pause(self) -> None:
         """Have the server accept connections and answer nothing, until :meth:`resume`."""
-        for process in self._processes():
+        for process in self.processes():
             process.suspend()
 
     def resume(self) -> None:
-        for process in self._processes():
+        for process in self.processes():
             process.resume()
 
     def wait_for_calls(self, number: int) -> None:
@@ -94,16 +100,11 @@ class MLflowProcess:
         while len([c for c in psutil.Process().net_connections("tcp4") if c.raddr and c.raddr.port == port]) < number:
             self._check(deadline)
 
-    def _processes(self) -> list[psutil.Process]:
-        with suppress(psutil.NoSuchProcess):
-            return psutil.Process(self._guard.pid).children(recursive=True)
-        return []
-
     def _wait_for_port(self) -> int:
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             with suppress(psutil.Error):  # a process may end while it is looked at
-                for process in self._processes():
+                for process in self.processes():
                     for connection in process.net_connections("tcp4"):
                         if connection.status == psutil.CONN_LISTEN:
                             return connection.laddr.port
