@@ -15,7 +15,7 @@ import pytest
 
 from include import config
 from local.airflow import Airflow
-from local.settings import USER
+from local.settings import AIRFLOW_USER, USER
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, places_with, task_of
 
@@ -78,7 +78,9 @@ def hidden(stack: Stack, airflow: Airflow) -> dict[str, str]:
     refused = {"host": stack.settings.mlflow_url, "login": USER, "password": made["password"], "extra": headers}
     airflow.create_connection("refused", conn_type="mlflow", **refused)
     airflow.create_connection("silent", conn_type="mlflow", host="http://127.0.0.1:9", password=made["token"])
-    logins = {f"login with {word}": f"{USER}:{word}" for word in (own["MLFLOW_PASSWORD"], made["password"])}
+    words = {"own": own["MLFLOW_PASSWORD"], "refused": made["password"]}
+    logins = {f"login, {name}": f"{USER}:{word}" for name, word in words.items()}
+    logins["login, Airflow's"] = f"{AIRFLOW_USER}:{own['AIRFLOW_MLFLOW_PASSWORD']}"
     return own | made | {name: b64encode(login.encode()).decode() for name, login in logins.items()}
 
 
@@ -115,11 +117,12 @@ def watched(stack: Stack) -> Iterator[set[str]]:
 def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(
     dag: None, hidden: dict[str, str], stack: Stack, airflow: Airflow, first: Pipeline
 ) -> None:
+    name = f"hidden-{uuid4().hex[:8]}"
     folder = first.said["predict"]["uri"].rpartition("/")[0]
     uris = {"data": f"{folder}/possums.parquet", "output": f"{folder}/credentials.parquet"}
     source = f"models:/{config.REGISTERED_MODEL}/1"
     with watched(stack) as commands:
-        run_id = airflow.trigger(DAG_ID, {"name": f"hidden {uuid4().hex[:8]}", "source": source, **uris})
+        run_id = airflow.trigger(DAG_ID, {"name": name, "source": source, **uris})
         airflow.wait(DAG_ID, run_id)
 
     failed = {task["task_id"] for task in airflow.tasks(DAG_ID, run_id) if task["state"] != "success"}
@@ -127,6 +130,8 @@ def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(
     for task_id, message in FAILURES.items():
         assert message in airflow.error(DAG_ID, run_id, task_of(airflow, DAG_ID, run_id, task_id))
     assert any(str(stack.settings.model_environments) in command for command in commands)
-    for name, secret in hidden.items():
-        assert not places_with(stack, secret), name
-        assert not [command for command in commands if secret in command], name
+    for place in ("airflow/logs/", "airflow/airflow.db", f"s3/{config.XCOM_BUCKET}/"):
+        assert any(place in found for found in places_with(stack, name))
+    for what, secret in hidden.items():
+        assert not places_with(stack, secret), what
+        assert not [command for command in commands if secret in command], what

@@ -12,6 +12,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from ..exceptions import MLflowAPIError, MLflowConnectionError
 
 EXCERPT = 300  # characters of a foreign answer that a message quotes
+UNMADE = (ValueError, requests.exceptions.InvalidJSONError)  # errors of requests that could not even be made
 
 
 def refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
@@ -83,7 +84,7 @@ def _hint(status: int, code: str, message: str, conn_id: str) -> str:
         return f". Name this host in the server's --allowed-hosts, or another as host of connection {conn_id!r}."
     hints = {
         401: f". Check login and password of connection {conn_id!r}.",
-        403: f". The user of connection {conn_id!r} lacks this permission.",
+        403: f". The user of connection {conn_id!r} lacks this permission; MLflow says so of what is not there too.",
         404: ". Check host, port and path prefix of the connection; an old MLflow may not know this endpoint either.",
         429: ". The server limits requests: an Airflow pool limits the tasks that send them at once.",
     }
@@ -96,6 +97,8 @@ def _remedy(error: requests.RequestException, reason: BaseException, conn_id: st
             f"Set `ca_bundle` in the extra of connection {conn_id!r} to the path of a file with the authority that "
             "signed it, and its host to a name in the certificate; `verify` false switches the check off."
         )
+    if isinstance(error, UNMADE):
+        return f"Nothing was sent: check the arguments of the call and the fields of connection {conn_id!r}."
     if isinstance(error, requests.exceptions.SSLError):
         return f"Check schema and port of connection {conn_id!r}, and the file that `ca_bundle` in its extra names."
     return f"Check that the server runs and that host, port and schema of connection {conn_id!r} fit."
@@ -104,7 +107,11 @@ def _remedy(error: requests.RequestException, reason: BaseException, conn_id: st
 def _doubt(request: str, error: requests.RequestException) -> str:
     """Return what to add for a request of which nobody knows whether MLflow got it."""
     unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
-    if request.startswith("GET ") or any(isinstance(link, unsent) for link in _chain(error)):
+    if (
+        request.startswith("GET ")
+        or isinstance(error, UNMADE)
+        or any(isinstance(link, unsent) for link in _chain(error))
+    ):
         return ""
     return " MLflow may have acted on it all the same."
 

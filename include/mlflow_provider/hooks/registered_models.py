@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-from ..exceptions import MLflowAPIError
+from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
 from .fields import Tags, given, tag_list
 from .rest import API, MLflowRestHook
 
@@ -21,17 +22,21 @@ class RegisteredModelAPI(MLflowRestHook):
         """Create a registered model.
 
         :param tags: ``{key: value}`` or ``[{"key": key, "value": value}]``
-        :param exist_ok: return a model that exists already, as it is
+        :param exist_ok: return a model that exists already, as it is. The server is asked for it first, and again
+            after a failure: of many calls at once one succeeds, and some get "QueuePool limit" from MLflow 3.17.
         :return: as in https://mlflow.org/docs/latest/rest-api.html#create-registeredmodel
         :raises MLflowAPIError: it exists and ``exist_ok`` is False, or the server refused
         """
+        if exist_ok and (existing := self._model_if_told(name)):
+            return existing
         body = given(name=name, tags=tag_list(tags), description=description)
         try:
             return self.call("POST", f"{MODELS}/create", body)["registered_model"]
-        except MLflowAPIError as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS" or not exist_ok:
-                raise
-        return self._registered_model(name)
+        except MLflowError:
+            with suppress(MLflowConnectionError):
+                if exist_ok and (existing := self._model_if_told(name)):
+                    return existing
+            raise
 
     def get_registered_model(self, name: str) -> dict[str, Any] | None:
         """Return a registered model, or None if there is none of this name.
@@ -136,6 +141,11 @@ class RegisteredModelAPI(MLflowRestHook):
         :raises MLflowAPIError: there is no such model
         """
         self.call("DELETE", f"{MODELS}/alias", {"name": name, "alias": alias})
+
+    def _model_if_told(self, name: str) -> dict[str, Any] | None:
+        with suppress(MLflowAPIError):
+            return self.get_registered_model(name)
+        return None
 
     def _registered_model(self, name: str) -> dict[str, Any]:
         return self.call("GET", f"{MODELS}/get", {"name": name})["registered_model"]

@@ -73,7 +73,7 @@ class MLflowServer:
         """
         extra: dict[str, Any] = conn.extra_dejson
         address = _address(conn, conn.host, "host")
-        return cls(
+        server = cls(
             conn_id=conn.conn_id,
             base_url=_url(address, conn.port),
             registry_url=_optional_url(conn, "registry_uri"),
@@ -82,19 +82,25 @@ class MLflowServer:
             password=conn.password or unquote(address.password or "") or None,
             timeout=_seconds(conn.conn_id, extra.get("timeout")),
             verify=_verify(extra),
-            headers={str(name): str(value) for name, value in (extra.get("headers") or {}).items()},
+            headers=_headers(conn.conn_id, extra.get("headers") or {}),
         )
+        _check_sendable(server)
+        return server
 
 
 def _address(conn: Connection, value: str | None, name: str) -> SplitResult:
     text = (value or "").strip()
     if not text:
         raise MLflowError(f"Connection {conn.conn_id!r} names no {name}: set it to that of the MLflow server")
-    address = urlsplit(text if "://" in text else f"{_scheme(conn)}://{text}")
-    if address.scheme not in ("http", "https") or not address.hostname:
+    try:
+        address = urlsplit(text if "://" in text else f"{_scheme(conn)}://{text}")
+        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:  # it may show a password that is part of the address
+        usable = False
+    if not usable or "@" in address.path:
         raise MLflowError(
-            f"Connection {conn.conn_id!r} has no usable address: its schema must be http or https "
-            f"(it is {address.scheme!r}) and its {name} a name, an address or a URL"
+            f"Connection {conn.conn_id!r} has no usable address: its schema must be http or https and its {name} a "
+            "name, an address or a URL with a number as port; a login belongs into the fields for it"
         )
     return address
 
@@ -123,6 +129,23 @@ def _verify(extra: dict[str, Any]) -> bool | str:
         return False
     path = verify if isinstance(verify, str) and str(verify).lower() not in ("", "true", "1", "yes") else None
     return extra.get("ca_bundle") or path or True
+
+
+def _headers(conn_id: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise MLflowError(f"Connection {conn_id!r}: extra field `headers` must be a JSON object")
+    return {str(name): str(content) for name, content in value.items()}
+
+
+def _check_sendable(server: MLflowServer) -> None:
+    """Refuse what no HTTP header can carry here: the errors of HTTP libraries would show it, secret or not."""
+    contents = {f"the header {name!r}": content for name, content in server.headers.items()}
+    for what, content in ({"the token": server.token or ""} | contents).items():
+        if content != content.strip() or not (content.isascii() and content.isprintable()):
+            raise MLflowError(
+                f"Connection {server.conn_id!r}: {what} has a line break, a space at its beginning or end, or a "
+                "character that is not ASCII. Enter it again."
+            )
 
 
 def _seconds(conn_id: str, value: Any) -> float:

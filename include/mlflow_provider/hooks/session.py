@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util import Retry
 
 from .server import CONNECT_TIMEOUT, MLflowServer
@@ -117,10 +117,16 @@ def open_session(server: MLflowServer, auth_type: Any, headers: dict[str, str] |
     session.mount("https://", BoundedAdapter(server.timeout))
     session.verify = server.verify
     session.headers.update(server.headers | (headers or {}))
-    if server.token or (server.is_databricks and server.password):
-        session.auth = BearerAuth(server.password or "")
-    elif server.login:
-        session.auth = auth_type(server.login, server.password or "")
-    else:
-        session.auth = NoAuth()
+    session.auth = _auth(server, auth_type)
     return session
+
+
+def _auth(server: MLflowServer, auth_type: Any) -> Any:
+    if server.token or (server.is_databricks and server.password):
+        return BearerAuth(server.password or "")
+    if not server.login:
+        return NoAuth()
+    if auth_type is HTTPBasicAuth:
+        # MLflow reads UTF-8, as its own client sends it; requests would send Latin-1.
+        return HTTPBasicAuth(server.login.encode(), (server.password or "").encode())
+    return auth_type(server.login, server.password or "")

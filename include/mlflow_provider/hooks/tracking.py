@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
-from ..exceptions import MLflowAPIError, MLflowError
+from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
 from .rest import API, MLflowRestHook
 
 
@@ -37,20 +38,22 @@ class TrackingAPI(MLflowRestHook):
 
         https://mlflow.org/docs/latest/rest-api.html#create-experiment
 
-        :param exist_ok: return the id of an experiment that exists already, created a moment ago or long ago
+        :param exist_ok: return the id of an experiment that exists already, created a moment ago or long ago. The
+            server is asked for it first, and again after a failure.
         :raises MLflowError: an experiment of this name was deleted, and MLflow keeps its name
         :raises MLflowAPIError: it exists and ``exist_ok`` is False, or the server refused
         """
+        if exist_ok and (existing := self._active_experiment(name)):
+            return existing["experiment_id"]
         try:
             return self.call("POST", f"{API}/experiments/create", {"name": name})["experiment_id"]
-        except MLflowAPIError as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            existing = self.get_experiment_by_name(name) or {}
-            _refuse_deleted(existing)
-            if not exist_ok or not existing:
-                raise
-        return existing["experiment_id"]
+        except MLflowError as error:
+            is_taken = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
+            with suppress(MLflowConnectionError):
+                existing = self._active_experiment(name) if exist_ok or is_taken else None
+                if exist_ok and existing:
+                    return existing["experiment_id"]
+            raise
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
         """Set a tag of an experiment, in place of one of the same key.
@@ -70,6 +73,13 @@ class TrackingAPI(MLflowRestHook):
         :raises MLflowAPIError: there is no such model
         """
         return self.call("GET", f"{API}/logged-models/{model_id}")["model"]
+
+    def _active_experiment(self, name: str) -> dict[str, Any] | None:
+        experiment = None
+        with suppress(MLflowAPIError):
+            experiment = self.get_experiment_by_name(name)
+        _refuse_deleted(experiment or {})
+        return experiment
 
 
 def _refuse_deleted(experiment: dict[str, Any]) -> None:

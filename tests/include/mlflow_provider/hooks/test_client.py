@@ -74,6 +74,13 @@ def test_a_login_among_the_headers_is_sent_whatever_netrc_says(scripted, monkeyp
     assert server.requests[0][2]["Authorization"] == "Negotiate t0ken"
 
 
+def test_arguments_that_json_cannot_hold_are_told_and_nothing_is_sent(scripted):
+    server = scripted(Answer())
+    with pytest.raises(MLflowConnectionError, match="Nothing was sent: check the arguments of the call"):
+        client().run(CREATE, request_params={"value": float("nan")})
+    assert server.requests == []
+
+
 def test_another_auth_type_is_used(scripted):
     scripted(Answer())
     assert isinstance(client(auth_type=HTTPDigestAuth).get_conn().auth, HTTPDigestAuth)

@@ -7,6 +7,8 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from ..scripted import Answer
 
+NONE = Answer(404, '{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+
 
 def test_an_unknown_model_is_none(hook, name):
     assert hook.get_registered_model(name) is None
@@ -23,6 +25,26 @@ def test_a_model_that_exists_is_an_error_or_returned_as_it_is(hook, name):
     with pytest.raises(MLflowAPIError, match="RESOURCE_ALREADY_EXISTS"):
         hook.create_registered_model(name)
     assert hook.create_registered_model(name, description="second", exist_ok=True)["description"] == "first"
+
+
+@pytest.mark.parametrize("answer", [Answer(400, "QueuePool limit"), Answer(500), Answer(seconds=60)])
+def test_a_model_that_exists_is_returned_whatever_became_of_the_request_to_create_it(scripted, answer):
+    server = scripted(NONE, answer, Answer(200, '{"registered_model": {"name": "a"}}'), extra={"timeout": 0.2})
+    client = MLflowClientHook(mlflow_conn_id="scripted")
+    assert client.create_registered_model("a", exist_ok=True) == {"name": "a"}
+    assert [request[0] for request in server.requests] == ["GET", "POST", "GET"]
+
+
+def test_a_model_that_exists_needs_no_permission_to_create_one(scripted):
+    server = scripted(Answer(200, '{"registered_model": {"name": "a"}}'), Answer(403))
+    assert MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True) == {"name": "a"}
+    assert len(server.requests) == 1
+
+
+def test_the_error_of_a_creation_stays_if_the_server_does_not_tell_whether_the_model_exists(scripted):
+    scripted(NONE, Answer(400, "QueuePool limit"), Answer(403, "not yours"))
+    with pytest.raises(MLflowAPIError, match="QueuePool limit"):
+        MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True)
 
 
 def test_an_alias_leads_to_its_version(hook, name, version):

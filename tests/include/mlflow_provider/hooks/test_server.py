@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 
 import pytest
 from airflow.sdk import Connection
@@ -36,6 +37,16 @@ def test_base_url_has_schema_host_port_and_prefix(fields, url):
     [
         ({}, "names no host"),
         ({"host": "mlflow", "schema": "ftp"}, "schema must be http or https"),
+        ({"host": "mlflow:s3cret-word"}, "a number as port"),
+        ({"host": "http://me:1/s3cret-word@mlflow"}, "a login belongs into the fields"),
+        ({"host": "http://[::1"}, "no usable address"),
+        ({"host": "mlflow", "password": "s3cret-word\n"}, "the token has a line break"),
+        ({"host": "mlflow", "login": "token", "password": "s3cret-wörd"}, "a character that is not ASCII"),
+        (
+            {"host": "mlflow", "extra": '{"headers": {"X-Key": "s3cret-word\\n"}}'},
+            "the header 'X-Key' has a line break",
+        ),
+        ({"host": "mlflow", "extra": '{"headers": ["X-Key"]}'}, "`headers` must be a JSON object"),
         ({"host": "mlflow", "extra": '{"timeout": "soon"}'}, "`timeout` must be seconds"),
         ({"host": "mlflow", "extra": '{"registry_uri": "databricks-uc://"}'}, "its registry_uri a name, an address"),
     ],
@@ -44,6 +55,7 @@ def test_an_unusable_connection_is_named_in_the_error(fields, complaint):
     with pytest.raises(MLflowError, match=complaint) as caught:
         server(**fields)
     assert "'c'" in str(caught.value)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_login_token_means_a_bearer_token():

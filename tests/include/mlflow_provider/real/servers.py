@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from local.settings import ENVIRONMENTS, PROJECT
+from local.settings import ENVIRONMENTS, PROJECT, inherited
 
 START_TIMEOUT = 180  # seconds
 POLL = 0.05  # seconds between two looks at a server that starts
@@ -63,7 +62,7 @@ class MLflowProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env=_inherited() | SETTINGS,
+                env=inherited() | SETTINGS,
                 start_new_session=True,
             )
         try:
@@ -79,13 +78,19 @@ class MLflowProcess:
             self._guard.stdin.close()
         self._guard.wait()
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes of the server; none after its end."""
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self._guard.pid).children(recursive=True)
+        return []
+
     def pause(self) -> None:
         """Have the server accept connections and answer nothing, until :meth:`resume`."""
-        for process in self._processes():
+        for process in self.processes():
             process.suspend()
 
     def resume(self) -> None:
-        for process in self._processes():
+        for process in self.processes():
             process.resume()
 
     def wait_for_calls(self, number: int) -> None:
@@ -95,16 +100,11 @@ class MLflowProcess:
         while len([c for c in psutil.Process().net_connections("tcp4") if c.raddr and c.raddr.port == port]) < number:
             self._check(deadline)
 
-    def _processes(self) -> list[psutil.Process]:
-        with suppress(psutil.NoSuchProcess):
-            return psutil.Process(self._guard.pid).children(recursive=True)
-        return []
-
     def _wait_for_port(self) -> int:
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             with suppress(psutil.Error):  # a process may end while it is looked at
-                for process in self._processes():
+                for process in self.processes():
                     for connection in process.net_connections("tcp4"):
                         if connection.status == psutil.CONN_LISTEN:
                             return connection.laddr.port
@@ -141,7 +141,3 @@ def mlflow_2() -> Path:
     if done.returncode:
         raise RuntimeError(f"the environment of MLflow 2 cannot be built: {done.stdout}{done.stderr}")
     return folder
-
-
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW", "AWS_"))}

@@ -5,10 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import pytest
+
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.operators.registry import CreateRegisteredModelOperator
 
 TASKS = 20
+
+pytestmark = pytest.mark.parametrize("server", ["with_login", "without_login", "version_2"], indirect=True)
 
 
 def at_once(call):

@@ -6,8 +6,10 @@ import json
 import os
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import mlflow
+import psutil
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowError
@@ -196,7 +198,15 @@ def test_a_missing_permission_is_told(using, with_login):
     assert reader.get_experiment_by_name("not for readers")
     said = refusal_of(reader, lambda hook: hook.create_run(experiment_id))
     assert "403 Forbidden: Permission denied" in said
-    assert said.endswith("The user of connection 'real' lacks this permission.")
+    assert "The user of connection 'real' lacks this permission" in said
+
+
+def test_a_password_may_have_any_character(using, with_login):
+    user = {"username": "élodie", "password": "pässwörd … of many kinds"}
+    using(with_login).run("api/2.0/mlflow/users/create", request_params=user)
+    hook = using(with_login, login=user["username"], password=user["password"])
+    assert hook.test_connection()[0]
+    assert search_with_library(hook)
 
 
 def test_a_host_that_the_server_does_not_allow_is_told(using, without_login):
@@ -223,8 +233,8 @@ def test_a_server_that_hangs_is_told_in_time(using, process, without_login, call
 
 
 @pytest.fixture(scope="module")
-def last_words(start, tmp_path_factory):
-    """What is said of a download, a search and a creation that were under way when their server was killed."""
+def killed(start, tmp_path_factory):
+    """A server that was killed: its processes, and what is said of a download, a search and a creation under way."""
     server = start(mlflow_3())
     folder = tmp_path_factory.mktemp("download")
     os.mkfifo(folder / "pipe")  # a download into it goes on as far as it is read
@@ -242,20 +252,27 @@ def last_words(start, tmp_path_factory):
             server.pause()
             calls += [pool.submit(refusal_of, hook, call) for call in (search, create)]
             server.wait_for_calls(3)
+            processes = server.processes()
             server.kill()
             assert len(arriving.read()) < BIG - 1
-        return [call.result() for call in calls]
+        download, reading, change = (call.result() for call in calls)
+    return SimpleNamespace(processes=processes, download=download, reading=reading, change=change)
 
 
-def test_a_download_from_a_server_that_is_killed_ends(last_words):
-    assert "/artifacts/big (connection 'real'): " in last_words[0]
-    assert "Check that the server runs" in last_words[0]
+def test_a_download_from_a_server_that_is_killed_ends(killed):
+    assert "/artifacts/big (connection 'real'): " in killed.download
+    assert "Check that the server runs" in killed.download
 
 
-def test_a_server_that_was_killed_is_told(last_words):
-    assert "Connection refused. Check that the server runs" in last_words[1]
+def test_a_server_that_was_killed_is_told(killed):
+    assert "Connection refused. Check that the server runs" in killed.reading
 
 
-def test_a_change_under_way_when_the_server_was_killed_may_have_been_made(last_words):
-    assert "Check that the server runs" in last_words[2]
-    assert last_words[2].endswith("MLflow may have acted on it all the same.")
+def test_a_change_under_way_when_the_server_was_killed_may_have_been_made(killed):
+    assert "Check that the server runs" in killed.change
+    assert killed.change.endswith("MLflow may have acted on it all the same.")
+
+
+def test_no_process_of_a_killed_server_is_left(killed):
+    assert killed.processes
+    assert not psutil.wait_procs(killed.processes, timeout=30)[1]
