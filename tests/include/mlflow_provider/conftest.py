@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from include import config
 from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
@@ -55,8 +56,31 @@ def lengths(buckets: None, experiment_id: str) -> LoggedModel:
 
 
 @pytest.fixture(scope="session")
+def lengths_in_s3(hook: MLflowClientHook, lengths: LoggedModel) -> str:
+    """The folder of that model, where MLflow keeps it in S3."""
+    artifact_uri = hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]
+    return artifact_uri.replace("mlflow-artifacts:/", f"s3://{config.ARTIFACT_BUCKET}/")
+
+
+@pytest.fixture(scope="session")
 def whoami(buckets: None, experiment_id: str) -> LoggedModel:
     return _log_model("whoami.py", experiment_id)
+
+
+@pytest.fixture(scope="session")
+def endless(buckets: None, experiment_id: str) -> LoggedModel:
+    return _log_model("endless.py", experiment_id)
+
+
+@pytest.fixture(scope="session")
+def quitter(buckets: None, experiment_id: str) -> LoggedModel:
+    return _log_model("quitter.py", experiment_id)
+
+
+@pytest.fixture(scope="session")
+def outdated(buckets: None, experiment_id: str) -> LoggedModel:
+    """A model that asks for another pandas than is installed here."""
+    return _log_model("lengths.py", experiment_id, pandas="2.0.0")
 
 
 @pytest.fixture
@@ -66,7 +90,7 @@ def version(hook: MLflowClientHook, name: str, lengths: LoggedModel) -> dict[str
     return hook.create_model_version(name, lengths.uri, lengths.run_id)
 
 
-def _log_model(file: str, experiment_id: str) -> LoggedModel:
+def _log_model(file: str, experiment_id: str, pandas: str = metadata.version("pandas")) -> LoggedModel:
     import mlflow
     import pandas as pd
 
@@ -78,7 +102,7 @@ def _log_model(file: str, experiment_id: str) -> LoggedModel:
             signature=mlflow.models.infer_signature(frame, frame["head"].to_numpy()),
             pip_requirements=[
                 f"mlflow-skinny=={metadata.version('mlflow-skinny')}",
-                f"pandas=={metadata.version('pandas')}",
+                f"pandas=={pandas}",
             ],
         )
     return LoggedModel(info.model_id, run.info.run_id)
