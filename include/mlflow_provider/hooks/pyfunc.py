@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..exceptions import MLflowAPIError, MLflowError
+from ..exceptions import MLflowError
+from ..objects import fetch_folder, is_s3, read_text
 from .base import MLflowBaseHook
 from .client import MLflowClientHook
 from .model_versions import ALIAS_URI, VERSION_URI
 
 _PROXIED = re.compile(r"mlflow-artifacts:/+(?!/)(.+)")
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
+_RUN = re.compile(r"runs:/+([^/]+)/(([^/'\"]+)(/.*)?)")
 
 
 class MLflowPyfuncHook(MLflowBaseHook):
     """Finds and fetches models that ``mlflow.pyfunc`` can load.
 
-    What the server's REST API can answer is asked there, because importing ``mlflow`` takes a second;
-    other URIs are left to the ``mlflow`` library.
+    What the server's REST API can answer is asked there, because importing ``mlflow`` takes a second, and
+    S3 is read with its Airflow connection; other URIs are left to the ``mlflow`` library.
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param aws_conn_id: Airflow connection of models in S3, unless their URI names one:
+        ``s3://connection@bucket/folder``
     """
 
     hook_name = "MLflow Pyfunc"
+
+    def __init__(
+        self, mlflow_conn_id: str = MLflowBaseHook.default_conn_name, aws_conn_id: str | None = "aws_default"
+    ) -> None:
+        super().__init__(mlflow_conn_id)
+        self.aws_conn_id = aws_conn_id
 
     @cached_property
     def client(self) -> MLflowClientHook:
@@ -41,9 +53,9 @@ class MLflowPyfuncHook(MLflowBaseHook):
     def get_model_artifact_uri(self, model_uri: str) -> str:
         """Return the URI of the folder that holds a model now, so that an alias moved later does not matter.
 
-        :param model_uri: ``models:/name/3``, ``models:/name@alias`` or ``models:/m-1f0c...``; any other URI
-            is returned as it is
-        :raises MLflowAPIError: there is no such model, version or alias
+        :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...`` or
+            ``runs:/8e3f.../model``; any other URI is returned as it is
+        :raises MLflowAPIError: there is no such model, version, alias or run
         """
         if self.server.is_databricks:
             return model_uri
@@ -54,6 +66,8 @@ class MLflowPyfuncHook(MLflowBaseHook):
             return self.client.get_model_version_download_uri(found[1], version)
         if found := VERSION_URI.fullmatch(model_uri):
             return self.client.get_model_version_download_uri(found[1], found[2])
+        if found := _RUN.fullmatch(model_uri):
+            return self._model_of_run(*found.groups(default=""))
         return model_uri
 
     def read_model_file(self, artifact_uri: str, name: str) -> str:
@@ -66,8 +80,9 @@ class MLflowPyfuncHook(MLflowBaseHook):
         try:
             if path := _proxied_path(artifact_uri):
                 return self.client.read_artifact(f"{path}/{name}").decode()
-            return self._read_with_mlflow(f"{artifact_uri.rstrip('/')}/{name}")
-        except MLflowAPIError as error:
+            uri = f"{artifact_uri.rstrip('/')}/{name}"
+            return read_text(uri, self.aws_conn_id) if is_s3(uri) else self._read_with_mlflow(uri)
+        except MLflowError as error:
             raise MLflowError(f"The model at {artifact_uri} has no readable {name}: {error}") from error
 
     def get_model_requirements(self, artifact_uri: str) -> list[str]:
@@ -85,8 +100,11 @@ class MLflowPyfuncHook(MLflowBaseHook):
         :param artifact_uri: folder of the model
         :param folder: an existing folder to copy it to
         :return: the folder that holds the file ``MLmodel``
-        :raises MLflowError: the server refused or did not answer
+        :raises MLflowError: there is no such folder, or the server refused or did not answer
         """
+        if is_s3(artifact_uri):
+            fetch_folder(artifact_uri, folder, self.aws_conn_id)
+            return folder
         path = _proxied_path(artifact_uri)
         if path is None:
             return self._download_with_mlflow(artifact_uri, folder)
@@ -94,17 +112,37 @@ class MLflowPyfuncHook(MLflowBaseHook):
             self.client.download_artifact(f"{path}/{name}", folder / name)
         return folder
 
+    def _model_of_run(self, run_id: str, path: str, name: str, rest: str) -> str:
+        """Return the folder of a model that a run logged; MLflow 2 kept it among the run's own artifacts."""
+        run = self.client.get_run(run_id)["info"]
+        logged = self.client.search_logged_models(
+            [run["experiment_id"]], f"name = '{name}' AND source_run_id = '{run_id}'"
+        )
+        for model in logged:
+            return f"{model['info']['artifact_uri']}{rest}"
+        return f"{run['artifact_uri']}/{path}"
+
     def _read_with_mlflow(self, uri: str) -> str:
         from mlflow.artifacts import load_text
 
-        with self.environment():
+        with self._library():
             return load_text(uri)
 
     def _download_with_mlflow(self, uri: str, folder: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
-        with self.environment():
+        with self._library():
             return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+    @contextmanager
+    def _library(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with self.environment():
+                yield
+        except (MlflowException, OSError) as error:
+            raise MLflowError(f"mlflow, with connection {self.mlflow_conn_id!r}: {error}") from error
 
 
 def _proxied_path(artifact_uri: str) -> str | None:

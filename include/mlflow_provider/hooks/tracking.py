@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
+from .fields import given
 from .rest import API, MLflowRestHook
 
 
@@ -73,6 +74,17 @@ class TrackingAPI(MLflowRestHook):
         :raises MLflowAPIError: there is no such model
         """
         return self.call("GET", f"{API}/logged-models/{model_id}")["model"]
+
+    def search_logged_models(self, experiment_ids: Sequence[str], filter_string: str = "") -> Iterator[dict[str, Any]]:
+        """Yield the logged models that match, all pages of them, newest first.
+
+        :param filter_string: such as ``name = 'model' AND source_run_id = '8e3f...'``
+        :return: as the REST call behind
+            https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html#mlflow.client.MlflowClient.search_logged_models
+        :raises MLflowAPIError: MLflow cannot read the filter
+        """
+        body = given(experiment_ids=list(experiment_ids), filter=filter_string)
+        return self.pages(f"{API}/logged-models/search", "models", body, method="POST")
 
     def _active_experiment(self, name: str) -> dict[str, Any] | None:
         experiment = None

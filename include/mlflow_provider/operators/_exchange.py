@@ -1,18 +1,15 @@
-"""How a table gets to the process of a model and back."""
+"""How a table gets to the process of a model."""
 
 from __future__ import annotations
 
 import pickle
-import shutil
 import sys
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..exceptions import MLflowError
-
-if TYPE_CHECKING:
-    from airflow.sdk import ObjectStoragePath
+from ..objects import fetch
 
 TABLES = (".parquet", ".csv")
 
@@ -43,7 +40,7 @@ def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
         file = folder / f"data{table_suffix(data)}"
         fetch(data, file, aws_conn_id)
     elif pandas and isinstance(data, pandas.DataFrame):
-        data.to_parquet(file := folder / "data.parquet")
+        data.to_parquet(file := folder / "data.frame")
     elif pandas and isinstance(data, pandas.Series):
         data.to_frame(str(data.name or 0)).to_parquet(file := folder / "data.series")
     elif numpy and isinstance(data, numpy.ndarray) and data.dtype != object:
@@ -51,41 +48,3 @@ def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
     else:
         (file := folder / "data.pickle").write_bytes(pickle.dumps(data))
     return file
-
-
-def fetch(uri: str, target: Path, aws_conn_id: str | None) -> None:
-    """Copy an object to a local file.
-
-    :raises MLflowError: it cannot be read
-    """
-    try:
-        with object_path(uri, aws_conn_id).open("rb") as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file)
-    except Exception as error:
-        raise MLflowError(_failure("read", uri, aws_conn_id, error)) from error
-
-
-def publish(source: Path, uri: str, aws_conn_id: str | None) -> None:
-    """Copy a local file to an object.
-
-    :raises MLflowError: it cannot be written
-    """
-    try:
-        with source.open("rb") as file, object_path(uri, aws_conn_id).open("wb") as target:
-            shutil.copyfileobj(file, target)
-    except Exception as error:
-        raise MLflowError(_failure("write", uri, aws_conn_id, error)) from error
-
-
-def object_path(uri: str, aws_conn_id: str | None) -> ObjectStoragePath:
-    """Return the path of an object; ``s3://connection@bucket/key`` names its connection itself."""
-    from airflow.sdk import ObjectStoragePath
-
-    address = urlsplit(uri)
-    needs_connection = address.scheme.startswith("s3") and "@" not in address.netloc
-    return ObjectStoragePath(uri, conn_id=aws_conn_id if needs_connection else None)
-
-
-def _failure(verb: str, uri: str, aws_conn_id: str | None, error: Exception) -> str:
-    reason = str(error) or type(error).__name__
-    return f"Could not {verb} {uri} (S3 connection {aws_conn_id!r}): {reason}"

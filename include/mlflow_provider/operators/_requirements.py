@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,21 +17,22 @@ if TYPE_CHECKING:
 COMPANIONS = ("mlflow-skinny", "pandas", "pyarrow")
 
 
-def default_cache() -> Path:
-    """Return the folder of the environments if none is given: it survives from run to run."""
-    from airflow.configuration import AIRFLOW_HOME
-
-    return Path(AIRFLOW_HOME) / "model_environments"
-
-
-def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str, cache: Path) -> list[str]:
-    """Return all that the environment of a model needs, one line of a requirements file each.
+def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str) -> tuple[list[str], dict[str, str]]:
+    """Return all that the environment of a model needs.
 
     :param artifact_uri: folder of the model
-    :param cache: an existing folder, for the files that ``-c constraints.txt`` names
+    :return: the lines of a requirements file, and the text of each file that ``-c constraints.txt`` names in it
+    :raises MLflowError: the model has no such file
     """
-    lines = hook.get_model_requirements(artifact_uri)
-    return complete([_with_local_file(line, hook, artifact_uri, cache) for line in lines])
+    lines, files = [], {}
+    for line in hook.get_model_requirements(artifact_uri):
+        option, _, name = line.partition(" ")
+        if option in ("-c", "--constraint"):
+            name = name.strip()
+            files[Path(name).name] = hook.read_model_file(artifact_uri, name)
+            line = f"-c {Path(name).name}"
+        lines.append(line)
+    return complete(lines), files
 
 
 def complete(requirements: list[str]) -> list[str]:
@@ -47,32 +45,6 @@ def complete(requirements: list[str]) -> list[str]:
     if "mlflow" in names:
         return requirements
     return requirements + [_as_here(name) for name in COMPANIONS if name not in names]
-
-
-def tool_path() -> str:
-    """Return a PATH on which the Python below this environment comes first and uv, if installed, can be found.
-
-    uv passes over a Python that belongs to a virtual environment, and would look for another or download one.
-    """
-    folders = [str(Path(sys.base_prefix) / "bin")]
-    try:
-        from uv import find_uv_bin
-
-        folders.append(str(Path(find_uv_bin()).parent))
-    except (ImportError, FileNotFoundError):
-        pass  # uv may be on PATH all the same; Airflow uses pip if it is not
-    return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
-
-
-def _with_local_file(line: str, hook: MLflowPyfuncHook, artifact_uri: str, cache: Path) -> str:
-    option, _, name = line.partition(" ")
-    if option not in ("-c", "--constraint"):
-        return line
-    text = hook.read_model_file(artifact_uri, name.strip())
-    # Other constraints, other name: so that they count in the hash of the requirements.
-    path = cache / f"constraints-{hashlib.sha256(text.encode()).hexdigest()[:16]}.txt"
-    path.write_text(text)
-    return f"-c {path}"
 
 
 def _names(requirements: Iterable[str]) -> Iterable[str]:

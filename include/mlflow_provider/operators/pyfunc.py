@@ -1,24 +1,30 @@
-"""Prediction with a model in an environment of its own."""
+"""Prediction with a model in a process of its own."""
 
 from __future__ import annotations
 
-import inspect
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.hooks.package_index import PackageIndexHook
 from airflow.providers.standard.operators.python import PythonVirtualenvOperator
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
-from ..environment import patched_environment
 from ..exceptions import MLflowError, ModelPredictionError
-from . import _model_process
-from ._exchange import publish, stage_input, table_suffix
+from ..objects import publish
+from ._environments import Environments, default_folder
+from ._exchange import stage_input, table_suffix
+from ._job import deliver, read_result, write_program
+from ._model_process.main import main
+from ._programs import Programs
+from ._recipe import Recipe
+from ._requirements import read_requirements
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,37 +32,53 @@ if TYPE_CHECKING:
     from ..hooks.pyfunc import MLflowPyfuncHook
 
 RETURN_LIMIT = 100_000  # bytes of JSON; XCom is no place for tables
+ISOLATED, LOCAL = ("virtualenv", "uv"), "local"
 
 
 class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
-    """Applies a model to a table, in a Python environment built from the model's own requirements.
+    """Applies a model to a table or another value, in a process of its own.
 
-    The environment is built once per requirements and Python version, with uv if it is installed, and
-    reused. The model's signature is enforced. Model and input are fetched while the process starts. That
-    process gets MLflow's address and login in its environment, and nothing of them is stored.
+    The process runs in a Python environment built from the model's own requirements, with uv if it is
+    installed. The environment is built once per requirements and Python version, by one of the tasks that want
+    it; the others wait. The model's signature is enforced. Model and input are fetched while the process
+    starts. It gets MLflow's address and login in its environment, and nothing of them is stored. It ends with
+    the task, together with what it started, even if the task is killed with SIGKILL.
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...``, or any other URI that
-        the ``mlflow`` library can download (templated)
+    :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...``, ``runs:/8e3f.../model``,
+        ``s3://bucket/folder``, or any other URI that the ``mlflow`` library can download (templated)
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
     :param dst_path: an existing folder to download the model to; a temporary one if not given (templated)
     :param data: DataFrame, Series, array, list, dict, or the URI of a Parquet or CSV object (templated).
         A list of dicts is a table of records; any other list becomes an array.
     :param output_uri: Parquet or CSV object to write the result to: the model's own columns, or the column
-        ``prediction``, with the index of the input (templated)
+        ``prediction``, with the index of the input. It is written when the model is through. (templated)
     :param aws_conn_id: Airflow connection of ``s3://`` URIs that name none
     :param venv_cache_path: folder of the environments; ``model_environments`` in Airflow's home if not given
+    :param venv_cache_gb: gigabytes that the environments in that folder may have together. When one is built, the
+        least recently used go, except those in use.
+    :param env_manager: ``virtualenv`` or ``uv``, which are the same: an environment of the model's own. Or
+        ``local``: the worker's Python with the worker's packages, which nothing is built for; MLflow warns of those
+        that differ from the model's requirements. That is a process of its own as well, because a thread can
+        neither be killed nor given a login that the rest of the task does not see.
+    :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written at once, which bounds
+        the memory of the process. None for a model that must see the whole table, because its result has other
+        rows, or what it says of one depends on the others.
     :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``
     :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, any
         other value as it is, up to 100 kB of JSON
-    :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error
-    :raises MLflowError: the model or the input cannot be read, or the output not be written
+    :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error, and
+        the rows in both
+    :raises MLflowError: the model or the input cannot be read, the environment not be built, or the output not
+        be written
     """
 
     template_fields: Sequence[str] = ("model_uri", "dst_path", "data", "output_uri", "op_args", "op_kwargs")
     template_fields_renderers = {"op_args": "py", "op_kwargs": "py"}
     template_ext: Sequence[str] = ()
     ui_color = "#f4a460"
+
+    _programs: Programs | None = None
 
     def __init__(
         self,
@@ -69,16 +91,23 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         output_uri: str | None = None,
         aws_conn_id: str | None = "aws_default",
         venv_cache_path: str | os.PathLike[str] | None = None,
+        venv_cache_gb: float = 10,
+        env_manager: str = "virtualenv",
+        chunk_size: int | None = 100_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            python_callable=_model_process.load_and_predict,
+            python_callable=main,
             requirements=None,
             system_site_packages=False,
             expect_airflow=False,
             venv_cache_path=Path(venv_cache_path) if venv_cache_path else None,
             **{"show_return_value_in_logs": False, **kwargs},
         )
+        if env_manager not in (*ISOLATED, LOCAL):
+            raise ValueError(f"env_manager is {env_manager!r}, not one of 'virtualenv', 'uv' (the same) and 'local'")
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size is {chunk_size}: give a number of rows, or None for the whole table")
         self.mlflow_conn_id = mlflow_conn_id
         self.model_uri = model_uri
         self.suppress_warnings = suppress_warnings
@@ -86,63 +115,50 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         self.data = data
         self.output_uri = output_uri
         self.aws_conn_id = aws_conn_id
+        self.venv_cache_gb = venv_cache_gb
+        self.env_manager = env_manager
+        self.chunk_size = chunk_size
 
     def execute(self, context: Context) -> Any:
         """Predict."""
         output = f"output{table_suffix(self.output_uri)}" if self.output_uri else None
-        self._pyfunc = self._open_hook()
-        artifact_uri = self._pyfunc.get_model_artifact_uri(self.model_uri)
+        self._programs = programs = Programs()
+        pyfunc = self._open_hook()
+        artifact_uri = pyfunc.get_model_artifact_uri(self.model_uri)
         self.log.info("Predicting with %s, found at %s", self.model_uri, artifact_uri)
-        self._prepare_environment(artifact_uri)
-        with TemporaryDirectory(prefix="mlflow-predict-") as temporary:
+        with TemporaryDirectory(prefix="mlflow-predict-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary)
-            result = self._predict(context, artifact_uri, folder, output)
+            delivery = deliver(
+                folder,
+                model=lambda: pyfunc.download_model(artifact_uri, self._model_folder(folder)),
+                input=lambda: stage_input(self.data, folder, self.aws_conn_id),
+            )
+            arguments = write_program(
+                folder,
+                output=output,
+                suppress_warnings=self.suppress_warnings,
+                limit=RETURN_LIMIT,
+                chunk_size=self.chunk_size,
+            )
+            with self._interpreter(pyfunc, artifact_uri, programs) as (python, locks):
+                status = programs.run([python, *arguments], self._variables(pyfunc, context), locks)
+            result = self._result(folder, status, delivery)
             if self.output_uri and output:
                 publish(folder / output, self.output_uri, self.aws_conn_id)
+        if self.show_return_value_in_logs:
+            self.log.info("Returned: %s", self.output_uri or result)
         return self.output_uri or result
 
-    def get_python_source(self) -> str:
-        """Return what runs in the model's environment: the module, so that it may have functions."""
-        return inspect.getsource(_model_process)
+    def on_kill(self) -> None:
+        """Kill the process of the model, or those that build its environment, with all that they started."""
+        if self._programs:
+            self._programs.kill()
 
     def _open_hook(self) -> MLflowPyfuncHook:
         # Imported here because it brings requests, which a DAG file should not pay for.
         from ..hooks.pyfunc import MLflowPyfuncHook
 
-        return MLflowPyfuncHook(self.mlflow_conn_id)
-
-    def _prepare_environment(self, artifact_uri: str) -> None:
-        from ._requirements import default_cache, read_requirements
-
-        self.python_version = self.python_version or f"{sys.version_info.major}.{sys.version_info.minor}"
-        self.venv_cache_path = cache = Path(self.venv_cache_path or default_cache()).absolute()
-        cache.mkdir(parents=True, exist_ok=True)
-        self.requirements = read_requirements(self._pyfunc, artifact_uri, cache)
-
-    def _predict(self, context: Context, artifact_uri: str, folder: Path, output: str | None) -> Any:
-        self.op_kwargs = {
-            "folder": str(folder),
-            "output": output,
-            "suppress_warnings": self.suppress_warnings,
-            "limit": RETURN_LIMIT,
-        }
-        with ThreadPoolExecutor(1) as courier:
-            delivery = courier.submit(self._deliver, artifact_uri, folder)
-            try:
-                return super().execute(context)
-            except AirflowException:
-                if failure := delivery.exception():
-                    raise failure from None
-                raise
-
-    def _deliver(self, artifact_uri: str, folder: Path) -> None:
-        """Bring model and input, meanwhile the process of the model imports its libraries (1 to 2 s)."""
-        try:
-            _announce(folder, "model", self._pyfunc.download_model(artifact_uri, self._model_folder(folder)))
-            _announce(folder, "input", stage_input(self.data, folder, self.aws_conn_id))
-        except BaseException:
-            _announce(folder, "failed", folder)
-            raise
+        return MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
 
     def _model_folder(self, folder: Path) -> Path:
         if self.dst_path is None:
@@ -151,38 +167,49 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
         return target
 
-    def _prepare_venv(self, venv_path: Path) -> None:
-        from ._requirements import tool_path
+    @contextmanager
+    def _interpreter(
+        self, pyfunc: MLflowPyfuncHook, artifact_uri: str, programs: Programs
+    ) -> Iterator[tuple[str, list[int]]]:
+        """Yield the Python for the model, and the locks to hold while it runs."""
+        if self.env_manager == LOCAL:
+            yield sys.executable, []
+            return
+        recipe = self._recipe(pyfunc, artifact_uri)
+        environments = Environments(Path(self.venv_cache_path or default_folder()).absolute(), self.venv_cache_gb)
+        with environments.use(recipe.key, partial(recipe.build, programs)) as (folder, lock):
+            yield str(folder / "bin" / "python"), [lock]
 
-        # Without bytecode every prediction would compile MLflow and scikit-learn again (3 s).
-        with patched_environment({"PATH": tool_path(), "UV_COMPILE_BYTECODE": "1"}):
-            super()._prepare_venv(venv_path)
+    def _recipe(self, pyfunc: MLflowPyfuncHook, artifact_uri: str) -> Recipe:
+        requirements, files = read_requirements(pyfunc, artifact_uri)
+        named = [
+            PackageIndexHook(conn_id).get_connection_url() for conn_id in self.index_urls_from_connection_ids or ()
+        ]
+        return Recipe(
+            self.python_version or f"{sys.version_info.major}.{sys.version_info.minor}",
+            requirements,
+            files,
+            list(self.pip_install_options or ()),
+            [*(self.index_urls or ()), *named],
+        )
 
-    def _execute_python_callable_in_subprocess(self, python_path: Path) -> Any:
-        given = self.env_vars
-        self.env_vars = {**(given or {}), **self._process_variables()}
-        try:
-            return super()._execute_python_callable_in_subprocess(python_path)
-        except AirflowSkipException:
-            raise
-        except (AirflowException, subprocess.CalledProcessError) as error:
-            raise ModelPredictionError(f"Prediction with {self.model_uri} failed: {error}") from None
-        finally:
-            self.env_vars = given
-
-    def _process_variables(self) -> dict[str, str]:
+    def _variables(self, pyfunc: MLflowPyfuncHook, context: Context) -> dict[str, str]:
+        # Airflow's supervisor is out of reach there, and another login would win over the connection's.
+        hidden = {"__AIRFLOW_SUPERVISOR_FD", *pyfunc.mlflow_env_variables}
+        inherited = {name: value for name, value in os.environ.items() if self.inherit_env and name not in hidden}
+        variables = {**inherited, **(self.env_vars or {}), **pyfunc.get_env_vars()}
         # A report to MLflow's makers would delay the end of the process where there is no internet.
-        return {"MLFLOW_DISABLE_TELEMETRY": "true", **self._pyfunc.get_env_vars()}
+        variables["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        if bundle := self._get_bundle_path_from_context(context):
+            variables["PYTHONPATH"] = os.pathsep.join(filter(None, [variables.get("PYTHONPATH"), str(bundle)]))
+        return variables
 
-    def _iter_serializable_context_keys(self) -> Iterator[str]:
-        return iter(())  # the process needs nothing of Airflow's context
-
-    def determine_kwargs(self, context: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the arguments of the function that runs in the model's environment."""
-        return self.op_kwargs
-
-
-def _announce(folder: Path, name: str, path: Path) -> None:
-    note = folder / f"{name}.part"
-    note.write_text(str(path))
-    note.rename(folder / name)  # at once, so that nobody reads half a path
+    def _result(self, folder: Path, status: int, delivery: Future[None]) -> Any:
+        if status in self.skip_on_exit_code:
+            raise AirflowSkipException(f"The process of {self.model_uri} ended with status {status}: skipped")
+        if (folder / "failed").exists() and (failure := delivery.exception()):
+            raise failure
+        try:
+            return read_result(folder, status)
+        except RuntimeError as error:
+            raise ModelPredictionError(f"Prediction with {self.model_uri} failed: {error}") from None

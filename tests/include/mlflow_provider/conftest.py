@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from include import config
 from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
@@ -67,8 +68,31 @@ def lengths(buckets: None, experiment_id: str) -> LoggedModel:
 
 
 @pytest.fixture(scope="session")
+def lengths_in_s3(hook: MLflowClientHook, lengths: LoggedModel) -> str:
+    """The folder of that model, where MLflow keeps it in S3."""
+    artifact_uri = hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]
+    return artifact_uri.replace("mlflow-artifacts:/", f"s3://{config.ARTIFACT_BUCKET}/")
+
+
+@pytest.fixture(scope="session")
 def whoami(buckets: None, experiment_id: str) -> LoggedModel:
     return _log_model("whoami.py", experiment_id)
+
+
+@pytest.fixture(scope="session")
+def endless(buckets: None, experiment_id: str) -> LoggedModel:
+    return _log_model("endless.py", experiment_id)
+
+
+@pytest.fixture(scope="session")
+def quitter(buckets: None, experiment_id: str) -> LoggedModel:
+    return _log_model("quitter.py", experiment_id)
+
+
+@pytest.fixture(scope="session")
+def outdated(buckets: None, experiment_id: str) -> LoggedModel:
+    """A model that asks for another pandas than is installed here."""
+    return _log_model("lengths.py", experiment_id, pandas="2.0.0")
 
 
 @pytest.fixture
@@ -105,15 +129,15 @@ def add_version(hook: MLflowClientHook, name: str, experiment_id: str) -> Callab
     return register
 
 
-def _log_model(file: str, experiment_id: str) -> LoggedModel:
+def _log_model(file: str, experiment_id: str, pandas: str = metadata.version("pandas")) -> LoggedModel:
     import mlflow
 
     with MLflowBaseHook().environment(), mlflow.start_run(experiment_id=experiment_id) as run:
-        info = mlflow.pyfunc.log_model(name="model", **model_arguments(file))
+        info = mlflow.pyfunc.log_model(name="model", **model_arguments(file, pandas))
     return LoggedModel(info.model_id, run.info.run_id)
 
 
-def model_arguments(file: str) -> dict[str, Any]:
+def model_arguments(file: str, pandas: str = metadata.version("pandas")) -> dict[str, Any]:
     """Return what ``mlflow.pyfunc`` needs to log or save the model of a file."""
     import mlflow
     import pandas as pd
@@ -122,7 +146,7 @@ def model_arguments(file: str) -> dict[str, Any]:
     return {
         "python_model": str(MODELS / file),
         "signature": mlflow.models.infer_signature(frame, frame["head"].to_numpy()),
-        "pip_requirements": [f"{name}=={metadata.version(name)}" for name in ("mlflow-skinny", "pandas")],
+        "pip_requirements": [f"mlflow-skinny=={metadata.version('mlflow-skinny')}", f"pandas=={pandas}"],
     }
 
 

@@ -45,8 +45,6 @@ def classes_for_dags():
 
 def test_the_examples_work(services, buckets, serving, monkeypatch):
     monkeypatch.syspath_prepend(Path(provider.__file__).parents[1])
-    # Airflow asks for this variable; outside of a task it would want its database.
-    monkeypatch.setenv("AIRFLOW_VAR_PYTHON_VIRTUALENV_OPERATOR_CACHE_KEY", "")
     names = {"__name__": "__main__"}
     results = {}
     for _, code in EXAMPLES:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
@@ -22,6 +24,22 @@ def test_version_alias_and_model_id_lead_to_the_same_folder(pyfunc, hook, name, 
     assert folders == {hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]}
 
 
+def test_a_run_leads_to_the_model_that_it_logged(pyfunc, hook, lengths, whoami):
+    folder = hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]
+    assert pyfunc.get_model_artifact_uri(f"runs:/{lengths.run_id}/model") == folder
+    assert pyfunc.get_model_artifact_uri(f"runs:/{lengths.run_id}/model/code") == f"{folder}/code"
+
+
+def test_a_run_that_logged_no_such_model_has_it_among_its_artifacts(pyfunc, hook, lengths):
+    artifacts = hook.get_run(lengths.run_id)["info"]["artifact_uri"]
+    assert pyfunc.get_model_artifact_uri(f"runs:/{lengths.run_id}/old/model") == f"{artifacts}/old/model"
+
+
+def test_an_unknown_run_is_an_error(pyfunc):
+    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
+        pyfunc.get_model_artifact_uri(f"runs:/{'0' * 32}/model")
+
+
 def test_an_unknown_alias_is_an_error(pyfunc, hook, name):
     hook.create_registered_model(name)
     with pytest.raises(MLflowAPIError, match="alias nobody not found"):
@@ -32,19 +50,38 @@ def test_a_uri_of_another_store_is_left_to_mlflow(pyfunc):
     assert pyfunc.get_model_artifact_uri("s3://bucket/model") == "s3://bucket/model"
 
 
-@pytest.mark.parametrize("kind", ["proxied", "runs"])
-def test_requirements_and_files_are_fetched(pyfunc, lengths, kind, tmp_path):
-    uri = pyfunc.get_model_artifact_uri(lengths.uri) if kind == "proxied" else f"runs:/{lengths.run_id}/model"
-    assert any(line.startswith("pandas==") for line in pyfunc.get_model_requirements(uri))
-    folder = pyfunc.download_model(uri, tmp_path)
+@pytest.mark.parametrize("kind", ["proxied", "s3", "mlflow"])
+def test_requirements_and_files_are_fetched(pyfunc, lengths, lengths_in_s3, version, kind, tmp_path):
+    latest = f"models:/{version['name']}/latest"
+    uris = {"proxied": pyfunc.get_model_artifact_uri(lengths.uri), "s3": lengths_in_s3, "mlflow": latest}
+    assert any(line.startswith("pandas==") for line in pyfunc.get_model_requirements(uris[kind]))
+    folder = pyfunc.download_model(uris[kind], tmp_path)
     assert (folder / "MLmodel").is_file()
     assert (folder / "lengths.py").read_text().startswith('"""A model that adds up')
+
+
+def test_a_model_in_s3_is_read_with_the_connection_alone(lengths_in_s3, services, connect, tmp_path):
+    mine = json.loads(services["AIRFLOW_CONN_AWS_DEFAULT"])
+    connect("mine", **mine)
+    hook = MLflowPyfuncHook("never_asked", aws_conn_id="mine")
+    assert hook.get_model_requirements(lengths_in_s3)
+    assert (hook.download_model(lengths_in_s3, tmp_path) / "MLmodel").is_file()
+    connect("other", **{**mine, "password": "wrong"})
+    with pytest.raises(MLflowError, match=r"has no readable requirements.txt: Could not read s3://.*'other'"):
+        MLflowPyfuncHook("never_asked", aws_conn_id="other").get_model_requirements(lengths_in_s3)
 
 
 def test_a_missing_file_is_named_with_its_model(pyfunc, lengths):
     uri = pyfunc.get_model_artifact_uri(lengths.uri)
     with pytest.raises(MLflowError, match=f"{uri} has no readable nothing.txt"):
         pyfunc.read_model_file(uri, "nothing.txt")
+
+
+def test_an_error_of_the_library_names_the_connection(pyfunc, tmp_path):
+    with pytest.raises(MLflowError, match=r"mlflow, with connection 'mlflow_default': .*nobody"):
+        pyfunc.get_model_requirements("models:/nobody/latest")
+    with pytest.raises(MLflowError, match=r"mlflow, with connection 'mlflow_default': .*nobody"):
+        pyfunc.download_model("models:/nobody/latest", tmp_path)
 
 
 def test_subfolders_of_a_model_come_along(scripted, tmp_path):

@@ -74,5 +74,17 @@ def test_a_logged_model_is_read(hook, lengths):
     assert hook.get_logged_model(lengths.model_id)["info"]["source_run_id"] == lengths.run_id
 
 
+def test_logged_models_are_found_on_all_pages(hook, experiment_id, lengths, whoami, monkeypatch):
+    monkeypatch.setattr(MLflowClientHook, "page_size", 1)
+    found = [model["info"]["model_id"] for model in hook.search_logged_models([experiment_id])]
+    assert {lengths.model_id, whoami.model_id} <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_logged_models_are_filtered(hook, experiment_id, lengths, whoami):
+    found = hook.search_logged_models([experiment_id], f"name = 'model' AND source_run_id = '{lengths.run_id}'")
+    assert [model["info"]["model_id"] for model in found] == [lengths.model_id]
+
+
 def test_a_method_uses_the_verb_of_its_endpoint_whatever_the_hook_was_made_with(services, name):
     assert MLflowClientHook("DELETE").get_experiment_by_name(name) is None

@@ -3,18 +3,29 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields as rendered
+from airflow.sdk.execution_time.timeout import TimeoutPosix
 
+import include
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError, ModelPredictionError
 from include.mlflow_provider.operators import pyfunc
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 from ..conftest import LENGTHS
+from .processes import alive, family, wait_for_end, wait_until
 
 FRAME = pd.DataFrame(LENGTHS, index=pd.Index([3, 5, 8], name="case"))
 SUMS = [130.1, 129.0, 133.0]
@@ -29,10 +40,8 @@ def bucket(services):
 
 
 @pytest.fixture
-def operator(lengths, environments, monkeypatch):
+def operator(lengths, environments):
     """Make an operator in a DAG."""
-    # Airflow asks for this variable; outside of a task it would want its database.
-    monkeypatch.setenv("AIRFLOW_VAR_PYTHON_VIRTUALENV_OPERATOR_CACHE_KEY", "")
 
     def make(data=FRAME, **arguments):
         with DAG("predictions", schedule=None):
@@ -52,6 +61,23 @@ def execute(operator):
     return operator.execute({"ti": SimpleNamespace(bundle_instance=None)})
 
 
+def start_task(**arguments):
+    """Execute an operator in another process."""
+    command = [sys.executable, str(Path(__file__).with_name("task.py")), json.dumps(arguments)]
+    variables = {**os.environ, "PYTHONPATH": str(Path(include.__file__).parents[1])}
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def put(table, path):
+    """Write a table to a Parquet or CSV object."""
+    path.write_bytes(table.to_parquet() if path.suffix == ".parquet" else table.to_csv(index=False).encode())
+
+
+def get(path):
+    content = BytesIO(path.read_bytes())
+    return pd.read_parquet(content) if path.suffix == ".parquet" else pd.read_csv(content)
+
+
 @pytest.mark.parametrize(
     "data",
     [FRAME, [{"head": 94.1, "tail": 36.0}, {"head": 92.5, "tail": 36.5}, {"head": 94.0, "tail": 39.0}], LENGTHS],
@@ -61,31 +87,135 @@ def test_values_are_predicted_and_returned_as_a_list(predict, data):
     assert predict(data) == pytest.approx(SUMS)
 
 
+@pytest.mark.parametrize("kind", ["version", "alias", "run", "s3"])
+def test_a_model_is_found_by_any_uri(predict, hook, lengths, lengths_in_s3, version, kind):
+    hook.set_registered_model_alias(version["name"], "champion", version["version"])
+    uris = {
+        "version": f"models:/{version['name']}/{version['version']}",
+        "alias": f"models:/{version['name']}@champion",
+        "run": f"runs:/{lengths.run_id}/model",
+        "s3": lengths_in_s3,
+    }
+    assert predict(model_uri=uris[kind]) == pytest.approx(SUMS)
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_an_object_is_predicted_into_another_with_its_index(predict, bucket, suffix, tmp_path):
-    FRAME.to_parquet(tmp_path / "in.parquet")
-    FRAME.to_csv(tmp_path / "in.csv", index=False)
+def test_an_object_is_predicted_into_another_with_its_index(predict, bucket, suffix):
     source, target = bucket / f"in.{suffix}", bucket / f"out.{suffix}"
-    source.write_bytes((tmp_path / f"in.{suffix}").read_bytes())
+    put(FRAME, source)
     assert predict(str(source), output_uri=str(target)) == str(target)
-    (tmp_path / "out").write_bytes(target.read_bytes())
-    found = pd.read_parquet(tmp_path / "out") if suffix == "parquet" else pd.read_csv(tmp_path / "out")
     expected = pd.DataFrame({"prediction": SUMS}, index=FRAME.index if suffix == "parquet" else None)
-    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(get(target), expected)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_chunks_make_the_result_of_the_whole_table(predict, bucket, suffix):
+    table = pd.DataFrame({"head": np.arange(1000.0), "tail": 1.0}, index=pd.RangeIndex(7, 2007, 2, name="case"))
+    put(table, source := bucket / f"long.{suffix}")
+    whole, parts = bucket / f"whole.{suffix}", bucket / f"parts.{suffix}"
+    predict(str(source), output_uri=str(whole), chunk_size=None)
+    predict(str(source), output_uri=str(parts), chunk_size=150)
+    pd.testing.assert_frame_equal(get(parts), get(whole), check_index_type="exact")
+    assert predict(str(source), chunk_size=150) == list(range(1, 1001))
+
+
+@pytest.mark.parametrize("env_manager", ["virtualenv", "local"])
+def test_a_failure_in_a_later_chunk_names_its_rows_and_publishes_nothing(predict, bucket, env_manager, caplog):
+    table = pd.DataFrame({"head": [*[1.0] * 8, -1.0, 1.0], "tail": 1.0})
+    put(table, source := bucket / "negative.parquet")
+    put(FRAME, target := bucket / "kept.parquet")
+    failed = r"models:/m-.* failed: rows 6 to 8 of 10: ValueError: a length cannot be negative$"
+    with caplog.at_level(logging.INFO), pytest.raises(ModelPredictionError, match=failed):
+        predict(str(source), output_uri=str(target), chunk_size=3, env_manager=env_manager)
+    assert 'raise ValueError("a length cannot be negative")' in caplog.text
+    pd.testing.assert_frame_equal(get(target), FRAME)
+    with pytest.raises(ModelPredictionError, match="rows 6 to 8 of 10"):
+        predict(str(source), output_uri=str(bucket / "never.parquet"), chunk_size=3, env_manager=env_manager)
+    assert not (bucket / "never.parquet").exists()
+
+
+def test_the_local_environment_is_the_workers_own(predict, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    assert predict(env_manager="local", venv_cache_path=tmp_path / "none") == pytest.approx(SUMS)
+    assert f"Running {sys.executable} " in caplog.text
+    assert "mismatches between the model's dependencies" not in caplog.text
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_local_environment_warns_of_what_the_model_wants_otherwise(predict, outdated, caplog):
+    caplog.set_level(logging.INFO)
+    assert predict(model_uri=outdated.uri, env_manager="local") == pytest.approx(SUMS)
+    assert f"pandas (current: {pd.__version__}, required: pandas==2.0.0)" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"env_manager": "conda"}, {"chunk_size": 0}])
+def test_an_argument_that_cannot_be_is_refused_in_the_dag_file(operator, wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        operator(**wrong)
+
+
+def test_uv_is_another_name_of_virtualenv(predict, environments):
+    assert predict(env_manager="uv") == predict(env_manager="virtualenv")
+    assert len(list(environments.glob("model-*/"))) == 1
+
+
+def test_two_tasks_that_need_one_environment_build_it_once(lengths, tmp_path):
+    data = FRAME.reset_index(drop=True).to_dict("records")
+    tasks = [start_task(model_uri=lengths.uri, data=data, venv_cache_path=str(tmp_path)) for _ in range(2)]
+    logs = [task.communicate()[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0]
+    results = [log.rpartition("result ")[2] for log in logs]
+    assert [json.loads(result) for result in results] == [pytest.approx(SUMS)] * 2
+    assert ["uv pip install" in log for log in logs].count(True) == 1
+    assert len(list(tmp_path.glob("model-*/"))) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_model_and_its_children_end_with_the_task(endless, how):
+    with start_task(model_uri=endless.uri, data=LENGTHS, env_manager="local") as task:
+        numbers = next(filter(None, map(family, task.stdout)))
+        assert len(alive(numbers)) == 2
+        task.send_signal(how)
+        log = task.stdout.read()
+    wait_for_end(numbers)
+    assert task.returncode == (1 if how == signal.SIGTERM else -how)
+    assert ("was killed with the task" in log) == (how == signal.SIGTERM)
+
+
+def test_a_timeout_of_the_task_ends_the_model(operator, endless, caplog):
+    caplog.set_level(logging.INFO)
+    task = operator(LENGTHS, model_uri=endless.uri, env_manager="local")
+
+    def time_out():
+        wait_until(lambda: family(caplog.text))
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    Thread(target=time_out, daemon=True).start()
+    with pytest.raises(AirflowTaskTimeout), TimeoutPosix(300):
+        execute(task)
+    wait_for_end(family(caplog.text))
+
+
+def test_a_model_that_quits_is_explained_or_skipped_as_airflow_does(predict, quitter):
+    arguments = {"model_uri": quitter.uri, "env_manager": "local"}
+    with pytest.raises(ModelPredictionError, match="its process ended with status 3"):
+        predict({"head": [3.0], "tail": [1.0]}, **arguments)
+    with pytest.raises(AirflowSkipException, match="status 3"):
+        predict({"head": [3.0], "tail": [1.0]}, skip_on_exit_code=3, **arguments)
 
 
 def test_a_second_prediction_reuses_the_environment(predict, environments):
     predict()
-    python = next(environments.glob("venv-*/bin/python"))
+    python = next(environments.glob("model-*/bin/python"))
     built = python.lstat().st_mtime_ns
     predict()
-    assert len(list(environments.glob("venv-*/"))) == 1
+    assert len(list(environments.glob("model-*/"))) == 1
     assert python.lstat().st_mtime_ns == built
 
 
 def test_the_environment_is_the_models_own_and_compiled(predict, environments):
     predict()
-    packages = next(environments.glob("venv-*/lib/*/site-packages"))
+    packages = next(environments.glob("model-*/lib/*/site-packages"))
     assert not (packages / "airflow").exists()
     assert list((packages / "mlflow" / "pyfunc" / "__pycache__").glob("*.pyc"))
 
@@ -141,9 +271,25 @@ def test_only_the_models_process_gets_the_login_and_only_while_it_runs(operator,
         user, backwards = execute(task)
     assert (user, backwards[::-1]) == (connection["login"], connection["password"])
     assert dict(os.environ) == before
-    assert "Executing cmd: " in caplog.text
+    assert "Running " in caplog.text
     stored = [caplog.text, str(task.op_kwargs), str(task.env_vars), str(task.requirements), str(rendered(task))]
     assert not [text for text in stored if connection["password"] in text]
+
+
+def test_the_keys_of_s3_are_in_no_log_no_command_and_no_field(operator, services, lengths_in_s3, caplog, capfd):
+    password = json.loads(services["AIRFLOW_CONN_AWS_DEFAULT"])["password"]
+    task = operator(model_uri=lengths_in_s3, env_manager="local")
+    with caplog.at_level(logging.INFO):
+        assert execute(task) == pytest.approx(SUMS)
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert f"Predicting with {lengths_in_s3}" in logged
+    assert f"Running {sys.executable}" in logged
+    assert password not in logged + str(rendered(task)) + str(vars(task))
+
+
+def test_the_result_is_logged_if_asked_for(predict, capfd):
+    predict([{"head": 1.0, "tail": 2.0}], env_manager="local", show_return_value_in_logs=True)
+    assert "Returned: [3.0]" in capfd.readouterr().out
 
 
 def test_templates_are_rendered(operator):

@@ -1,0 +1,87 @@
+"""Objects in storage that Airflow has a connection for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .exceptions import MLflowError
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+
+def is_s3(uri: str) -> bool:
+    """Tell whether a URI names something in S3."""
+    return urlsplit(uri).scheme in ("s3", "s3a", "s3n")
+
+
+def object_path(uri: str, aws_conn_id: str | None) -> ObjectStoragePath:
+    """Return the path of an object; ``s3://connection@bucket/key`` names its connection itself."""
+    from airflow.sdk import ObjectStoragePath
+
+    needs_connection = is_s3(uri) and "@" not in urlsplit(uri).netloc
+    return ObjectStoragePath(uri, conn_id=aws_conn_id if needs_connection else None)
+
+
+def read_text(uri: str, aws_conn_id: str | None) -> str:
+    """Return the content of a small object.
+
+    :raises MLflowError: it cannot be read
+    """
+    with _explained("read", uri, aws_conn_id), object_path(uri, aws_conn_id).open("rb") as source:
+        return source.read().decode()
+
+
+def fetch(uri: str, target: Path, aws_conn_id: str | None) -> None:
+    """Copy an object to a local file, piece by piece.
+
+    :raises MLflowError: it cannot be read
+    """
+    with (
+        _explained("read", uri, aws_conn_id),
+        object_path(uri, aws_conn_id).open("rb") as source,
+        target.open("wb") as file,
+    ):
+        shutil.copyfileobj(source, file)
+
+
+def fetch_folder(uri: str, target: Path, aws_conn_id: str | None) -> None:
+    """Copy all objects below a URI to a local folder.
+
+    :param target: an existing folder
+    :raises MLflowError: there are none, or they cannot be read
+    """
+    with _explained("read", uri, aws_conn_id):
+        root = object_path(uri, aws_conn_id)
+        names = [name.removeprefix(root.path.strip("/")).lstrip("/") for name in root.fs.find(root.path)]
+        if not names:
+            raise FileNotFoundError("there is nothing below it")
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        fetch(f"{uri.rstrip('/')}/{name}", target / name, aws_conn_id)
+
+
+def publish(source: Path, uri: str, aws_conn_id: str | None) -> None:
+    """Copy a local file to an object, piece by piece; what was there stays until the copy is complete.
+
+    :raises MLflowError: it cannot be written
+    """
+    with _explained("write", uri, aws_conn_id):
+        path = object_path(uri, aws_conn_id)
+        # Outside of a transaction, closing the object after an error would publish the part that it has.
+        with path.fs.transaction, source.open("rb") as file, path.open("wb") as target:
+            shutil.copyfileobj(file, target)
+
+
+@contextmanager
+def _explained(verb: str, uri: str, aws_conn_id: str | None) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise MLflowError(f"Could not {verb} {uri} (S3 connection {aws_conn_id!r}): {reason}") from error

@@ -1,0 +1,100 @@
+"""A model is loaded, applied to its input, and its result left in a folder."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pickle
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .chunk import Chunk
+from .inputs import read_chunks
+from .outputs import write
+from .results import collect
+
+
+class RowsError(Exception):
+    """A model failed on some rows of a table."""
+
+
+def main() -> None:
+    """Do the job that a folder, named on the command line, describes in its file ``job`` (JSON).
+
+    The arguments of :func:`predict` are in it. A result is left in the file ``result`` (pickled), the message of an
+    error in the file ``error``; its traceback goes to the standard error output.
+    """
+    folder = Path(sys.argv[1])
+    job = json.loads((folder / "job").read_text())
+    try:
+        result = predict(folder, **job)
+    except Exception as error:
+        (folder / "error").write_text(message(error))
+        raise
+    (folder / "result").write_bytes(pickle.dumps(result))
+
+
+def predict(
+    folder: Path, parent: int, output: str | None, suppress_warnings: bool, limit: int, chunk_size: int | None
+) -> Any:
+    """Apply a model to an input, both of which arrive in the folder while this process starts.
+
+    :param folder: a file ``model`` in it names the model's folder, a file ``input`` that of the input, and a
+        file ``failed`` says that they will not come
+    :param parent: id of the process that started this one
+    :param output: name of the Parquet or CSV file to write to the folder, or None to return the result
+    :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
+    :param limit: bytes of JSON that a returned result may have
+    :param chunk_size: rows of a table that are predicted at once, or None for all
+    :return: None with ``output``, else lists, numbers or strings; frames and series as pandas' JSON
+    :raises RowsError: the model failed on some rows of a table
+    """
+    model = load_model(folder, parent, suppress_warnings)
+    chunks = read_chunks(Path(wait_for("input", folder, parent)), chunk_size)
+    results = apply(model, chunks)
+    if output is None:
+        return collect(results, limit)
+    write(results, folder / output)
+    return None
+
+
+def load_model(folder: Path, parent: int, suppress_warnings: bool) -> Any:
+    """Load the model when it has arrived; mlflow is imported meanwhile."""
+    # What the imports create lives to the end; looking for garbage in it takes 0.4 s here and at exit.
+    gc.disable()
+    import mlflow.pyfunc
+
+    model = mlflow.pyfunc.load_model(wait_for("model", folder, parent), suppress_warnings=suppress_warnings)
+    gc.freeze()
+    gc.enable()
+    return model
+
+
+def wait_for(name: str, folder: Path, parent: int) -> str:
+    """Return the path that a file of the folder names, as soon as it is there."""
+    while not (folder / name).exists():
+        if (folder / "failed").exists() or os.getppid() != parent:
+            sys.exit(f"the {name} did not arrive")
+        time.sleep(0.01)
+    return (folder / name).read_text()
+
+
+def apply(model: Any, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Any]]:
+    """Yield each chunk with what the model makes of it."""
+    for chunk in chunks:
+        try:
+            result = model.predict(chunk.data)
+        except Exception as error:
+            if chunk.total is None:
+                raise
+            raise RowsError(f"{chunk.rows}: {message(error)}") from error
+        yield chunk, result
+
+
+def message(error: Exception) -> str:
+    """Return what a person reads."""
+    return str(error) if isinstance(error, RowsError) else f"{type(error).__name__}: {error}"

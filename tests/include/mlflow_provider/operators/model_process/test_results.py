@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from include.mlflow_provider.operators._model_process.chunk import Chunk
+from include.mlflow_provider.operators._model_process.results import collect, joined, plain
+
+FRAME = pd.DataFrame({"head": [94.1, 92.5]}, index=pd.Index([7, 9], name="case"))
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (np.array([[1, 2]]), [[1, 2]]),
+        (np.float64(1.5), 1.5),
+        (FRAME, FRAME.to_json()),
+        (FRAME["head"], FRAME["head"].to_json()),
+        (["a"], ["a"]),
+    ],
+)
+def test_a_result_is_returned_as_plain_values(result, expected):
+    assert plain(result) == expected
+
+
+def test_what_is_too_big_to_return_names_the_way_out_before_all_is_predicted():
+    def results():
+        for _ in range(4):
+            yield Chunk(None), list(range(10))
+        pytest.fail("the last chunk was predicted")
+
+    with pytest.raises(ValueError, match=r"more bytes of JSON than the 100 .*output_uri"):
+        collect(results(), 100)
+
+
+def test_results_of_chunks_are_joined_before_they_are_returned():
+    assert collect([(Chunk(None), np.array([1.0])), (Chunk(None), np.array([2.0]))], 100) == [1.0, 2.0]
+
+
+def test_one_result_is_left_alone():
+    assert joined([(value := {"a": 1})]) is value
+
+
+def test_arrays_and_lists_are_put_behind_each_other():
+    np.testing.assert_array_equal(joined([np.ones((2, 2)), np.zeros((1, 2))]), [[1, 1], [1, 1], [0, 0]])
+    assert joined([["a"], ["b", "c"]]) == ["a", "b", "c"]
+
+
+def test_frames_keep_an_index_with_names_and_number_on_one_that_counts():
+    pd.testing.assert_frame_equal(joined([FRAME.iloc[:1], FRAME.iloc[1:]]), FRAME)
+    assert list(joined([pd.Series([1.0, 2.0]), pd.Series([3.0])]).index) == [0, 1, 2]
+
+
+def test_what_cannot_be_joined_names_the_way_out():
+    with pytest.raises(TypeError, match=r"several chunks \(dict, list\).*chunk_size=None"):
+        joined([{"a": 1}, ["b"]])

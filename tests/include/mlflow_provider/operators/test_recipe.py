@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from include.mlflow_provider.exceptions import MLflowError
+from include.mlflow_provider.operators._programs import Programs
+from include.mlflow_provider.operators._recipe import Recipe, tool_path
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+RECIPE = Recipe(HERE, ["iniconfig", "-c constraints.txt"], {"constraints.txt": "iniconfig==2.0.0"})
+CHANGES = {
+    "python_version": "3.9",
+    "requirements": ["-c constraints.txt"],
+    "files": {"constraints.txt": "iniconfig==2.1.0"},
+    "options": ["--pre"],
+    "index_urls": ["https://me:s3cret@index/simple"],
+}
+
+
+class Recorder(Programs):
+    """Runs nothing, and knows what it should have run."""
+
+    def __init__(self):
+        super().__init__()
+        self.commands, self.variables = [], {}
+
+    def run(self, command, variables, locks=()):
+        self.commands.append(command)
+        self.variables = variables
+        if "venv" in command:
+            Path(command[-1]).mkdir()
+        return 0
+
+
+@pytest.fixture
+def lock(tmp_path):
+    with (tmp_path / "lock").open("a") as file:
+        yield file.fileno()
+
+
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+def test_an_environment_is_built_from_its_recipe(tool, tmp_path, lock, monkeypatch, caplog):
+    monkeypatch.setenv("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", tool)
+    caplog.set_level(logging.INFO)
+    RECIPE.build(Programs(), tmp_path / "built", lock)
+    code = "import iniconfig, sys; print(sys.version_info[:2], sys.prefix)"
+    python = tmp_path / "built" / "bin" / "python"
+    printed = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert str(tuple(sys.version_info[:2])) in printed
+    assert str(tmp_path / "built") in printed
+    assert list((tmp_path / "built").glob("lib/*/site-packages/iniconfig-2.0.0.dist-info"))
+    assert f"{'uv' if tool == 'uv' else '-m'} pip install" in caplog.text
+
+
+def test_what_cannot_be_installed_is_named(tmp_path, lock):
+    recipe = Recipe(HERE, ["/no/such/package"])
+    with pytest.raises(MLflowError, match=rf"uv pip install ended with \d+(?s:.*)Python {HERE} .*/no/such/package"):
+        recipe.build(Programs(), tmp_path / "built", lock)
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_every_part_of_a_recipe_counts_in_its_key(field):
+    assert replace(RECIPE, **{field: CHANGES[field]}).key != RECIPE.key
+    assert replace(RECIPE).key == RECIPE.key
+
+
+def test_indexes_and_their_passwords_are_in_no_command_and_no_file(tmp_path, lock):
+    recipe = replace(RECIPE, index_urls=["https://me:s3cret@index/simple", "https://b/simple", "https://c/simple"])
+    recorder = Recorder()
+    recipe.build(recorder, tmp_path / "built", lock)
+    assert len(recorder.commands) == 2
+    assert "s3cret" not in str(recorder.commands) + repr(recipe)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and "s3cret" in file.read_text()]
+    names = ("UV_DEFAULT_INDEX", "PIP_INDEX_URL", "UV_INDEX", "PIP_EXTRA_INDEX_URL")
+    first, others = recipe.index_urls[0], "https://b/simple https://c/simple"
+    assert [recorder.variables[name] for name in names] == [first, first, others, others]
+
+
+def test_options_come_before_the_requirements(tmp_path, lock):
+    recorder = Recorder()
+    replace(RECIPE, options=["--pre"]).build(recorder, tmp_path / "built", lock)
+    assert recorder.commands[-1][-3:] == ["--pre", "-r", str(tmp_path / "built" / "requirements.txt")]
+
+
+def test_a_python_that_uv_accepts_comes_first_on_the_path_of_the_build():
+    found = shutil.which(f"python{HERE}", path=tool_path())
+    assert found == str(Path(sys.base_prefix) / "bin" / f"python{HERE}")
+
+
+def test_the_path_of_the_build_ends_with_the_path_there_was():
+    assert tool_path().endswith(os.environ["PATH"])
