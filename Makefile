@@ -55,8 +55,12 @@ password: setup ## Print the logins of the Airflow and MLflow pages
 	@$(RUN) password
 
 .PHONY: test
-test: setup ## Run the whole test suite on services of its own
+test: setup ## Run the test suite on services of its own
 	@$(BIN)/python -m pytest
+
+.PHONY: test-extended
+test-extended: setup ## Run the long end-to-end tests: tuning, promotion, monitoring, files from outside, serving
+	@$(BIN)/python -m pytest -m extended tests/end_to_end
 
 .PHONY: test-provider
 test-provider: setup ## Run the tests of the MLflow provider alone

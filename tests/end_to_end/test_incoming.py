@@ -16,6 +16,8 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 
+pytestmark = pytest.mark.extended
+
 DAG = "predict_incoming"
 PREDICTED = "s3://data/predictions/incoming"
 FOLDERS = (INCOMING.uri, PROCESSING, incoming.PROCESSED, incoming.REJECTED, PREDICTED)
