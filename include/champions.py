@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from include.config import CHAMPION_ALIAS, REGISTERED_MODEL
 
@@ -43,12 +43,6 @@ def champion(hook: MLflowClientHook) -> str:
     model = hook.get_registered_model(REGISTERED_MODEL) or {}
     aliases = {alias["alias"]: alias["version"] for alias in model.get("aliases", [])}
     return str(aliases.get(CHAMPION_ALIAS, ""))
-
-
-def find_champion(hook: MLflowClientHook) -> dict[str, Any] | None:
-    """Return the version that is champion now as MLflow tells it, or None if there is none."""
-    version = champion(hook)
-    return hook.get_model_version(REGISTERED_MODEL, version) if version else None
 
 
 def promote(hook: MLflowClientHook, version: str, *, by: str, why: str) -> None:

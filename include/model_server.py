@@ -19,13 +19,13 @@ from mlflow.pyfunc import PyFuncModel, load_model, scoring_server
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from include.champions import find_champion
 from include.config import CHAMPION_ALIAS, MLFLOW_CONN_ID, RAW, REGISTERED_MODEL
 from include.incoming import ROWS_ALONE, check_rows
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.possums import TableError
 from include.serving import VERSION_HEADER
 from include.tracking import connected
+from include.versions import find_champion
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include import champions, config, drift, monitoring_report, plots, storage
+from include import config, drift, monitoring_report, plots, storage
 from include.alerts import Alert, run_url
 from include.assets import LABELLED, PREDICTIONS
 from include.possums import select_training
@@ -27,9 +27,11 @@ log = logging.getLogger(__name__)
 
 def find_champion(hook: MLflowClientHook) -> dict[str, str] | None:
     """Return ``version``, ``run_id`` and ``features_uri`` of the champion, or None if there is none."""
-    version = champions.find_champion(hook)
-    if version is None:
+    model = hook.get_registered_model(config.REGISTERED_MODEL) or {}
+    aliases = {entry["alias"]: entry["version"] for entry in model.get("aliases", [])}
+    if config.CHAMPION_ALIAS not in aliases:
         return None
+    version = hook.get_model_version(config.REGISTERED_MODEL, aliases[config.CHAMPION_ALIAS])
     tags = {tag["key"]: tag["value"] for tag in version["tags"]}
     return {"version": version["version"], "run_id": version["run_id"], "features_uri": tags["features_uri"]}
 

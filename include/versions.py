@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from include.champions import find_champion
 from include.config import CHAMPION_ALIAS, REGISTERED_MODEL
+from include.mlflow_provider.exceptions import MLflowAPIError
 
 if TYPE_CHECKING:
     from include.mlflow_provider.hooks.client import MLflowClientHook
 
 log = logging.getLogger(__name__)
+NO_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; a model, but no such alias
 
 
 def pin_version(hook: MLflowClientHook, otherwise: str | None = None) -> dict[str, str]:
@@ -38,6 +39,16 @@ def pin_version(hook: MLflowClientHook, otherwise: str | None = None) -> dict[st
         "uri": f"models:/{REGISTERED_MODEL}/{version['version']}",
         "alias": CHAMPION_ALIAS if champion else "",
     }
+
+
+def find_champion(hook: MLflowClientHook) -> dict[str, Any] | None:
+    """Return the version with the alias ``champion`` as MLflow tells it, or None if there is none."""
+    try:
+        return hook.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION_ALIAS)
+    except MLflowAPIError as error:
+        if error.error_code in NO_ALIAS:
+            return None
+        raise
 
 
 def describe(version: str, alias: str) -> str:

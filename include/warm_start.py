@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from include import config, storage
-from include.champions import find_champion
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.possums import select_training
 
@@ -38,6 +37,14 @@ def champion_candidate(table: pd.DataFrame) -> list[dict[str, Any]]:
     log.info("%s is version %s, fitted on %s animals more", NAME, version["version"], arrived)
     grid = {name: [value] for name, value in json.loads(params["hyper_parameters"]).items()}
     return [{"name": NAME, "estimator": params["estimator"], "grid": grid}]
+
+
+def find_champion(hook: MLflowClientHook) -> dict[str, Any] | None:
+    """Return the version that carries the alias ``champion``, or None."""
+    model = hook.get_registered_model(config.REGISTERED_MODEL) or {}
+    versions = {alias["alias"]: alias["version"] for alias in model.get("aliases", [])}
+    number = versions.get(config.CHAMPION_ALIAS)
+    return hook.get_model_version(config.REGISTERED_MODEL, number) if number else None
 
 
 def read_params(version: dict[str, Any]) -> dict[str, str]:

@@ -11,8 +11,8 @@ import pytest
 
 from include import config, incoming, storage, trace
 from include.assets import INCOMING, PROCESSING
-from include.champions import find_champion
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.versions import find_champion
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 
