@@ -45,8 +45,11 @@ def train(hook: MLflowClientHook, with_features: Callable[[pd.DataFrame], pd.Dat
     experiment_id = hook.create_experiment("promotion")
 
     def train(alphas: list[float]) -> dict[str, str]:
-        model, scores = train_model(table, {"alphas": alphas})
-        logged = tracking.log_training(model, table, scores, experiment_id=experiment_id, source=features_uri)
+        selected = {"name": "Ridge", "estimator": "RidgeCV", "hyper_parameters": {"alphas": alphas}, "reason": "alone"}
+        model, scores = train_model(table, selected["hyper_parameters"])
+        logged = tracking.log_training(
+            model, table, scores, selected=selected, experiment_id=experiment_id, source=features_uri
+        )
         made = hook.create_model_version("promotion", logged["model_uri"], run_id=logged["run_id"])
         return {"version": made["version"], "run_id": logged["run_id"], "features_uri": features_uri}
 
@@ -216,7 +219,7 @@ def test_a_version_that_predicts_becomes_champion_again_with_who_and_why(
     chosen = rollback.choose_version(None)
     with tracking.connected():
         predicted = mlflow.pyfunc.load_model(chosen["model_uri"]).predict(pd.DataFrame(chosen["rows"]))
-    answer = pd.DataFrame({"prediction": predicted}).to_json() if as_frame else predicted.tolist()
+    answer = predicted.to_json() if as_frame else predicted["prediction"].tolist()
 
     rollback.roll_back(chosen["version"], answer, by="bob", why="too short")
 
