@@ -32,8 +32,8 @@ from include.mlflow_provider.operators.registry import CreateRegisteredModelOper
     doc_md=__doc__,
     tags=["mlflow", "tutorial"],
     params={
-        "experiment": Param("MLflow_tutorial", type="string", minLength=1, description="On Databricks a path"),
-        "model": Param("Wine_scaler", type="string", minLength=1, description="In Unity Catalog catalog.schema.model"),
+        "experiment": Param("MLflow_tutorial", type="string", minLength=1, description="On Databricks /Shared/..."),
+        "model": Param("Wine_scaler", type="string", minLength=1, description="Name in MLflow's model registry"),
     },
     default_args={
         "owner": "possum-team",
