@@ -80,9 +80,9 @@ def mlflow_tutorial_dag() -> None:
             scaler = make_pipeline(StandardScaler()).fit(features)
             mlflow.log_metrics({f"mean_{name}": mean for name, mean in zip(features, scaler[-1].mean_, strict=True)})
             model = mlflow.last_logged_model()
-        # Autologging only warns if it fails: the run would lack its model, and nobody would know.
-        if model is None or model.status != LoggedModelStatus.READY:
-            raise RuntimeError("MLflow has not stored the scaler; the warning above says why")
+            # Autologging only warns if it fails: the run would lack its model, and nobody would know.
+            if model is None or model.status != LoggedModelStatus.READY:
+                raise RuntimeError("MLflow has not stored the scaler; the warning above says why")
         return model.model_uri
 
     create_registered_model = CreateRegisteredModelOperator(
