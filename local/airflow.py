@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from local.settings import USER, Settings
 
 POLL = 0.3  # seconds between two looks at a run; Airflow offers no event to wait for
 FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
-
-
-class _RunNotStartedError(Exception):
-    """A run that an asset event set off waits in the queue."""
 
 
 class Airflow:
@@ -114,14 +110,14 @@ class Airflow:
         return self.run(dag_id, run_id)["state"]
 
     def events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return the asset events of a run: ``name``, ``extra`` and ``created_dagruns`` of each."""
-        try:
-            return self.get("assets/events", source_dag_id=dag_id, source_run_id=run_id)["asset_events"]
-        except httpx.HTTPStatusError as error:
-            # Airflow 3.3.2 cannot show an event while a run that it set off is queued: it has no start date.
-            if error.response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-                raise _RunNotStartedError from error
-            raise
+        """Return the asset events of a run: ``name``, ``extra`` and ``created_dagruns`` of each.
+
+        Airflow 3.3.2 cannot show an event while a run that it set off is queued, because that has no start date: it
+        answers 500, and is asked again for as long as a run may have to wait for the one before it.
+        """
+        queued = retry_if_exception(_is_server_error)
+        ask = Retrying(retry=queued, wait=wait_fixed(POLL), stop=stop_after_delay(120), reraise=True)
+        return ask(self.get, "assets/events", source_dag_id=dag_id, source_run_id=run_id)["asset_events"]
 
     def wait_for_consumer(self, dag_id: str, run_id: str, consumer: str, timeout: float = 60) -> str:
         """Return the id of the run of ``consumer`` that a run's asset set off.
@@ -130,12 +126,9 @@ class Airflow:
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            with suppress(_RunNotStartedError):
-                for created in (
-                    created for event in self.events(dag_id, run_id) for created in event["created_dagruns"]
-                ):
-                    if created["dag_id"] == consumer:
-                        return created["run_id"]
+            for created in (created for event in self.events(dag_id, run_id) for created in event["created_dagruns"]):
+                if created["dag_id"] == consumer:
+                    return created["run_id"]
             time.sleep(POLL)
         raise TimeoutError(f"{dag_id} {run_id} has not set off {consumer} after {timeout} s")
 
@@ -159,6 +152,10 @@ def _texts(line: str | dict[str, Any]) -> list[str]:
         return [line]
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
     return [str(line.get("event", "")), *errors]
+
+
+def _is_server_error(error: BaseException) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
 
 
 def _raise_with_reason(response: httpx.Response) -> None:
