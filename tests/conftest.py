@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,18 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_airflow_home.n
 if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is not installed
     from local.airflow import Airflow
     from local.stack import Stack
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a folder's tests on one worker, which starts one stack for them, and begin with what takes longest."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_folder(item.path)))
+    items.sort(key=lambda item: _folder(item.path) != "end_to_end")
+
+
+def _folder(file: Path) -> str:
+    parts = file.relative_to(Path(__file__).parent).parts
+    return "provider" if "mlflow_provider" in parts else parts[0]
 
 
 @pytest.fixture(scope="session")

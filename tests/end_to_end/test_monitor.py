@@ -28,8 +28,6 @@ from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, paused
 
-pytestmark = pytest.mark.extended
-
 LOGIN, PASSWORD = "possums", "a-password-of-the-mail-server"
 LATE = """\
 from datetime import timedelta
