@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is no
     from local.stack import Stack
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a folder's tests on one worker, which starts one stack for them, and begin with what takes longest."""
     for item in items:
