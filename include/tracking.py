@@ -23,6 +23,7 @@ from mlflow.tracking import MlflowClient
 from include import config
 from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
 from include.mlflow_provider.hooks.base import MLflowBaseHook
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.training import possum_model
 from include.training.possum_model import PARTS, PossumModel
 
@@ -97,7 +98,7 @@ def log_training(
     :param table: the feature table that it was trained from
     :param selected: the candidate: ``name``, ``estimator``, ``hyper_parameters``, ``reason`` of the choice
     :param source: the URI of ``table``
-    :return: ``run_id`` and ``model_uri`` (``models:/m-...``)
+    :return: ``run_id``, ``model_uri`` (``models:/m-...``) and ``artifact_sha256``, the hash of the model's files
     """
     from include.training.model import describe_model
 
@@ -109,7 +110,9 @@ def log_training(
         mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
         mlflow.log_metrics(dict(metrics))
         logged = _log_possum_model(model, table[RAW])
-    return {"run_id": run.info.run_id, "model_uri": f"models:/{logged.model_id}"}
+    model_uri = f"models:/{logged.model_id}"
+    artifact_sha256 = MLflowPyfuncHook(MLFLOW_CONN_ID).hash_model(model_uri)
+    return {"run_id": run.info.run_id, "model_uri": model_uri, HASH_TAG: artifact_sha256}
 
 
 def log_picture(picture: bytes, run_id: str, name: str) -> None:
@@ -173,9 +176,13 @@ def log_monitoring(
 
 
 def load_version(version: str) -> Any:
-    """Return a registered version as an MLflow pyfunc: raw rows in, lengths out."""
-    with connected():
-        return mlflow.pyfunc.load_model(f"models:/{config.REGISTERED_MODEL}/{version}")
+    """Return a registered version as an MLflow pyfunc: raw rows in, lengths out.
+
+    :raises MLflowError: its files are not those that were registered
+    """
+    uri = f"models:/{config.REGISTERED_MODEL}/{version}"
+    with connected(), TemporaryDirectory() as folder:
+        return mlflow.pyfunc.load_model(str(MLflowPyfuncHook(MLFLOW_CONN_ID).fetch_model(uri, Path(folder))))
 
 
 def code_version() -> str:

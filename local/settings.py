@@ -223,9 +223,9 @@ def load(home: Path = PROJECT / ".local") -> Settings:
 
 
 def common_settings() -> dict[str, str]:
-    """Return the settings that Airflow has in every way of starting it: those of ``.env_example``."""
+    """Return the settings that hold in every way of starting Airflow: those of ``.env_example``."""
     example = dotenv_values(PROJECT / ".env_example")
-    return {name: value for name, value in example.items() if value and name.startswith("AIRFLOW__")}
+    return {name: value for name, value in example.items() if value and name.startswith(("AIRFLOW__", "MLFLOW_ALLOW_"))}
 
 
 def used_ports(home: Path) -> dict[str, int]:

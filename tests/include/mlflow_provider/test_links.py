@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
@@ -19,6 +20,8 @@ from include.mlflow_provider.operators.registry import (
 )
 
 from .conftest import LENGTHS
+
+CONTEXT = {"ti": SimpleNamespace(bundle_instance=None)}
 
 
 def link_of(operator):
@@ -75,7 +78,7 @@ def test_a_prediction_leads_to_the_page_of_its_model(
     operator = ModelLoadAndPredictOperator(
         task_id="task", model_uri=model_uri.format(**names), data=LENGTHS, venv_cache_path=environments
     )
-    assert operator.execute({}) == pytest.approx([130.1, 129.0, 133.0])
+    assert operator.execute(CONTEXT) == pytest.approx([130.1, 129.0, 133.0])
     assert link_of(operator) == f"{hook.base_url}/#/{page.format(**names)}"
 
 
@@ -83,7 +86,7 @@ def test_a_prediction_with_a_model_that_mlflow_does_not_know_leads_nowhere(lengt
     operator = ModelLoadAndPredictOperator(
         task_id="task", model_uri=lengths_in_s3, data=LENGTHS, venv_cache_path=environments
     )
-    operator.execute({})
+    operator.execute(CONTEXT)
     assert link_of(operator) == ""
 
 
