@@ -25,7 +25,13 @@ def dag_bag() -> DagBag:
     return DagBag(DAGS)
 
 
-@pytest.fixture(params=["feature_eng", "train", "promote", "predict", "rollback", "predict_incoming", "monitor"])
+NAMES = [
+    *("feature_eng", "train", "promote", "predict", "rollback"),
+    *("predict_incoming", "monitor", "openmetadata_mlflow"),
+]
+
+
+@pytest.fixture(params=NAMES)
 def dag(dag_bag: DagBag, request: pytest.FixtureRequest) -> DAG:
     return dag_bag.dags[request.param]
 
@@ -56,6 +62,7 @@ def test_there_is_one_dag_a_file(dag_bag: DagBag) -> None:
         "rollback": "rollback.py",
         "predict_incoming": "predict_incoming.py",
         "monitor": "monitor.py",
+        "openmetadata_mlflow": "openmetadata_mlflow.py",
     }
 
 
