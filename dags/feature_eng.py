@@ -71,7 +71,7 @@ def feature_eng() -> None:
     def extract_data(run_id: str) -> str:
         from airflow.sdk.exceptions import AirflowFailException
 
-        from include.possums import TableError, read_rows
+        from include.data.possums import TableError, read_rows
         from include.storage import write_table
 
         try:
@@ -84,7 +84,8 @@ def feature_eng() -> None:
     def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
         from airflow.sdk.exceptions import AirflowFailException
 
-        from include import possums, quality, storage, tracking
+        from include import storage, tracking
+        from include.data import possums, quality
 
         inspection = quality.inspect(storage.read_table(rows_uri))
         tracking.log_quality(inspection, experiment_id)
@@ -97,8 +98,9 @@ def feature_eng() -> None:
 
     @task
     def build_features(possums_uri: str, experiment_id: str, run_id: str) -> str:
-        from include import features, storage, tracking
-        from include.possums import select_training
+        from include import storage, tracking
+        from include.data import features
+        from include.data.possums import select_training
 
         possums = storage.read_table(possums_uri)
         training = select_training(possums)[config.RAW]

@@ -50,21 +50,23 @@ def monitor() -> None:
     def find_champion() -> dict[str, str]:
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include import monitoring
         from include.mlflow_provider.hooks.client import MLflowClientHook
+        from include.monitoring import steps
 
-        champion = monitoring.find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
+        champion = steps.find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
         if champion is None:
             raise AirflowSkipException(f"{config.REGISTERED_MODEL} has no champion yet: nothing to look after")
         return champion
 
     @task
     def measure_drift(champion: dict[str, str], params: dict, run_id: str) -> dict[str, str]:
-        from include import drift, monitoring, possums, storage
+        from include import storage
+        from include.data import possums
+        from include.monitoring import drift, steps
 
         features = storage.read_table(champion["features_uri"])
-        recent = monitoring.read_recent_inputs(features, params["days"])
-        monitoring.check_enough(recent, params["least_animals"])
+        recent = steps.read_recent_inputs(features, params["days"])
+        steps.check_enough(recent, params["least_animals"])
         training = possums.select_training(features)
         drifted = drift.measure_drift(training, recent, alpha=params["alpha"], least_psi=params["least_psi"])
         return {
@@ -74,12 +76,13 @@ def monitor() -> None:
 
     @task
     def measure_decay(champion: dict[str, str], params: dict, run_id: str) -> dict:
-        from include import drift, monitoring, storage, tracking
+        from include import storage, tracking
+        from include.monitoring import drift, steps
 
         features = storage.read_table(champion["features_uri"])
-        labelled = monitoring.read_labelled(features, params["days"])
-        monitoring.check_enough(labelled, params["least_animals"])
-        errors = monitoring.measure_errors(tracking.load_version(champion["version"]), features, labelled)
+        labelled = steps.read_labelled(features, params["days"])
+        steps.check_enough(labelled, params["least_animals"])
+        errors = steps.measure_errors(tracking.load_version(champion["version"]), features, labelled)
         sides = (errors.loc[errors["animals"] == animals, "error"] for animals in ("holdout", "recent"))
         decay = drift.measure_decay(*sides, confidence=params["decay_confidence"], margin=params["decay_margin"])
         return {
@@ -97,17 +100,18 @@ def monitor() -> None:
         inlet_events: dict,
         outlet_events: dict,
     ) -> dict:
-        from include import monitoring, storage, tracking
+        from include import storage, tracking
+        from include.monitoring import steps
 
-        monitoring.check_anything(drifted, decayed)
-        look = monitoring.Look.gather(champion["features_uri"], drifted, decayed)
+        steps.check_anything(drifted, decayed)
+        look = steps.Look.gather(champion["features_uri"], drifted, decayed)
         picture = look.draw(champion["version"], params["least_psi"])
         files = {"monitoring.png": picture, "drift.csv": look.drift.to_csv().encode()}
         report = {
             "version": champion["version"],
             "findings": look.findings(),
             "picture": storage.write_bytes(picture, object_uri(MONITORING, run_id, "monitoring.png")),
-            "cool_down_until": monitoring.cool_down_until(inlet_events[RETRAINING], params["cool_down_days"]),
+            "cool_down_until": steps.cool_down_until(inlet_events[RETRAINING], params["cool_down_days"]),
             **tracking.log_monitoring(champion["run_id"], champion["version"], look.metrics(), params, files),
         }
         outlet_events[MONITORING].extra = report
@@ -121,9 +125,10 @@ def monitor() -> None:
 
     @task
     def tell_the_team(report: dict, run_id: str) -> None:
-        from include import alerts, monitoring
+        from include import alerts
+        from include.monitoring import steps
 
-        alerts.tell(monitoring.describe(report, run_id))
+        alerts.tell(steps.describe(report, run_id))
 
     @task(outlets=[RETRAINING])
     def ask_for_retraining(report: dict, outlet_events: dict) -> None:

@@ -51,7 +51,7 @@ def predict() -> None:
     @task(inlets=[MODEL_EVALUATED])
     def fetch_model_run_id(triggering_asset_events: dict, inlet_events: dict) -> dict[str, str]:
         from include.mlflow_provider.hooks.client import MLflowClientHook
-        from include.versions import pin_version
+        from include.prediction.versions import pin_version
 
         evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
         return pin_version(MLflowClientHook("GET", config.MLFLOW_CONN_ID), otherwise=evaluated["version"])
@@ -60,7 +60,7 @@ def predict() -> None:
     def add_line_to_file(version: str) -> str:
         from include import storage
         from include.mlflow_provider.hooks.client import MLflowClientHook
-        from include.requirements import add_requirements
+        from include.prediction.requirements import add_requirements
 
         hook = MLflowClientHook("GET", config.MLFLOW_CONN_ID)
         model = hook.get_model_version_download_uri(config.REGISTERED_MODEL, version)
@@ -77,12 +77,13 @@ def predict() -> None:
 
     @task
     def plot_predictions(target_uri: str, predicted_uri: str, model: dict[str, str], run_id: str) -> str:
-        from include import plots, predictions, storage, tracking
-        from include.versions import describe
+        from include import plot_style, storage, tracking
+        from include.prediction import plots, predictions
+        from include.prediction.versions import describe
 
         compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
         by = describe(model["version"], model["alias"])
-        picture = plots.render(plots.plot_tail_lengths(compared, config.POSSUM_PICTURE, by))
+        picture = plot_style.render(plots.plot_tail_lengths(compared, config.POSSUM_PICTURE, by))
         config.PLOT.parent.mkdir(exist_ok=True)
         config.PLOT.write_bytes(picture)
         tracking.log_picture(picture, model["run_id"], config.PLOT.name)
@@ -92,7 +93,8 @@ def predict() -> None:
     def save_predictions(
         target_uri: str, predicted_uri: str, rows_uri: str, model: dict[str, str], run_id: str, outlet_events: dict
     ) -> str:
-        from include import predictions, storage, trace
+        from include import storage
+        from include.prediction import predictions, trace
 
         compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
         uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, "possum_tail_length.csv"))

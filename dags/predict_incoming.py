@@ -35,14 +35,14 @@ def predict_incoming() -> None:
 
     @task
     def claim_files() -> list[str]:
-        from include import incoming
+        from include.prediction import incoming
 
         return incoming.claim_files()
 
     @task
     def choose_model() -> dict[str, str]:
         from include.mlflow_provider.hooks.client import MLflowClientHook
-        from include.versions import pin_version
+        from include.prediction.versions import pin_version
 
         return pin_version(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
 
@@ -52,8 +52,9 @@ def predict_incoming() -> None:
         def check_rows(upload: str, run_id: str) -> str:
             from airflow.sdk.exceptions import AirflowSkipException
 
-            from include import incoming, storage
-            from include.possums import TableError
+            from include import storage
+            from include.data.possums import TableError
+            from include.prediction import incoming
 
             if not storage.exists(upload):
                 raise AirflowSkipException(f"{upload} was done with before")
@@ -80,7 +81,8 @@ def predict_incoming() -> None:
         ) -> str:
             from airflow.sdk.exceptions import AirflowSkipException
 
-            from include import incoming, predictions, storage
+            from include import storage
+            from include.prediction import incoming, predictions
 
             if not storage.exists(upload):
                 raise AirflowSkipException(f"{upload} was done with before")

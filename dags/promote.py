@@ -20,9 +20,9 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, dag, task
 
 from include import config
-from include.approval import ApprovalBranchOperator, describe_answer
 from include.assets import MODEL_EVALUATED, MODEL_TRAINED, latest_extra
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
+from include.promotion.approval import ApprovalBranchOperator, describe_answer
 
 PARAMS = {
     "margin": Param(
@@ -63,10 +63,10 @@ def promote() -> None:
 
     @task(inlets=[MODEL_TRAINED])
     def prepare_holdout(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> list[dict[str, str]]:
-        from include import promotion
+        from include.promotion import steps
 
         trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-        return promotion.list_contestants(trained, run_id)
+        return steps.list_contestants(trained, run_id)
 
     predict_holdout = ModelLoadAndPredictOperator.partial(
         task_id="predict_holdout",
@@ -76,10 +76,10 @@ def promote() -> None:
 
     @task(multiple_outputs=False)
     def evaluate_challenger(params: dict, run_id: str) -> dict:
-        from include import promotion
-        from include.gate import Rules
+        from include.promotion import steps
+        from include.promotion.gate import Rules
 
-        return promotion.evaluate(run_id, Rules(**{name: params[name] for name in config.GATE}))
+        return steps.evaluate(run_id, Rules(**{name: params[name] for name in config.GATE}))
 
     @task.branch
     def check_gate(evaluated: dict, params: dict) -> str:
@@ -98,32 +98,33 @@ def promote() -> None:
 
     @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def promote_to_champion(evaluated: dict, answer: dict | None) -> dict:
-        from include import promotion
+        from include.promotion import steps
 
-        return promotion.promote(evaluated, *describe_answer(answer))
+        return steps.promote(evaluated, *describe_answer(answer))
 
     @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def keep_challenger(evaluated: dict, answer: dict | None) -> dict:
-        from include import promotion
+        from include.promotion import steps
 
-        return promotion.keep(evaluated, *describe_answer(answer))
+        return steps.keep(evaluated, *describe_answer(answer))
 
     @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def write_model_card(evaluated: dict, promoted: dict | None, kept: dict | None) -> dict:
-        from include import promotion
+        from include.promotion import steps
 
-        return promotion.write_card(evaluated["uri"], promoted or kept or {})
+        return steps.write_card(evaluated["uri"], promoted or kept or {})
 
     @task
     def call_model_server(announcement: dict) -> str:
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include import serving, storage
+        from include import storage
+        from include.serving import model_client
 
-        if not (announcement["promoted"] and serving.is_up(config.MODEL_SERVER)):
+        if not (announcement["promoted"] and model_client.is_up(config.MODEL_SERVER)):
             raise AirflowSkipException("Nothing was promoted, or no model server is up (make serve)")
         rows = storage.read_table(announcement["features_uri"]).head()[[config.CASE, *config.RAW]]
-        return serving.smoke_test(config.MODEL_SERVER, rows, version=announcement["version"])
+        return model_client.smoke_test(config.MODEL_SERVER, rows, version=announcement["version"])
 
     @task(outlets=[MODEL_EVALUATED], trigger_rule="none_failed")
     def end(announcement: dict, outlet_events: dict) -> None:

@@ -21,13 +21,14 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, dag, setup, task, task_group, teardown
 
-from include import candidates, config
+from include import config
 from include.assets import FEATURES, MODEL_TRAINED, latest_extra, scratch_uri
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
+from include.training import candidates
 
 
 @dag(
@@ -66,8 +67,9 @@ def train() -> None:
     def tune(features_uri: str, experiment_id: str) -> dict[str, Any]:
         @setup
         def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-            from include import storage, tuning, tuning_runs
-            from include.possums import select_training
+            from include import storage
+            from include.data.possums import select_training
+            from include.training import tuning, tuning_runs
 
             uri = scratch_uri(run_id)
             training = select_training(storage.read_table(features_uri))
@@ -78,7 +80,8 @@ def train() -> None:
         def list_candidates(features_uri: str, params: dict) -> list[dict[str, Any]]:
             from airflow.sdk.exceptions import AirflowFailException
 
-            from include import storage, warm_start
+            from include import storage
+            from include.training import warm_start
 
             try:
                 listed = candidates.list_candidates(params["candidates"])
@@ -92,7 +95,8 @@ def train() -> None:
         def tune_candidate(candidate: dict[str, Any], scratch: dict[str, str]) -> None:
             from airflow.sdk.exceptions import AirflowFailException
 
-            from include import storage, tuning, tuning_runs
+            from include import storage
+            from include.training import tuning, tuning_runs
 
             folds = storage.read_table(f"{scratch['uri']}/folds.parquet")
             try:
@@ -107,7 +111,8 @@ def train() -> None:
         def select_candidate(listed: list[dict[str, Any]] | None, ti: Any) -> dict[str, Any]:
             from airflow.sdk.exceptions import AirflowFailException
 
-            from include import storage, tuning, tuning_runs
+            from include import storage
+            from include.training import tuning, tuning_runs
 
             # Not an argument: Airflow lets no task follow a setup that also runs after failures.
             scratch = ti.xcom_pull("tune.create_scratch")
@@ -124,7 +129,8 @@ def train() -> None:
 
         @teardown
         def delete_scratch(scratch: dict[str, str]) -> None:
-            from include import storage, tuning_runs
+            from include import storage
+            from include.training import tuning_runs
 
             storage.delete_folder(scratch["uri"])
             tuning_runs.end_tuning(scratch["tuning_id"])
@@ -138,7 +144,8 @@ def train() -> None:
 
     @task
     def train_model(features_uri: str, experiment_id: str, selected: dict[str, Any]) -> dict[str, str]:
-        from include import model, storage, tracking
+        from include import storage, tracking
+        from include.training import model
 
         table = storage.read_table(features_uri)
         fitted, scores = model.train_model(table, selected["hyper_parameters"], selected["estimator"])

@@ -7,11 +7,13 @@ champion adds a tag ``champion.<time>`` to it, so that nothing is lost when a ve
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from include.config import CHAMPION_ALIAS, REGISTERED_MODEL
+from include import config
+from include.config import CHAMPION_ALIAS
 
 if TYPE_CHECKING:
     from include.mlflow_provider.hooks.client import MLflowClientHook
@@ -35,14 +37,26 @@ class Reign:
 
 def model_uri(version: str) -> str:
     """Return the URI by which a version is loaded."""
-    return f"models:/{REGISTERED_MODEL}/{version}"
+    return f"models:/{config.REGISTERED_MODEL}/{version}"
 
 
 def champion(hook: MLflowClientHook) -> str:
     """Return the version that is champion now, or nothing if there is none."""
-    model = hook.get_registered_model(REGISTERED_MODEL) or {}
+    # Not by the alias, because MLflow forbids whoever is no administrator to ask for what is not there.
+    model = hook.get_registered_model(config.REGISTERED_MODEL) or {}
     aliases = {alias["alias"]: alias["version"] for alias in model.get("aliases", [])}
     return str(aliases.get(CHAMPION_ALIAS, ""))
+
+
+def find_champion(hook: MLflowClientHook) -> dict[str, Any] | None:
+    """Return the version that is champion now, as MLflow tells it, or None if there is none."""
+    version = champion(hook)
+    return hook.get_model_version(config.REGISTERED_MODEL, version) if version else None
+
+
+def read_tags(version: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a version as MLflow tells it."""
+    return {tag["key"]: tag["value"] for tag in version.get("tags", [])}
 
 
 def promote(hook: MLflowClientHook, version: str, *, by: str, why: str) -> None:
@@ -57,8 +71,8 @@ def promote(hook: MLflowClientHook, version: str, *, by: str, why: str) -> None:
     if not past or past[-1].version != version:
         _write_down(hook, version, by, why[:REASON_LENGTH])
     if champion(hook) != version:
-        hook.set_registered_model_alias(REGISTERED_MODEL, CHAMPION_ALIAS, version)
-    hook.delete_model_version_tag(REGISTERED_MODEL, version, REFUSED)
+        hook.set_registered_model_alias(config.REGISTERED_MODEL, CHAMPION_ALIAS, version)
+    hook.delete_model_version_tag(config.REGISTERED_MODEL, version, REFUSED)
 
 
 def refuse(hook: MLflowClientHook, version: str, *, why: str) -> None:
@@ -66,14 +80,14 @@ def refuse(hook: MLflowClientHook, version: str, *, why: str) -> None:
 
     :raises MLflowAPIError: there is no such version
     """
-    hook.set_model_version_tag(REGISTERED_MODEL, version, REFUSED, why[:REASON_LENGTH])
+    hook.set_model_version_tag(config.REGISTERED_MODEL, version, REFUSED, why[:REASON_LENGTH])
 
 
 def history(hook: MLflowClientHook) -> list[Reign]:
     """Return every time that a version became champion, oldest first; deleted versions are gone from it."""
     starts = sorted(
         (tag["key"].removeprefix(TAG), str(version["version"]), json.loads(tag["value"]))
-        for version in hook.search_model_versions(f"name='{REGISTERED_MODEL}'")
+        for version in hook.search_model_versions(f"name='{config.REGISTERED_MODEL}'")
         for tag in version.get("tags", [])
         if tag["key"].startswith(TAG)
     )
@@ -96,7 +110,7 @@ def previous(hook: MLflowClientHook) -> str:
     before = standing[: standing.index(now)] if now in standing else standing
     if not now or not before:
         raise LookupError(
-            f"{REGISTERED_MODEL} has no champion before {f'version {now}' if now else 'none'}: "
+            f"{config.REGISTERED_MODEL} has no champion before {f'version {now}' if now else 'none'}: "
             "name the version to go back to, or let promote make a champion first"
         )
     return before[-1]
@@ -106,4 +120,4 @@ def _write_down(hook: MLflowClientHook, version: str, by: str, why: str) -> None
     now = datetime.now(UTC).strftime(TIME)
     tags = {"promoted_at": now, "promoted_by": by, "promotion_reason": why}
     for key, value in (tags | {f"{TAG}{now}": json.dumps({"by": by, "why": why})}).items():
-        hook.set_model_version_tag(REGISTERED_MODEL, version, key, value)
+        hook.set_model_version_tag(config.REGISTERED_MODEL, version, key, value)

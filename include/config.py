@@ -36,8 +36,9 @@ REGISTERED_MODEL = "Reg_RidgeCV_possums"
 MODEL_ALIAS = "challenger"
 CHAMPION_ALIAS = "champion"
 
-# What a challenger must keep to, unless the form says otherwise; include/gate.py explains it. At the RMSE of ridge
-# regression (1.24 cm on the holdout) the margin is a quarter of a centimetre: tails were measured to half a one.
+# What a challenger must keep to, unless the form says otherwise; include/promotion/gate.py explains it. At the RMSE
+# of ridge regression (1.24 cm on the holdout) the margin is a quarter of a centimetre: tails were measured to half
+# a one.
 GATE: dict[str, Any] = {
     "margin": 0.2,  # share of the champion's RMSE
     "confidence": 0.975,

@@ -20,16 +20,17 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
-from include import config, possum_model
+from include import config
 from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
 from include.mlflow_provider.hooks.base import MLflowBaseHook
-from include.possum_model import PARTS, PossumModel
+from include.training import possum_model
+from include.training.possum_model import PARTS, PossumModel
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-    from include.quality import Inspection
+    from include.data.quality import Inspection
 
 # What a logged model needs to predict, in any environment: itself, the tables it reads and their storage.
 MODEL_PACKAGES = ("mlflow-skinny", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "boto3")
@@ -56,7 +57,7 @@ def log_transformer(transformer: Pipeline, rows: pd.DataFrame, experiment_id: st
     :param rows: the raw training rows that it was fitted on
     :return: the run's id
     """
-    from include.possums import hash_table
+    from include.data.possums import hash_table
 
     scaler = transformer[-1]
     with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Scaler", tags=run_tags()) as run:
@@ -98,7 +99,7 @@ def log_training(
     :param source: the URI of ``table``
     :return: ``run_id`` and ``model_uri`` (``models:/m-...``)
     """
-    from include.model import describe_model
+    from include.training.model import describe_model
 
     data = from_pandas(table, source=source, targets=TARGET, name="possum_features")
     tags = {**run_tags(), "candidate": selected["name"], "selection": selected["reason"]}

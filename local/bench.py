@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from include.candidates import NAMES
+from include.training.candidates import NAMES
 from local.airflow import Airflow
 from local.demo import DAGS
 from local.settings import PROJECT, Settings, temporary

@@ -11,9 +11,10 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import config, model, storage, tracking
+from include import config, storage, tracking
 from include.assets import FEATURES, RETRAINING
-from include.quality import Inspection
+from include.data.quality import Inspection
+from include.training import model
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "feature_eng.py"
 

@@ -8,8 +8,9 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from include import config, versions
+from include import config
 from include.assets import MODEL_EVALUATED, PREDICTIONS
+from include.prediction import versions
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "predict.py"
 TRAINED = {"run_id": "r1", "version": "3", "features_uri": "s3://data/features/1.parquet"}

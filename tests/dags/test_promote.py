@@ -10,8 +10,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
 
-from include import config, serving, storage
+from include import config, storage
 from include.assets import MODEL_EVALUATED, MODEL_TRAINED
+from include.serving import model_client
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "promote.py"
 
@@ -77,7 +78,7 @@ def test_what_follows_a_branch_runs_unless_something_failed(promote: DAG, task_i
 def test_the_model_server_is_left_alone_if_it_is_down_or_nothing_changed(
     promote: DAG, monkeypatch: pytest.MonkeyPatch, promoted: bool, up: bool
 ) -> None:
-    monkeypatch.setattr(serving, "is_up", lambda url: up)
+    monkeypatch.setattr(model_client, "is_up", lambda url: up)
     task: Any = promote.get_task("call_model_server")
     with pytest.raises(AirflowSkipException):
         task.python_callable({"promoted": promoted})
@@ -87,8 +88,8 @@ def test_the_model_server_is_left_alone_if_it_is_down_or_nothing_changed(
 def test_a_promoted_version_predicts_over_http(promote: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
     table = pd.read_csv(config.POSSUM_CSV)
-    monkeypatch.setattr(serving, "is_up", lambda url: True)
-    monkeypatch.setattr(serving, "smoke_test", lambda url, rows, version: asked.update(rows=rows, version=version))
+    monkeypatch.setattr(model_client, "is_up", lambda url: True)
+    monkeypatch.setattr(model_client, "smoke_test", lambda url, rows, version: asked.update(rows=rows, version=version))
     monkeypatch.setattr(storage, "read_table", lambda uri: table)
     promote.get_task("call_model_server").python_callable({"promoted": True, "version": "3", "features_uri": "s3://x"})
     assert asked["version"] == "3"

@@ -9,7 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
-from include import rollback as steps
+from include.promotion import rollback as steps
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "rollback.py"
 

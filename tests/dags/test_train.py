@@ -9,8 +9,8 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
-from include import candidates
 from include.assets import FEATURES, MODEL_TRAINED
+from include.training import candidates
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "train.py"
 

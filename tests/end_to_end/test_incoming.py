@@ -9,10 +9,11 @@ from io import BytesIO
 import pandas as pd
 import pytest
 
-from include import config, incoming, storage, trace
+from include import config, storage
 from include.assets import INCOMING, PROCESSING
+from include.champions import find_champion
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.versions import find_champion
+from include.prediction import incoming, trace
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 

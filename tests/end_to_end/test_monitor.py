@@ -23,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from include import alerts, config, storage, tracking
 from include.assets import LABELLED
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.monitoring import INCOMING, find_champion
+from include.monitoring.steps import INCOMING, find_champion
 from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline

@@ -12,9 +12,10 @@ import httpx
 import pandas as pd
 import pytest
 
-from include import config, serving
+from include import config
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.serving import model_client
 from local import __main__ as command_line
 from local.airflow import Airflow
 from local.stack import Stack
@@ -50,7 +51,7 @@ def versions(first: Pipeline, second: Pipeline) -> Iterator[tuple[str, str]]:
 def url(stack: Stack, versions: tuple[str, str]) -> Iterator[str]:
     """The address of the model server, with the older version answering."""
     stack.start(["serve"])
-    serving.smoke_test(stack.settings.serve_url, ROWS, version=versions[0])
+    model_client.smoke_test(stack.settings.serve_url, ROWS, version=versions[0])
     yield stack.settings.serve_url
     stack.stop_program("model-server")
 
@@ -63,11 +64,11 @@ def test_no_request_fails_while_another_version_becomes_champion(url: str, versi
         with httpx.Client(timeout=30) as client:
             while not (moved.is_set() and answers[-1][1] == versions[1]):
                 answer = client.post(f"{url}/invocations", json=body)
-                answers.append((answer.status_code, answer.headers[serving.VERSION_HEADER]))
+                answers.append((answer.status_code, answer.headers[model_client.VERSION_HEADER]))
 
     with ThreadPoolExecutor(2) as clients:
         hammering = [clients.submit(hammer) for _ in range(2)]
-        serving.smoke_test(url, ROWS, version=versions[0])
+        model_client.smoke_test(url, ROWS, version=versions[0])
         crown(versions[1])
         started = time.monotonic()
         moved.set()

@@ -12,7 +12,8 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from include import candidates, config, storage, tracking
+from include import config, storage, tracking
+from include.training import candidates
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from include import config, storage, trace, versions
-from include.features import build_transformer, compute_features
+from include import config, storage
+from include.data.features import build_transformer, compute_features
+from include.data.possums import read_possums
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.possums import read_possums
 from include.tracking import connected
 
 
@@ -80,8 +80,7 @@ def tails(tails_run: str, monkeypatch: pytest.MonkeyPatch) -> Tails:
     hook.create_registered_model(name)
     for _ in range(2):
         hook.create_model_version(name, f"models:/{model}", tails_run)
-    for module in (versions, trace):
-        monkeypatch.setattr(module, "REGISTERED_MODEL", name)
+    monkeypatch.setattr(config, "REGISTERED_MODEL", name)
     return Tails(name, tails_run, hook)
 
 

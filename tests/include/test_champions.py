@@ -18,7 +18,7 @@ def hook(services: dict[str, Any]) -> MLflowClientHook:
 @pytest.fixture(autouse=True)
 def registry(hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A registered model of its own, with versions 1 to 3, in the real registry."""
-    monkeypatch.setattr(champions, "REGISTERED_MODEL", name := "champions")
+    monkeypatch.setattr(config, "REGISTERED_MODEL", name := "champions")
     hook.create_registered_model(name)
     for number in (1, 2, 3):
         hook.create_model_version(name, f"s3://{config.ARTIFACT_BUCKET}/{number}")
@@ -43,7 +43,7 @@ def test_there_is_no_champion_at_first(hook: MLflowClientHook) -> None:
 def test_a_model_that_is_not_registered_has_no_champion(
     hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(champions, "REGISTERED_MODEL", "nobody")
+    monkeypatch.setattr(config, "REGISTERED_MODEL", "nobody")
 
     assert champions.champion(hook) == ""
 

@@ -23,10 +23,10 @@ from mlflow.types import ColSpec, DataType
 
 from include import config, tracking
 from include.config import RAW
-from include.features import build_transformer
-from include.model import train_model
-from include.possums import hash_table, read_possums
-from include.quality import inspect
+from include.data.features import build_transformer
+from include.data.possums import hash_table, read_possums
+from include.data.quality import inspect
+from include.training.model import train_model
 
 SOURCE = "s3://data/features/manual-1/features.parquet"
 CONTEXT = {

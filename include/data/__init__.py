@@ -1,0 +1,1 @@
+"""The possum table: reading, checking, features."""

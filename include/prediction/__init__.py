@@ -1,0 +1,1 @@
+"""Predictions: by which version, of which files, as file and picture."""

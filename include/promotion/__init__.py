@@ -1,0 +1,1 @@
+"""Evaluation of a challenger, the gate, the champion's card, and the way back."""

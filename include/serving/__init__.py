@@ -1,0 +1,1 @@
+"""The champion over HTTP: the server, and how to ask it."""
