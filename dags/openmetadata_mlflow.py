@@ -2,10 +2,11 @@
 
 Sends the registered models of MLflow to an OpenMetadata server, every night and whenever a model was evaluated.
 
-1. `ingest` runs OpenMetadata's own connector for MLflow, as `include/openmetadata/mlflow.yaml` says: an entity for each
-   model, with features and parameters. It fails if anything did not arrive whole. Models without a version are skipped.
-2. `complete` adds what the connector leaves out: the champion with its metrics and links to MLflow, its aliases as tags,
-   an owner, and lineage from the possum table over the features to the model and its predictions.
+1. `ingest` runs OpenMetadata's own connector for MLflow, as `include/openmetadata/mlflow.yaml` says: an entity for
+   each model, with features and parameters. Models without a version are skipped; if anything else did not arrive
+   whole, it fails.
+2. `complete` adds what the connector leaves out: the champion with its metrics and links to MLflow, its aliases as
+   tags, an owner, and lineage from the possum table over the features to the model and its predictions.
 
 Paused until you switch it on, because it needs what nothing else here does: the connector's environment (`make
 setup-openmetadata`) and the connection `openmetadata_default` to a server. `docs/openmetadata.md` says how.

@@ -1,7 +1,7 @@
 """What OpenMetadata's connector leaves out of a model: its champion, tags, owner and lineage.
 
 Runs in the environment of OpenMetadata's connector. Everything is found by name and written again, so that a second
-run changes nothing. What people wrote in OpenMetadata stays: the text before the champion's heading, other tags, owners.
+run changes nothing. What people wrote in OpenMetadata stays: the text before the heading, other tags, owners.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ CLASSIFICATION = "MLflow"
 log = ingestion_logger()
 
 
-def complete(workflow: str, models: list[str], alias: str, owner: str, lineage: dict[str, Any]) -> dict[str, str]:
+def complete(workflow: str, sent: list[str], alias: str, owner: str, lineage: dict[str, Any]) -> dict[str, str]:
     """Add to models that the connector has sent what it leaves out.
 
     :param workflow: the workflow file
-    :param models: names of registered models
+    :param sent: names of registered models
     :param alias: of the version that stands for a model, else it is the newest
     :param owner: name of the team that owns models which nobody owns yet
     :param lineage: as :func:`include.openmetadata.lineage.draw` takes it
@@ -49,7 +49,7 @@ def complete(workflow: str, models: list[str], alias: str, owner: str, lineage: 
     content = read_workflow(Path(workflow), expand=True)
     server = connect(content)
     mlflow = registry.client(content)
-    described = [registry.describe(mlflow, name, alias) for name in models]
+    described = [registry.describe(mlflow, name, alias) for name in sent]
     with said("OpenMetadata (connection openmetadata_default)"):
         team = _team(server, owner)
         for model in described:

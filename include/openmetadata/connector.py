@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from metadata.generated.schema.entity.data.mlmodel import MlModel
+from metadata.generated.schema.type.filterPattern import FilterPattern
 from metadata.ingestion.ometa.ometa_api import OpenMetadata
 from metadata.utils import fqn
+from metadata.utils.filters import filter_by_mlmodel
 from metadata.utils.logger import ingestion_logger
 from metadata.workflow import base
 from metadata.workflow.metadata import MetadataWorkflow
@@ -35,7 +37,11 @@ def ingest(workflow: str) -> dict[str, list[str]]:
     """
     content = read_workflow(Path(workflow), expand=True)
     server = connect(content)
-    models = registry.list_models(registry.client(content))
+    models = {
+        name: has_version
+        for name, has_version in registry.list_models(registry.client(content)).items()
+        if not filter_by_mlmodel(_pattern(content), name)
+    }
     skipped = sorted(name for name, has_version in models.items() if not has_version)
     for name in skipped:
         log.warning("%s has no version yet: skipped", name)
@@ -55,10 +61,9 @@ def _run(content: dict[str, Any], server: OpenMetadata, expected: set[str]) -> l
         workflow.stop()
     statuses = [step.get_status() for step in workflow.workflow_steps()]
     problems = [f"{failure.name}: {failure.error}" for status in statuses for failure in status.failures]
-    problems += [f"{name}: {why}" for status in statuses for warning in status.warnings for name, why in warning.items()]
-    wanted = expected - {name for entry in workflow.source.get_status().filtered for name in entry}
-    sent = {name for name in wanted if _fqn(server, content, name) in workflow.source.mlmodel_source_state}
-    problems += [f"{name}: the connector dropped it, its log says why" for name in sorted(wanted - sent)]
+    problems += [f"{name}: {why}" for status in statuses for said in status.warnings for name, why in said.items()]
+    sent = {name for name in expected if _fqn(server, content, name) in workflow.source.mlmodel_source_state}
+    problems += [f"{name}: the connector dropped it, its log says why" for name in sorted(expected - sent)]
     if problems:
         raise CatalogueError("; ".join(problems))
     return sorted(sent)
@@ -66,6 +71,12 @@ def _run(content: dict[str, Any], server: OpenMetadata, expected: set[str]) -> l
 
 def _fqn(server: OpenMetadata, content: dict[str, Any], name: str) -> str:
     return fqn.build(server, MlModel, service_name=content["source"]["serviceName"], mlmodel_name=name)
+
+
+def _pattern(content: dict[str, Any]) -> FilterPattern | None:
+    settings = content["source"].get("sourceConfig", {}).get("config", {})
+    pattern = settings.get("mlModelFilterPattern")
+    return FilterPattern.model_validate(pattern) if pattern else None
 
 
 def _without(content: dict[str, Any], names: list[str]) -> dict[str, Any]:

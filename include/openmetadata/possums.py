@@ -8,7 +8,9 @@ from include import config
 from include.assets import PREDICTIONS
 
 # Types are MLflow's.
-_COLUMNS = {config.CASE: "long"} | dict.fromkeys(config.CATEGORICAL, "string") | dict.fromkeys(config.NUMERIC, "double")
+_NUMBERS = dict.fromkeys((config.CASE, "site"), "long")  # a site is a number, although its order says nothing
+_COLUMNS = dict.fromkeys(config.CATEGORICAL, "string") | dict.fromkeys(config.NUMERIC, "double") | _NUMBERS
+_PREDICTED = {config.CASE: "long"} | dict.fromkeys(("true", "predicted", "lower", "upper"), "double")
 
 LINEAGE: dict[str, Any] = {
     "service": "possums_objects",
@@ -23,7 +25,7 @@ LINEAGE: dict[str, Any] = {
         "name": PREDICTIONS.name,
         "uri": PREDICTIONS.uri,
         "description": "Predicted and true tail lengths (cm), a folder for each run of the DAG predict",
-        "columns": {},
+        "columns": {**_PREDICTED, config.SPLIT: "string"},
     },
     "features_by": "feature_eng",
     "trained_by": "train",

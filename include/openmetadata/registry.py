@@ -68,8 +68,8 @@ def describe(mlflow: MlflowClient, name: str, alias: str) -> Described:
         model = mlflow.get_registered_model(name)
         number = model.aliases.get(alias)
         version = mlflow.get_model_version(name, number) if number else _newest(mlflow, name)
-        if version is None:
-            raise LookupError("it has no version any more")
+        if version is None or not version.run_id:
+            raise LookupError("it has no version any more" if version is None else "its version has no run")
         aliases = sorted(key for key, value in model.aliases.items() if str(value) == str(version.version))
         return Described(model, version, aliases, mlflow.get_run(version.run_id))
 

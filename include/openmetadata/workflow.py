@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 SQL = re.compile(r"(mysql|postgres(ql)?|mssql|sqlite|oracle)(\+\w+)?:", re.IGNORECASE)
@@ -102,7 +102,7 @@ def _login_problems(security: Any) -> Iterator[str]:
         yield f"securityConfig has {', '.join(others)}, which the client takes no more: write {LOGIN}"
     token = str(security["jwtToken"])
     if not VARIABLE.search(token) and not Path(token).is_absolute():
-        yield f"securityConfig.jwtToken must not stand in the file: write {TOKEN_FILE}, the path of a file that holds it"
+        yield f"the token itself must not stand in the file: write jwtToken: {TOKEN_FILE}, the path of a file with it"
 
 
 def _at(content: Any, *names: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A server that answers as OpenMetadata's API does, as far as the connector and the completion ask.
 
 A program for the connector's environment: each body is validated with the models of the real API that the package
-ships, and so is each answer. The first line of its input is the token; it prints its address and serves until the input is closed.
+ships, and so is each answer. It reads the token from its input, prints its address, and serves until the input ends.
 
 It keeps state. As a real server does, it lets everybody ask for its version, and keeps the description, tags and
 owners of an entity that a bot puts once more. ``GET /said`` returns what was sent to it; ``POST /faults`` takes
@@ -18,12 +18,13 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import jsonpatch
 from metadata.generated.schema.api.lineage.addLineage import AddLineageRequest
 from metadata.generated.schema.entity.services.connections.testConnectionDefinition import TestConnectionDefinition
+from metadata.generated.schema.type.bulkDeleteStaleRequest import BulkDeleteStaleRequest
 from metadata.generated.schema.type.bulkOperationResult import BulkOperationResult
 from pydantic import ValidationError
 
@@ -44,7 +45,8 @@ COLLECTIONS = {
          "entity.services.mlmodelService:MlModelService", "mlmodelService", None),
         ("services/storageServices", "api.services.createStorageService:CreateStorageServiceRequest",
          "entity.services.storageService:StorageService", "storageService", None),
-        ("mlmodels", "api.data.createMlModel:CreateMlModelRequest", "entity.data.mlmodel:MlModel", "mlmodel", "service"),
+        ("mlmodels", "api.data.createMlModel:CreateMlModelRequest", "entity.data.mlmodel:MlModel",
+         "mlmodel", "service"),
         ("containers", "api.data.createContainer:CreateContainerRequest", "entity.data.container:Container",
          "container", "service"),
         ("classifications", "api.classification.createClassification:CreateClassificationRequest",
@@ -55,8 +57,9 @@ COLLECTIONS = {
     ]
 }  # fmt: skip
 PARENTS = {"mlmodels": "services/mlmodelServices", "containers": "services/storageServices", "tags": "classifications"}
-DEFINITION = {"name": "Mlflow.testConnectionDefinition", "steps": [
-    {"name": "GetModels", "description": "List the registered models", "mandatory": True}]}  # fmt: skip
+STEP = {"name": "GetModels", "description": "List the registered models", "mandatory": True}
+DEFINITION = {"name": "Mlflow.testConnectionDefinition", "steps": [STEP]}
+TestConnectionDefinition.model_validate(DEFINITION)
 
 
 class RefusedError(Exception):
@@ -87,7 +90,7 @@ class State:
         raise RefusedError(404, f"{collection} instance for {value} not found")
 
     def put(self, collection: str, body: dict[str, Any]) -> dict[str, Any]:
-        request, entity, type_, parent = COLLECTIONS[collection]
+        request, entity, _, parent = COLLECTIONS[collection]
         request.model_validate(body)
         body = {name: value for name, value in body.items() if value is not None}
         name = f'"{body["name"]}"' if "." in body["name"] else body["name"]
@@ -116,7 +119,7 @@ class State:
         known.update(changed)
         return known
 
-    def add_edge(self, body: dict[str, Any]) -> None:
+    def add_edge(self, body: dict[str, Any]) -> dict[str, Any]:
         AddLineageRequest.model_validate(body)
         collections = {type_: collection for collection, (_, _, type_, _) in COLLECTIONS.items()}
         names = [
@@ -125,6 +128,30 @@ class State:
         ]
         if names not in self.edges:
             self.edges.append(names)
+        return {}
+
+    def put_all(self, bodies: list[dict[str, Any]]) -> dict[str, Any]:
+        done, failed = [], []
+        for body in bodies:
+            try:
+                done.append({"request": self.put("mlmodels", body)["fullyQualifiedName"], "status": 200})
+            except (RefusedError, ValidationError) as error:
+                failed.append({"request": body.get("name"), "status": 400, "message": str(error)})
+        return result(done, failed)
+
+    def delete_stale(self, body: dict[str, Any]) -> dict[str, Any]:
+        BulkDeleteStaleRequest.model_validate(body)
+        stale = [model for name, model in self.entities["mlmodels"].items() if name not in body["seenFqns"]]
+        for entity in stale:
+            entity["deleted"] = True
+        return result([{"request": entity["fullyQualifiedName"], "status": 200} for entity in stale], [])
+
+
+def result(done: list[dict[str, Any]], failed: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = {"Processed": len(done + failed), "Passed": len(done), "Failed": len(failed)}
+    said = {f"numberOfRows{name}": count for name, count in counts.items()}
+    said |= {"status": "failure" if failed else "success", "successRequest": done, "failedRequest": failed}
+    return json.loads(BulkOperationResult.model_validate(said).model_dump_json())
 
 
 STATE = State()
@@ -149,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
             status, said = 400, {"code": 400, "message": str(error)}
         if path.startswith("/api/v1/"):
             sent = {"method": self.command, "path": path.removeprefix("/api/v1/"), "body": body, "status": status}
-            STATE.said.append(sent | {"query": dict(parse_qsl(address.query)), "answer": said if status > 200 else None})
+            STATE.said.append(sent | {"refused": said["message"] if status > 200 else ""})
         content = json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -183,14 +210,14 @@ class Handler(BaseHTTPRequestHandler):
             return self.route(path, body)
 
     def route(self, path: str, body: Any) -> Any:
-        if path == "services/testConnectionDefinitions/name/Mlflow.testConnectionDefinition":
-            return json.loads(TestConnectionDefinition.model_validate(DEFINITION).model_dump_json())
-        if (self.command, path) == ("PUT", "lineage"):
-            return STATE.add_edge(body) or {}
-        if (self.command, path) == ("PUT", "mlmodels/bulk"):
-            return self.put_all(body)
-        if (self.command, path) == ("DELETE", "mlmodels/deleteStale"):
-            return {}
+        special = {
+            ("GET", f"services/testConnectionDefinitions/name/{DEFINITION['name']}"): lambda _: DEFINITION,
+            ("PUT", "lineage"): STATE.add_edge,
+            ("PUT", "mlmodels/bulk"): STATE.put_all,
+            ("DELETE", "mlmodels/deleteStale"): STATE.delete_stale,
+        }
+        if (self.command, path) in special:
+            return special[self.command, path](body)
         if self.command == "PUT" and path in COLLECTIONS:
             return STATE.put(path, body)
         if self.command == "GET" and path in COLLECTIONS:
@@ -201,19 +228,6 @@ class Handler(BaseHTTPRequestHandler):
             if self.command == "PATCH" and path.startswith(f"{collection}/"):
                 return STATE.patch(collection, path.removeprefix(f"{collection}/"), body)
         raise RefusedError(404, f"HTTP 404 Not Found: {self.command} {path}")
-
-    @staticmethod
-    def put_all(bodies: list[dict[str, Any]]) -> Any:
-        done, failed = [], []
-        for body in bodies:
-            try:
-                done.append({"request": STATE.put("mlmodels", body)["fullyQualifiedName"], "status": 200})
-            except (RefusedError, ValidationError) as error:
-                failed.append({"request": body.get("name"), "status": 400, "message": str(error)})
-        counts = {"Processed": len(bodies), "Passed": len(done), "Failed": len(failed)}
-        result = {f"numberOfRows{name}": count for name, count in counts.items()}
-        result |= {"status": "failure" if failed else "success", "successRequest": done, "failedRequest": failed}
-        return json.loads(BulkOperationResult.model_validate(result).model_dump_json())
 
     def log_message(self, *_: Any) -> None:
         """Say nothing: the tests print what was sent."""
