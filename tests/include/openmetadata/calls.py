@@ -17,9 +17,7 @@ from typing import Any
 from include.openmetadata import completion, connector, server  # noqa: F401
 
 
-def call(
-    function: str, arguments: dict[str, Any], environment: dict[str, str], log: str, seconds: float
-) -> dict[str, Any]:
+def call(function: str, arguments: dict[str, Any], environment: dict[str, str], log: str, seconds: float) -> Any:
     """Call a function where its output goes to the log."""
     os.environ.clear()
     os.environ.update(environment)

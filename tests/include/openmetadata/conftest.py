@@ -145,7 +145,7 @@ def limited_to(tmp_path: Path) -> Callable[[str], Path]:
     def write(prefix: str) -> Path:
         content = yaml.safe_load(config.OPENMETADATA_WORKFLOW.read_text())
         content["source"]["sourceConfig"]["config"]["mlModelFilterPattern"] = {"includes": [prefix]}
-        file = tmp_path / f"{prefix}.json"
+        file = tmp_path / "limited.json"
         file.write_text(json.dumps(content))
         return file
 
