@@ -11,7 +11,8 @@ import pytest
 
 from include import config
 
-from .conftest import TOKEN, Catalogue, Registered, Run
+from .conftest import Registered, Run
+from .programs import TOKEN, Catalogue
 
 Runner = Callable[..., Run]
 

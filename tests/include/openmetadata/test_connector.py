@@ -15,7 +15,8 @@ import pytest
 from include import config
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
-from .conftest import Catalogue, Registered, Run
+from .conftest import Registered, Run
+from .programs import Catalogue
 
 Runner = Callable[..., Run]
 

@@ -17,7 +17,8 @@ from include import config
 from include.openmetadata.operator import ConnectorOperator
 from include.openmetadata.possums import COMPLETION
 
-from .conftest import TOKEN, Catalogue, Registered
+from .conftest import Registered
+from .programs import TOKEN, Catalogue
 
 # Airflow's own merging of arguments needs a context in which there is something for the function.
 CONTEXT: Any = {"ti": SimpleNamespace(bundle_instance=None), "run_id": "manual__1"}
