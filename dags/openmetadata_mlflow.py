@@ -45,10 +45,10 @@ def openmetadata_mlflow() -> None:
 
         return connector.ingest(workflow)
 
-    def complete(workflow: str, sent: list[str], alias: str, owner: str, lineage: dict) -> dict:
+    def complete(workflow: str, ingested: dict, alias: str, owner: str, lineage: dict) -> dict:
         from include.openmetadata import completion
 
-        return completion.complete(workflow, sent, alias, owner, lineage)
+        return completion.complete(workflow, ingested["sent"], alias, owner, lineage)
 
     workflow = str(config.OPENMETADATA_WORKFLOW)
     ingested = ConnectorOperator(task_id="ingest", python_callable=ingest, workflow=workflow)
@@ -56,7 +56,7 @@ def openmetadata_mlflow() -> None:
         task_id="complete",
         python_callable=complete,
         workflow=workflow,
-        op_kwargs={"sent": ingested.output["sent"], **COMPLETION},
+        op_kwargs={"ingested": ingested.output, **COMPLETION},
     )
     start >> ingested >> completed >> end
 

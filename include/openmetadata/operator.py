@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ class ConnectorOperator(ExternalPythonOperator):
             **kwargs,
         )
         self.workflow = workflow
+
+    def _iter_serializable_context_keys(self) -> Iterator[str]:
+        """Leave out whether there is pendulum in the environment: looking for it writes an error into the log."""
+        yield from self.BASE_SERIALIZABLE_CONTEXT_KEYS
 
     def execute(self, context: Context) -> Any:
         """Run the function, and remove the file with the token whatever happens.

@@ -45,5 +45,5 @@ def test_the_possum_model_is_catalogued_and_the_token_seen_by_nobody(
     assert [feature["name"] for feature in model["mlFeatures"]] == config.RAW
     assert "alias champion" in model["description"]
     assert len(catalogue.look()["edges"]) == 3
-    assert places_with(stack, "possums_mlflow")
+    assert places_with(stack, "possums_objects")  # the search finds what is there
     assert places_with(stack, TOKEN) == []

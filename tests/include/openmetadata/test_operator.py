@@ -142,7 +142,7 @@ def test_the_tasks_of_the_dag_send_and_complete_the_possum_model(
         task.workflow = task.op_kwargs["workflow"] = str(limited_to(possum_model.name))
         if task_id == "complete":
             lineage = {**COMPLETION["lineage"], "model": possum_model.name}
-            task.op_kwargs |= {"sent": returned["ingest"]["sent"], "lineage": lineage}
+            task.op_kwargs |= {"ingested": returned["ingest"], "lineage": lineage}
         returned[task_id] = task.execute(CONTEXT)
 
     assert returned == {
