@@ -42,6 +42,9 @@ def ingest(workflow: str) -> dict[str, list[str]]:
         for name, has_version in registry.list_models(registry.client(content)).items()
         if not filter_by_mlmodel(_pattern(content), name)
     }
+    if not models:  # it would be read as: they were all deleted
+        log.warning("MLflow shows this user no registered model that the workflow file lets through: nothing is sent")
+        return {"sent": [], "skipped": []}
     skipped = sorted(name for name, has_version in models.items() if not has_version)
     for name in skipped:
         log.warning("%s has no version yet: skipped", name)

@@ -58,6 +58,14 @@ def test_a_model_without_versions_is_skipped_and_said(run: Runner, catalogue: Ca
     assert catalogue.sent("PUT", "mlmodels/bulk") == []
 
 
+def test_where_there_is_no_model_nothing_is_sent_and_nothing_deleted(run: Runner, catalogue: Catalogue) -> None:
+    ran = run("ingest", "No model has this name")
+
+    assert ran.result == {"sent": [], "skipped": []}
+    assert "nothing is sent" in ran.log
+    assert {call["method"] for call in catalogue.look()["said"]} == {"GET"}
+
+
 def test_a_signature_that_cannot_be_read_fails_the_run(run: Runner, possum_model: Registered) -> None:
     name = register(possum_model.run_id)
 
