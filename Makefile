@@ -64,11 +64,7 @@ password: setup ## Print the logins of the Airflow and MLflow pages
 
 .PHONY: test
 test: setup ## Run the test suite on services of its own
-	@$(BIN)/python -m pytest
-
-.PHONY: test-extended
-test-extended: setup ## Run the long end-to-end tests: tuning, promotion, monitoring, files from outside, serving
-	@$(BIN)/python -m pytest -m extended tests/end_to_end
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-provider
 test-provider: setup ## Run the tests of the MLflow provider alone

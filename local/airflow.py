@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from local.settings import USER, Settings
 
@@ -18,26 +18,23 @@ POLL = 0.3  # seconds between two looks at a run; Airflow offers no event to wai
 FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
-class _RunNotStartedError(Exception):
-    """A run that an asset event set off waits in the queue."""
-
-
 class Airflow:
     """The Airflow of a local stack."""
 
     def __init__(self, settings: Settings) -> None:
-        self._http = httpx.Client(base_url=settings.airflow_url, timeout=30)
+        hooks = {"response": [_raise_with_reason]}
+        self._http = httpx.Client(base_url=settings.airflow_url, timeout=30, event_hooks=hooks)
         login = {"username": USER, "password": settings.secrets()["AIRFLOW_PASSWORD"]}
-        token = self._http.post("/auth/token", json=login).raise_for_status().json()["access_token"]
+        token = self._http.post("/auth/token", json=login).json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """Return the JSON of ``/api/v2/<path>``."""
-        return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
+        return self._http.get(f"/api/v2/{path}", params=params).json()
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send JSON to ``/api/v2/<path>`` and return the JSON of the answer, if there is any."""
-        response = self._http.request(method, f"/api/v2/{path}", json=body).raise_for_status()
+        response = self._http.request(method, f"/api/v2/{path}", json=body)
         return response.json() if response.content else {}
 
     def wait_for_dags(self, dag_ids: list[str], timeout: float = 60) -> None:
@@ -52,36 +49,36 @@ class Airflow:
                 raise TimeoutError("\n".join([f"Airflow does not know {', '.join(sorted(missing))}", *errors]))
             time.sleep(POLL)
         for dag_id in dag_ids:
-            self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+            self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def create_connection(self, conn_id: str, **fields: Any) -> None:
         """Define a connection: ``conn_type``, ``host``, ``login``, ``password``, ``extra`` (JSON), ..."""
-        self._http.post("/api/v2/connections", json={"connection_id": conn_id, **fields}).raise_for_status()
+        self._http.post("/api/v2/connections", json={"connection_id": conn_id, **fields})
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run and return its id."""
         body = {"logical_date": None, "conf": conf or {}}
-        return self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()["dag_run_id"]
+        return self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"]
 
     def announce(self, asset: str, extra: dict[str, Any]) -> None:
         """Say that an asset has been updated, as the task that writes it does; what it sets off starts."""
         found = self.get("assets", name_pattern=asset)["assets"]
         body = {"asset_id": next(entry["id"] for entry in found if entry["name"] == asset), "extra": extra}
-        self._http.post("/api/v2/assets/events", json=body).raise_for_status()
+        self._http.post("/api/v2/assets/events", json=body)
 
     def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
         """Answer a task that waits for a person."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
-        self._http.patch(path, json={"chosen_options": [option], "params_input": {}}).raise_for_status()
+        self._http.patch(path, json={"chosen_options": [option], "params_input": {}})
 
     def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
         """Have tasks of a run done again, whatever became of them."""
         body = {"dag_run_id": run_id, "task_ids": task_ids, "dry_run": False, "only_failed": False}
-        self._http.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+        self._http.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
 
     def kill(self, dag_id: str, run_id: str) -> None:
         """End a run as failed: tasks that run are killed, teardowns still take their turn."""
-        self._http.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"}).raise_for_status()
+        self._http.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return a run: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds, ..."""
@@ -113,14 +110,14 @@ class Airflow:
         return self.run(dag_id, run_id)["state"]
 
     def events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return the asset events of a run: ``name``, ``extra`` and ``created_dagruns`` of each."""
-        try:
-            return self.get("assets/events", source_dag_id=dag_id, source_run_id=run_id)["asset_events"]
-        except httpx.HTTPStatusError as error:
-            # Airflow 3.3.2 cannot show an event while a run that it set off is queued: it has no start date.
-            if error.response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-                raise _RunNotStartedError from error
-            raise
+        """Return the asset events of a run: ``name``, ``extra`` and ``created_dagruns`` of each.
+
+        Airflow 3.3.2 cannot show an event while a run that it set off is queued, because that has no start date: it
+        answers 500, and is asked again for as long as a run may have to wait for the one before it.
+        """
+        queued = retry_if_exception(_is_server_error)
+        ask = Retrying(retry=queued, wait=wait_fixed(POLL), stop=stop_after_delay(120), reraise=True)
+        return ask(self.get, "assets/events", source_dag_id=dag_id, source_run_id=run_id)["asset_events"]
 
     def wait_for_consumer(self, dag_id: str, run_id: str, consumer: str, timeout: float = 60) -> str:
         """Return the id of the run of ``consumer`` that a run's asset set off.
@@ -129,12 +126,9 @@ class Airflow:
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            with suppress(_RunNotStartedError):
-                for created in (
-                    created for event in self.events(dag_id, run_id) for created in event["created_dagruns"]
-                ):
-                    if created["dag_id"] == consumer:
-                        return created["run_id"]
+            for created in (created for event in self.events(dag_id, run_id) for created in event["created_dagruns"]):
+                if created["dag_id"] == consumer:
+                    return created["run_id"]
             time.sleep(POLL)
         raise TimeoutError(f"{dag_id} {run_id} has not set off {consumer} after {timeout} s")
 
@@ -158,3 +152,15 @@ def _texts(line: str | dict[str, Any]) -> list[str]:
         return [line]
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
     return [str(line.get("event", "")), *errors]
+
+
+def _is_server_error(error: BaseException) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
+
+
+def _raise_with_reason(response: httpx.Response) -> None:
+    """Airflow says in the body what it did not like; httpx's own message leaves that out."""
+    if response.is_error:
+        asked = f"{response.request.method} {response.request.url}"
+        reason = f"Airflow answers {response.status_code} to {asked}: {response.read().decode()[:1000]}"
+        raise httpx.HTTPStatusError(reason, request=response.request, response=response)

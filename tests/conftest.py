@@ -21,6 +21,28 @@ if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is no
     from local.stack import Stack
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: _folder(item.nodeid) != "end_to_end")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a folder's tests in one process, which starts one stack for them."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FolderScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _folder(nodeid)
+
+    return FolderScheduling(config, log)
+
+
+def _folder(nodeid: str) -> str:
+    """Return the folder below ``tests`` that a test is in; the provider's are a folder of their own."""
+    return "provider" if "/mlflow_provider/" in nodeid else nodeid.split("/")[1]
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with S3 and MLflow running; stopped, with every process of it, at the end."""

@@ -88,7 +88,9 @@ def _training(run: dict[str, Any], tags: dict[str, str]) -> list[str]:
 
 
 def _data(dataset: dict[str, Any]) -> list[str]:
-    source = json.loads(dataset["source"]).get("uri", dataset["source"])
+    source = json.loads(dataset["source"]).get("uri")
+    if not source:
+        return []  # rows that were never an object of their own, such as those of mlflow.models.evaluate
     return [source, f"digest {dataset['digest']} ({dataset['name']}), {_compare(source, dataset['digest'])}"]
 
 

@@ -73,6 +73,16 @@ def stopped(stack: Stack, name: str) -> Iterator[None]:
         stack.start([name])
 
 
+@contextmanager
+def paused(airflow: Airflow, dag_id: str) -> Iterator[None]:
+    """Let a DAG start no runs; what would set it off meanwhile is forgotten."""
+    airflow.send("PATCH", f"dags/{dag_id}", {"is_paused": True})
+    try:
+        yield
+    finally:
+        airflow.send("PATCH", f"dags/{dag_id}", {"is_paused": False})
+
+
 @pytest.fixture(scope="session")
 def first(stack: Stack, services: dict[str, str], airflow: Airflow) -> Pipeline:
     """The pipeline on an empty stack."""

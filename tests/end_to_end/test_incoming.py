@@ -17,8 +17,6 @@ from include.prediction import incoming, trace
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 
-pytestmark = pytest.mark.extended
-
 DAG = "predict_incoming"
 PREDICTED = "s3://data/predictions/incoming"
 FOLDERS = (INCOMING.uri, PROCESSING, incoming.PROCESSED, incoming.REJECTED, PREDICTED)

@@ -26,9 +26,7 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.monitoring.steps import INCOMING, find_champion
 from local.airflow import POLL, Airflow
 from local.stack import Stack
-from tests.end_to_end.conftest import Pipeline
-
-pytestmark = pytest.mark.extended
+from tests.end_to_end.conftest import Pipeline, paused
 
 LOGIN, PASSWORD = "possums", "a-password-of-the-mail-server"
 LATE = """\
@@ -170,9 +168,8 @@ def wait_for_retraining(airflow: Airflow, run_id: str) -> None:
 @pytest.fixture
 def only_features(airflow: Airflow) -> Iterator[None]:
     """Retraining goes no further than ``feature_eng``, so that other tests find the versions that they made."""
-    airflow.send("PATCH", "dags/train", {"is_paused": True})
-    yield
-    airflow.send("PATCH", "dags/train", {"is_paused": False})
+    with paused(airflow, "train"):
+        yield
 
 
 def test_the_models_own_animals_predicted_again_are_no_news(airflow: Airflow, champion: dict[str, str]) -> None:

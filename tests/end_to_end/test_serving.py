@@ -21,8 +21,6 @@ from local.airflow import Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline
 
-pytestmark = pytest.mark.extended
-
 log = logging.getLogger(__name__)
 ROWS = pd.read_csv(config.POSSUM_CSV).head(3)
 

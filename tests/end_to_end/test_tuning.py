@@ -15,13 +15,18 @@ from mlflow.tracking import MlflowClient
 from include import config, storage, tracking
 from include.training import candidates
 from local.airflow import POLL, Airflow
-from tests.end_to_end.conftest import Pipeline
-
-pytestmark = pytest.mark.extended
+from tests.end_to_end.conftest import Pipeline, paused
 
 ALL_BAD: dict[str, Any] = {"ElasticNet": {"alpha": [-1]}, "BayesianRidge": {"max_iter": [0]}}
 ONE_BAD = {"RidgeCV": {}, "ElasticNet": {"alpha": [-1]}}
 ENDLESS = {"ExtraTreesRegressor": {"n_estimators": [1_000_000]}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_promotion(airflow: Airflow, first: Pipeline) -> Iterator[None]:
+    """No version that is trained here becomes champion."""
+    with paused(airflow, "promote"):
+        yield
 
 
 @pytest.fixture(scope="module")

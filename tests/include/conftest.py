@@ -93,6 +93,7 @@ def log_tails(experiment_id: str) -> str:
     predicted = pd.DataFrame({"prediction": [36.0], "lower": [34.0], "upper": [38.0]})
     with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Tails", tags=_TAGS) as run:
         mlflow.log_input(from_pandas(storage.read_table(uri), source=uri, name="possum_features"))
+        mlflow.log_input(from_pandas(rows.head(3), name="rows without an address, as mlflow.models.evaluate logs them"))
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).parent / "models" / "tails.py"),

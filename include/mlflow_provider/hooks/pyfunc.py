@@ -50,8 +50,38 @@ class MLflowPyfuncHook(MLflowBaseHook):
 
         return pyfunc
 
+    def resolve_alias(self, model_uri: str) -> str:
+        """Return ``models:/name/3`` for ``models:/name@alias``, so that an alias moved later does not matter.
+
+        :return: any other URI as it is
+        :raises MLflowAPIError: there is no such alias
+        """
+        found = ALIAS_URI.fullmatch(model_uri)
+        if found is None or self.server.is_databricks:
+            return model_uri
+        return f"models:/{found[1]}/{self.client.get_model_version_by_alias(found[1], found[2])['version']}"
+
+    def get_model_page(self, model_uri: str) -> str:
+        """Return the address of MLflow's page of a model: its version, its run, or the logged model itself.
+
+        :param model_uri: as in :meth:`get_model_artifact_uri`
+        :return: nothing for a URI that names a place alone, such as ``s3://``, and on Databricks
+        :raises MLflowAPIError: there is no such alias, model or run
+        """
+        if self.server.is_databricks:
+            return ""
+        if found := VERSION_URI.fullmatch(self.resolve_alias(model_uri)):
+            return self.server.page("models", found[1], "versions", found[2])
+        if found := _LOGGED_MODEL.fullmatch(model_uri):
+            experiment_id = self.client.get_logged_model(found[1])["info"]["experiment_id"]
+            return self.server.page("experiments", experiment_id, "models", found[1])
+        if found := _RUN.fullmatch(model_uri):
+            experiment_id = self.client.get_run(found[1])["info"]["experiment_id"]
+            return self.server.page("experiments", experiment_id, "runs", found[1])
+        return ""
+
     def get_model_artifact_uri(self, model_uri: str) -> str:
-        """Return the URI of the folder that holds a model now, so that an alias moved later does not matter.
+        """Return the URI of the folder that holds a model now.
 
         :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...`` or
             ``runs:/8e3f.../model``; any other URI is returned as it is
@@ -61,10 +91,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
             return model_uri
         if found := _LOGGED_MODEL.fullmatch(model_uri):
             return self.client.get_logged_model(found[1])["info"]["artifact_uri"]
-        if found := ALIAS_URI.fullmatch(model_uri):
-            version = self.client.get_model_version_by_alias(found[1], found[2])["version"]
-            return self.client.get_model_version_download_uri(found[1], version)
-        if found := VERSION_URI.fullmatch(model_uri):
+        if found := VERSION_URI.fullmatch(self.resolve_alias(model_uri)):
             return self.client.get_model_version_download_uri(found[1], found[2])
         if found := _RUN.fullmatch(model_uri):
             return self._model_of_run(*found.groups(default=""))

@@ -17,6 +17,7 @@ from airflow.providers.standard.operators.python import PythonVirtualenvOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from ..exceptions import MLflowError, ModelPredictionError
+from ..links import MLflowLink
 from ..objects import publish
 from ._environments import Environments, default_folder
 from ._exchange import stage_input, table_suffix
@@ -76,7 +77,9 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     template_fields: Sequence[str] = ("model_uri", "dst_path", "data", "output_uri", "op_args", "op_kwargs")
     template_fields_renderers = {"op_args": "py", "op_kwargs": "py"}
     template_ext: Sequence[str] = ()
+    operator_extra_links = (MLflowLink(),)
     ui_color = "#f4a460"
+    mlflow_page = ""
 
     _programs: Programs | None = None
 
@@ -124,7 +127,9 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         output = f"output{table_suffix(self.output_uri)}" if self.output_uri else None
         self._programs = programs = Programs()
         pyfunc = self._open_hook()
-        artifact_uri = pyfunc.get_model_artifact_uri(self.model_uri)
+        model_uri = pyfunc.resolve_alias(self.model_uri)
+        self.mlflow_page = pyfunc.get_model_page(model_uri)
+        artifact_uri = pyfunc.get_model_artifact_uri(model_uri)
         self.log.info("Predicting with %s, found at %s", self.model_uri, artifact_uri)
         with TemporaryDirectory(prefix="mlflow-predict-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary)

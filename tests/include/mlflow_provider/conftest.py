@@ -13,9 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from airflow.sdk import Connection
 
 from include import config
-from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from .scripted import Answer, ScriptedServer
@@ -36,18 +36,27 @@ class LoggedModel:
 
 
 @pytest.fixture(scope="session")
-def services(services: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def services(services: dict[str, Any]) -> dict[str, Any]:
     """The stack's services with MLflow's administrator: others get 403 for what is not there, instead of 404."""
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
     connection |= {"login": "admin", "password": services["MLFLOW_AUTH_ADMIN_PASSWORD"]}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
-        yield services | {"AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps(connection)}
+    return services | {"AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps(connection)}
+
+
+@pytest.fixture(autouse=True)
+def as_administrator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of this folder alone, and of them those that use the services, are MLflow's administrator."""
+    if "services" in request.fixturenames:
+        administrator = request.getfixturevalue("services")["AIRFLOW_CONN_MLFLOW_DEFAULT"]
+        monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", administrator)
 
 
 @pytest.fixture(scope="session")
-def hook(services: Any) -> MLflowClientHook:
-    return MLflowClientHook()
+def hook(services: dict[str, Any]) -> MLflowClientHook:
+    """The administrator's hook, for data that all tests share."""
+    hook = MLflowClientHook()
+    hook.connection = Connection.from_json(services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
+    return hook
 
 
 @pytest.fixture
@@ -62,9 +71,9 @@ def experiment_id(hook: MLflowClientHook) -> str:
 
 
 @pytest.fixture(scope="session")
-def lengths(buckets: None, experiment_id: str) -> LoggedModel:
+def lengths(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
     """A model of two columns of doubles, with a signature."""
-    return _log_model("lengths.py", experiment_id)
+    return _log_model("lengths.py", hook, experiment_id)
 
 
 @pytest.fixture(scope="session")
@@ -75,24 +84,24 @@ def lengths_in_s3(hook: MLflowClientHook, lengths: LoggedModel) -> str:
 
 
 @pytest.fixture(scope="session")
-def whoami(buckets: None, experiment_id: str) -> LoggedModel:
-    return _log_model("whoami.py", experiment_id)
+def whoami(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
+    return _log_model("whoami.py", hook, experiment_id)
 
 
 @pytest.fixture(scope="session")
-def endless(buckets: None, experiment_id: str) -> LoggedModel:
-    return _log_model("endless.py", experiment_id)
+def endless(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
+    return _log_model("endless.py", hook, experiment_id)
 
 
 @pytest.fixture(scope="session")
-def quitter(buckets: None, experiment_id: str) -> LoggedModel:
-    return _log_model("quitter.py", experiment_id)
+def quitter(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
+    return _log_model("quitter.py", hook, experiment_id)
 
 
 @pytest.fixture(scope="session")
-def outdated(buckets: None, experiment_id: str) -> LoggedModel:
+def outdated(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
     """A model that asks for another pandas than is installed here."""
-    return _log_model("lengths.py", experiment_id, pandas="2.0.0")
+    return _log_model("lengths.py", hook, experiment_id, pandas="2.0.0")
 
 
 @pytest.fixture
@@ -129,10 +138,12 @@ def add_version(hook: MLflowClientHook, name: str, experiment_id: str) -> Callab
     return register
 
 
-def _log_model(file: str, experiment_id: str, pandas: str = metadata.version("pandas")) -> LoggedModel:
+def _log_model(
+    file: str, hook: MLflowClientHook, experiment_id: str, pandas: str = metadata.version("pandas")
+) -> LoggedModel:
     import mlflow
 
-    with MLflowBaseHook().environment(), mlflow.start_run(experiment_id=experiment_id) as run:
+    with hook.environment(), mlflow.start_run(experiment_id=experiment_id) as run:
         info = mlflow.pyfunc.log_model(name="model", **model_arguments(file, pandas))
     return LoggedModel(info.model_id, run.info.run_id)
 

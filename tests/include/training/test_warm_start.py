@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from include import config, storage, tracking
 from include.data.possums import select_training
+from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.training import warm_start
 from include.training.candidates import find_candidate
 from include.training.warm_start import champion_candidate, count_new_animals
@@ -38,8 +39,10 @@ def model(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 def crown(client: MlflowClient, model: str) -> Callable[..., None]:
     """Makes a version of a run with these parameters and features the champion."""
 
+    experiment = MLflowClientHook().create_experiment("warm_start", exist_ok=True)
+
     def register(features_uri: str, params: dict[str, Any]) -> None:
-        run = client.create_run("0")
+        run = client.create_run(experiment)
         for name, value in params.items():
             client.log_param(run.info.run_id, name, value)
         tags = {"features_uri": features_uri}
