@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +24,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
-        "names", nargs="*", help=f"for up: any of {', '.join(SERVICES)}; for trace: the URI of a file of predictions"
+        "names",
+        nargs="*",
+        help=f"for up: any of {', '.join(SERVICES)}; for trace: the URI of a file of predictions; "
+        "for ingest: a workflow file",
     )
     arguments = parser.parse_args()
     stack = Stack(load())
@@ -86,6 +91,23 @@ def trace(stack: Stack, names: list[str]) -> int:
         for title, line in zip([step, *[""] * len(lines)], lines, strict=False):
             console.print(f"[bold]{title:12}[/] {escape(line)}", soft_wrap=True)
     return int(any("CHANGED" in line for lines in trail.values() for line in lines))
+
+
+def ingest(stack: Stack, names: list[str]) -> int:
+    """Send MLflow's registered models to OpenMetadata, as the DAG openmetadata_mlflow does."""
+    _connect(stack.settings)
+    from include import config
+    from include.openmetadata.credentials import connected_environment
+    from include.openmetadata.possums import COMPLETION
+    from include.openmetadata.workflow import CatalogueError
+
+    workflow = Path(names[0]) if names else config.OPENMETADATA_WORKFLOW
+    try:
+        with connected_environment(workflow) as environment:
+            command = [os.environ["OPENMETADATA_PYTHON"], "-m", "include.openmetadata", str(workflow)]
+            return subprocess.run([*command, json.dumps(COMPLETION)], env=environment, check=False).returncode
+    except CatalogueError as error:
+        raise StackError(str(error)) from error
 
 
 def down(stack: Stack, _: list[str]) -> int:
@@ -161,6 +183,7 @@ COMMANDS = {
     "up": up,
     "serve": serve,
     "trace": trace,
+    "ingest": ingest,
     "down": down,
     "status": status,
     "logs": logs,

@@ -107,7 +107,8 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """Return the environment of the stack's services.
 
-        The two connections may be set from outside, so that Airflow talks to another MLflow or to real S3.
+        The two connections may be set from outside, so that Airflow talks to another MLflow or to real S3; that of
+        OpenMetadata comes from there, if there is one.
         """
         secret = self.secrets()
         return {
@@ -117,6 +118,7 @@ class Settings:
             **self._storage(secret),
             **self._mlflow(secret),
             **self._airflow(secret),
+            **{name: value for name, value in os.environ.items() if name == "AIRFLOW_CONN_OPENMETADATA_DEFAULT"},
             "AIRFLOW_CONN_MLFLOW_DEFAULT": os.environ.get("AIRFLOW_CONN_MLFLOW_DEFAULT")
             or self._mlflow_connection(secret),
             "AIRFLOW_CONN_AWS_DEFAULT": os.environ.get("AIRFLOW_CONN_AWS_DEFAULT") or self._aws_connection(secret),
@@ -131,6 +133,7 @@ class Settings:
             "STACK_SOCKET": str(self.socket),
             "ENVIRONMENTS": str(ENVIRONMENTS),
             "MODEL_ENVIRONMENTS": str(self.model_environments),
+            "OPENMETADATA_PYTHON": str(ENVIRONMENTS / "openmetadata" / "bin" / "python"),
             "ARTIFACT_BUCKET": config.ARTIFACT_BUCKET,
         }
 
