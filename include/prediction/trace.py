@@ -7,7 +7,7 @@ import os
 from hashlib import sha256
 from typing import Any
 
-from include import config, storage
+from include import champions, config, storage
 from include.config import MLFLOW_CONN_ID
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
@@ -62,7 +62,7 @@ def follow(uri: str) -> dict[str, list[str]]:
         "predictions": _predictions(uri, trail),
         "model": _model(version, trail),
         "training": _training(run, tags),
-        "data": [line for used in run.get("inputs", {}).get("dataset_inputs", []) for line in _data(used["dataset"])],
+        "data": [line for used in run.get("inputs", {}).get("dataset_inputs", []) for line in _data(used, version)],
         "code": [f"trained with {tags.get('code_version', 'unknown')}", f"predicted with {trail['code_version']}"],
     }
 
@@ -87,10 +87,13 @@ def _training(run: dict[str, Any], tags: dict[str, str]) -> list[str]:
     return [f"MLflow run {info['run_id']} ({info['run_name']})", f"logged by {by}"]
 
 
-def _data(dataset: dict[str, Any]) -> list[str]:
+def _data(used: dict[str, Any], version: dict[str, Any]) -> list[str]:
+    dataset = used["dataset"]
     source = json.loads(dataset["source"]).get("uri")
     if not source:
         return []  # rows that were never an object of their own, such as those of mlflow.models.evaluate
+    # The version knows better: MLflow keeps one entry for all tables of the same content, with the first one's address.
+    source = champions.read_tags(version).get("features_uri", source)
     return [source, f"digest {dataset['digest']} ({dataset['name']}), {_compare(source, dataset['digest'])}"]
 
 

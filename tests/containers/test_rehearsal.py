@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import boto3
 import httpx
@@ -30,8 +31,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    folder = tmp_path_factory.mktemp("rehearsal")
-    for parent in (folder, *folder.parents[:2]):
+    folder, temporary = tmp_path_factory.mktemp("rehearsal"), Path(gettempdir())
+    own = [parent for parent in (folder, *folder.parents) if parent != temporary and temporary in parent.parents]
+    for parent in own:
         parent.chmod(0o755)  # PostgreSQL runs as another user
     rehearsal = Rehearsal(folder)
     yield rehearsal

@@ -89,3 +89,15 @@ def test_the_trail_names_no_champion_when_there_was_none(file: str, tails: Tails
     leave_trail(file, {"version": "2", "run_id": tails.run_id, "alias": ""}, "s3://data/traced/rows.parquet")
 
     assert follow(file)["model"][1] == f"then no champion, the newest version; aliases now: {config.CHAMPION_ALIAS}"
+
+
+def test_the_data_are_those_of_the_version_though_mlflow_knows_their_content_by_another_address(
+    file: str, tails: Tails
+) -> None:
+    same = storage.write_table(storage.read_table("s3://data/tails/features.parquet"), "s3://data/tails/same.parquet")
+    tails.hook.set_model_version_tag(tails.name, "1", "features_uri", same)
+
+    source, found = follow(file)["data"]
+
+    assert source == same
+    assert found.endswith("unchanged")
