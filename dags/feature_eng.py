@@ -72,12 +72,14 @@ def feature_eng() -> None:
         from airflow.sdk.exceptions import AirflowFailException
 
         from include.data.possums import TableError, read_rows
+        from include.lineage.notes import note_read
         from include.storage import write_table
 
         try:
             rows = read_rows(config.POSSUM_CSV)
         except TableError as error:  # trying again would read the same table
             raise AirflowFailException(str(error)) from error
+        note_read(str(config.POSSUM_CSV), rows)
         return write_table(rows, object_uri(FEATURES, run_id, "raw.parquet"))
 
     @task
