@@ -38,6 +38,10 @@ serve: setup ## Serve the champion over HTTP (SERVE_PORT=5002)
 trace: setup ## Follow predictions back to run, data and commit (FILE=s3://...csv)
 	@$(RUN) trace $(FILE)
 
+.PHONY: lineage
+lineage: setup ## Show and draw which data, tasks and model predictions come from (FILE=s3://...csv)
+	@$(RUN) lineage $(FILE)
+
 .PHONY: down
 down: ## Stop every service
 	@$(call if_set_up,$(RUN) down)

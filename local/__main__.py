@@ -22,7 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
-        "names", nargs="*", help=f"for up: any of {', '.join(SERVICES)}; for trace: the URI of a file of predictions"
+        "names",
+        nargs="*",
+        help=f"for up: any of {', '.join(SERVICES)}; for trace, lineage: the URI of a file of predictions",
     )
     arguments = parser.parse_args()
     stack = Stack(load())
@@ -86,6 +88,19 @@ def trace(stack: Stack, names: list[str]) -> int:
         for title, line in zip([step, *[""] * len(lines)], lines, strict=False):
             console.print(f"[bold]{title:12}[/] {escape(line)}", soft_wrap=True)
     return int(any("CHANGED" in line for lines in trail.values() for line in lines))
+
+
+def lineage(stack: Stack, names: list[str]) -> int:
+    """Show and draw what predictions come from, those published last unless a URI is given."""
+    from include.lineage.graph import LineageError
+    from local.lineage import show_lineage
+
+    settings = stack.settings
+    try:
+        show_lineage(settings.lineage, settings.home / "lineage.png", console, *names[:1])
+    except LineageError as error:
+        raise StackError(str(error)) from error
+    return 0
 
 
 def down(stack: Stack, _: list[str]) -> int:
@@ -161,6 +176,7 @@ COMMANDS = {
     "up": up,
     "serve": serve,
     "trace": trace,
+    "lineage": lineage,
     "down": down,
     "status": status,
     "logs": logs,
