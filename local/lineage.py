@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from include.lineage import graph
@@ -36,7 +36,9 @@ def show_lineage(events: Path, picture: Path, console: Console, uri: str | None 
 
 def tabulate(found: Graph) -> Table:
     """Return one row a task: what it read and wrote, with rows and columns, and its MLflow run."""
-    table = Table("task", "read", "wrote", "MLflow run", show_lines=True)
+    table = Table(
+        *(Column(title, overflow="fold") for title in ("task", "read", "wrote", "MLflow run")), show_lines=True
+    )
     for step in found.steps:
         table.add_row(*(Text(cell) for cell in _cells(found, step)))
     return table

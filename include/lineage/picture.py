@@ -6,18 +6,22 @@ from collections.abc import Iterable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
 
 from include.lineage.graph import Graph, Step
 from include.lineage.notes import Dataset, short_name
 from include.plot_style import DPI, INK, MISS, MUTED, PAPER, PREDICTED, TRUE
 
 Node = Dataset | str  # a dataset, or the id of a step's run
-Place = tuple[float, int]  # column and row
+Place = tuple[int, int]  # column and row
+Point = tuple[float, float]  # inches from the left and from the top
+Size = tuple[float, float]  # width and height, inches
 
-COLUMN, ROW = 3.0, 0.72  # inches from one to the next
-CARD, PILL = (2.5, 0.5), (2.0, 0.26)  # width and height of datasets and tasks, inches
-TOP, SIDE = 1.25, 0.35  # margins, inches
+COLUMN, ROW = 3.4, 0.66  # inches from one to the next
+CARD, PILL = (2.9, 0.5), (2.1, 0.26)  # datasets and tasks
+DETOUR = 0.2  # inches beside a card, for arrows that pass it
+TOP, SIDE = 1.35, 0.3  # margins, inches
 DAG_COLOURS = (TRUE, PREDICTED, "#5b8a5a", "#8a5a83", MUTED)
 
 
@@ -34,7 +38,7 @@ def plot_lineage(graph: Graph) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0))
     axes.axis("off")
-    colours = _colour_dags(graph.steps)
+    colours = _colour_dags(sorted(graph.steps, key=lambda step: places[step.run_id][1]))
     _draw_heading(axes, graph, colours)
     points = {node: (SIDE + (column + 0.5) * COLUMN, TOP + (row + 0.5) * ROW) for node, (column, row) in places.items()}
     for step in graph.steps:
@@ -47,25 +51,32 @@ def plot_lineage(graph: Graph) -> Figure:
 def place_nodes(steps: Iterable[Step]) -> dict[Node, Place]:
     """Return column and row of every dataset and step: each as far down as what follows allows.
 
-    The longest way is the first column; what joins it from the side stands in those beside it.
+    The longest way is the first column; each way that joins it from the side has a column of its own.
     """
     after = _successors(steps)
     heights: dict[Node, int] = {}
     for node in after:
         _measure(node, after, heights)
-    top = max(heights.values())
-    ordered = sorted(heights, key=lambda node: heights[node], reverse=True)
-    spine = [ordered[0]]
-    while following := after[spine[-1]]:
-        spine.append(max(following, key=lambda node: heights[node]))
-    taken: dict[int, int] = {}
-    places: dict[Node, Place] = {}
-    for node in [*spine, *(node for node in ordered if node not in spine)]:
-        row = top - heights[node]
-        column = taken.get(row, 0 if node in spine else 1)
-        taken[row] = column + 1
-        places[node] = (column, row)
-    return places
+    downwards = sorted(heights, key=lambda node: heights[node], reverse=True)
+    columns: dict[Node, int] = {}
+    for node in downwards:
+        if node not in columns:
+            column = 1 + max(columns.values(), default=-1)
+            columns |= dict.fromkeys(_follow(node, after, heights, columns), column)
+    return {node: (columns[node], heights[downwards[0]] - heights[node]) for node in downwards}
+
+
+def _follow(
+    node: Node, after: Mapping[Node, list[Node]], heights: Mapping[Node, int], columns: Mapping[Node, int]
+) -> list[Node]:
+    """Return the longest way down from a node, up to where it joins one that has its column already."""
+    way = [node]
+    while following := after[way[-1]]:
+        longest = max(following, key=lambda other: heights[other])
+        if longest in columns:
+            break
+        way.append(longest)
+    return way
 
 
 def _successors(steps: Iterable[Step]) -> dict[Node, list[Node]]:
@@ -92,24 +103,32 @@ def _colour_dags(steps: Iterable[Step]) -> dict[str, str]:
 
 
 def _draw_heading(axes: Axes, graph: Graph, colours: Mapping[str, str]) -> None:
-    axes.text(SIDE + 0.1, 0.48, "Where do the predictions come from?", size=18, weight="bold", color=INK)
+    axes.text(
+        SIDE + (COLUMN - CARD[0]) / 2, 0.48, "Where do the predictions come from?", size=18, weight="bold", color=INK
+    )
     datasets = {dataset for step in graph.steps for dataset in (*step.inputs, *step.outputs)}
-    axes.text(SIDE + 0.1, 0.78, f"{len(datasets)} datasets, {len(graph.steps)} tasks", size=10.5, color=MUTED)
+    axes.text(
+        SIDE + (COLUMN - CARD[0]) / 2,
+        0.78,
+        f"{len(datasets)} datasets, {len(graph.steps)} tasks",
+        size=10.5,
+        color=MUTED,
+    )
     for index, (name, colour) in enumerate(colours.items()):
-        axes.text(SIDE + 0.1 + 1.4 * index, 1.12, f"\u25cf {name}", size=10.5, color=colour)
+        axes.text(SIDE + (COLUMN - CARD[0]) / 2 + 1.4 * index, 1.12, f"\u25cf {name}", size=10.5, color=colour)
 
 
-def _draw_step(axes: Axes, step: Step, points: Mapping[Node, tuple[float, float]], colour: str) -> None:
+def _draw_step(axes: Axes, step: Step, points: Mapping[Node, Point], colour: str) -> None:
     point = points[step.run_id]
     for dataset in step.inputs:
-        _connect(axes, points[dataset], point, CARD[1], PILL[1])
+        _connect(axes, points[dataset], point, CARD, PILL)
     for dataset in step.outputs:
-        _connect(axes, point, points[dataset], PILL[1], CARD[1])
+        _connect(axes, point, points[dataset], PILL, CARD)
     _box(axes, point, PILL, colour, colour)
     axes.text(*point, step.job.rpartition(".")[2], size=9, color="white", ha="center", va="center", zorder=3)
 
 
-def _draw_dataset(axes: Axes, graph: Graph, dataset: Dataset, point: tuple[float, float]) -> None:
+def _draw_dataset(axes: Axes, graph: Graph, dataset: Dataset, point: Point) -> None:
     _box(axes, point, CARD, "white", MISS)
     x, y = point
     axes.text(
@@ -131,22 +150,35 @@ def _say(graph: Graph, dataset: Dataset) -> str:
     said = [dataset.namespace.partition(":")[0]]
     said += [f"{rows} rows", f"{len(columns)} columns"] if rows is not None else []
     said += [f"{sum(check['success'] for check in checks)} of {len(checks)} checks"] if checks else []
-    return ", ".join(said)
+    return " \u00b7 ".join(said)
 
 
-def _connect(axes: Axes, start: tuple[float, float], end: tuple[float, float], above: float, below: float) -> None:
-    """Draw an arrow from the lower edge of one box, so high, to the upper edge of another."""
-    arrow = {"arrowstyle": "-|>", "color": MISS, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
+def _connect(axes: Axes, start: Point, end: Point, first: Size, second: Size) -> None:
+    """Draw an arrow from a box to one further down, around whatever stands between them."""
+    way = Path(_route(start, end, first, second))
+    axes.add_patch(
+        FancyArrowPatch(path=way, arrowstyle="-|>", mutation_scale=11, color=MISS, linewidth=1.3, fill=False, zorder=1)
+    )
+
+
+def _route(start: Point, end: Point, first: Size, second: Size) -> list[Point]:
     (x, y), (to_x, to_y) = start, end
-    axes.annotate("", (to_x, to_y - below / 2), (x, y + above / 2), arrowprops=arrow, zorder=1)
+    if to_x > x:  # out to the side, then down
+        return [(x + first[0] / 2, y), (to_x, y), (to_x, to_y - second[1] / 2)]
+    if to_x < x:  # down, then in from the side
+        return [(x, y + first[1] / 2), (x, to_y), (to_x + second[0] / 2, to_y)]
+    if to_y - y < 1.5 * ROW:
+        return [(x, y + first[1] / 2), (to_x, to_y - second[1] / 2)]
+    beside = x - CARD[0] / 2 - DETOUR
+    return [(x - first[0] / 2, y), (beside, y), (beside, to_y), (to_x - second[0] / 2, to_y)]
 
 
-def _box(axes: Axes, point: tuple[float, float], size: tuple[float, float], colour: str, edge: str) -> None:
+def _box(axes: Axes, point: Point, size: Size, colour: str, edge: str) -> None:
     (x, y), (width, height) = point, size
     corner = (x - width / 2, y - height / 2)
     style = f"round,pad=0,rounding_size={height / 4}"
     axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, edgecolor=edge, zorder=2))
 
 
-def _shorten(name: str, length: int = 30) -> str:
+def _shorten(name: str, length: int = 28) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}\u2026"

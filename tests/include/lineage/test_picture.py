@@ -35,6 +35,6 @@ def test_the_picture_names_datasets_tasks_and_counts() -> None:
     figure = plot_lineage(Graph(STEPS, facets))
     texts = {text.get_text() for text in figure.findobj(Text)}
     assert {"possum.csv", "raw.parquet", "possums/1", "predicted.csv", "train_model"} <= texts
-    assert "s3, 104 rows, 1 columns" in texts
+    assert "s3 \u00b7 104 rows \u00b7 1 columns" in texts
     with Image.open(BytesIO(render(figure))) as picture:
         assert picture.width > 400
