@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from local.settings import USER, Settings, common_settings, load
+from local.settings import LINEAGE_SETTINGS, USER, Settings, common_settings, load
 from local.stack import SERVICES, Service, Stack, StackError
 
 console = Console(highlight=False)
@@ -139,7 +139,7 @@ def standalone(stack: Stack, _: list[str]) -> int:
     """Write the environment with which the Astro CLI starts Airflow beside the local services."""
     environment = stack.settings.environment()
     names = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW__CORE__FERNET_KEY", *common_settings())
-    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys(names))
+    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys((*names, *LINEAGE_SETTINGS)))
     file = stack.settings.home / "standalone.env"
     file.touch(mode=0o600)
     file.write_text(text)

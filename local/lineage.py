@@ -45,12 +45,13 @@ def tabulate(found: Graph) -> Table:
 
 
 def _cells(found: Graph, step: Step) -> list[str]:
-    read, wrote = ("\n".join(_say(found, dataset) for dataset in side) for side in (step.inputs, step.outputs))
-    return [step.job, read, wrote, step.mlflow_run_id]
+    read = [short_name(dataset) if dataset in found.makers else _say(found, dataset) for dataset in step.inputs]
+    wrote = [_say(found, dataset) for dataset in step.outputs]
+    return [step.job, "\n".join(read), "\n".join(wrote), step.mlflow_run_id]
 
 
 def _say(found: Graph, dataset: Dataset) -> str:
     rows, checks = found.rows(dataset), found.checks(dataset)
-    size = "" if rows is None else f"  {rows} x {len(found.columns(dataset))}"
-    passed = f", {sum(check['success'] for check in checks)} of {len(checks)} checks" if checks else ""
-    return f"{short_name(dataset)}{size}{passed}"
+    size = [] if rows is None else [f"{rows} x {len(found.columns(dataset))}"]
+    passed = [f"{sum(check['success'] for check in checks)} of {len(checks)} checks"] if checks else []
+    return "\n  ".join([short_name(dataset), ", ".join(size + passed)]).rstrip()
