@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attr
 from airflow.providers.openlineage.extractors.base import BaseExtractor, OperatorLineage
@@ -18,6 +18,9 @@ from openlineage.client.facet_v2 import (
 
 from include.lineage import notes
 from include.lineage.notes import Dataset, Notes, Table
+
+if TYPE_CHECKING:
+    from include.data.quality import Result
 
 SEVERITIES = {"halting": "error", "warning": "warn", "cleaning": "warn"}  # the words that OpenLineage knows
 
@@ -93,13 +96,15 @@ class RegistrationExtractor(BaseExtractor):
 def to_lineage(noted: Notes) -> OperatorLineage:
     """Return notes in OpenLineage's terms."""
     return OperatorLineage(
-        inputs=[_describe_input(dataset, table, noted) for dataset, table in noted.inputs.items()],
+        inputs=[
+            _describe_input(dataset, table, noted.checks.get(dataset, ())) for dataset, table in noted.inputs.items()
+        ],
         outputs=[_describe_output(dataset, table) for dataset, table in noted.outputs.items()],
         run_facets={"mlflow_run": MLflowRunFacet(noted.mlflow_run_id)} if noted.mlflow_run_id else {},
     )
 
 
-def _describe_input(dataset: Dataset, table: Table | None, noted: Notes) -> InputDataset:
+def _describe_input(dataset: Dataset, table: Table | None, checks: tuple[Result, ...]) -> InputDataset:
     facets: dict[str, Any] = {}
     if table:
         columns = {
@@ -109,7 +114,7 @@ def _describe_input(dataset: Dataset, table: Table | None, noted: Notes) -> Inpu
         facets["dataQualityMetrics"] = data_quality_metrics_input_dataset.DataQualityMetricsInputDatasetFacet(
             columnMetrics=columns, rowCount=table.rows
         )
-    if noted.checks:
+    if checks:
         facets["dataQualityAssertions"] = data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet(
             assertions=[
                 data_quality_assertions_dataset.Assertion(
@@ -118,7 +123,7 @@ def _describe_input(dataset: Dataset, table: Table | None, noted: Notes) -> Inpu
                     column=None if result.column == "all" else result.column,
                     severity=SEVERITIES[result.severity],
                 )
-                for result in noted.checks
+                for result in checks
             ]
         )
     return InputDataset(*dataset, facets=_schema(table), inputFacets=facets)

@@ -39,7 +39,7 @@ class Notes:
 
     inputs: dict[Dataset, Table | None] = field(default_factory=dict)
     outputs: dict[Dataset, Table | None] = field(default_factory=dict)
-    checks: tuple[Result, ...] = ()
+    checks: dict[Dataset, tuple[Result, ...]] = field(default_factory=dict)
     mlflow_run_id: str = ""
 
 
@@ -53,9 +53,9 @@ def take() -> Notes:
     return taken
 
 
-def note_read(uri: str, table: pd.DataFrame) -> None:
-    """Note that the task read a table from a file or object."""
-    _notes.inputs[locate(uri)] = describe(table)
+def note_read(uri: str, table: pd.DataFrame | None = None) -> None:
+    """Note that the task read a file or object, and the table that is in it, if it is at hand."""
+    _notes.inputs[locate(uri)] = None if table is None else describe(table)
 
 
 def note_written(uri: str, table: pd.DataFrame) -> None:
@@ -69,8 +69,8 @@ def note_model(uri: str, server: str) -> None:
 
 
 def note_checks(inspection: Inspection) -> None:
-    """Note what the checks of the table that the task read have found."""
-    _notes.checks = inspection.results
+    """Note what the checks of all that the task has read so far have found."""
+    _notes.checks |= dict.fromkeys(_notes.inputs, inspection.results)
 
 
 def note_run(run_id: str) -> None:

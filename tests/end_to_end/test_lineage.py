@@ -8,7 +8,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import attr
 import pytest
-from airflow.providers.openlineage.plugins.facets import AirflowMappedTaskRunFacet, AirflowRunFacet
+from airflow.providers.openlineage.plugins.facets import (
+    AirflowMappedTaskRunFacet,
+    AirflowRunFacet,
+    UnknownOperatorAttributeRunFacet,
+)
 from openlineage.client import event_v2, facet_v2
 from rich.console import Console
 
@@ -28,7 +32,12 @@ PUBLISHED = {
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, facet_v2.BaseFacet) and kind.__module__ == module.__name__
 }
-CUSTOM = {"airflow": AirflowRunFacet, "airflow_mappedTask": AirflowMappedTaskRunFacet, "mlflow_run": MLflowRunFacet}
+CUSTOM = {
+    "airflow": AirflowRunFacet,
+    "airflow_mappedTask": AirflowMappedTaskRunFacet,
+    "unknownSourceAttribute": UnknownOperatorAttributeRunFacet,
+    "mlflow_run": MLflowRunFacet,
+}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +125,7 @@ def _run(event: dict[str, Any]) -> str:
 
 
 def build(kind: Any, value: Any) -> Any:
-    """Build a value of a class or type of OpenLineage's from JSON; unknown or missing fields are a TypeError."""
+    """Build a value of a class or type of OpenLineage's from JSON; unknown, missing or wrong fields are a TypeError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return None if value is None else build(next(one for one in arguments if one is not NoneType), value)
@@ -127,6 +136,8 @@ def build(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and attr.has(kind):
         hints = get_type_hints(kind)
         return kind(**{name: build(hints[name], item) for name, item in value.items() if not name.startswith("_")})
+    if kind in (str, int, bool) and type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
 
 
