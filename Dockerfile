@@ -8,4 +8,14 @@ USER root
 RUN python -m pip install --no-cache-dir --no-deps --editable /usr/local/airflow/include/mlflow_provider \
     && mkdir -p /usr/local/airflow/include/plots \
     && chown -R astro /usr/local/airflow/include/plots
+
+# OpenMetadata's connector for the DAG openmetadata_mlflow, an environment of its own under a licence of its own:
+# docs/openmetadata.md. Built with `--build-arg OPENMETADATA=1`, or 1 here.
+ARG OPENMETADATA=0
+ENV OPENMETADATA_PYTHON=/opt/openmetadata/bin/python
+RUN if [ "$OPENMETADATA" = 1 ]; then \
+      uv venv --python "$(command -v python)" /opt/openmetadata \
+      && uv pip install --no-cache --require-hashes --python /opt/openmetadata \
+        --requirements /usr/local/airflow/local/requirements/openmetadata.txt; \
+    fi
 USER astro

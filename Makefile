@@ -13,6 +13,7 @@ SERVICES ?= s3 mlflow airflow
 
 ENVS := .local/envs
 UV := $(or $(shell command -v uv 2>/dev/null),$(ENVS)/uv/bin/uv)
+BUILT := $(if $(wildcard $(ENVS)/openmetadata/.complete),openmetadata)
 RUN := $(ENVS)/airflow/bin/python -m local
 BIN := $(ENVS)/airflow/bin
 # Compiled at installation, modules import more than twice as fast wherever writing bytecode later is turned off.
@@ -20,7 +21,7 @@ export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup ## Start everything, run the DAGs, show the results
@@ -42,6 +43,13 @@ trace: setup ## Follow predictions back to run, data and commit (FILE=s3://...cs
 lineage: setup ## Show and draw which data, tasks and model predictions come from (FILE=s3://...csv)
 	@$(RUN) lineage $(FILE)
 
+.PHONY: setup-openmetadata
+setup-openmetadata: $(ENVS)/openmetadata/.complete ## Build the environment of OpenMetadata's connector (optional)
+
+.PHONY: ingest
+ingest: setup setup-openmetadata ## Send MLflow's models to OpenMetadata (WORKFLOW=include/openmetadata/mlflow.yaml)
+	@$(RUN) ingest $(WORKFLOW)
+
 .PHONY: down
 down: ## Stop every service
 	@$(call if_set_up,$(RUN) down)
@@ -60,7 +68,7 @@ password: setup ## Print the logins of the Airflow and MLflow pages
 
 .PHONY: test
 test: setup ## Run the test suite on services of its own
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-provider
 test-provider: setup ## Run the tests of the MLflow provider alone
@@ -81,15 +89,15 @@ check: setup ## Lint, check format, types, container files, workflow and package
 
 .PHONY: audit
 audit: setup ## Fail if a locked package was withdrawn from the index (exceptions: local/requirements/withdrawn.txt)
-	@for name in airflow mlflow; do \
+	@for name in airflow mlflow $(BUILT); do \
 	  said=$$($(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/$$name \
 	    --requirement local/requirements/$$name.txt 2>&1) || { echo "$$said"; exit 1; }; \
 	  ! grep 'is yanked' <<<"$$said" | grep -v -F -f <(grep -v '^#' local/requirements/withdrawn.txt) || exit 1; \
 	done; echo "No locked package was withdrawn."
 
 .PHONY: sbom
-sbom: setup ## List every package of both environments as CycloneDX: sbom-airflow.json, sbom-mlflow.json
-	@for name in airflow mlflow; do \
+sbom: setup ## List every package of each environment as CycloneDX: sbom-airflow.json, sbom-mlflow.json, ...
+	@for name in airflow mlflow openmetadata; do \
 	  $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom-$$name.json \
 	    local/requirements/$$name.txt || exit 1; \
 	done
@@ -123,7 +131,7 @@ clean: ## Delete the local data, after asking; the environments stay
 
 .PHONY: lock
 lock: $(UV) ## Resolve the pinned packages again
-	@for name in airflow mlflow mlflow-2; do \
+	@for name in airflow mlflow mlflow-2 openmetadata; do \
 	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" \
 	    --output-file local/requirements/$$name.txt local/requirements/$$name.in || exit 1; done

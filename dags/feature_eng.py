@@ -6,7 +6,8 @@ Reads the possum table, checks it, and turns it into features.
    data, models and runs.
 2. `extract_data` reads `include/possum.csv`.
 3. `check_data` cleans the table, checks it, and logs what every check found to MLflow as run `Data quality`. Then it
-   sets the holdout animals aside, before anything is fitted.
+   adds the animals of `labelled/*.csv`, whose tails were measured after they had been predicted, and sets the holdout
+   animals aside, before anything is fitted.
 4. `build_features` fits encoder, imputer and scaler on the training animals and logs them to MLflow as run `Scaler`.
 5. `save_data_to_s3` publishes the feature table, and with it starts the DAG **train**.
 
@@ -23,7 +24,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, dag, task
 
 from include import config
-from include.assets import FEATURES, RETRAINING, object_uri
+from include.assets import FEATURES, LABELLED, RETRAINING, object_uri
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ def feature_eng() -> None:
 
         from include import storage, tracking
         from include.data import possums, quality
+        from include.data.labelled import add_labelled
+        from include.lineage.notes import note_read
 
         inspection = quality.inspect(storage.read_table(rows_uri))
         tracking.log_quality(inspection, experiment_id)
@@ -96,6 +99,10 @@ def feature_eng() -> None:
             table = possums.select_possums(inspection, config.POSSUM_CSV)
         except possums.TableError as error:  # trying again would find the same faults
             raise AirflowFailException(str(error)) from error
+        measured = {uri: storage.read_bytes(uri) for uri in storage.list_objects(LABELLED.uri) if uri.endswith(".csv")}
+        table = add_labelled(table, measured)
+        for uri in measured:
+            note_read(uri)
         return storage.write_table(table, object_uri(FEATURES, run_id, "possum.parquet"))
 
     @task

@@ -176,7 +176,7 @@ def train() -> None:
             name=config.REGISTERED_MODEL,
             source=trained["model_uri"],
             run_id=trained["run_id"],
-            tags=[{"key": "features_uri", "value": trained["features_uri"]}],
+            tags=[{"key": name, "value": trained[name]} for name in ("features_uri", "artifact_sha256")],
             exist_ok=True,
             trigger_rule="none_failed_min_one_success",
         )

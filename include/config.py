@@ -18,6 +18,12 @@ MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")  # Airflow's home, unl
 # Where the champion answers over HTTP, if it is served.
 MODEL_SERVER = os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', '5002')}"
 
+# The Python of OpenMetadata's connector, and what it is to read and where to send it.
+OPENMETADATA_PYTHON = os.environ.get("OPENMETADATA_PYTHON") or str(
+    INCLUDE.parent / ".local" / "envs" / "openmetadata" / "bin" / "python"
+)
+OPENMETADATA_WORKFLOW = Path(os.environ.get("OPENMETADATA_WORKFLOW") or INCLUDE / "openmetadata" / "mlflow.yaml")
+
 MLFLOW_CONN_ID = "mlflow_default"
 AWS_CONN_ID = "aws_default"
 

@@ -24,6 +24,7 @@ from include import config
 from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
 from include.lineage.notes import note_checks, note_model, note_run
 from include.mlflow_provider.hooks.base import MLflowBaseHook
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.training import possum_model
 from include.training.possum_model import PARTS, PossumModel
 
@@ -101,7 +102,7 @@ def log_training(
     :param table: the feature table that it was trained from
     :param selected: the candidate: ``name``, ``estimator``, ``hyper_parameters``, ``reason`` of the choice
     :param source: the URI of ``table``
-    :return: ``run_id`` and ``model_uri`` (``models:/m-...``)
+    :return: ``run_id``, ``model_uri`` (``models:/m-...``) and ``artifact_sha256``, the hash of the model's files
     """
     from include.training.model import describe_model
 
@@ -113,9 +114,11 @@ def log_training(
         mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
         mlflow.log_metrics(dict(metrics))
         logged = _log_possum_model(model, table[RAW])
-        note_model(f"models:/{logged.model_id}", MLflowBaseHook(MLFLOW_CONN_ID).server.base_url)
+    model_uri = f"models:/{logged.model_id}"
+    hook = MLflowPyfuncHook(MLFLOW_CONN_ID)
+    note_model(model_uri, hook.server.base_url)
     note_run(run.info.run_id)
-    return {"run_id": run.info.run_id, "model_uri": f"models:/{logged.model_id}"}
+    return {"run_id": run.info.run_id, "model_uri": model_uri, HASH_TAG: hook.hash_model(model_uri)}
 
 
 def log_picture(picture: bytes, run_id: str, name: str) -> None:
@@ -179,9 +182,13 @@ def log_monitoring(
 
 
 def load_version(version: str) -> Any:
-    """Return a registered version as an MLflow pyfunc: raw rows in, lengths out."""
-    with connected():
-        return mlflow.pyfunc.load_model(f"models:/{config.REGISTERED_MODEL}/{version}")
+    """Return a registered version as an MLflow pyfunc: raw rows in, lengths out.
+
+    :raises MLflowError: its files are not those that were registered
+    """
+    uri = f"models:/{config.REGISTERED_MODEL}/{version}"
+    with connected(), TemporaryDirectory() as folder:
+        return mlflow.pyfunc.load_model(str(MLflowPyfuncHook(MLFLOW_CONN_ID).fetch_model(uri, Path(folder))))
 
 
 def code_version() -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,7 +26,8 @@ def main() -> int:
     parser.add_argument(
         "names",
         nargs="*",
-        help=f"for up: any of {', '.join(SERVICES)}; for trace, lineage: the URI of a file of predictions",
+        help=f"for up: any of {', '.join(SERVICES)}; for trace, lineage: the URI of a file of predictions; "
+        "for ingest: a workflow file",
     )
     arguments = parser.parse_args()
     stack = Stack(load())
@@ -103,6 +106,23 @@ def lineage(stack: Stack, names: list[str]) -> int:
     return 0
 
 
+def ingest(stack: Stack, names: list[str]) -> int:
+    """Send MLflow's registered models to OpenMetadata, as the DAG openmetadata_mlflow does."""
+    _connect(stack.settings)
+    from include import config
+    from include.openmetadata.credentials import connected_environment
+    from include.openmetadata.possums import COMPLETION
+    from include.openmetadata.workflow import CatalogueError
+
+    workflow = Path(names[0]) if names else config.OPENMETADATA_WORKFLOW
+    try:
+        with connected_environment(workflow) as environment:
+            command = [os.environ["OPENMETADATA_PYTHON"], "-m", "include.openmetadata", str(workflow)]
+            return subprocess.run([*command, json.dumps(COMPLETION)], env=environment, check=False).returncode
+    except CatalogueError as error:
+        raise StackError(str(error)) from error
+
+
 def down(stack: Stack, _: list[str]) -> int:
     """Stop everything."""
     with console.status("Stopping"):
@@ -177,6 +197,7 @@ COMMANDS = {
     "serve": serve,
     "trace": trace,
     "lineage": lineage,
+    "ingest": ingest,
     "down": down,
     "status": status,
     "logs": logs,

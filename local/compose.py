@@ -107,7 +107,11 @@ def containers(project: Path, volumes: Path, environment: dict[str, str] | None 
     :param project: the folder that the file's relative paths start from
     :param volumes: where named volumes are kept, one folder each
     """
-    services = merged(project, environment)["services"]
+    services = {
+        name: service
+        for name, service in merged(project, environment)["services"].items()
+        if not service.get("profiles")  # started on demand
+    }
     network = f"127.{random.randint(2, 254)}.{random.randint(0, 254)}"  # noqa: S311 # two rehearsals at once, no secret
     hosts = {name: f"{network}.{number}" for number, name in enumerate(services, start=1)}
     made = {

@@ -114,7 +114,8 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """Return the environment of the stack's services.
 
-        The two connections may be set from outside, so that Airflow talks to another MLflow or to real S3.
+        The two connections may be set from outside, so that Airflow talks to another MLflow or to real S3; that of
+        OpenMetadata comes from there, if there is one.
         """
         secret = self.secrets()
         return {
@@ -124,6 +125,7 @@ class Settings:
             **self._storage(secret),
             **self._mlflow(secret),
             **self._airflow(secret),
+            **{name: value for name, value in os.environ.items() if name == "AIRFLOW_CONN_OPENMETADATA_DEFAULT"},
             "AIRFLOW_CONN_MLFLOW_DEFAULT": os.environ.get("AIRFLOW_CONN_MLFLOW_DEFAULT")
             or self._mlflow_connection(secret),
             "AIRFLOW_CONN_AWS_DEFAULT": os.environ.get("AIRFLOW_CONN_AWS_DEFAULT") or self._aws_connection(secret),
@@ -138,6 +140,7 @@ class Settings:
             "STACK_SOCKET": str(self.socket),
             "ENVIRONMENTS": str(ENVIRONMENTS),
             "MODEL_ENVIRONMENTS": str(self.model_environments),
+            "OPENMETADATA_PYTHON": str(ENVIRONMENTS / "openmetadata" / "bin" / "python"),
             "ARTIFACT_BUCKET": config.ARTIFACT_BUCKET,
         }
 
@@ -236,9 +239,9 @@ def load(home: Path = PROJECT / ".local") -> Settings:
 
 
 def common_settings() -> dict[str, str]:
-    """Return the settings that Airflow has in every way of starting it: those of ``.env_example``."""
+    """Return the settings that hold in every way of starting Airflow: those of ``.env_example``."""
     example = dotenv_values(PROJECT / ".env_example")
-    return {name: value for name, value in example.items() if value and name.startswith("AIRFLOW__")}
+    return {name: value for name, value in example.items() if value and name.startswith(("AIRFLOW__", "MLFLOW_ALLOW_"))}
 
 
 def used_ports(home: Path) -> dict[str, int]:

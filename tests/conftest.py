@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,15 +22,25 @@ if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is no
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a folder's tests on one worker, which starts one stack for them, and begin with what takes longest."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_folder(item.path)))
-    items.sort(key=lambda item: _folder(item.path) != "end_to_end")
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: _folder(item.nodeid) != "end_to_end")
 
 
-def _folder(file: Path) -> str:
-    parts = file.relative_to(Path(__file__).parent).parts
-    return "provider" if "mlflow_provider" in parts else parts[0]
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a folder's tests in one process, which starts one stack for them."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FolderScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _folder(nodeid)
+
+    return FolderScheduling(config, log)
+
+
+def _folder(nodeid: str) -> str:
+    """Return the folder below ``tests`` that a test is in; the provider's are a folder of their own."""
+    return "provider" if "/mlflow_provider/" in nodeid else nodeid.split("/")[1]
 
 
 @pytest.fixture(scope="session")

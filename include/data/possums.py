@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from include.config import CASE, SPLIT, TARGET
+from include.config import CASE, CATEGORICAL, NUMERIC, SPLIT, TARGET
 from include.data.quality import Inspection, inspect
 
 HOLDOUT_SHARE = 0.25
@@ -24,14 +26,28 @@ def read_rows(file: Path) -> pd.DataFrame:
     :raises TableError: if the file is missing, has no rows or is no table
     """
     try:
-        _check_shape(file)
-        rows = pd.read_csv(file)
+        content = file.read_bytes()
     except FileNotFoundError:
         raise TableError(f"{file} is missing: put the possum table there") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, csv.Error, OSError) as error:
+    except OSError as error:
         raise TableError(f"{file} is no table of comma-separated values: {error}") from error
+    return parse_rows(content, str(file))
+
+
+def parse_rows(content: bytes, name: str) -> pd.DataFrame:
+    """Read the content of a file of possums as it is, one row a line.
+
+    :param name: of the file, for messages
+    :raises TableError: if it has no rows or is no table
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        _check_shape(text, name)
+        rows = pd.read_csv(StringIO(text))
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{name} is no table of comma-separated values: {error}") from error
     if rows.empty:
-        raise TableError(f"{file} has no rows: the header is followed by nothing")
+        raise TableError(f"{name} has no rows: the header is followed by nothing")
     return rows
 
 
@@ -74,10 +90,31 @@ def select_training(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table[SPLIT] == "train") & table[TARGET].notna()]
 
 
+def remove_known(animals: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Return the animals that are not in `known`, each once.
+
+    An animal is known by its raw columns: its number may be another one in another file.
+    """
+    identities = _identify(animals)
+    news = ~identities.isin(_identify(known)) & ~identities.duplicated()
+    return animals[news.to_numpy()]
+
+
+def name_categories(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return categories as text; a site is the same whether it was read as 1 or as 1.0."""
+    named = rows[CATEGORICAL].astype(object).map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    return {name: named[name].to_numpy() for name in CATEGORICAL}
+
+
 def hash_table(table: pd.DataFrame) -> str:
     """Return the SHA-256 of a table's content: columns, types and values in their order."""
     header = repr([(name, str(dtype)) for name, dtype in table.dtypes.items()]).encode()
     return sha256(header + table.to_csv(index=False).encode()).hexdigest()
+
+
+def _identify(rows: pd.DataFrame) -> pd.Series:
+    numbers = rows[NUMERIC].astype(float).round(6)  # what went through text may differ in the last digit
+    return pd.util.hash_pandas_object(numbers.assign(**name_categories(rows)), index=False)
 
 
 def _position(case: object) -> float:
@@ -85,11 +122,10 @@ def _position(case: object) -> float:
     return int.from_bytes(sha256(str(case).encode()).digest()[:8]) / 2**64
 
 
-def _check_shape(file: Path) -> None:
+def _check_shape(text: str, name: str) -> None:
     """Refuse rows with more or fewer cells than the header: pandas shifts or fills them without a word."""
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.reader(lines, strict=True)
-        width = len(next(rows, []))
-        for cells in rows:
-            if cells and len(cells) != width:
-                raise TableError(f"{file}, row {rows.line_num}: {len(cells)} cells under a header of {width}")
+    rows = csv.reader(StringIO(text, newline=""), strict=True)
+    width = len(next(rows, []))
+    for cells in rows:
+        if cells and len(cells) != width:
+            raise TableError(f"{name}, row {rows.line_num}: {len(cells)} cells under a header of {width}")

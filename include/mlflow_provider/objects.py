@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -76,6 +77,15 @@ def publish(source: Path, uri: str, aws_conn_id: str | None) -> None:
         # Outside of a transaction, closing the object after an error would publish the part that it has.
         with path.fs.transaction, source.open("rb") as file, path.open("wb") as target:
             shutil.copyfileobj(file, target)
+
+
+def hash_folder(folder: Path) -> str:
+    """Return the SHA-256 of all files of a local folder: of their paths in it and of their contents, in order."""
+    digest = sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -11,33 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import MonteCarloMethod, bootstrap, chi2_contingency, false_discovery_control, ks_2samp
 
-from include.config import CATEGORICAL, NUMERIC, RAW
+from include.config import NUMERIC, RAW
+from include.data.possums import name_categories
 
 BINS = 5  # each with an equal share of the training rows
 SMOOTHING = 0.5  # rows added to every bin: an empty one leaves the PSI finite
 TABLES = 9999  # simulated for the p-value of a chi-squared test
-
-
-def remove_known(recent: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return the animals of `recent` that are not in `known`, each once.
-
-    A model's own animals, predicted again, say nothing of what it meets now, and an animal predicted twice says no
-    more than once. An animal is known by its raw columns: its number may be another one in another file.
-    """
-    identities = _identify(recent)
-    news = ~identities.isin(_identify(known)) & ~identities.duplicated()
-    return recent[news.to_numpy()]
-
-
-def _identify(rows: pd.DataFrame) -> pd.Series:
-    numbers = rows[NUMERIC].astype(float).round(6)  # what went through text may differ in the last digit
-    return pd.util.hash_pandas_object(numbers.assign(**_name_categories(rows)), index=False)
-
-
-def _name_categories(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return categories as text; a site is the same whether it was read as 1 or as 1.0."""
-    named = rows[CATEGORICAL].astype(object).map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-    return {name: named[name].to_numpy() for name in CATEGORICAL}
 
 
 def measure_drift(training: pd.DataFrame, recent: pd.DataFrame, *, alpha: float, least_psi: float) -> pd.DataFrame:
@@ -62,7 +41,7 @@ def measure_drift(training: pd.DataFrame, recent: pd.DataFrame, *, alpha: float,
 
 
 def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[NUMERIC].astype(float).fillna(-np.inf).assign(**_name_categories(rows))
+    return rows[NUMERIC].astype(float).fillna(-np.inf).assign(**name_categories(rows))
 
 
 def _test(before: pd.Series, after: pd.Series) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include import champions, config, storage
 from include.alerts import Alert, run_url
 from include.assets import LABELLED, PREDICTIONS
-from include.data.possums import select_training
-from include.monitoring import drift, report
+from include.data.possums import remove_known, select_training
+from include.monitoring import report
 from include.plot_style import render
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def find_champion(hook: MLflowClientHook) -> dict[str, str] | None:
 def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
     """Return the raw rows that were predicted in the last days, each animal once and none that is known.
 
-    :param known: the champion's feature table: its own animals are no news
+    A model's own animals, predicted again, say nothing of what it meets now, and an animal predicted twice says no
+    more than once.
+
+    :param known: the champion's feature table
     """
     uris = [uri for uri in _recent(PREDICTIONS.uri, days) if _holds_inputs(uri)]
     return _read_news(uris, config.RAW, known)
@@ -62,7 +65,7 @@ def _holds_inputs(uri: str) -> bool:
 def _read_news(uris: Sequence[str], columns: list[str], known: pd.DataFrame) -> pd.DataFrame:
     tables = [_read(uri, columns) for uri in uris] or [pd.DataFrame(columns=columns)]
     rows = pd.concat(tables, ignore_index=True)
-    news = drift.remove_known(rows, known)
+    news = remove_known(rows, known)
     log.info("%d objects hold %d rows; %d animals in them are new", len(uris), len(rows), len(news))
     return news.reset_index(drop=True)
 

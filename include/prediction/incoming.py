@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 from datetime import datetime
 from hashlib import sha256
-from io import StringIO
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -17,7 +15,7 @@ from pandera.pandas import Check, DataFrameSchema
 from include import storage
 from include.assets import INCOMING, PREDICTIONS, PROCESSING
 from include.config import CASE, DATA_BUCKET, NUMERIC, TARGET
-from include.data.possums import TableError
+from include.data.possums import TableError, parse_rows
 from include.data.quality import MEASURES, SCHEMA
 from include.prediction import trace
 
@@ -80,12 +78,7 @@ def read_rows(uri: str) -> pd.DataFrame:
     name = PurePosixPath(uri).name
     if not name.lower().endswith(".csv"):
         raise TableError(f"{name} is no CSV file: its name must end in .csv")
-    try:
-        text = storage.read_bytes(uri).decode("utf-8-sig")
-        _check_shape(text, name)
-        table = pd.read_csv(StringIO(text))
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{name} is no table of comma-separated values: {error}") from error
+    table = parse_rows(storage.read_bytes(uri), name)
     return check_rows(table, name, NEW_POSSUMS, first=2)
 
 
@@ -122,15 +115,6 @@ def finish(uri: str, predictions: pd.DataFrame, model: dict[str, str]) -> str:
     trace.leave_trail(published, model, rows_uri=f"{PROCESSED}/{name}")
     storage.move(uri, f"{PROCESSED}/{name}")
     return published
-
-
-def _check_shape(text: str, name: str) -> None:
-    """Refuse rows with more or fewer cells than the header: pandas shifts or fills them without a word."""
-    rows = csv.reader(StringIO(text, newline=""), strict=True)
-    width = len(next(rows, []))
-    for cells in rows:
-        if cells and len(cells) != width:
-            raise TableError(f"{name}, row {rows.line_num}: {len(cells)} cells under a header of {width}")
 
 
 def _complaints(errors: SchemaErrors, table: pd.DataFrame, first: int) -> list[str]:

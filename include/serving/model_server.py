@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
-from mlflow.pyfunc import PyFuncModel, load_model, scoring_server
+from mlflow.pyfunc import PyFuncModel, scoring_server
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
@@ -26,7 +26,7 @@ from include.data.possums import TableError
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.prediction.incoming import ROWS_ALONE, check_rows
 from include.serving.model_client import VERSION_HEADER
-from include.tracking import connected
+from include.tracking import load_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +104,7 @@ class ChampionServer:
         if champion is None or champion["version"] == self._serving[0]:
             return
         version = champion["version"]
-        with connected():
-            model = load_model(f"models:/{config.REGISTERED_MODEL}/{version}")
+        model = load_version(version)
         if model.input_example is not None:
             model.predict(model.input_example)
         self._serving = (version, scoring_server.init(cast("PyFuncModel", CheckedModel(model))))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
 SHELL = {"PATH": "/usr/bin:/bin"}
 AIRFLOW = ["scheduler", "dag-processor", "api-server", "triggerer"]
-SERVING = ["postgres", "minio", "mlflow", "api-server"]
+SERVING = ["postgres", "minio", "mlflow", "api-server", "openmetadata-postgres", "openmetadata-search", "openmetadata"]
 
 
 @pytest.fixture(scope="module", params=["minio", "rustfs", "seaweedfs", "none"])
@@ -38,7 +38,7 @@ def test_every_image_is_pinned(services: dict[str, Any]) -> None:
 
 def test_every_published_port_is_on_loopback(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 5
+    assert len(ports) == 6
     assert all(str(port).startswith("127.0.0.1:") for port in ports), ports
 
 
@@ -61,7 +61,7 @@ def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
 
 
 def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
-    for name in ("minio", "mlflow"):
+    for name in ("minio", "mlflow", "openmetadata-postgres", "openmetadata-search", "openmetadata"):
         assert services[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
 
 
@@ -98,7 +98,27 @@ def test_only_the_server_of_each_secret_sees_it(services: dict[str, Any]) -> Non
         secret = {volume for volume in mounted if volume.startswith("secrets_")}
         group = name.removesuffix("-accounts")
         expected = {"postgres": "postgres", "minio": "s3", "mlflow": "mlflow"}.get(group, "airflow")
+        expected = "openmetadata" if name.startswith("openmetadata") else expected
         assert secret <= {f"secrets_{expected}"} or name == "secrets", name
+
+
+def test_openmetadata_starts_on_demand_only_and_for_nobody_else(services: dict[str, Any]) -> None:
+    own = {name: service for name, service in services.items() if name.startswith("openmetadata")}
+    assert len(own) == 5
+    assert {tuple(service.get("profiles", ())) for service in own.values()} == {("openmetadata",)}
+    assert not any(service.get("profiles") for name, service in services.items() if name not in own)
+    (port,) = own["openmetadata"]["ports"]
+    assert str(port).startswith("127.0.0.1:8585:8585")
+    elsewhere = [needed for name in services.keys() - own for needed in services[name].get("depends_on", {})]
+    assert not set(elsewhere) & set(own)
+
+
+def test_the_openmetadata_server_has_the_connectors_version(services: dict[str, Any]) -> None:
+    locked = (PROJECT / "local/requirements/openmetadata.txt").read_text()
+    version = re.search(r"^openmetadata-ingestion==(\d+\.\d+\.\d+)", locked, re.MULTILINE)
+    assert version
+    for name in ("openmetadata", "openmetadata-migration"):
+        assert services[name]["image"].endswith(f"/server:{version[1]}")
 
 
 def test_every_variable_is_explained_in_the_example_and_none_is_idle() -> None:

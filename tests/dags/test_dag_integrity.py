@@ -26,7 +26,13 @@ def dag_bag() -> DagBag:
 
 
 # The tutorial's DAG stands alone, without what the possum DAGs share: see test_mlflow_tutorial_dag.py.
-@pytest.fixture(params=["feature_eng", "train", "promote", "predict", "rollback", "predict_incoming", "monitor"])
+NAMES = [
+    *("feature_eng", "train", "promote", "predict", "rollback"),
+    *("predict_incoming", "monitor", "openmetadata_mlflow"),
+]
+
+
+@pytest.fixture(params=NAMES)
 def dag(dag_bag: DagBag, request: pytest.FixtureRequest) -> DAG:
     return dag_bag.dags[request.param]
 
@@ -58,6 +64,7 @@ def test_there_is_one_dag_a_file(dag_bag: DagBag) -> None:
         "predict_incoming": "predict_incoming.py",
         "monitor": "monitor.py",
         "mlflow_tutorial_dag": "mlflow_tutorial_dag.py",
+        "openmetadata_mlflow": "openmetadata_mlflow.py",
     }
 
 

@@ -89,7 +89,10 @@ def run(feature_eng: DAG, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     logged: list[pd.DataFrame] = []
     inspections: list[Inspection] = []
     event = SimpleNamespace(extra={})
+    files: dict[str, bytes] = {}
     monkeypatch.setattr(storage, "read_table", objects.__getitem__)
+    monkeypatch.setattr(storage, "read_bytes", files.__getitem__)
+    monkeypatch.setattr(storage, "list_objects", lambda folder: [uri for uri in files if uri.startswith(folder)])
     monkeypatch.setattr(storage, "write_table", lambda table, uri: objects.update({uri: table}) or uri)
     monkeypatch.setattr(tracking, "log_transformer", lambda transformer, rows, experiment_id: logged.append(rows))
     monkeypatch.setattr(tracking, "log_quality", lambda inspection, experiment_id: inspections.append(inspection))
@@ -103,7 +106,9 @@ def run(feature_eng: DAG, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             call("save_data_to_s3", possums, call("build_features", possums, "7"), outlet_events={FEATURES: event})
         ]
 
-    return SimpleNamespace(publish=publish, objects=objects, logged=logged, inspections=inspections, event=event)
+    return SimpleNamespace(
+        publish=publish, objects=objects, files=files, logged=logged, inspections=inspections, event=event
+    )
 
 
 @pytest.fixture
@@ -152,6 +157,14 @@ def test_the_announced_table_holds_identity_measurements_target_split_and_featur
     assert len(table) == 104
     assert {"case", "taill", "split", *config.RAW} == {name for name in table if not name.startswith("feature_")}
     assert len(table.filter(like="feature_").columns) == 20
+
+
+def test_animals_whose_tails_were_measured_since_take_part(run: SimpleNamespace) -> None:
+    new = pd.read_csv(config.POSSUM_CSV).head(1).assign(case=1001, hdlngth=90.25)
+    run.files["s3://data/labelled/new.csv"] = new.to_csv(index=False).encode()
+    run.files["s3://data/labelled/notes.txt"] = b"by hand"
+
+    assert run.publish()["case"].tolist()[-1] == 1001
 
 
 def test_nothing_is_fitted_on_a_holdout_animal(run: SimpleNamespace) -> None:

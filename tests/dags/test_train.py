@@ -65,15 +65,14 @@ def test_the_announcement_leads_to_version_run_and_features(train: DAG) -> None:
     assert event.extra == {"version": "3", "run_id": "r1", "features_uri": "s3://data/features/1.parquet"}
 
 
-def test_the_version_remembers_the_features_that_it_was_trained_from(train: DAG) -> None:
+def test_the_version_remembers_its_features_and_the_hash_of_its_files(train: DAG) -> None:
     task: Any = train.get_task("register_model.create_model_version")
-    trained = {"run_id": "r1", "model_uri": "models:/m-1", "features_uri": "s3://data/features/1.parquet"}
-
-    (tag,) = task.tags
 
     assert "tags" in task.template_fields
-    assert tag["key"] == "features_uri"
-    assert trained[tag["value"].key] == "s3://data/features/1.parquet"
+    assert {tag["key"]: tag["value"].key for tag in task.tags} == {
+        "features_uri": "features_uri",
+        "artifact_sha256": "artifact_sha256",
+    }
 
 
 def test_all_candidates_are_tried_unless_given(train: DAG) -> None:

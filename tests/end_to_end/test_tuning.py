@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from include import config, storage, tracking
+from include.assets import LABELLED
 from include.training import candidates
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline, paused
@@ -182,12 +183,18 @@ def champion(first: Pipeline) -> Iterator[Run]:
             client.delete_registered_model_alias(name, alias)
 
 
+@pytest.fixture
+def measured() -> Iterator[None]:
+    """The tail of a new animal was measured; its number makes it one to train on."""
+    animal = pd.read_csv(config.POSSUM_CSV).head(1).assign(case=1001, hdlngth=90.25)
+    uri = storage.write_table(animal, f"{LABELLED.uri.rstrip('/')}/new.csv")
+    yield
+    storage.delete(uri)
+
+
 def test_the_champion_is_a_candidate_once_there_are_new_animals(
-    airflow: Airflow, champion: Run, possum_csv: Path
+    airflow: Airflow, champion: Run, measured: None
 ) -> None:
-    text = possum_csv.read_text().rstrip()
-    new = text.splitlines()[1].replace("1,", "1001,", 1)  # an animal to train on, by the hash of its number
-    possum_csv.write_text(f"{text}\n{new}\n")
 
     features = airflow.trigger("feature_eng")
     assert airflow.wait("feature_eng", features) == "success"

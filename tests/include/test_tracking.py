@@ -21,11 +21,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType
 
-from include import config, tracking
+from include import config, storage, tracking
 from include.config import RAW
 from include.data.features import build_transformer
 from include.data.possums import hash_table, read_possums
 from include.data.quality import inspect
+from include.mlflow_provider.exceptions import MLflowError
+from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.training.model import train_model
 
 SOURCE = "s3://data/features/manual-1/features.parquet"
@@ -69,7 +71,9 @@ def trained(
             source=SOURCE,
         )
     run = client.get_run(logged["run_id"])
-    return SimpleNamespace(table=table, model=model, scores=scores, run=run, uri=logged["model_uri"])
+    return SimpleNamespace(
+        table=table, model=model, scores=scores, run=run, uri=logged["model_uri"], sha256=logged["artifact_sha256"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,42 @@ def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespa
 
     with pytest.raises(MlflowException, match="belly"):
         model.predict(trained.table[RAW].drop(columns="belly"))
+
+
+@pytest.fixture
+def registered(trained: SimpleNamespace, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A version of the model that carries the hash of its files, as ``train`` registers it."""
+    monkeypatch.setattr(config, "REGISTERED_MODEL", name := "hashed")
+    client.create_registered_model(name)
+    hook, tags = MLflowClientHook(), [{"key": "artifact_sha256", "value": trained.sha256}]
+    yield hook.create_model_version(name, trained.uri, run_id=trained.run.info.run_id, tags=tags)["version"]
+    client.delete_registered_model(name)
+
+
+def test_a_registered_version_is_loaded_while_its_files_are_as_they_were(
+    registered: str, trained: SimpleNamespace
+) -> None:
+    predicted = tracking.load_version(registered).predict(trained.table[RAW])
+
+    assert predicted.columns.tolist() == ["prediction", "lower", "upper"]
+
+
+def test_a_version_whose_files_were_changed_is_not_loaded(registered: str, trained: SimpleNamespace) -> None:
+    source = storage.artifact_uri(mlflow.models.get_model_info(trained.uri).artifact_path)
+    file = next(uri for uri in storage.list_objects(source) if uri.endswith("possum_model.py"))
+    content = storage.read_bytes(file)
+    storage.write_bytes(content + b"# changed\n", file)
+    try:
+        with pytest.raises(MLflowError, match="are not those that were registered"):
+            tracking.load_version(registered)
+    finally:
+        storage.write_bytes(content, file)
+
+
+def test_the_model_needs_no_pickle(trained: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+    assert len(mlflow.pyfunc.load_model(trained.uri).predict(trained.table[RAW])) == len(trained.table)
 
 
 def test_the_signature_names_the_raw_columns_and_the_predictions(trained: SimpleNamespace) -> None:

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..exceptions import MLflowError
-from ..objects import fetch_folder, is_s3, read_text
+from ..objects import fetch_folder, hash_folder, is_s3, read_text
 from .base import MLflowBaseHook
 from .client import MLflowClientHook
 from .model_versions import ALIAS_URI, VERSION_URI
 
+HASH_TAG = "artifact_sha256"
 _PROXIED = re.compile(r"mlflow-artifacts:/+(?!/)(.+)")
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
 _RUN = re.compile(r"runs:/+([^/]+)/(([^/'\"]+)(/.*)?)")
@@ -50,8 +52,38 @@ class MLflowPyfuncHook(MLflowBaseHook):
 
         return pyfunc
 
+    def resolve_alias(self, model_uri: str) -> str:
+        """Return ``models:/name/3`` for ``models:/name@alias``, so that an alias moved later does not matter.
+
+        :return: any other URI as it is
+        :raises MLflowAPIError: there is no such alias
+        """
+        found = ALIAS_URI.fullmatch(model_uri)
+        if found is None or self.server.is_databricks:
+            return model_uri
+        return f"models:/{found[1]}/{self.client.get_model_version_by_alias(found[1], found[2])['version']}"
+
+    def get_model_page(self, model_uri: str) -> str:
+        """Return the address of MLflow's page of a model: its version, its run, or the logged model itself.
+
+        :param model_uri: as in :meth:`get_model_artifact_uri`
+        :return: nothing for a URI that names a place alone, such as ``s3://``, and on Databricks
+        :raises MLflowAPIError: there is no such alias, model or run
+        """
+        if self.server.is_databricks:
+            return ""
+        if found := VERSION_URI.fullmatch(self.resolve_alias(model_uri)):
+            return self.server.page("models", found[1], "versions", found[2])
+        if found := _LOGGED_MODEL.fullmatch(model_uri):
+            experiment_id = self.client.get_logged_model(found[1])["info"]["experiment_id"]
+            return self.server.page("experiments", experiment_id, "models", found[1])
+        if found := _RUN.fullmatch(model_uri):
+            experiment_id = self.client.get_run(found[1])["info"]["experiment_id"]
+            return self.server.page("experiments", experiment_id, "runs", found[1])
+        return ""
+
     def get_model_artifact_uri(self, model_uri: str) -> str:
-        """Return the URI of the folder that holds a model now, so that an alias moved later does not matter.
+        """Return the URI of the folder that holds a model now.
 
         :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...`` or
             ``runs:/8e3f.../model``; any other URI is returned as it is
@@ -61,10 +93,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
             return model_uri
         if found := _LOGGED_MODEL.fullmatch(model_uri):
             return self.client.get_logged_model(found[1])["info"]["artifact_uri"]
-        if found := ALIAS_URI.fullmatch(model_uri):
-            version = self.client.get_model_version_by_alias(found[1], found[2])["version"]
-            return self.client.get_model_version_download_uri(found[1], version)
-        if found := VERSION_URI.fullmatch(model_uri):
+        if found := VERSION_URI.fullmatch(self.resolve_alias(model_uri)):
             return self.client.get_model_version_download_uri(found[1], found[2])
         if found := _RUN.fullmatch(model_uri):
             return self._model_of_run(*found.groups(default=""))
@@ -73,16 +102,18 @@ class MLflowPyfuncHook(MLflowBaseHook):
     def read_model_file(self, artifact_uri: str, name: str) -> str:
         """Return the text of one file of a model, as it is in the artifact store now.
 
-        :param artifact_uri: folder of the model
+        :param artifact_uri: folder of the model, which may be a local one
         :param name: such as ``requirements.txt``
         :raises MLflowError: the model has no such file
         """
         try:
+            if (local := Path(artifact_uri)).is_dir():
+                return (local / name).read_text()
             if path := _proxied_path(artifact_uri):
                 return self.client.read_artifact(f"{path}/{name}").decode()
             uri = f"{artifact_uri.rstrip('/')}/{name}"
             return read_text(uri, self.aws_conn_id) if is_s3(uri) else self._read_with_mlflow(uri)
-        except MLflowError as error:
+        except (MLflowError, FileNotFoundError) as error:
             raise MLflowError(f"The model at {artifact_uri} has no readable {name}: {error}") from error
 
     def get_model_requirements(self, artifact_uri: str) -> list[str]:
@@ -111,6 +142,40 @@ class MLflowPyfuncHook(MLflowBaseHook):
         for name in self.client.list_artifact_files(path):
             self.client.download_artifact(f"{path}/{name}", folder / name)
         return folder
+
+    def hash_model(self, model_uri: str) -> str:
+        """Return the SHA-256 of a model's files, to be kept as tag ``artifact_sha256`` of its version.
+
+        https://mlflow.org/docs/latest/rest-api.html#set-model-version-tag
+
+        :raises MLflowError: the model cannot be read
+        """
+        with TemporaryDirectory() as folder:
+            return hash_folder(self.download_model(self.get_model_artifact_uri(model_uri), Path(folder)))
+
+    def get_recorded_hash(self, model_uri: str) -> str:
+        """Return the tag ``artifact_sha256`` of a version, or nothing for a version or a URI without one."""
+        found = None if self.server.is_databricks else VERSION_URI.fullmatch(self.resolve_alias(model_uri))
+        tags = self.client.get_model_version(found[1], found[2]).get("tags", []) if found else []
+        return next((tag["value"] for tag in tags if tag["key"] == HASH_TAG), "")
+
+    def fetch_model(self, model_uri: str, folder: Path) -> Path:
+        """Copy a model to the local disk, and make sure that its files are those that were registered.
+
+        :param folder: an existing, empty folder to copy it to
+        :return: the folder that holds the file ``MLmodel``
+        :raises MLflowError: it cannot be read, or its files have another hash than :meth:`get_recorded_hash`
+        """
+        artifact_uri = self.get_model_artifact_uri(model_uri)
+        local = self.download_model(artifact_uri, folder)
+        recorded = self.get_recorded_hash(model_uri)
+        if recorded and (found := hash_folder(local)) != recorded:
+            raise MLflowError(
+                f"The files of {model_uri} at {artifact_uri} are not those that were registered: their SHA-256 is "
+                f"{found}, and the version's tag {HASH_TAG} says {recorded}. They were not loaded. Find out who "
+                "changed them, and register the model anew"
+            )
+        return local
 
     def _model_of_run(self, run_id: str, path: str, name: str, rest: str) -> str:
         """Return the folder of a model that a run logged; MLflow 2 kept it among the run's own artifacts."""

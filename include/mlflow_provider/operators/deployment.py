@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from ..links import MLflowLink
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -60,6 +62,8 @@ class CreateDeploymentOperator(_DeploymentOperator):
         "endpoint",
     )
     template_fields_renderers = {"config": "json"}
+    operator_extra_links = (MLflowLink(),)
+    mlflow_page = ""
 
     def __init__(
         self,
@@ -83,7 +87,11 @@ class CreateDeploymentOperator(_DeploymentOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Deploy the model."""
-        return self.hook.create_deployment(self.name, self.model_uri, self.flavor, self.config, self.endpoint)
+        from ..hooks.pyfunc import MLflowPyfuncHook
+
+        created = self.hook.create_deployment(self.name, self.model_uri, self.flavor, self.config, self.endpoint)
+        self.mlflow_page = MLflowPyfuncHook(self.mlflow_conn_id).get_model_page(self.model_uri)
+        return created
 
 
 class PredictOperator(_DeploymentOperator):

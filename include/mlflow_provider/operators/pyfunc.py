@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +17,7 @@ from airflow.providers.standard.operators.python import PythonVirtualenvOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from ..exceptions import MLflowError, ModelPredictionError
+from ..links import MLflowLink
 from ..objects import publish
 from ._environments import Environments, default_folder
 from ._exchange import stage_input, table_suffix
@@ -42,7 +43,8 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     installed. The environment is built once per requirements and Python version, by one of the tasks that want
     it; the others wait. The model's signature is enforced. Model and input are fetched while the process
     starts. It gets MLflow's address and login in its environment, and nothing of them is stored. It ends with
-    the task, together with what it started, even if the task is killed with SIGKILL.
+    the task, together with what it started, even if the task is killed with SIGKILL. A version that carries the
+    tag ``artifact_sha256`` (:meth:`MLflowPyfuncHook.hash_model`) is used only if its files still have that hash.
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...``, ``runs:/8e3f.../model``,
@@ -69,14 +71,16 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         other value as it is, up to 100 kB of JSON
     :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error, and
         the rows in both
-    :raises MLflowError: the model or the input cannot be read, the environment not be built, or the output not
-        be written
+    :raises MLflowError: the model or the input cannot be read, the model's files are not those that were registered,
+        the environment cannot be built, or the output not be written
     """
 
     template_fields: Sequence[str] = ("model_uri", "dst_path", "data", "output_uri", "op_args", "op_kwargs")
     template_fields_renderers = {"op_args": "py", "op_kwargs": "py"}
     template_ext: Sequence[str] = ()
+    operator_extra_links = (MLflowLink(),)
     ui_color = "#f4a460"
+    mlflow_page = ""
 
     _programs: Programs | None = None
 
@@ -124,13 +128,20 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         output = f"output{table_suffix(self.output_uri)}" if self.output_uri else None
         self._programs = programs = Programs()
         pyfunc = self._open_hook()
-        artifact_uri = pyfunc.get_model_artifact_uri(self.model_uri)
+        model_uri = pyfunc.resolve_alias(self.model_uri)
+        self.mlflow_page = pyfunc.get_model_page(model_uri)
+        artifact_uri = pyfunc.get_model_artifact_uri(model_uri)
         self.log.info("Predicting with %s, found at %s", self.model_uri, artifact_uri)
         with TemporaryDirectory(prefix="mlflow-predict-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary)
+            fetch: Callable[[], Path] = partial(pyfunc.fetch_model, model_uri, self._model_folder(folder))
+            if pyfunc.get_recorded_hash(model_uri):
+                # Not even the model's requirements count before its files are found to be the right ones.
+                artifact_uri = str(fetch())
+                fetch = partial(Path, artifact_uri)
             delivery = deliver(
                 folder,
-                model=lambda: pyfunc.download_model(artifact_uri, self._model_folder(folder)),
+                model=fetch,
                 input=lambda: stage_input(self.data, folder, self.aws_conn_id),
             )
             arguments = write_program(
@@ -162,7 +173,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
     def _model_folder(self, folder: Path) -> Path:
         if self.dst_path is None:
-            (target := folder / "model-files").mkdir()
+            (target := folder / "model-files").mkdir(exist_ok=True)
         elif not (target := Path(self.dst_path)).is_dir():
             raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
         return target

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from include.config import POSSUM_CSV
-from include.data.possums import HOLDOUT_SHARE, TableError, hash_table, read_possums, split_animals
+from include.data.possums import HOLDOUT_SHARE, TableError, hash_table, read_possums, remove_known, split_animals
 
 HEADER = "case,site,Pop,sex,age,hdlngth,skullw,totlngth,taill,footlgth,earconch,eye,chest,belly"
 ROWS = [
@@ -212,3 +212,20 @@ def test_a_copy_has_the_same_hash() -> None:
 )
 def test_another_table_has_another_hash(other: pd.DataFrame) -> None:
     assert hash_table(other) != hash_table(pd.DataFrame({"case": [1, 2], "age": [3.0, None]}))
+
+
+def test_known_animals_are_no_news_and_others_count_once(possums: pd.DataFrame) -> None:
+    new = possums.head(2).assign(hdlngth=[80.1, 80.2])
+    recent = pd.concat([possums.assign(case=possums["case"] + 500), new, new.astype({"site": float})])
+
+    assert remove_known(recent, possums)["hdlngth"].tolist() == [80.1, 80.2]
+
+
+def test_an_animal_is_known_though_its_numbers_went_through_text(possums: pd.DataFrame) -> None:
+    through_text = possums.assign(hdlngth=possums["hdlngth"] + 1e-12, site=possums["site"].astype(str))
+
+    assert remove_known(through_text, possums).empty
+
+
+def test_no_animals_are_no_news(possums: pd.DataFrame) -> None:
+    assert remove_known(possums.head(0), possums).empty

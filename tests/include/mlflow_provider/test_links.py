@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 
 from include.mlflow_provider.links import MLflowLink
+from include.mlflow_provider.operators.deployment import CreateDeploymentOperator
+from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
@@ -15,6 +18,10 @@ from include.mlflow_provider.operators.registry import (
     GetRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
+
+from .conftest import LENGTHS
+
+CONTEXT = {"ti": SimpleNamespace(bundle_instance=None)}
 
 
 def link_of(operator):
@@ -52,3 +59,40 @@ def test_a_task_that_failed_leads_nowhere(services, name):
     with pytest.raises(Exception, match="RESOURCE_DOES_NOT_EXIST"):
         operator.execute({})
     assert link_of(operator) == ""
+
+
+@pytest.mark.parametrize(
+    ("model_uri", "page"),
+    [
+        ("models:/{name}@tail", "models/{page}/versions/1"),
+        ("models:/{name}/1", "models/{page}/versions/1"),
+        ("{lengths.uri}", "experiments/{experiment_id}/models/{lengths.model_id}"),
+        ("runs:/{lengths.run_id}/model", "experiments/{experiment_id}/runs/{lengths.run_id}"),
+    ],
+)
+def test_a_prediction_leads_to_the_page_of_its_model(
+    hook, name, version, lengths, experiment_id, environments, model_uri, page
+):
+    hook.set_registered_model_alias(name, "tail", "1")
+    names = {"name": name, "page": quote(name), "lengths": lengths, "experiment_id": experiment_id}
+    operator = ModelLoadAndPredictOperator(
+        task_id="task", model_uri=model_uri.format(**names), data=LENGTHS, venv_cache_path=environments
+    )
+    assert operator.execute(CONTEXT) == pytest.approx([130.1, 129.0, 133.0])
+    assert link_of(operator) == f"{hook.base_url}/#/{page.format(**names)}"
+
+
+def test_a_prediction_with_a_model_that_mlflow_does_not_know_leads_nowhere(lengths_in_s3, environments):
+    operator = ModelLoadAndPredictOperator(
+        task_id="task", model_uri=lengths_in_s3, data=LENGTHS, venv_cache_path=environments
+    )
+    operator.execute(CONTEXT)
+    assert link_of(operator) == ""
+
+
+def test_a_deployment_leads_to_the_page_of_its_model(hook, serving, name, version):
+    operator = CreateDeploymentOperator(
+        task_id="task", name=name, model_uri=f"models:/{name}/1", target_uri=serving, flavor="python_function"
+    )
+    operator.execute({})
+    assert link_of(operator) == f"{hook.base_url}/#/models/{quote(name)}/versions/1"

@@ -8,7 +8,7 @@ import pytest
 
 from include.config import NUMERIC, RAW
 from include.data.possums import select_training
-from include.monitoring.drift import measure_decay, measure_drift, measure_psi, remove_known
+from include.monitoring.drift import measure_decay, measure_drift, measure_psi
 
 DRAWS = 100
 THRESHOLDS = {"alpha": 0.02, "least_psi": 0.25}  # the DAG's own, which its test compares with these
@@ -108,23 +108,6 @@ def test_the_psi_of_a_shift_by_one_standard_deviation_is_near_its_known_value() 
     psi, _ = measure_psi(pd.Series(rng.normal(size=9**6), name="eye"), pd.Series(rng.normal(1, size=9**6), name="eye"))
 
     assert 0.8 < psi < 1
-
-
-def test_known_animals_are_no_news_and_others_count_once(possums: pd.DataFrame) -> None:
-    new = possums.head(2).assign(hdlngth=[80.1, 80.2])
-    recent = pd.concat([possums.assign(case=possums["case"] + 500), new, new.astype({"site": float})])
-
-    assert remove_known(recent, possums)["hdlngth"].tolist() == [80.1, 80.2]
-
-
-def test_an_animal_is_known_though_its_numbers_went_through_text(possums: pd.DataFrame) -> None:
-    through_text = possums.assign(hdlngth=possums["hdlngth"] + 1e-12, site=possums["site"].astype(str))
-
-    assert remove_known(through_text, possums).empty
-
-
-def test_no_animals_are_no_news(possums: pd.DataFrame) -> None:
-    assert remove_known(possums.head(0), possums).empty
 
 
 def test_an_error_twice_as_large_is_a_decay_with_its_interval() -> None:

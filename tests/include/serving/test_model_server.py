@@ -156,7 +156,7 @@ def test_a_version_that_cannot_be_loaded_replaces_nothing(
         raise OSError(f"{uri} is broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(model_server, "load_model", broken)
+        patch.setattr(model_server, "load_version", broken)
         tails.crown("2")
         assert tried.wait(30)
         assert ask(champion, RECORDS).headers["X-Model-Version"] == "1"

@@ -21,6 +21,7 @@ from airflow.sdk.execution_time.timeout import TimeoutPosix
 
 import include
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError, ModelPredictionError
+from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.mlflow_provider.operators import pyfunc
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
@@ -303,3 +304,29 @@ def test_templates_are_rendered(operator):
         "op_args": [],
         "op_kwargs": {},
     }
+
+
+@pytest.fixture
+def recorded(hook, version, name, lengths):
+    """A version that carries the hash of its files."""
+    hook.set_model_version_tag(name, "1", "artifact_sha256", MLflowPyfuncHook().hash_model(lengths.uri))
+    return f"models:/{name}/1"
+
+
+def test_a_version_whose_files_are_as_they_were_predicts(predict, recorded):
+    assert predict(model_uri=recorded) == pytest.approx(SUMS)
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "lengths.py", "added.py"])
+def test_a_version_whose_files_were_changed_is_not_loaded_nor_its_environment_built(
+    file, predict, recorded, lengths_in_s3, tmp_path
+):
+    path = ObjectStoragePath(f"{lengths_in_s3}/{file}", conn_id="aws_default")
+    content = path.read_bytes() if path.exists() else None
+    path.write_bytes((content or b"") + b"\n# changed\n")
+    try:
+        with pytest.raises(MLflowError, match=f"The files of {recorded} .* are not those that were registered"):
+            predict(model_uri=recorded, venv_cache_path=tmp_path / "environments")
+        assert not (tmp_path / "environments").exists()
+    finally:
+        path.unlink() if content is None else path.write_bytes(content)

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from local.settings import ENVIRONMENTS, PROJECT, inherited
+from local.settings import ENVIRONMENTS, inherited
+from tests.environments import build
 
 START_TIMEOUT = 180  # seconds
 POLL = 0.05  # seconds between two looks at a server that starts
@@ -134,10 +135,4 @@ def mlflow_2() -> Path:
 
     :raises RuntimeError: it cannot be built
     """
-    folder = ENVIRONMENTS / "mlflow-2"
-    settings = [f"ENVS={ENVIRONMENTS}", f"PYTHON={Path(sys.base_prefix) / 'bin' / 'python3'}"]
-    command = ["make", "--silent", *settings, f"{folder}/.complete"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"the environment of MLflow 2 cannot be built: {done.stdout}{done.stderr}")
-    return folder
+    return build("mlflow-2")

@@ -1,0 +1,39 @@
+"""Animals whose tails were measured after they had been predicted: files under ``labelled/``, which join the table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import pandas as pd
+
+from include.config import CASE, TARGET
+from include.data.possums import TableError, parse_rows, remove_known, select_possums
+from include.data.quality import inspect
+
+log = logging.getLogger(__name__)
+
+
+def add_labelled(table: pd.DataFrame, files: Mapping[str, bytes]) -> pd.DataFrame:
+    """Add the animals of labelled files to a table of possums, each animal once.
+
+    A file that could not be trained from is left out, as are animals without a tail length, and those whose number
+    belongs to another animal; the log names them. Nothing that is left out stops a run.
+
+    :param table: as :func:`include.data.possums.select_possums` returns it
+    :param files: content of CSV files by their URIs; they join in the order of their names
+    :return: the table with more rows
+    """
+    for uri, content in sorted(files.items()):
+        try:
+            animals = select_possums(inspect(parse_rows(content, uri)), uri).dropna(subset=TARGET)
+        except TableError as error:
+            log.warning("Left out: %s", error)
+            continue
+        news = remove_known(animals, table)
+        taken = news[CASE].isin(table[CASE])
+        if taken.any():
+            log.warning("Left out of %s: other animals have the numbers %s", uri, news.loc[taken, CASE].tolist())
+        log.info("%s brings %d animals", uri, (~taken).sum())
+        table = pd.concat([table, news[~taken]], ignore_index=True)
+    return table

@@ -1,0 +1,21 @@
+"""What the tasks of the DAG openmetadata_mlflow do, from the command line: ``make ingest``.
+
+``python -m include.openmetadata WORKFLOW COMPLETION``, with the connector's Python: a workflow file, and the arguments
+of the completion as JSON. Logins and addresses come from the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from include.openmetadata.completion import complete
+from include.openmetadata.connector import ingest
+from include.openmetadata.workflow import CatalogueError
+
+if __name__ == "__main__":
+    workflow, completion = sys.argv[1:]
+    try:
+        complete(workflow, ingest(workflow)["sent"], **json.loads(completion))
+    except CatalogueError as error:
+        sys.exit(str(error))

@@ -1,0 +1,24 @@
+"""Environments that only some tests need, built when the first of them asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from local.settings import ENVIRONMENTS, PROJECT
+
+
+def build(name: str) -> Path:
+    """Return the folder of an environment, built if it is not there yet or outdated.
+
+    :param name: one of ``local/requirements``
+    :raises RuntimeError: it cannot be built
+    """
+    folder = ENVIRONMENTS / name
+    settings = [f"ENVS={ENVIRONMENTS}", f"PYTHON={Path(sys.base_prefix) / 'bin' / 'python3'}"]
+    command = ["make", "--silent", *settings, f"{folder}/.complete"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the environment {name} cannot be built: {done.stdout}{done.stderr}")
+    return folder

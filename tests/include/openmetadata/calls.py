@@ -1,0 +1,43 @@
+"""Calls functions of the connector's environment, each in a process of its own.
+
+A program for that environment: it imports once and forks for each call, because importing takes as long as the call.
+Each line of input is JSON: ``function`` (``module:name``), ``arguments``, ``environment``, ``log`` (a file), and
+``seconds`` that a server has to answer instead of those that the code grants.
+Each line of output is JSON: ``result`` or ``error``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+from include.openmetadata import completion, connector, server  # noqa: F401
+
+
+def call(function: str, arguments: dict[str, Any], environment: dict[str, str], log: str, seconds: float) -> Any:
+    """Call a function where its output goes to the log."""
+    os.environ.clear()
+    os.environ.update(environment)
+    with open(log, "w") as stream:  # noqa: PTH123
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+    server.LIMITS["timeout"] = (5, seconds or server.LIMITS["timeout"][1])
+    module, name = function.split(":")
+    try:
+        return {"result": getattr(importlib.import_module(module), name)(**arguments)}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+for line in sys.stdin:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, json.dumps(call(**json.loads(line))).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        print(answer.read(), flush=True)  # noqa: T201
+    os.wait()

@@ -1,0 +1,63 @@
+"""Programs of the tests that run in the environment of OpenMetadata's connector."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from include import config
+
+HERE = Path(__file__).parent
+TOKEN = secrets.token_hex(32)  # the stand-in's
+
+
+class Program:
+    """A program of this folder in the connector's environment, which ends when its input does."""
+
+    def __init__(self, python: Path, name: str) -> None:
+        self._process = subprocess.Popen(
+            [str(python), str(HERE / name)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONPATH": str(config.INCLUDE.parent)},
+        )
+
+    def ask(self, line: str) -> str:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+class Catalogue:
+    """The stand-in for an OpenMetadata server; ``stub.py`` says what it can do."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def look(self) -> dict[str, Any]:
+        """Return what was sent to it, the entities that it knows, and the lineage."""
+        return httpx.get(f"{self.url}/said").json()
+
+    def sent(self, method: str, path: str) -> list[Any]:
+        """Return the bodies of these calls."""
+        return [call["body"] for call in self.look()["said"] if (call["method"], call["path"]) == (method, path)]
+
+    def entity(self, collection: str, name: str) -> dict[str, Any]:
+        return self.look()["entities"][collection][name]
+
+    def fail(self, **fault: Any) -> None:
+        httpx.post(f"{self.url}/faults", json=fault)
+
+    def reset(self) -> None:
+        httpx.post(f"{self.url}/reset")

@@ -1,0 +1,241 @@
+"""A server that answers as OpenMetadata's API does, as far as the connector and the completion ask.
+
+A program for the connector's environment: each body is validated with the models of the real API that the package
+ships, and so is each answer. It reads the token from its input, prints its address, and serves until the input ends.
+
+It keeps state. As a real server does, it lets everybody ask for its version, and keeps the description, tags and
+owners of an entity that a bot puts once more. ``GET /said`` returns what was sent to it; ``POST /faults`` takes
+``{"method", "path" (a pattern), "status", "lag" (seconds), "version"}``; ``POST /reset`` takes all of it back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import jsonpatch
+from metadata.generated.schema.api.lineage.addLineage import AddLineageRequest
+from metadata.generated.schema.entity.services.connections.testConnectionDefinition import TestConnectionDefinition
+from metadata.generated.schema.type.bulkDeleteStaleRequest import BulkDeleteStaleRequest
+from metadata.generated.schema.type.bulkOperationResult import BulkOperationResult
+from pydantic import ValidationError
+
+VERSION = "2.0.6"
+SCHEMA = "metadata.generated.schema"
+
+
+def model(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(importlib.import_module(f"{SCHEMA}.{module}"), name)
+
+
+# For each collection the body of a PUT, the entity, the entity's type and the field that names its parent.
+COLLECTIONS = {
+    collection: (model(request), model(entity), type_, parent)
+    for collection, request, entity, type_, parent in [
+        ("services/mlmodelServices", "api.services.createMlModelService:CreateMlModelServiceRequest",
+         "entity.services.mlmodelService:MlModelService", "mlmodelService", None),
+        ("services/storageServices", "api.services.createStorageService:CreateStorageServiceRequest",
+         "entity.services.storageService:StorageService", "storageService", None),
+        ("mlmodels", "api.data.createMlModel:CreateMlModelRequest", "entity.data.mlmodel:MlModel",
+         "mlmodel", "service"),
+        ("containers", "api.data.createContainer:CreateContainerRequest", "entity.data.container:Container",
+         "container", "service"),
+        ("classifications", "api.classification.createClassification:CreateClassificationRequest",
+         "entity.classification.classification:Classification", "classification", None),
+        ("tags", "api.classification.createTag:CreateTagRequest", "entity.classification.tag:Tag", "tag",
+         "classification"),
+        ("teams", "api.teams.createTeam:CreateTeamRequest", "entity.teams.team:Team", "team", None),
+    ]
+}  # fmt: skip
+PARENTS = {"mlmodels": "services/mlmodelServices", "containers": "services/storageServices", "tags": "classifications"}
+STEP = {"name": "GetModels", "description": "List the registered models", "mandatory": True}
+DEFINITION = {"name": "Mlflow.testConnectionDefinition", "steps": [STEP]}
+TestConnectionDefinition.model_validate(DEFINITION)
+
+
+class RefusedError(Exception):
+    """An answer that is not 200."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class State:
+    """What was sent, what is known, and what goes wrong."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.faults: list[dict[str, Any]] = []
+        self.entities: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in COLLECTIONS}
+        self.edges: list[dict[str, Any]] = []
+
+    def find(self, collection: str, key: str, value: str) -> dict[str, Any]:
+        for entity in self.entities[collection].values():
+            if entity[key] == value:
+                return entity
+        raise RefusedError(404, f"{collection} instance for {value} not found")
+
+    def put(self, collection: str, body: dict[str, Any]) -> dict[str, Any]:
+        request, entity, _, parent = COLLECTIONS[collection]
+        request.model_validate(body)
+        body = {name: value for name, value in body.items() if value is not None}
+        name = f'"{body["name"]}"' if "." in body["name"] else body["name"]
+        if parent:
+            above = self.find(PARENTS[collection], "fullyQualifiedName", body[parent])
+            body[parent] = {"id": above["id"], "type": COLLECTIONS[PARENTS[collection]][2], "name": above["name"]}
+            name = f"{above['fullyQualifiedName']}.{name}"
+        known = self.entities[collection].get(name, {})
+        kept = {field: known[field] for field in ("description", "tags", "owners") if known.get(field)}
+        whole = {"id": str(uuid4()), "fullyQualifiedName": name, "version": 0.1} | known | body | kept
+        if collection == "mlmodels":
+            whole["serviceType"] = "Mlflow"
+        entity.model_validate(whole)
+        self.entities[collection][name] = whole
+        return whole
+
+    def patch(self, collection: str, id_: str, body: list[dict[str, Any]]) -> dict[str, Any]:
+        known = self.find(collection, "id", id_)
+        changed = jsonpatch.JsonPatch(body).apply(known)
+        COLLECTIONS[collection][1].model_validate(changed)
+        for tag in changed.get("tags") or []:
+            self.find("tags", "fullyQualifiedName", tag["tagFQN"])
+        for owner in changed.get("owners") or []:
+            self.find("teams", "id", owner["id"])
+        known.clear()
+        known.update(changed)
+        return known
+
+    def add_edge(self, body: dict[str, Any]) -> dict[str, Any]:
+        AddLineageRequest.model_validate(body)
+        collections = {type_: collection for collection, (_, _, type_, _) in COLLECTIONS.items()}
+        names = [
+            self.find(collections[end["type"]], "id", end["id"])["fullyQualifiedName"]
+            for end in (body["edge"]["fromEntity"], body["edge"]["toEntity"])
+        ]
+        if names not in self.edges:
+            self.edges.append(names)
+        return {}
+
+    def put_all(self, bodies: list[dict[str, Any]]) -> dict[str, Any]:
+        done, failed = [], []
+        for body in bodies:
+            try:
+                done.append({"request": self.put("mlmodels", body)["fullyQualifiedName"], "status": 200})
+            except (RefusedError, ValidationError) as error:
+                failed.append({"request": body.get("name"), "status": 400, "message": str(error)})
+        return result(done, failed)
+
+    def delete_stale(self, body: dict[str, Any]) -> dict[str, Any]:
+        BulkDeleteStaleRequest.model_validate(body)
+        stale = [model for name, model in self.entities["mlmodels"].items() if name not in body["seenFqns"]]
+        for entity in stale:
+            entity["deleted"] = True
+        return result([{"request": entity["fullyQualifiedName"], "status": 200} for entity in stale], [])
+
+
+def result(done: list[dict[str, Any]], failed: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = {"Processed": len(done + failed), "Passed": len(done), "Failed": len(failed)}
+    said = {f"numberOfRows{name}": count for name, count in counts.items()}
+    said |= {"status": "failure" if failed else "success", "successRequest": done, "failedRequest": failed}
+    return json.loads(BulkOperationResult.model_validate(said).model_dump_json())
+
+
+STATE = State()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Routes of the API below /api/v1, and the tests' own."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        text = self.rfile.read(length)
+        body = json.loads(text) if text else None
+        address = urlsplit(self.path)
+        path = unquote(address.path)
+        try:
+            status, said = 200, self.own(path, body) if not path.startswith("/api/v1/") else self.api(path, body)
+        except RefusedError as error:
+            status, said = error.status, {"code": error.status, "message": str(error)}
+        except ValidationError as error:
+            status, said = 400, {"code": 400, "message": str(error)}
+        if path.startswith("/api/v1/"):
+            sent = {"method": self.command, "path": path.removeprefix("/api/v1/"), "body": body, "status": status}
+            STATE.said.append(sent | {"refused": said["message"] if status > 200 else ""})
+        content = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
+
+    def own(self, path: str, body: Any) -> Any:
+        if path == "/faults":
+            STATE.faults.append(body)
+        elif path == "/reset":
+            STATE.reset()
+        return {"said": STATE.said, "entities": STATE.entities, "edges": STATE.edges}
+
+    def api(self, path: str, body: Any) -> Any:
+        path = path.removeprefix("/api/v1/")
+        version = VERSION
+        for fault in STATE.faults:
+            if re.search(fault.get("path", ""), path) and fault.get("method", self.command) == self.command:
+                time.sleep(fault.get("lag", 0))
+                version = fault.get("version", version)
+                if "status" in fault:
+                    raise RefusedError(fault["status"], "a fault of this test")
+        if path == "system/version":
+            return {"version": version, "revision": "0", "timestamp": 0}
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise RefusedError(401, "Not Authorized! Token not present or not valid")
+        with STATE.lock:
+            return self.route(path, body)
+
+    def route(self, path: str, body: Any) -> Any:
+        special = {
+            ("GET", f"services/testConnectionDefinitions/name/{DEFINITION['name']}"): lambda _: DEFINITION,
+            ("PUT", "lineage"): STATE.add_edge,
+            ("PUT", "mlmodels/bulk"): STATE.put_all,
+            ("DELETE", "mlmodels/deleteStale"): STATE.delete_stale,
+        }
+        if (self.command, path) in special:
+            return special[self.command, path](body)
+        if self.command == "PUT" and path in COLLECTIONS:
+            return STATE.put(path, body)
+        if self.command == "GET" and path in COLLECTIONS:
+            return {"data": list(STATE.entities[path].values()), "paging": {"total": len(STATE.entities[path])}}
+        for collection in COLLECTIONS:
+            if self.command == "GET" and path.startswith(f"{collection}/name/"):
+                return STATE.find(collection, "fullyQualifiedName", path.removeprefix(f"{collection}/name/"))
+            if self.command == "PATCH" and path.startswith(f"{collection}/"):
+                return STATE.patch(collection, path.removeprefix(f"{collection}/"), body)
+        raise RefusedError(404, f"HTTP 404 Not Found: {self.command} {path}")
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: the tests print what was sent."""
+
+
+if __name__ == "__main__":
+    TOKEN = sys.stdin.readline().strip()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201
+    sys.stdin.read()

@@ -1,0 +1,159 @@
+"""The real connector, from the real MLflow to a server that validates what it is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from include import config
+from include.mlflow_provider.hooks.client import MLflowClientHook
+
+from .conftest import Registered, Run
+from .programs import Catalogue
+
+Runner = Callable[..., Run]
+
+
+def register(run_id: str = "", prefix: str = "Odd ") -> str:
+    """Register a model of its own: with a version of which there are no files, if a run is given, else with none."""
+    hook = MLflowClientHook()
+    name = f"{prefix}{uuid4().hex[:8]}"
+    hook.create_registered_model(name)
+    if run_id:
+        hook.create_model_version(name, f"{hook.get_run(run_id)['info']['artifact_uri']}/nowhere", run_id)
+    return name
+
+
+def test_a_model_arrives_with_features_and_parameters(
+    run: Runner, catalogue: Catalogue, possum_model: Registered
+) -> None:
+    ran = run("ingest")
+
+    (bodies,) = catalogue.sent("PUT", "mlmodels/bulk")
+    (body,) = bodies
+    print(json.dumps(body, indent=2))  # noqa: T201 # what OpenMetadata would be told
+    assert ran.result == {"sent": [possum_model.name], "skipped": []}
+    assert body["description"] == "Predicts how long a possum's tail is"
+    assert [feature["name"] for feature in body["mlFeatures"]] == config.RAW
+    parameters = {parameter["name"]: parameter["value"] for parameter in body["mlHyperParameters"]}
+    assert parameters["estimator"] == "RidgeCV"
+    assert parameters["train_rows"] == "81"
+    assert body["mlStore"]["storage"].startswith("mlflow-artifacts:/")
+
+
+def test_a_model_without_versions_is_skipped_and_said(run: Runner, catalogue: Catalogue) -> None:
+    name = register()
+
+    ran = run("ingest", name)
+
+    assert ran.result == {"sent": [], "skipped": [name]}
+    assert f"{name} has no version yet: skipped" in ran.log
+    assert catalogue.sent("PUT", "mlmodels/bulk") == []
+
+
+def test_where_there_is_no_model_nothing_is_sent_and_nothing_deleted(run: Runner, catalogue: Catalogue) -> None:
+    ran = run("ingest", "No model has this name")
+
+    assert ran.result == {"sent": [], "skipped": []}
+    assert "nothing is sent" in ran.log
+    assert {call["method"] for call in catalogue.look()["said"]} == {"GET"}
+
+
+def test_a_signature_that_cannot_be_read_fails_the_run(run: Runner, possum_model: Registered) -> None:
+    name = register(possum_model.run_id)
+
+    ran = run("ingest", name)
+
+    assert "Workflow Success %: 100.0" in ran.log  # what the connector itself says of it
+    assert f"{name}: Cannot read the model signature" in ran.error
+
+
+def test_a_model_that_the_connector_drops_fails_the_run(run: Runner, possum_model: Registered) -> None:
+    name = register(possum_model.run_id, prefix="Odd " * 70)  # too long a name for OpenMetadata
+
+    ran = run("ingest", name)
+
+    assert f"{name}: the connector dropped it" in ran.error
+
+
+def test_a_model_that_is_gone_from_mlflow_is_marked_as_deleted(
+    run: Runner, catalogue: Catalogue, possum_model: Registered
+) -> None:
+    name = register(possum_model.run_id)
+    catalogue_name = f"possums_mlflow.{name}"
+    run("ingest", name)
+    assert "deleted" not in catalogue.entity("mlmodels", catalogue_name)
+    MLflowClientHook().delete_registered_model(name)
+
+    run("ingest")
+
+    assert catalogue.entity("mlmodels", catalogue_name)["deleted"] is True
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ({"path": "system/version", "version": "1.9.3"}, "Server version is 1.9.3 vs. Client version 2.0.6"),
+        ({"path": "system/version", "status": 500}, "Cannot read the server version"),
+        ({"path": "system/version", "lag": 3}, "timed out"),
+        ({"path": "mlmodels/bulk", "status": 409}, "a fault of this test"),
+        ({"path": "mlmodels/bulk", "status": 500}, "a fault of this test"),
+        ({"path": "services/mlmodelServices", "method": "PUT", "status": 500}, "mlmodel"),
+        ({"path": "mlmodels/deleteStale", "status": 500}, "Error deleting"),
+    ],
+    ids=lambda value: "-".join(str(part) for part in value.values()) if isinstance(value, dict) else "",
+)
+def test_what_the_server_refuses_fails_the_run_with_one_line(
+    run: Runner, catalogue: Catalogue, fault: dict[str, Any], sentence: str
+) -> None:
+    catalogue.fail(**fault)
+
+    ran = run("ingest", seconds=1)
+
+    assert sentence in ran.error
+    assert "\n" not in ran.error
+
+
+def closed_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("connection", "change", "sentence"),
+    [
+        ("openmetadata_default", {"password": "not-the-token"}, "it refuses the token (HTTP 401)"),
+        ("openmetadata_default", {"host": closed_port()}, "Connection refused"),
+        ("mlflow_default", {"password": "not-the-password"}, "401"),
+        ("mlflow_default", {"host": closed_port()}, "Connection refused"),
+    ],
+    ids=["wrong token", "OpenMetadata down", "wrong password", "MLflow down"],
+)
+def test_a_server_that_cannot_be_used_is_named_within_a_minute(
+    run: Runner,
+    services: dict[str, Any],
+    catalogue: Catalogue,
+    monkeypatch: pytest.MonkeyPatch,
+    connection: str,
+    change: dict[str, str],
+    sentence: str,
+) -> None:
+    variable = f"AIRFLOW_CONN_{connection.upper()}"
+    monkeypatch.setenv(variable, json.dumps(json.loads(os.environ[variable]) | change))
+    started = time.monotonic()
+
+    ran = run("ingest")
+
+    assert time.monotonic() - started < 60
+    assert f"(connection {connection})" in ran.error
+    assert sentence in ran.error
+    assert "\n" not in ran.error
+    assert catalogue.sent("PUT", "mlmodels/bulk") == []

@@ -1,0 +1,153 @@
+"""Where the token and the login are while a task runs, and where they are not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+
+from include import config
+from include.openmetadata.operator import ConnectorOperator
+from include.openmetadata.possums import COMPLETION
+
+from .conftest import Registered
+from .programs import TOKEN, Catalogue
+
+# Airflow's own merging of arguments needs a context in which there is something for the function.
+CONTEXT: Any = {"ti": SimpleNamespace(bundle_instance=None), "run_id": "manual__1"}
+PYTHON = str(Path(sys.base_prefix) / "bin" / "python3")  # one without Airflow
+MLFLOW = {"conn_type": "mlflow", "host": "http://localhost:5000", "login": "airflow", "password": "a-mlflow-password"}
+
+
+def look(workflow: str) -> dict[str, Any]:
+    import os
+    from pathlib import Path
+
+    file = Path(os.environ["OPENMETADATA_TOKEN_FILE"])
+    return {
+        "token": file.read_text(),
+        "file": str(file),
+        "modes": [oct(path.stat().st_mode & 0o777) for path in (file, file.parent)],
+        "environment": dict(os.environ),
+        "argv": Path("/proc/self/cmdline").read_text() if Path("/proc").exists() else "",
+    }
+
+
+def fail(workflow: str) -> None:
+    import os
+
+    raise RuntimeError(os.environ["OPENMETADATA_TOKEN_FILE"])
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {"conn_type": "http", "host": "catalogue.example.com", "port": 8585, "schema": "https"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT", json.dumps({**connection, "password": TOKEN}))
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(MLFLOW))
+
+
+def operator(function: Any = look, python: str = PYTHON) -> ConnectorOperator:
+    with DAG("catalogue", schedule=None), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "OPENMETADATA_PYTHON", python)
+        workflow = str(config.OPENMETADATA_WORKFLOW)
+        return ConnectorOperator(task_id="look", python_callable=function, workflow=workflow)
+
+
+@pytest.mark.usefixtures("connections")
+def test_the_process_has_the_token_in_a_file_that_only_this_user_can_read() -> None:
+    seen = operator().execute(CONTEXT)
+
+    assert seen["token"] == TOKEN
+    assert seen["modes"] == ["0o600", "0o700"]
+    assert seen["environment"]["OPENMETADATA_HOST_PORT"] == "https://catalogue.example.com:8585/api"
+    assert seen["environment"]["MLFLOW_TRACKING_PASSWORD"] == "a-mlflow-password"
+    assert not Path(seen["file"]).exists()
+
+
+@pytest.mark.usefixtures("connections")
+def test_neither_token_nor_login_is_anywhere_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-key-of-s3")
+    task = operator()
+
+    seen = task.execute(CONTEXT)
+
+    environment = json.dumps(seen["environment"])
+    assert TOKEN not in environment
+    assert "a-key-of-s3" not in environment
+    assert not [name for name in seen["environment"] if name.startswith("AIRFLOW")]
+    rendered = repr([getattr(task, field) for field in task.template_fields])
+    for secret in (TOKEN, "a-mlflow-password"):
+        assert secret not in seen["argv"] + rendered + caplog.text + repr(task.env_vars)
+
+
+@pytest.mark.usefixtures("connections")
+def test_the_file_is_gone_when_the_process_fails() -> None:
+    with pytest.raises(Exception, match="openmetadata-") as caught:
+        operator(fail).execute(CONTEXT)
+
+    assert not Path(str(caught.value).split()[-1]).exists()
+
+
+@pytest.mark.usefixtures("connections")
+def test_without_the_environment_the_task_says_how_to_build_it() -> None:
+    with pytest.raises(AirflowFailException, match="make setup-openmetadata"):
+        operator(python="/nowhere/bin/python").execute(CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("connection", "sentence"),
+    [
+        (None, "There is no connection openmetadata_default: define it with type HTTP"),
+        ({"conn_type": "http", "password": TOKEN}, "names no usable host"),
+        ({"conn_type": "http", "host": "localhost"}, "holds no usable token"),
+        ({"conn_type": "http", "host": "localhost", "password": f"{TOKEN}\n{TOKEN}"}, "holds no usable token"),
+    ],
+)
+@pytest.mark.usefixtures("connections")
+def test_a_connection_that_cannot_be_used_is_said_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, connection: dict[str, str] | None, sentence: str
+) -> None:
+    if connection:
+        monkeypatch.setenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT", json.dumps(connection))
+    else:
+        monkeypatch.delenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT")
+
+    with pytest.raises(AirflowFailException, match=sentence) as caught:
+        operator().execute(CONTEXT)
+
+    assert TOKEN not in str(caught.value)
+
+
+def test_the_tasks_of_the_dag_send_and_complete_the_possum_model(
+    catalogue: Catalogue,
+    limited_to: Any,
+    possum_model: Registered,
+    connector_python: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dag = DagBag(config.INCLUDE.parent / "dags" / "openmetadata_mlflow.py").dags["openmetadata_mlflow"]
+    returned: dict[str, Any] = {}
+    for task_id in ("ingest", "complete"):
+        task: Any = dag.get_task(task_id)
+        task.python = str(connector_python)
+        task.workflow = task.op_kwargs["workflow"] = str(limited_to(possum_model.name))
+        if task_id == "complete":
+            lineage = {**COMPLETION["lineage"], "model": possum_model.name}
+            task.op_kwargs |= {"ingested": returned["ingest"], "lineage": lineage}
+        returned[task_id] = task.execute(CONTEXT)
+
+    assert returned == {
+        "ingest": {"sent": [possum_model.name], "skipped": []},
+        "complete": {possum_model.name: "1"},
+    }
+    assert len(catalogue.look()["edges"]) == 3
+    assert TOKEN not in caplog.text + repr(returned)
