@@ -39,6 +39,10 @@ serve: setup ## Serve the champion over HTTP (SERVE_PORT=5002)
 trace: setup ## Follow predictions back to run, data and commit (FILE=s3://...csv)
 	@$(RUN) trace $(FILE)
 
+.PHONY: lineage
+lineage: setup ## Show and draw which data, tasks and model predictions come from (FILE=s3://...csv)
+	@$(RUN) lineage $(FILE)
+
 .PHONY: setup-openmetadata
 setup-openmetadata: $(ENVS)/openmetadata/.complete ## Build the environment of OpenMetadata's connector (optional)
 

@@ -73,12 +73,14 @@ def feature_eng() -> None:
         from airflow.sdk.exceptions import AirflowFailException
 
         from include.data.possums import TableError, read_rows
+        from include.lineage.notes import note_read
         from include.storage import write_table
 
         try:
             rows = read_rows(config.POSSUM_CSV)
         except TableError as error:  # trying again would read the same table
             raise AirflowFailException(str(error)) from error
+        note_read(str(config.POSSUM_CSV), rows)
         return write_table(rows, object_uri(FEATURES, run_id, "raw.parquet"))
 
     @task
@@ -88,6 +90,7 @@ def feature_eng() -> None:
         from include import storage, tracking
         from include.data import possums, quality
         from include.data.labelled import add_labelled
+        from include.lineage.notes import note_read
 
         inspection = quality.inspect(storage.read_table(rows_uri))
         tracking.log_quality(inspection, experiment_id)
@@ -98,6 +101,8 @@ def feature_eng() -> None:
             raise AirflowFailException(str(error)) from error
         measured = {uri: storage.read_bytes(uri) for uri in storage.list_objects(LABELLED.uri) if uri.endswith(".csv")}
         table = add_labelled(table, measured)
+        for uri in measured:
+            note_read(uri)
         return storage.write_table(table, object_uri(FEATURES, run_id, "possum.parquet"))
 
     @task

@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.config import ARTIFACT_BUCKET, AWS_CONN_ID
+from include.lineage.notes import note_read, note_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +105,10 @@ def delete_folder(uri: str) -> list[str]:
 
 def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
     """Write a table as Parquet, or as CSV where the URI ends in ``.csv``, and return its URI."""
-    if uri.endswith(".csv"):
-        return write_bytes(table.to_csv(index=index).encode(), uri)
-    return write_bytes(table.to_parquet(index=index), uri)
+    content = table.to_csv(index=index).encode() if uri.endswith(".csv") else table.to_parquet(index=index)
+    write_bytes(content, uri)
+    note_written(uri, table)
+    return uri
 
 
 def read_table(uri: str) -> pd.DataFrame:
@@ -114,7 +116,9 @@ def read_table(uri: str) -> pd.DataFrame:
     import pandas as pd
 
     read = pd.read_csv if uri.endswith(".csv") else pd.read_parquet
-    return read(BytesIO(read_bytes(uri)))
+    table = read(BytesIO(read_bytes(uri)))
+    note_read(uri, table)
+    return table
 
 
 def artifact_uri(uri: str) -> str:

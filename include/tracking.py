@@ -22,6 +22,7 @@ from mlflow.tracking import MlflowClient
 
 from include import config
 from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
+from include.lineage.notes import note_checks, note_model, note_run
 from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.training import possum_model
@@ -66,6 +67,7 @@ def log_transformer(transformer: Pipeline, rows: pd.DataFrame, experiment_id: st
         means = zip(scaler.get_feature_names_out(), scaler.mean_, strict=True)
         mlflow.log_metrics({f"mean_{name}": float(mean) for name, mean in means})
         _log_sklearn(transformer, rows, "transformer")
+    note_run(run.info.run_id)
     return run.info.run_id
 
 
@@ -79,6 +81,8 @@ def log_quality(inspection: Inspection, experiment_id: str) -> str:
     with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Data quality", tags=run_tags()) as run:
         mlflow.log_metrics({"rows": len(inspection.table)} | {f"{name}_faults": n for name, n in failures.items()})
         mlflow.log_table(results, "data_quality.json")
+    note_run(run.info.run_id)
+    note_checks(inspection)
     return run.info.run_id
 
 
@@ -111,8 +115,10 @@ def log_training(
         mlflow.log_metrics(dict(metrics))
         logged = _log_possum_model(model, table[RAW])
     model_uri = f"models:/{logged.model_id}"
-    artifact_sha256 = MLflowPyfuncHook(MLFLOW_CONN_ID).hash_model(model_uri)
-    return {"run_id": run.info.run_id, "model_uri": model_uri, HASH_TAG: artifact_sha256}
+    hook = MLflowPyfuncHook(MLFLOW_CONN_ID)
+    note_model(model_uri, hook.server.base_url)
+    note_run(run.info.run_id)
+    return {"run_id": run.info.run_id, "model_uri": model_uri, HASH_TAG: hook.hash_model(model_uri)}
 
 
 def log_picture(picture: bytes, run_id: str, name: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from local.settings import USER, Settings, common_settings, load
+from local.settings import LINEAGE_SETTINGS, USER, Settings, common_settings, load
 from local.stack import SERVICES, Service, Stack, StackError
 
 console = Console(highlight=False)
@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument(
         "names",
         nargs="*",
-        help=f"for up: any of {', '.join(SERVICES)}; for trace: the URI of a file of predictions; "
+        help=f"for up: any of {', '.join(SERVICES)}; for trace, lineage: the URI of a file of predictions; "
         "for ingest: a workflow file",
     )
     arguments = parser.parse_args()
@@ -93,6 +93,19 @@ def trace(stack: Stack, names: list[str]) -> int:
     return int(any("CHANGED" in line for lines in trail.values() for line in lines))
 
 
+def lineage(stack: Stack, names: list[str]) -> int:
+    """Show and draw what predictions come from, those published last unless a URI is given."""
+    from include.lineage.graph import LineageError
+    from local.lineage import show_lineage
+
+    settings = stack.settings
+    try:
+        show_lineage(settings.lineage, settings.home / "lineage.png", console, *names[:1])
+    except LineageError as error:
+        raise StackError(str(error)) from error
+    return 0
+
+
 def ingest(stack: Stack, names: list[str]) -> int:
     """Send MLflow's registered models to OpenMetadata, as the DAG openmetadata_mlflow does."""
     _connect(stack.settings)
@@ -146,7 +159,7 @@ def standalone(stack: Stack, _: list[str]) -> int:
     """Write the environment with which the Astro CLI starts Airflow beside the local services."""
     environment = stack.settings.environment()
     names = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW__CORE__FERNET_KEY", *common_settings())
-    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys(names))
+    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys((*names, *LINEAGE_SETTINGS)))
     file = stack.settings.home / "standalone.env"
     file.touch(mode=0o600)
     file.write_text(text)
@@ -183,6 +196,7 @@ COMMANDS = {
     "up": up,
     "serve": serve,
     "trace": trace,
+    "lineage": lineage,
     "ingest": ingest,
     "down": down,
     "status": status,

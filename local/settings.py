@@ -26,6 +26,7 @@ SERVER_PORTS = range(10_000, 32_000)  # Linux lends those from 32768 on to outgo
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
 USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's own user of MLflow, who is no administrator
+LINEAGE_SETTINGS = ("AIRFLOW__OPENLINEAGE__TRANSPORT", "AIRFLOW__OPENLINEAGE__DISABLED")
 
 # Libraries that the tasks import. Where processes fork, Airflow imports them once, and each task starts with them.
 PRELOADED = (
@@ -34,6 +35,7 @@ PRELOADED = (
     "airflow.providers.amazon.aws.fs.s3",
     "airflow.providers.amazon.aws.operators.s3",
     "airflow.providers.common.io.xcom.backend",
+    "airflow.providers.openlineage.plugins.listener",
     "airflow.providers.standard.operators.python",
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
@@ -68,6 +70,11 @@ class Settings:
     def logs(self) -> Path:
         """The folder of the services' logs."""
         return self.home / "logs"
+
+    @property
+    def lineage(self) -> Path:
+        """The file of the tasks' OpenLineage events, one a line."""
+        return self.home / "lineage" / "events.jsonl"
 
     @property
     def socket(self) -> Path:
@@ -178,7 +185,13 @@ class Settings:
         if sys.platform == "linux":
             options |= {"CORE__MP_START_METHOD": "forkserver", "CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED)}
         own = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
-        return {"AIRFLOW_HOME": str(home)} | common_settings() | own
+        return {"AIRFLOW_HOME": str(home)} | common_settings() | own | self._lineage()
+
+    def _lineage(self) -> dict[str, str]:
+        """Where OpenLineage's events go, a file unless set from outside, and whether there are any."""
+        transport = {"type": "file", "log_file_path": str(self.lineage), "append": True}
+        settings = {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)}
+        return settings | {name: os.environ[name] for name in LINEAGE_SETTINGS if os.environ.get(name)}
 
     def _mlflow_connection(self, secret: dict[str, str]) -> str:
         return json.dumps(
@@ -212,7 +225,7 @@ class Settings:
 
     def create_folders(self) -> None:
         """Create what the services expect to find, readable by this user only."""
-        for name in ("airflow", "logs", "mlflow", "s3"):
+        for name in ("airflow", "lineage", "logs", "mlflow", "s3"):
             (self.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         passwords = self.home / "airflow" / "passwords.json"
         if not passwords.exists():

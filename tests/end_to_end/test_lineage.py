@@ -1,0 +1,153 @@
+"""The events of the pipeline's first run, as OpenLineage's own classes read them, and the graph that they form."""
+
+from __future__ import annotations
+
+import time
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import attr
+import pytest
+from airflow.providers.openlineage.plugins.facets import (
+    AirflowMappedTaskRunFacet,
+    AirflowRunFacet,
+    UnknownOperatorAttributeRunFacet,
+)
+from openlineage.client import event_v2, facet_v2
+from rich.console import Console
+
+from include import config
+from include.lineage.extractors import MLflowRunFacet
+from include.lineage.graph import Graph, read_events
+from include.lineage.notes import Dataset, locate, locate_model
+from local.airflow import POLL
+from local.lineage import show_lineage
+from local.stack import Stack
+from tests.end_to_end.conftest import Pipeline
+
+MODULES = [vars(facet_v2)[name] for name in facet_v2.__all__ if name.endswith(("_dataset", "_run", "_job"))]
+PUBLISHED = {
+    kind._get_schema(): kind
+    for module in MODULES
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, facet_v2.BaseFacet) and kind.__module__ == module.__name__
+}
+CUSTOM = {
+    "airflow": AirflowRunFacet,
+    "airflow_mappedTask": AirflowMappedTaskRunFacet,
+    "unknownSourceAttribute": UnknownOperatorAttributeRunFacet,
+    "mlflow_run": MLflowRunFacet,
+}
+
+
+@pytest.fixture(scope="module")
+def events(stack: Stack, first: Pipeline) -> list[dict[str, Any]]:
+    """All of the first run, once the last task to end has told of it."""
+    runs = {f"{dag_id}/{run_id}" for dag_id, run_id in first.runs.items()}
+    deadline = time.monotonic() + 10
+    while True:
+        found = [event for event in read_events(stack.settings.lineage) if _run(event) in runs]
+        if _ids(found, "START") == _ids(found, "COMPLETE") or time.monotonic() > deadline:
+            return found
+        time.sleep(POLL)
+
+
+@pytest.fixture(scope="module")
+def graph(stack: Stack, first: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    picture = tmp_path_factory.mktemp("lineage") / "lineage.png"
+    graph = show_lineage(stack.settings.lineage, picture, Console(quiet=True), first.said["predict"]["uri"])
+    assert picture.stat().st_size > 10_000
+    return graph
+
+
+def test_every_event_fits_the_published_classes(events: list[dict[str, Any]]) -> None:
+    assert len(events) > 60
+    for event in events:
+        rebuilt = rebuild(event)
+        assert rebuilt.job.namespace == "possums"
+    assert _ids(events, "START") == _ids(events, "COMPLETE")
+
+
+def test_the_events_form_one_graph_from_table_to_predictions(graph: Graph, stack: Stack, first: Pipeline) -> None:
+    said = first.said["train"]
+    table = stack.settings.project / "include" / "possum.csv"
+    server = f"http://127.0.0.1:{stack.settings.ports['MLFLOW_PORT']}"
+    version = locate_model(f"models:/{config.REGISTERED_MODEL}/{said['version']}", server)
+    made = {step.job: step for step in graph.steps}
+    jobs = list(made)
+    assert made["feature_eng.extract_data"].inputs == (Dataset("file", str(table)),)
+    assert made["feature_eng.save_data_to_s3"].outputs == (locate(said["features_uri"]),)
+    assert made["train.train_model"].inputs == (locate(said["features_uri"]),)
+    assert made["train.train_model"].outputs == made["train.register_model.create_model_version"].inputs
+    assert made["train.register_model.create_model_version"].outputs == (version,)
+    assert version in made["predict.run_prediction"].inputs
+    assert made["predict.save_predictions"].outputs == (locate(first.said["predict"]["uri"]),)
+    assert (
+        jobs.index("feature_eng.extract_data") < jobs.index("train.train_model") < jobs.index("predict.run_prediction")
+    )
+
+
+def test_the_data_has_schema_counts_and_checks(graph: Graph, first: Pipeline) -> None:
+    features, predictions = locate(first.said["train"]["features_uri"]), locate(first.said["predict"]["uri"])
+    raw = next(step for step in graph.steps if step.job == "feature_eng.check_data").inputs[0]
+    assert graph.columns(features)[config.TARGET] == "float64"
+    assert set(graph.columns(predictions)) == {"case", "true", "predicted", "lower", "upper", "split"}
+    assert graph.rows(features) == graph.rows(predictions) == graph.rows(raw) == 104
+    assert len(graph.checks(raw)) > 50
+    assert {check["severity"] for check in graph.checks(raw) if check["success"]} == {"error", "warn"}
+
+
+def test_the_mlflow_run_is_told(graph: Graph, first: Pipeline) -> None:
+    runs = {step.job: step.mlflow_run_id for step in graph.steps}
+    assert (
+        runs["train.train_model"] == runs["train.register_model.create_model_version"] == first.said["train"]["run_id"]
+    )
+    assert runs["feature_eng.check_data"]
+    assert runs["feature_eng.build_features"]
+
+
+def test_no_code_and_no_secret_is_in_the_events(stack: Stack, events: list[dict[str, Any]]) -> None:
+    facets = {name for event in events for part in ("run", "job") for name in event[part]["facets"]}
+    assert not facets & {"sourceCode", "environmentVariables"}
+    told = stack.settings.lineage.read_text()
+    assert f"{config.XCOM_BUCKET}/" not in told
+    for name, secret in stack.settings.secrets().items():
+        assert secret not in told, name
+
+
+def _ids(events: list[dict[str, Any]], state: str) -> set[str]:
+    return {event["run"]["runId"] for event in events if event["eventType"] == state}
+
+
+def _run(event: dict[str, Any]) -> str:
+    airflow = event["run"]["facets"]["airflow"]
+    return f"{airflow['dag']['dag_id']}/{airflow['dagRun']['run_id']}"
+
+
+def rebuild(event: dict[str, Any]) -> Any:
+    told = {name: value for name, value in event.items() if name != "schemaURL"}
+    return build(event_v2.RunEvent, {**told, "eventType": event_v2.RunState[event["eventType"]]})
+
+
+def build(kind: Any, value: Any) -> Any:
+    """Build a value of a class or type of OpenLineage's from JSON; unknown, missing or wrong fields are a TypeError."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return None if value is None else build(next(one for one in arguments if one is not NoneType), value)
+    if origin is list:
+        return [build(arguments[0], item) for item in value]
+    if origin is dict:
+        return {name: build(_facet(name, item) or arguments[1], item) for name, item in value.items()}
+    if isinstance(kind, type) and attr.has(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: build(hints[name], item) for name, item in value.items() if not name.startswith("_")})
+    if kind in (str, int, bool) and type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _facet(name: str, value: Any) -> Any:
+    """Return the class of a facet, if the value is one."""
+    if not (isinstance(value, dict) and "_schemaURL" in value):
+        return None
+    return CUSTOM.get(name) or PUBLISHED[value["_schemaURL"]]
