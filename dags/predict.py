@@ -58,14 +58,9 @@ def predict() -> None:
 
     @task
     def add_line_to_file(version: str) -> str:
-        from include import storage
-        from include.mlflow_provider.hooks.client import MLflowClientHook
-        from include.prediction.requirements import add_requirements
+        from include.prediction.requirements import complete_requirements
 
-        hook = MLflowClientHook("GET", config.MLFLOW_CONN_ID)
-        model = hook.get_model_version_download_uri(config.REGISTERED_MODEL, version)
-        uri = f"{storage.artifact_uri(model)}/requirements.txt"
-        return storage.write_bytes(add_requirements(storage.read_bytes(uri), ["boto3", "pandas"]), uri)
+        return complete_requirements(version, ["boto3", "pandas"])
 
     run_prediction = ModelLoadAndPredictOperator(
         task_id="run_prediction",

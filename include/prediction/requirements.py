@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+
+from include import config, storage
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+
+
+def complete_requirements(version: str, packages: Iterable[str]) -> str:
+    """Make sure that the ``requirements.txt`` of a registered version names all packages, and return its URI.
+
+    A file that names them is left alone. Else the version's files are compared with their hash before the change, and
+    get a new one after it.
+
+    :raises MLflowError: the files are not those that were registered
+    """
+    model_uri = f"models:/{config.REGISTERED_MODEL}/{version}"
+    pyfunc = MLflowPyfuncHook(config.MLFLOW_CONN_ID)
+    uri = f"{storage.artifact_uri(pyfunc.get_model_artifact_uri(model_uri))}/requirements.txt"
+    content = storage.read_bytes(uri)
+    if (completed := add_requirements(content, packages)) != content:
+        with TemporaryDirectory() as folder:
+            pyfunc.fetch_model(model_uri, Path(folder))
+        storage.write_bytes(completed, uri)
+        pyfunc.client.set_model_version_tag(config.REGISTERED_MODEL, version, HASH_TAG, pyfunc.hash_model(model_uri))
+    return uri
 
 
 def add_requirements(content: bytes, packages: Iterable[str]) -> bytes:
@@ -14,6 +39,8 @@ def add_requirements(content: bytes, packages: Iterable[str]) -> bytes:
     lines = content.decode().splitlines()
     named = {_package(line) for line in lines}
     missing = [package for package in packages if canonicalize_name(package) not in named]
+    if not missing:
+        return content
     return "".join(f"{line}\n" for line in [*lines, *missing]).encode()
 
 

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from include.prediction.requirements import add_requirements
+from include import storage
+from include.mlflow_provider.exceptions import MLflowError
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+from include.prediction.requirements import add_requirements, complete_requirements
+from tests.include.conftest import Tails
 
 
 def packages_added_to(content: str) -> str:
@@ -71,3 +75,26 @@ def test_names_are_compared_in_their_normal_form(written: str) -> None:
 
 def test_a_last_line_without_an_end_gets_one() -> None:
     assert add_requirements(b"pandas==3.1.1", ["boto3", "pandas"]) == b"pandas==3.1.1\nboto3\n"
+
+
+def test_what_a_registered_model_lacks_is_added_and_its_hash_follows(tails: Tails) -> None:
+    pyfunc = MLflowPyfuncHook()
+    model_uri = f"models:/{tails.name}/1"
+    tails.hook.set_model_version_tag(tails.name, "1", HASH_TAG, before := pyfunc.hash_model(model_uri))
+
+    uri = complete_requirements("1", ["pandas", "tabulate"])
+    changed = storage.read_bytes(uri)
+    assert complete_requirements("1", ["pandas", "tabulate"]) == uri
+
+    assert changed.decode().splitlines()[-1] == "tabulate"
+    assert storage.read_bytes(uri) == changed
+    assert pyfunc.get_recorded_hash(model_uri) == pyfunc.hash_model(model_uri) != before
+
+
+def test_a_model_that_somebody_else_changed_gets_no_new_hash(tails: Tails) -> None:
+    tails.hook.set_model_version_tag(tails.name, "1", HASH_TAG, "0" * 64)
+
+    with pytest.raises(MLflowError, match="are not those that were registered"):
+        complete_requirements("1", ["humanize"])
+
+    assert MLflowPyfuncHook().get_recorded_hash(f"models:/{tails.name}/1") == "0" * 64
