@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ def main(env_file: Path, configuration: Path, *volumes: Path) -> int:
 
     :param env_file: the project's ``.env``
     :param configuration: the Astro CLI's folder of the project
-    :param volumes: the folders of Airflow, MLflow, PostgreSQL and S3
+    :param volumes: the folders of Airflow, MLflow, PostgreSQL, S3 and the model server
     """
     try:
         settings = read_settings(env_file)
@@ -83,7 +84,7 @@ def check_example_values(settings: Settings, published: bool) -> None:
         )
 
 
-def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Path, s3: Path) -> None:
+def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Path, s3: Path, serve: Path) -> None:
     """Write the secrets to a folder for each that needs some, the same values as last time wherever they exist.
 
     :raises RefusedError: if a setting is missing or is no connection
@@ -104,6 +105,7 @@ def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Pat
     user = dict(zip(("username", "password"), login(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT"), strict=True))
     write(mlflow / "airflow.json", json.dumps(user))
     write_s3(s3, airflow_key, mlflow_key)
+    write_serve(serve, settings)
 
 
 def s3_account(settings: Settings) -> tuple[Login, str]:
@@ -143,6 +145,12 @@ def write_s3(folder: Path, airflow: Login, mlflow: Login) -> None:
     write(folder / "mlflow.key", "\n".join(mlflow) + "\n")
     write(folder / "airflow.env", _lines({"RUSTFS_ACCESS_KEY": airflow[0], "RUSTFS_SECRET_KEY": airflow[1]}))
     write(folder / "seaweedfs.json", json.dumps({"identities": _identities(airflow, mlflow)}))
+
+
+def write_serve(folder: Path, settings: Settings) -> None:
+    """Write the model server's environment: Airflow's login of MLflow, from where the models come too."""
+    name = "AIRFLOW_CONN_MLFLOW_DEFAULT"
+    write(folder / "server.env", _lines({name: shlex.quote(settings[name])}))  # JSON, which a shell reads
 
 
 def keep(file: Path, value: str) -> str:

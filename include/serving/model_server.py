@@ -1,8 +1,8 @@
 """The champion over HTTP: MLflow's own scoring server, which follows the alias when it moves.
 
-``python -m include.model_server`` answers as ``mlflow models serve`` does (``/invocations``, ``/ping``, ``/version``:
-https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/), on ``SERVE_HOST`` (127.0.0.1) and ``SERVE_PORT``.
-Every answer names the version that gave it, in the header ``X-Model-Version``.
+``python -m include.serving.model_server`` answers as ``mlflow models serve`` does (``/invocations``, ``/ping``,
+``/version``: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/), on ``SERVE_HOST`` (127.0.0.1) and
+``SERVE_PORT``. Every answer names the version that gave it, in the header ``X-Model-Version``.
 """
 
 from __future__ import annotations

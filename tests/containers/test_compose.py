@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.configuration import conf
 from dotenv import dotenv_values
+from mlflow import environment_variables
 
 from containers.write_secrets import BUCKETS, EXAMPLE
 from include import config
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.skipif(
 OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
 SHELL = {"PATH": "/usr/bin:/bin"}
 AIRFLOW = ["scheduler", "dag-processor", "api-server", "triggerer"]
-SERVING = ["postgres", "minio", "mlflow", "api-server", "openmetadata-postgres", "openmetadata-search", "openmetadata"]
+SERVING = ["postgres", "minio", "mlflow", "api-server", "serve"]
+SERVING += ["openmetadata-postgres", "openmetadata-search", "openmetadata"]
 
 
 @pytest.fixture(scope="module", params=["minio", "rustfs", "seaweedfs", "none"])
@@ -30,15 +32,17 @@ def services(request: pytest.FixtureRequest) -> dict[str, Any]:
     return merged(PROJECT, SHELL | {"S3_SERVER": request.param})["services"]
 
 
-def test_every_image_is_pinned(services: dict[str, Any]) -> None:
+def test_every_image_is_pinned_or_built_from_the_projects_own_file(services: dict[str, Any]) -> None:
     own = {"project_123abc/airflow:latest"}  # built by the Astro CLI
-    images = {service["image"] for service in services.values()} - own
+    built = {name: service for name, service in services.items() if "build" in service}
+    assert [(name, service["build"]) for name, service in built.items()] == [("serve", {"context": str(PROJECT)})]
+    images = {service["image"] for name, service in services.items() if name not in built} - own
     assert all(re.search(r":[A-Za-z.-]*\d[\w.-]*$", image) for image in images), images
 
 
 def test_every_published_port_is_on_loopback(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 6
+    assert len(ports) == 7
     assert all(str(port).startswith("127.0.0.1:") for port in ports), ports
 
 
@@ -61,7 +65,7 @@ def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
 
 
 def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
-    for name in ("minio", "mlflow", "openmetadata-postgres", "openmetadata-search", "openmetadata"):
+    for name in ("minio", "mlflow", "serve", "openmetadata-postgres", "openmetadata-search", "openmetadata"):
         assert services[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
 
 
@@ -97,7 +101,7 @@ def test_only_the_server_of_each_secret_sees_it(services: dict[str, Any]) -> Non
         mounted = {str(mount).split(":")[0] for mount in service.get("volumes", [])}
         secret = {volume for volume in mounted if volume.startswith("secrets_")}
         group = name.removesuffix("-accounts")
-        expected = {"postgres": "postgres", "minio": "s3", "mlflow": "mlflow"}.get(group, "airflow")
+        expected = {"postgres": "postgres", "minio": "s3", "mlflow": "mlflow", "serve": "serve"}.get(group, "airflow")
         expected = "openmetadata" if name.startswith("openmetadata") else expected
         assert secret <= {f"secrets_{expected}"} or name == "secrets", name
 
@@ -106,11 +110,28 @@ def test_openmetadata_starts_on_demand_only_and_for_nobody_else(services: dict[s
     own = {name: service for name, service in services.items() if name.startswith("openmetadata")}
     assert len(own) == 5
     assert {tuple(service.get("profiles", ())) for service in own.values()} == {("openmetadata",)}
-    assert not any(service.get("profiles") for name, service in services.items() if name not in own)
+    assert [name for name, service in services.items() if service.get("profiles") and name not in own] == ["serve"]
     (port,) = own["openmetadata"]["ports"]
     assert str(port).startswith("127.0.0.1:8585:8585")
     elsewhere = [needed for name in services.keys() - own for needed in services[name].get("depends_on", {})]
     assert not set(elsewhere) & set(own)
+
+
+def test_the_champion_is_served_on_demand_without_privileges(services: dict[str, Any]) -> None:
+    serve = services["serve"]
+    assert serve["profiles"] == ["serve"]
+    assert not [name for name, service in services.items() if "serve" in service.get("depends_on", {})]
+    assert [str(port) for port in serve["ports"]] == ["127.0.0.1:5002:5002/tcp"]
+    assert (serve["cap_drop"], serve["user"], serve["read_only"]) == (["ALL"], "astro", True)
+    assert serve["security_opt"] == ["no-new-privileges:true"]
+    assert "env_file" not in serve
+
+
+def test_the_scheduler_finds_the_model_server_where_it_listens(services: dict[str, Any]) -> None:
+    listens = services["serve"]["environment"]
+    assert services["scheduler"]["environment"]["MODEL_SERVER"] == f"http://serve:{listens['SERVE_PORT']}"
+    assert listens["SERVE_HOST"] == "0.0.0.0"  # noqa: S104 # within its own container
+    assert listens["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
 def test_the_openmetadata_server_has_the_connectors_version(services: dict[str, Any]) -> None:
@@ -135,7 +156,7 @@ def test_every_variable_is_explained_in_the_example_and_none_is_idle() -> None:
             section, option = (part.lower() for part in section_option.groups())
             assert conf.has_option(section, option) or section == "common_io", name
         elif name != "AIRFLOW_CONN_AWS_DEFAULT":
-            assert name in text, name
+            assert name in text or hasattr(environment_variables, name), name  # MLflow's own are read by MLflow
 
 
 def test_every_setting_of_the_example_has_a_comment() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from containers import make_env, write_secrets
 from containers.write_secrets import EXAMPLE, read_settings
 from local.settings import PROJECT
 
-FOLDERS = ("airflow", "mlflow", "postgres", "s3")
+FOLDERS = ("airflow", "mlflow", "postgres", "s3", "serve")
 
 
 @pytest.fixture
@@ -117,6 +118,17 @@ def test_airflows_folder_has_no_password_of_an_administrator(project: Path) -> N
     administrators = [(project / name).read_text() for name in ("mlflow/admin_password", "s3/root_password")]
     visible = (project / ".env").read_text() + "".join(f.read_text() for f in (project / "airflow").iterdir())
     assert not any(password in visible for password in administrators)
+
+
+def test_the_model_servers_shell_reads_the_connection_as_it_is_and_nothing_else(project: Path) -> None:
+    connection = '{"conn_type": "mlflow", "login": "airflow", "password": "a $HOME `id` \'quoted\' word"}'
+    example = read_settings(project / ".env_example") | {"AIRFLOW_CONN_MLFLOW_DEFAULT": connection}
+    write_secrets.write_serve(project / "serve", example)
+    (file,) = (project / "serve").iterdir()
+    read = ["sh", "-c", f"set -a && . {file} && exec {sys.executable} -c 'import os; print(dict(os.environ))'"]
+    environment = ast.literal_eval(subprocess.run(read, env={}, capture_output=True, text=True, check=True).stdout)
+    assert environment.pop("AIRFLOW_CONN_MLFLOW_DEFAULT") == connection
+    assert environment.keys() <= {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"}  # the shell's own, and Python's
 
 
 def test_a_missing_or_broken_setting_is_named(project: Path) -> None:
