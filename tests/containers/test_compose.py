@@ -145,7 +145,11 @@ def test_the_openmetadata_server_has_the_connectors_version(services: dict[str, 
 
 def test_every_variable_is_explained_in_the_example_and_none_is_idle() -> None:
     example = dotenv_values(PROJECT / ".env_example")
-    of_providers = {name.replace(".", "_"): found["options"] for name, found in ProvidersManager().provider_configs}
+    of_providers = {
+        section.replace(".", "_"): found["options"]
+        for _, sections in ProvidersManager().provider_configs
+        for section, found in sections.items()
+    }
     files = [
         PROJECT / "docker-compose.override.yml",
         *(PROJECT / "containers").rglob("*.*"),
