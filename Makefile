@@ -68,7 +68,7 @@ password: setup ## Print the logins of the Airflow and MLflow pages
 
 .PHONY: test
 test: setup ## Run the test suite on services of its own
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 20
 
 .PHONY: test-provider
 test-provider: setup ## Run the tests of the MLflow provider alone
