@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetWatcher
 
 from include.config import AWS_CONN_ID, DATA_BUCKET
-from include.prediction.watcher import S3FolderTrigger
+from include.watcher import S3FolderTrigger
 
 FEATURES = Asset("possum_features", uri=f"s3://{DATA_BUCKET}/features")
 MODEL_TRAINED = Asset("model_trained")

@@ -14,7 +14,7 @@ from airflow.serialization.encoders import encode_trigger
 from include import storage
 from include.assets import INCOMING, PROCESSING
 from include.config import AWS_CONN_ID
-from include.prediction.watcher import S3FolderTrigger
+from include.watcher import S3FolderTrigger
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_watched_asset_is_the_folder_that_the_trigger_lists() -> None:
 
     assert arguments["folder"] == INCOMING.uri
     assert arguments["leftovers"] == PROCESSING
-    assert path == "include.prediction.watcher.S3FolderTrigger"
+    assert path == "include.watcher.S3FolderTrigger"
 
 
 def test_the_triggerer_can_make_its_own_instance(trigger: S3FolderTrigger) -> None:
