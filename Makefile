@@ -70,6 +70,10 @@ password: setup ## Print the logins of the Airflow and MLflow pages
 test: setup ## Run the test suite on services of its own
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 20
 
+.PHONY: test-extended
+test-extended: setup ## Run the longest end-to-end tests: tuning, and champions made, kept and brought back
+	@$(BIN)/python -m pytest -m extended tests/end_to_end
+
 .PHONY: test-provider
 test-provider: setup ## Run the tests of the MLflow provider alone
 	@$(BIN)/python -m pytest tests/include/mlflow_provider

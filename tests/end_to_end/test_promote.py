@@ -22,6 +22,8 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline, paused, wait_for_task
 
+pytestmark = pytest.mark.extended
+
 LAX = {"margin": 9, "max_rmse": 9, "subgroup_max_rmse": {}}  # anything passes
 
 

@@ -18,6 +18,8 @@ from include.training import candidates
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline, paused
 
+pytestmark = pytest.mark.extended
+
 ALL_BAD: dict[str, Any] = {"ElasticNet": {"alpha": [-1]}, "BayesianRidge": {"max_iter": [0]}}
 ONE_BAD = {"RidgeCV": {}, "ElasticNet": {"alpha": [-1]}}
 ENDLESS = {"ExtraTreesRegressor": {"n_estimators": [1_000_000]}}
