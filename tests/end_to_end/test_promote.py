@@ -20,6 +20,7 @@ from mlflow.models import infer_signature
 from include import champions, config, storage, tracking
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from local.airflow import POLL, Airflow
+from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, paused, wait_for_task
 
 pytestmark = pytest.mark.extended
@@ -89,10 +90,15 @@ def newest_run(airflow: Airflow) -> str:
     return airflow.get("dags/promote/dagRuns", order_by="-run_after", limit=1)["dag_runs"][0]["dag_run_id"]
 
 
-def wait_for_question(airflow: Airflow, run_id: str) -> dict[str, Any]:
-    # Not for the question alone: Airflow 3.3.2 asks before the task has gone to rest, and an answer that comes in
-    # between is not looked at before the task's timeout.
+def wait_for_question(stack: Stack, airflow: Airflow, run_id: str) -> dict[str, Any]:
+    # Not for the question alone. Airflow 3.3.2 asks before the task has gone to rest, and does not look at an answer
+    # that comes in between; and if the task runs again before the scheduler knows that it rested, it is taken for dead.
     wait_for_task(airflow, "promote", run_id, "approve", "awaiting_input", timeout=180)
+    noted = f"TaskInstance Finished: dag_id=promote, task_id=approve, run_id={run_id}"
+    deadline = time.monotonic() + 60
+    while noted not in (stack.settings.logs / "scheduler.log").read_text():
+        assert time.monotonic() < deadline, "the scheduler has not noticed that the task waits"
+        time.sleep(POLL)
     return airflow.get(f"dags/promote/dagRuns/{run_id}/hitlDetails")["hitl_details"][0]
 
 
@@ -173,10 +179,10 @@ def test_a_worse_version_stays_challenger_and_says_why(
 
 
 def test_a_version_that_a_person_rejects_stays_challenger(
-    airflow: Airflow, hook: MLflowClientHook, worse: dict[str, str], second: Pipeline
+    stack: Stack, airflow: Airflow, hook: MLflowClientHook, worse: dict[str, str], second: Pipeline
 ) -> None:
     run_id = airflow.trigger("promote", {**LAX, "approval": True})
-    asked = wait_for_question(airflow, run_id)
+    asked = wait_for_question(stack, airflow, run_id)
     airflow.answer("promote", run_id, "approve", "Reject")
     evaluated = follow(airflow, run_id)
 
@@ -197,10 +203,10 @@ def test_no_answer_in_time_is_a_rejection(
 
 
 def test_a_version_that_a_person_approves_becomes_champion(
-    airflow: Airflow, hook: MLflowClientHook, worse: dict[str, str]
+    stack: Stack, airflow: Airflow, hook: MLflowClientHook, worse: dict[str, str]
 ) -> None:
     run_id = airflow.trigger("promote", {**LAX, "approval": True})
-    wait_for_question(airflow, run_id)
+    wait_for_question(stack, airflow, run_id)
     airflow.answer("promote", run_id, "approve", "Approve")
     evaluated = follow(airflow, run_id)
 
