@@ -80,8 +80,9 @@ def page(*path: str) -> str:
 
 
 def _newest(mlflow: MlflowClient, name: str) -> ModelVersion | None:
-    """Return the highest version; the filter must have single quotes, the only ones that Databricks reads."""
-    found = _pages(mlflow.search_model_versions, filter_string=f"name='{name}'")
+    """Return the highest version."""
+    quote = '"' if "'" in name else "'"  # MLflow knows no escape; Databricks reads single quotes only
+    found = _pages(mlflow.search_model_versions, filter_string=f"name={quote}{name}{quote}")
     return max(found, key=lambda version: int(version.version), default=None)
 
 

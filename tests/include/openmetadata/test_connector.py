@@ -48,8 +48,9 @@ def test_a_model_arrives_with_features_and_parameters(
     assert body["mlStore"]["storage"].startswith("mlflow-artifacts:/")
 
 
-def test_a_model_without_versions_is_skipped_and_said(run: Runner, catalogue: Catalogue) -> None:
-    name = register()
+@pytest.mark.parametrize("prefix", ["Odd ", "Nobody's "])
+def test_a_model_without_versions_is_skipped_and_said(prefix: str, run: Runner, catalogue: Catalogue) -> None:
+    name = register(prefix=prefix)
 
     ran = run("ingest", name)
 
