@@ -17,16 +17,12 @@ A table that is only unusual goes on, with a warning in the log.
 
 from __future__ import annotations
 
-import logging
-
 from airflow.providers.amazon.aws.operators.s3 import S3CreateBucketOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, dag, task
 
 from include import config
-from include.assets import FEATURES, LABELLED, RETRAINING, object_uri
-
-log = logging.getLogger(__name__)
+from include.assets import FEATURES, RETRAINING
 
 
 @dag(schedule=[RETRAINING], doc_md=__doc__, tags=["possums", "features"], **config.DAG_DEFAULTS)
@@ -70,60 +66,27 @@ def feature_eng() -> None:
 
     @task
     def extract_data(run_id: str) -> str:
-        from airflow.sdk.exceptions import AirflowFailException
+        from include.data import steps
 
-        from include.data.possums import TableError, read_rows
-        from include.lineage.notes import note_read
-        from include.storage import write_table
-
-        try:
-            rows = read_rows(config.POSSUM_CSV)
-        except TableError as error:  # trying again would read the same table
-            raise AirflowFailException(str(error)) from error
-        note_read(str(config.POSSUM_CSV), rows)
-        return write_table(rows, object_uri(FEATURES, run_id, "raw.parquet"))
+        return steps.extract_data(run_id)
 
     @task
     def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
-        from airflow.sdk.exceptions import AirflowFailException
+        from include.data import steps
 
-        from include import storage, tracking
-        from include.data import possums, quality
-        from include.data.labelled import add_labelled
-        from include.lineage.notes import note_read
-
-        inspection = quality.inspect(storage.read_table(rows_uri))
-        tracking.log_quality(inspection, experiment_id)
-        log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s", inspection.report())
-        try:
-            table = possums.select_possums(inspection, config.POSSUM_CSV)
-        except possums.TableError as error:  # trying again would find the same faults
-            raise AirflowFailException(str(error)) from error
-        measured = {uri: storage.read_bytes(uri) for uri in storage.list_objects(LABELLED.uri) if uri.endswith(".csv")}
-        table = add_labelled(table, measured)
-        for uri in measured:
-            note_read(uri)
-        return storage.write_table(table, object_uri(FEATURES, run_id, "possum.parquet"))
+        return steps.check_data(rows_uri, experiment_id, run_id)
 
     @task
     def build_features(possums_uri: str, experiment_id: str, run_id: str) -> str:
-        from include import storage, tracking
-        from include.data import features
-        from include.data.possums import select_training
+        from include.data import steps
 
-        possums = storage.read_table(possums_uri)
-        training = select_training(possums)[config.RAW]
-        transformer = features.build_transformer().fit(training)
-        tracking.log_transformer(transformer, training, experiment_id)
-        engineered = features.compute_features(possums, transformer)
-        return storage.write_table(engineered, object_uri(FEATURES, run_id, "engineered.parquet"))
+        return steps.build_features(possums_uri, experiment_id, run_id)
 
     @task(outlets=[FEATURES])
     def save_data_to_s3(possums_uri: str, engineered_uri: str, run_id: str, outlet_events: dict) -> str:
-        from include.storage import read_table, write_table
+        from include.data import steps
 
-        table = read_table(possums_uri).join(read_table(engineered_uri))
-        uri = write_table(table, object_uri(FEATURES, run_id, "features.parquet"))
+        uri = steps.save_data_to_s3(possums_uri, engineered_uri, run_id)
         outlet_events[FEATURES].extra = {"uri": uri}
         return uri
 

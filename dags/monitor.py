@@ -20,7 +20,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
 
 from include import config
-from include.assets import LABELLED, MONITORING, RETRAINING, object_uri
+from include.assets import LABELLED, MONITORING, RETRAINING
 
 
 def _number(default: float, description: str, **limits: float) -> Param:
@@ -48,47 +48,21 @@ def monitor() -> None:
 
     @task
     def find_champion() -> dict[str, str]:
-        from airflow.sdk.exceptions import AirflowSkipException
-
-        from include.mlflow_provider.hooks.client import MLflowClientHook
         from include.monitoring import steps
 
-        champion = steps.find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
-        if champion is None:
-            raise AirflowSkipException(f"{config.REGISTERED_MODEL} has no champion yet: nothing to look after")
-        return champion
+        return steps.find_champion()
 
     @task
     def measure_drift(champion: dict[str, str], params: dict, run_id: str) -> dict[str, str]:
-        from include import storage
-        from include.data import possums
-        from include.monitoring import drift, steps
+        from include.monitoring import steps
 
-        features = storage.read_table(champion["features_uri"])
-        recent = steps.read_recent_inputs(features, params["days"])
-        steps.check_enough(recent, params["least_animals"])
-        training = possums.select_training(features)
-        drifted = drift.measure_drift(training, recent, alpha=params["alpha"], least_psi=params["least_psi"])
-        return {
-            "recent": storage.write_table(recent, object_uri(MONITORING, run_id, "recent.parquet")),
-            "drift": storage.write_table(drifted, object_uri(MONITORING, run_id, "drift.parquet"), index=True),
-        }
+        return steps.measure_drift(champion, params, run_id)
 
     @task
     def measure_decay(champion: dict[str, str], params: dict, run_id: str) -> dict:
-        from include import storage, tracking
-        from include.monitoring import drift, steps
+        from include.monitoring import steps
 
-        features = storage.read_table(champion["features_uri"])
-        labelled = steps.read_labelled(features, params["days"])
-        steps.check_enough(labelled, params["least_animals"])
-        errors = steps.measure_errors(tracking.load_version(champion["version"]), features, labelled)
-        sides = (errors.loc[errors["animals"] == animals, "error"] for animals in ("holdout", "recent"))
-        decay = drift.measure_decay(*sides, confidence=params["decay_confidence"], margin=params["decay_margin"])
-        return {
-            "errors": storage.write_table(errors, object_uri(MONITORING, run_id, "errors.parquet")),
-            "decay": decay,
-        }
+        return steps.measure_decay(champion, params, run_id)
 
     @task(outlets=[MONITORING], inlets=[RETRAINING], trigger_rule="none_failed_min_one_success")
     def publish_report(
@@ -100,20 +74,9 @@ def monitor() -> None:
         inlet_events: dict,
         outlet_events: dict,
     ) -> dict:
-        from include import storage, tracking
         from include.monitoring import steps
 
-        steps.check_anything(drifted, decayed)
-        look = steps.Look.gather(champion["features_uri"], drifted, decayed)
-        picture = look.draw(champion["version"], params["least_psi"])
-        files = {"monitoring.png": picture, "drift.csv": look.drift.to_csv().encode()}
-        report = {
-            "version": champion["version"],
-            "findings": look.findings(),
-            "picture": storage.write_bytes(picture, object_uri(MONITORING, run_id, "monitoring.png")),
-            "cool_down_until": steps.cool_down_until(inlet_events[RETRAINING], params["cool_down_days"]),
-            **tracking.log_monitoring(champion["run_id"], champion["version"], look.metrics(), params, files),
-        }
+        report = steps.publish_report(champion, drifted, decayed, params, run_id, inlet_events[RETRAINING])
         outlet_events[MONITORING].extra = report
         return report
 
@@ -126,9 +89,9 @@ def monitor() -> None:
     @task
     def tell_the_team(report: dict, run_id: str) -> None:
         from include import alerts
-        from include.monitoring import steps
+        from include.monitoring import look
 
-        alerts.tell(steps.describe(report, run_id))
+        alerts.tell(look.describe(report, run_id))
 
     @task(outlets=[RETRAINING])
     def ask_for_retraining(report: dict, outlet_events: dict) -> None:

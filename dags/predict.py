@@ -81,7 +81,7 @@ def predict() -> None:
         picture = plot_style.render(plots.plot_tail_lengths(compared, config.POSSUM_PICTURE, by))
         config.PLOT.parent.mkdir(exist_ok=True)
         config.PLOT.write_bytes(picture)
-        tracking.log_picture(picture, model["run_id"], config.PLOT.name)
+        tracking.log_files({config.PLOT.name: picture}, model["run_id"])
         return storage.write_bytes(picture, object_uri(PREDICTIONS, run_id, config.PLOT.name))
 
     @task(outlets=[PREDICTIONS])

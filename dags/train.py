@@ -22,13 +22,92 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, dag, setup, task, task_group, teardown
 
 from include import config
-from include.assets import FEATURES, MODEL_TRAINED, latest_extra, scratch_uri
+from include.assets import FEATURES, MODEL_TRAINED, latest_extra
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
 from include.training import candidates
+
+
+@task_group
+def tune(features_uri: str, experiment_id: str) -> dict[str, Any]:
+    @setup
+    def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
+        from include.training import steps
+
+        return steps.create_scratch(features_uri, experiment_id, run_id)
+
+    @task
+    def list_candidates(features_uri: str, params: dict) -> list[dict[str, Any]]:
+        from include.training import steps
+
+        return steps.list_candidates(features_uri, params["candidates"])
+
+    @task(map_index_template="{{ task.op_kwargs['candidate']['name'] }}")
+    def tune_candidate(candidate: dict[str, Any], scratch: dict[str, str]) -> None:
+        from include.training import steps
+
+        steps.tune_candidate(candidate, scratch)
+
+    @task(trigger_rule="all_done")
+    def select_candidate(listed: list[dict[str, Any]] | None, ti: Any) -> dict[str, Any]:
+        from include.training import steps
+
+        # Not an argument: Airflow lets no task follow a setup that also runs after failures.
+        return steps.select_candidate(listed, ti.xcom_pull("tune.create_scratch"))
+
+    @teardown
+    def delete_scratch(scratch: dict[str, str]) -> None:
+        from include.training import steps
+
+        steps.delete_scratch(scratch)
+
+    scratch = create_scratch(features_uri, experiment_id)
+    listed = list_candidates(features_uri)
+    tuned = tune_candidate.partial(scratch=scratch).expand(candidate=listed)
+    selected = select_candidate(listed)
+    tuned >> selected >> delete_scratch(scratch).as_teardown(setups=scratch)
+    return selected
+
+
+@task_group
+def register_model(trained: dict[str, str]) -> dict[str, dict]:
+    @task.branch
+    def check_if_model_already_registered() -> str:
+        from include.mlflow_provider.hooks.client import MLflowClientHook
+
+        found = MLflowClientHook("GET", config.MLFLOW_CONN_ID).get_registered_model(config.REGISTERED_MODEL)
+        return f"register_model.{'model_already_registered' if found else 'create_registered_model'}"
+
+    create_registered_model = CreateRegisteredModelOperator(
+        task_id="create_registered_model",
+        name=config.REGISTERED_MODEL,
+        tags=[{"key": "model_type", "value": "regression"}, {"key": "data", "value": "possum"}],
+        description="Predicts the length of a possum's tail (cm) from where it lives and how it is built.",
+        exist_ok=True,
+    )
+    create_model_version = CreateModelVersionOperator(
+        task_id="create_model_version",
+        name=config.REGISTERED_MODEL,
+        source=trained["model_uri"],
+        run_id=trained["run_id"],
+        tags=[{"key": name, "value": trained[name]} for name in ("features_uri", "artifact_sha256")],
+        exist_ok=True,
+        trigger_rule="none_failed_min_one_success",
+    )
+    transition_model = TransitionModelVersionStageOperator(
+        task_id="transition_model",
+        name=config.REGISTERED_MODEL,
+        version="{{ ti.xcom_pull('register_model.create_model_version')['model_version']['version'] }}",
+        stage="Staging",
+        archive_existing_versions=True,
+        alias=config.MODEL_ALIAS,
+    )
+    registered = [create_registered_model, EmptyOperator(task_id="model_already_registered")]
+    trained >> check_if_model_already_registered() >> registered >> create_model_version >> transition_model
+    return transition_model.output
 
 
 @dag(
@@ -63,134 +142,11 @@ def train() -> None:
             raise LookupError(f"MLflow has no experiment {config.EXPERIMENT}: trigger feature_eng, which makes it")
         return experiment["experiment_id"]
 
-    @task_group
-    def tune(features_uri: str, experiment_id: str) -> dict[str, Any]:
-        @setup
-        def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-            from include import storage
-            from include.data.possums import select_training
-            from include.training import tuning, tuning_runs
-
-            uri = scratch_uri(run_id)
-            training = select_training(storage.read_table(features_uri))
-            storage.write_table(tuning.make_folds(training), f"{uri}/folds.parquet")
-            return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
-
-        @task
-        def list_candidates(features_uri: str, params: dict) -> list[dict[str, Any]]:
-            from airflow.sdk.exceptions import AirflowFailException
-
-            from include import storage
-            from include.training import warm_start
-
-            try:
-                listed = candidates.list_candidates(params["candidates"])
-            except candidates.UnknownCandidateError as error:
-                raise AirflowFailException(str(error)) from error
-            if params["candidates"]:  # somebody chose
-                return listed
-            return listed + warm_start.champion_candidate(storage.read_table(features_uri))
-
-        @task(map_index_template="{{ task.op_kwargs['candidate']['name'] }}")
-        def tune_candidate(candidate: dict[str, Any], scratch: dict[str, str]) -> None:
-            from airflow.sdk.exceptions import AirflowFailException
-
-            from include import storage
-            from include.training import tuning, tuning_runs
-
-            folds = storage.read_table(f"{scratch['uri']}/folds.parquet")
-            try:
-                with tuning_runs.candidate_run(candidate, scratch["tuning_id"]):
-                    scores = tuning.score_candidate(candidate, folds)
-                    tuning_runs.log_candidate(tuning.summarise(scores))
-            except tuning.CandidateError as error:  # it would fail again; the others go on
-                raise AirflowFailException(str(error)) from error
-            storage.write_table(scores, f"{scratch['uri']}/scores/{candidate['name']}.parquet")
-
-        @task(trigger_rule="all_done")
-        def select_candidate(listed: list[dict[str, Any]] | None, ti: Any) -> dict[str, Any]:
-            from airflow.sdk.exceptions import AirflowFailException
-
-            from include import storage
-            from include.training import tuning, tuning_runs
-
-            # Not an argument: Airflow lets no task follow a setup that also runs after failures.
-            scratch = ti.xcom_pull("tune.create_scratch")
-            if not (listed and scratch):
-                raise AirflowFailException("There are no candidates to choose from: a task before this one failed")
-            scored = storage.list_objects(f"{scratch['uri']}/scores")
-            try:
-                summary = tuning.summarise_all([storage.read_table(uri) for uri in scored], listed)
-            except tuning.CandidateError as error:
-                raise AirflowFailException(str(error)) from error
-            selected = tuning.choose(summary)
-            tuning_runs.log_choice(summary, selected, scratch["tuning_id"])
-            return selected
-
-        @teardown
-        def delete_scratch(scratch: dict[str, str]) -> None:
-            from include import storage
-            from include.training import tuning_runs
-
-            storage.delete_folder(scratch["uri"])
-            tuning_runs.end_tuning(scratch["tuning_id"])
-
-        scratch = create_scratch(features_uri, experiment_id)
-        listed = list_candidates(features_uri)
-        tuned = tune_candidate.partial(scratch=scratch).expand(candidate=listed)
-        selected = select_candidate(listed)
-        tuned >> selected >> delete_scratch(scratch).as_teardown(setups=scratch)
-        return selected
-
     @task
     def train_model(features_uri: str, experiment_id: str, selected: dict[str, Any]) -> dict[str, str]:
-        from include import storage, tracking
-        from include.training import model
+        from include.training import steps
 
-        table = storage.read_table(features_uri)
-        fitted, scores = model.train_model(table, selected["hyper_parameters"], selected["estimator"])
-        scores |= selected["scores"]
-        logged = tracking.log_training(
-            fitted, table, scores, selected=selected, experiment_id=experiment_id, source=features_uri
-        )
-        return {**logged, "features_uri": features_uri}
-
-    @task_group
-    def register_model(trained: dict[str, str]) -> dict[str, dict]:
-        @task.branch
-        def check_if_model_already_registered() -> str:
-            from include.mlflow_provider.hooks.client import MLflowClientHook
-
-            found = MLflowClientHook("GET", config.MLFLOW_CONN_ID).get_registered_model(config.REGISTERED_MODEL)
-            return f"register_model.{'model_already_registered' if found else 'create_registered_model'}"
-
-        create_registered_model = CreateRegisteredModelOperator(
-            task_id="create_registered_model",
-            name=config.REGISTERED_MODEL,
-            tags=[{"key": "model_type", "value": "regression"}, {"key": "data", "value": "possum"}],
-            description="Predicts the length of a possum's tail (cm) from where it lives and how it is built.",
-            exist_ok=True,
-        )
-        create_model_version = CreateModelVersionOperator(
-            task_id="create_model_version",
-            name=config.REGISTERED_MODEL,
-            source=trained["model_uri"],
-            run_id=trained["run_id"],
-            tags=[{"key": name, "value": trained[name]} for name in ("features_uri", "artifact_sha256")],
-            exist_ok=True,
-            trigger_rule="none_failed_min_one_success",
-        )
-        transition_model = TransitionModelVersionStageOperator(
-            task_id="transition_model",
-            name=config.REGISTERED_MODEL,
-            version="{{ ti.xcom_pull('register_model.create_model_version')['model_version']['version'] }}",
-            stage="Staging",
-            archive_existing_versions=True,
-            alias=config.MODEL_ALIAS,
-        )
-        registered = [create_registered_model, EmptyOperator(task_id="model_already_registered")]
-        trained >> check_if_model_already_registered() >> registered >> create_model_version >> transition_model
-        return transition_model.output
+        return steps.train_model(features_uri, experiment_id, selected)
 
     @task(outlets=[MODEL_TRAINED])
     def end(registered: dict[str, dict], outlet_events: dict) -> None:

@@ -1,4 +1,4 @@
-"""Runs, models and pictures in MLflow: the only module that knows MLflow's client library."""
+"""Runs and models in MLflow: what each says of itself, its data and the code that made it."""
 
 from __future__ import annotations
 
@@ -121,14 +121,6 @@ def log_training(
     return {"run_id": run.info.run_id, "model_uri": model_uri, HASH_TAG: hook.hash_model(model_uri)}
 
 
-def log_picture(picture: bytes, run_id: str, name: str) -> None:
-    """Add a picture to a run's artifacts."""
-    with connected(), TemporaryDirectory() as folder:
-        file = Path(folder) / name
-        file.write_bytes(picture)
-        MlflowClient().log_artifact(run_id, str(file))
-
-
 def log_evaluation(run_id: str, rows: pd.DataFrame, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
     """Add what a model did on the holdout animals to the run that trained it; done twice, it is there once.
 
@@ -166,16 +158,14 @@ def log_monitoring(
     :param files: artifacts by their names
     :return: ``run_id`` and ``url`` of the new run
     """
-    with connected(), TemporaryDirectory() as folder:
+    with connected():
         client = MlflowClient()
         experiment_id = client.get_run(run_id).info.experiment_id
         tags = run_tags() | {"model_name": config.REGISTERED_MODEL, "model_version": version}
         with mlflow.start_run(experiment_id=experiment_id, run_name="Monitoring", tags=tags) as run:
             mlflow.log_params(dict(params))
             mlflow.log_metrics(dict(metrics))
-            for name, content in files.items():
-                (Path(folder) / name).write_bytes(content)
-            mlflow.log_artifacts(folder)
+            log_files(files, run.info.run_id)
         client.set_model_version_tag(config.REGISTERED_MODEL, version, "monitoring_run_id", run.info.run_id)
         url = f"{mlflow.get_tracking_uri()}/#/experiments/{experiment_id}/runs/{run.info.run_id}"
     return {"run_id": run.info.run_id, "url": url}

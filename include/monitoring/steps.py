@@ -1,80 +1,99 @@
-"""A look at the champion: what it met lately, how it did, what that means. Numbers come from ``drift``."""
+"""A look at the champion, a function for each task: what it met lately, how it did, and the report of both."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include import champions, config, storage
-from include.alerts import Alert, run_url
-from include.assets import LABELLED, PREDICTIONS
-from include.data.possums import remove_known, select_training
-from include.monitoring import report
-from include.plot_style import render
-
-if TYPE_CHECKING:
-    from include.mlflow_provider.hooks.client import MLflowClientHook
-
-INCOMING = f"{PREDICTIONS.uri.rstrip('/')}/incoming/"
-_NOTHING = pd.DataFrame()
-log = logging.getLogger(__name__)
+from include import champions, config, storage, tracking
+from include.assets import MONITORING, object_uri
+from include.data.possums import select_training
+from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.monitoring import drift, recent
+from include.monitoring.look import Look, cool_down_until
 
 
-def find_champion(hook: MLflowClientHook) -> dict[str, str] | None:
-    """Return ``version``, ``run_id`` and ``features_uri`` of the champion, or None if there is none."""
-    version = champions.find_champion(hook)
+def find_champion() -> dict[str, str]:
+    """Return ``version``, ``run_id`` and ``features_uri`` of the champion.
+
+    :raises AirflowSkipException: there is none yet
+    """
+    version = champions.find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
     if version is None:
-        return None
+        raise AirflowSkipException(f"{config.REGISTERED_MODEL} has no champion yet: nothing to look after")
     features_uri = champions.read_tags(version)["features_uri"]
     return {"version": version["version"], "run_id": version["run_id"], "features_uri": features_uri}
 
 
-def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
-    """Return the raw rows that were predicted in the last days, each animal once and none that is known.
+def measure_drift(champion: Mapping[str, str], params: Mapping[str, Any], run_id: str) -> dict[str, str]:
+    """Compare the animals that were predicted lately with those that the champion was trained on.
 
-    A model's own animals, predicted again, say nothing of what it meets now, and an animal predicted twice says no
-    more than once.
-
-    :param known: the champion's feature table
+    :return: URIs of the tables ``recent`` (raw rows) and ``drift`` (as :func:`drift.measure_drift` returns it)
+    :raises AirflowSkipException: there are too few new animals
     """
-    uris = [uri for uri in _recent(PREDICTIONS.uri, days) if _holds_inputs(uri)]
-    return _read_news(uris, config.RAW, known)
+    features = storage.read_table(champion["features_uri"])
+    animals = recent.read_recent_inputs(features, params["days"])
+    recent.check_enough(animals, params["least_animals"])
+    training = select_training(features)
+    drifted = drift.measure_drift(training, animals, alpha=params["alpha"], least_psi=params["least_psi"])
+    return {
+        "recent": storage.write_table(animals, object_uri(MONITORING, run_id, "recent.parquet")),
+        "drift": storage.write_table(drifted, object_uri(MONITORING, run_id, "drift.parquet"), index=True),
+    }
 
 
-def read_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
-    """Return the animals whose tail was measured in the last days: raw columns and ``taill`` (cm)."""
-    uris = [uri for uri in _recent(LABELLED.uri, days) if uri.endswith(".csv")]
-    return _read_news(uris, [*config.RAW, config.TARGET], known).dropna(subset=config.TARGET)
+def measure_decay(champion: Mapping[str, str], params: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """Compare the champion's error on the animals measured lately with its error on the holdout animals.
+
+    :return: ``errors``, the URI of the table that :func:`measure_errors` returns, and ``decay``, as
+        :func:`drift.measure_decay` returns it
+    :raises AirflowSkipException: there are too few new animals
+    """
+    features = storage.read_table(champion["features_uri"])
+    labelled = recent.read_labelled(features, params["days"])
+    recent.check_enough(labelled, params["least_animals"])
+    errors = measure_errors(tracking.load_version(champion["version"]), features, labelled)
+    sides = (errors.loc[errors["animals"] == animals, "error"] for animals in ("holdout", "recent"))
+    decay = drift.measure_decay(*sides, confidence=params["decay_confidence"], margin=params["decay_margin"])
+    return {
+        "errors": storage.write_table(errors, object_uri(MONITORING, run_id, "errors.parquet")),
+        "decay": decay,
+    }
 
 
-def _recent(folder: str, days: float) -> list[str]:
-    return storage.list_objects(folder, since=datetime.now(UTC) - timedelta(days=days))
+def publish_report(
+    champion: Mapping[str, str],
+    drifted: Mapping[str, str] | None,
+    decayed: Mapping[str, Any] | None,
+    params: Mapping[str, Any],
+    run_id: str,
+    retrainings: Sequence[Any],
+) -> dict[str, Any]:
+    """Log all numbers and a picture to MLflow, and save the picture.
 
-
-def _holds_inputs(uri: str) -> bool:
-    return uri.endswith("/possums.parquet") or (uri.startswith(INCOMING) and uri.endswith(".csv"))
-
-
-def _read_news(uris: Sequence[str], columns: list[str], known: pd.DataFrame) -> pd.DataFrame:
-    tables = [_read(uri, columns) for uri in uris] or [pd.DataFrame(columns=columns)]
-    rows = pd.concat(tables, ignore_index=True)
-    news = remove_known(rows, known)
-    log.info("%d objects hold %d rows; %d animals in them are new", len(uris), len(rows), len(news))
-    return news.reset_index(drop=True)
-
-
-def _read(uri: str, columns: list[str]) -> pd.DataFrame:
-    table = storage.read_table(uri)
-    if missing := [name for name in columns if name not in table]:
-        raise ValueError(f"{uri} has no column {', '.join(missing)}: correct it, or take it away")
-    return table[columns]
+    :param drifted: as :func:`measure_drift` returns it; nothing if it was skipped
+    :param decayed: as :func:`measure_decay` returns it; nothing if it was skipped
+    :param retrainings: the events of the asset ``retraining``
+    :return: ``version``, ``findings`` (sentences), ``picture`` (its URI), ``cool_down_until`` (UTC, or nothing), and
+        ``run_id`` and ``url`` of the MLflow run
+    :raises AirflowSkipException: nothing was measured
+    """
+    if not (drifted or decayed):
+        raise AirflowSkipException("neither drift nor decay was measured: there is nothing to report")
+    look = Look.gather(champion["features_uri"], drifted, decayed)
+    picture = look.draw(champion["version"], params["least_psi"])
+    files = {"monitoring.png": picture, "drift.csv": look.drift.to_csv().encode()}
+    return {
+        "version": champion["version"],
+        "findings": look.findings(),
+        "picture": storage.write_bytes(picture, object_uri(MONITORING, run_id, "monitoring.png")),
+        "cool_down_until": cool_down_until(retrainings, params["cool_down_days"]),
+        **tracking.log_monitoring(champion["run_id"], champion["version"], look.metrics(), params, files),
+    }
 
 
 def measure_errors(model: Any, features: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
@@ -87,87 +106,3 @@ def measure_errors(model: Any, features: pd.DataFrame, labelled: pd.DataFrame) -
     predicted = model.predict(rows[config.RAW])
     lengths = predicted["prediction"] if isinstance(predicted, pd.DataFrame) else predicted
     return pd.DataFrame({"error": np.asarray(lengths) - rows[config.TARGET], "animals": rows["animals"]})
-
-
-@dataclass(frozen=True)
-class Look:
-    """Everything a look at the champion has found; a table is empty, and `decay` too, if animals were too few."""
-
-    training: pd.DataFrame
-    recent: pd.DataFrame
-    drift: pd.DataFrame
-    errors: pd.DataFrame
-    decay: Mapping[str, float]
-
-    @classmethod
-    def gather(cls, features_uri: str, drifted: Mapping[str, Any] | None, decayed: Mapping[str, Any] | None) -> Look:
-        """Read what the tasks have left.
-
-        :param drifted: ``recent`` and ``drift``, where the tables are
-        :param decayed: ``errors``, where the table is, and ``decay``
-        """
-        training = select_training(storage.read_table(features_uri))
-        recent, table = (storage.read_table(drifted[name]) if drifted else _NOTHING for name in ("recent", "drift"))
-        errors = storage.read_table(decayed["errors"]) if decayed else _NOTHING
-        return cls(training, recent, table, errors, decayed["decay"] if decayed else {})
-
-    def findings(self) -> list[str]:
-        """Return what is wrong, a sentence each; nothing if all is well."""
-        moved = self.drift[self.drift["drifted"]] if len(self.drift) else self.drift
-        findings = [
-            f"{name} has drifted: PSI {row['psi']:.2f} ({row['psi_by_chance']:.2f} by chance), p {row['p_value']:.1g}"
-            for name, row in moved.iterrows()
-        ]
-        if self.decay.get("decayed"):
-            times = "{ratio:.2f} times the holdout error ({ratio_low:.2f} to {ratio_high:.2f})".format(**self.decay)
-            findings.append(f"the error has grown: RMSE {self.decay['rmse_recent']:.2f} cm, {times}")
-        return findings
-
-    def metrics(self) -> dict[str, float]:
-        """Return all numbers as MLflow metrics, such as ``psi_age``, ``p_age`` (adjusted) and ``ratio``."""
-        columns = {"statistic": "statistic", "p": "p_value", "psi": "psi", "psi_by_chance": "psi_by_chance"}
-        metrics = {f"{short}_{name}": row[c] for name, row in self.drift.iterrows() for short, c in columns.items()}
-        return {**metrics, "recent_animals": len(self.recent), "findings": len(self.findings()), **self.decay}
-
-    def draw(self, version: str, least_psi: float) -> bytes:
-        """Return the picture, a PNG file."""
-        title = f"version {version} of {config.REGISTERED_MODEL}  \u00b7  {len(self.training)} training animals"
-        title += f", {len(self.recent)} recent ones" if len(self.recent) else ""
-        tables = (self.training, self.recent, self.drift, self.errors, self.decay)
-        return render(report.plot_monitoring(*tables, title=title, least_psi=least_psi))
-
-
-def check_enough(animals: pd.DataFrame, least: float) -> None:
-    """Skip the task that asks, if there are too few animals to compare."""
-    if len(animals) < least:
-        raise AirflowSkipException(f"{len(animals)} new animals are too few to compare: the least is {least:g}")
-
-
-def check_anything(*measured: object) -> None:
-    """Skip the task that asks, if nothing was measured."""
-    if not any(measured):
-        raise AirflowSkipException("neither drift nor decay was measured: there is nothing to report")
-
-
-def cool_down_until(events: Sequence[Any], days: float) -> str:
-    """Return until when no other retraining is asked for (UTC), or nothing if one may be.
-
-    :param events: of the asset ``retraining``; the last one counts, whoever sent it
-    """
-    until = events[-1].timestamp + timedelta(days=days) if len(events) else datetime.min.replace(tzinfo=UTC)
-    return f"{until:%Y-%m-%d %H:%M}" if until > datetime.now(UTC) else ""
-
-
-def describe(report: Mapping[str, Any], run_id: str) -> Alert:
-    """Return the alert that tells of a report's findings and of what was done about them."""
-    waits = report["cool_down_until"]
-    facts = {
-        "DAG": "monitor",
-        "run": run_id,
-        "found": "; ".join(report["findings"]),
-        "retraining": f"asked for already, not again before {waits} UTC" if waits else "asked for now",
-        "numbers and picture": report["url"],
-    }
-    return Alert(
-        f"{config.REGISTERED_MODEL} version {report['version']} no longer fits", facts, run_url("monitor", run_id)
-    )

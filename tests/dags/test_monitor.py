@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, AssetOrTimeSchedule
-from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
+from airflow.sdk.exceptions import ParamValidationError
 
 from include import alerts
 from include.assets import LABELLED, MONITORING, RETRAINING
-from include.monitoring import steps
+from include.monitoring import look
 
 DAGS = Path(__file__).parents[2] / "dags"
 REPORT = {"version": "3", "findings": ["eye has drifted"], "cool_down_until": "", "url": "http://mlflow/run"}
@@ -107,11 +107,4 @@ def test_the_team_is_told_through_the_alerts(monitor: DAG, monkeypatch: pytest.M
 
     call(monitor, "tell_the_team", REPORT, run_id="manual__1")
 
-    assert told == [steps.describe(REPORT, "manual__1")]
-
-
-def test_without_a_champion_there_is_nothing_to_look_after(monitor: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "find_champion", lambda hook: None)
-
-    with pytest.raises(AirflowSkipException, match="has no champion yet"):
-        call(monitor, "find_champion")
+    assert told == [look.describe(REPORT, "manual__1")]

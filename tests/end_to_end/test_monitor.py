@@ -20,10 +20,11 @@ from aiosmtpd.smtp import AuthResult
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from mlflow.tracking import MlflowClient
 
-from include import alerts, config, storage, tracking
+from include import alerts, champions, config, storage, tracking
 from include.assets import LABELLED
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.monitoring.steps import INCOMING, find_champion
+from include.monitoring.recent import INCOMING
+from include.monitoring.steps import find_champion
 from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, paused
@@ -118,12 +119,10 @@ def mailbox(airflow: Airflow) -> Iterator[Mailbox]:
 def champion(first: Pipeline) -> Iterator[dict[str, str]]:
     """The champion; where no gate has made one, the version of the first run for as long as these tests take."""
     hook = MLflowClientHook("GET", config.MLFLOW_CONN_ID)
-    there_was_one = find_champion(hook)
+    there_was_one = champions.champion(hook)
     if not there_was_one:
         hook.set_registered_model_alias(config.REGISTERED_MODEL, config.CHAMPION_ALIAS, first.said["train"]["version"])
-    found = find_champion(hook)
-    assert found is not None
-    yield found
+    yield find_champion()
     if not there_was_one:
         hook.delete_registered_model_alias(config.REGISTERED_MODEL, config.CHAMPION_ALIAS)
 

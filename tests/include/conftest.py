@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +12,7 @@ from uuid import uuid4
 import pandas as pd
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from mlflow.tracking import MlflowClient
 
 from include import config, storage
 from include.data.features import build_transformer, compute_features
@@ -50,6 +51,13 @@ def buckets(services: dict[str, Any]) -> None:
     for bucket in (config.DATA_BUCKET, config.ARTIFACT_BUCKET, config.XCOM_BUCKET):
         if not hook.check_for_bucket(bucket):  # the pipeline may have run on this stack before
             hook.create_bucket(bucket)
+
+
+@pytest.fixture(scope="module")
+def client(buckets: None) -> Iterator[MlflowClient]:
+    """MLflow's own client of the real server."""
+    with connected():
+        yield MlflowClient()
 
 
 @dataclass(frozen=True)

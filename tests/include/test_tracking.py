@@ -40,13 +40,6 @@ CONTEXT = {
 
 
 @pytest.fixture(scope="module")
-def client(buckets: None) -> Iterator[MlflowClient]:
-    """MLflow's own client of the real server."""
-    with tracking.connected():
-        yield MlflowClient()
-
-
-@pytest.fixture(scope="module")
 def experiment_id(client: MlflowClient) -> str:
     return client.create_experiment("tracking")
 
@@ -244,7 +237,7 @@ def test_the_logged_transformer_computes_the_same_features(
 
 
 def test_a_picture_becomes_an_artifact_of_the_run(trained: SimpleNamespace) -> None:
-    tracking.log_picture(b"\x89PNG possum", trained.run.info.run_id, "possum.png")
+    tracking.log_files({"possum.png": b"\x89PNG possum"}, trained.run.info.run_id)
 
     uri = f"{trained.run.info.artifact_uri}/possum.png"
     assert Path(mlflow.artifacts.download_artifacts(uri)).read_bytes() == b"\x89PNG possum"
@@ -287,7 +280,7 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     started = time.monotonic()
 
     with pytest.raises(Exception, match="mlflow_default") as caught:
-        tracking.log_picture(b"possum", "run", "possum.png")
+        tracking.log_files({"possum.png": b"possum"}, "run")
 
     assert connection["host"] in str(caught.value)
     assert "not-the-password" not in str(caught.value)

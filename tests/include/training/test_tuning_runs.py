@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pandas as pd
 import pytest
 from mlflow.entities import Run
@@ -20,13 +18,6 @@ SUMMARY = pd.DataFrame(
         "cv_rmse_se": [0.1, 0.2],
     }
 )
-
-
-@pytest.fixture(scope="module")
-def client(buckets: None) -> Iterator[MlflowClient]:
-    """MLflow's own client of the real server."""
-    with tracking.connected():
-        yield MlflowClient()
 
 
 @pytest.fixture(scope="module")

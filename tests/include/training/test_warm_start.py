@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from include import config, storage, tracking
+from include import config, storage
 from include.data.possums import select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.training import warm_start
@@ -17,13 +17,6 @@ from include.training.warm_start import champion_candidate, count_new_animals
 
 OLD = f"s3://{config.DATA_BUCKET}/warm-start/features.parquet"
 AddRow = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-@pytest.fixture(scope="module")
-def client(buckets: None) -> Iterator[MlflowClient]:
-    """MLflow's own client of the real server."""
-    with tracking.connected():
-        yield MlflowClient()
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""Animals that the champion met lately and does not know: those predicted, and those measured since."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include import config, storage
+from include.assets import LABELLED, PREDICTIONS
+from include.data.possums import remove_known
+
+INCOMING = f"{PREDICTIONS.uri.rstrip('/')}/incoming/"
+log = logging.getLogger(__name__)
+
+
+def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
+    """Return the raw rows that were predicted in the last days, each animal once and none that is known.
+
+    A model's own animals, predicted again, say nothing of what it meets now, and an animal predicted twice says no
+    more than once.
+
+    :param known: the champion's feature table
+    """
+    uris = [uri for uri in _recent(PREDICTIONS.uri, days) if _holds_inputs(uri)]
+    return _read_news(uris, config.RAW, known)
+
+
+def read_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
+    """Return the animals whose tail was measured in the last days: raw columns and ``taill`` (cm)."""
+    uris = [uri for uri in _recent(LABELLED.uri, days) if uri.endswith(".csv")]
+    return _read_news(uris, [*config.RAW, config.TARGET], known).dropna(subset=config.TARGET)
+
+
+def check_enough(animals: pd.DataFrame, least: float) -> None:
+    """Skip the task that asks, if there are too few animals to compare."""
+    if len(animals) < least:
+        raise AirflowSkipException(f"{len(animals)} new animals are too few to compare: the least is {least:g}")
+
+
+def _recent(folder: str, days: float) -> list[str]:
+    return storage.list_objects(folder, since=datetime.now(UTC) - timedelta(days=days))
+
+
+def _holds_inputs(uri: str) -> bool:
+    return uri.endswith("/possums.parquet") or (uri.startswith(INCOMING) and uri.endswith(".csv"))
+
+
+def _read_news(uris: Sequence[str], columns: list[str], known: pd.DataFrame) -> pd.DataFrame:
+    tables = [_read(uri, columns) for uri in uris] or [pd.DataFrame(columns=columns)]
+    rows = pd.concat(tables, ignore_index=True)
+    news = remove_known(rows, known)
+    log.info("%d objects hold %d rows; %d animals in them are new", len(uris), len(rows), len(news))
+    return news.reset_index(drop=True)
+
+
+def _read(uri: str, columns: list[str]) -> pd.DataFrame:
+    table = storage.read_table(uri)
+    if missing := [name for name in columns if name not in table]:
+        raise ValueError(f"{uri} has no column {', '.join(missing)}: correct it, or take it away")
+    return table[columns]
