@@ -10,8 +10,8 @@ Looks every morning, and whenever new tail lengths have been measured, whether t
 4. `judge` leads to `all_is_well`, or to `tell_the_team` and `ask_for_retraining`, which starts **feature_eng**.
    After a retraining was asked for, no other one is until the cool-down is over; the team is told all the same.
 
-New tail lengths are CSV files under `labelled/` in the bucket `data`: the columns of the possum table. Who puts one
-there may announce it, by *Create asset event* on the page of the asset `possum_tails_measured`.
+New tail lengths are CSV files under `labelled/` in the bucket `data`: the columns of the possum table. A watcher in
+Airflow's triggerer sees them within seconds.
 """
 
 from __future__ import annotations

@@ -20,10 +20,14 @@ INCOMING = Asset(
     "possums_incoming",
     uri=f"s3://{DATA_BUCKET}/incoming",
     watchers=[
-        AssetWatcher("incoming_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/incoming", PROCESSING, AWS_CONN_ID))
+        AssetWatcher("incoming_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/incoming", AWS_CONN_ID, PROCESSING))
     ],
 )
-LABELLED = Asset("possum_tails_measured", uri=f"s3://{DATA_BUCKET}/labelled")  # an event: new files are there
+LABELLED = Asset(
+    "possum_tails_measured",
+    uri=f"s3://{DATA_BUCKET}/labelled",
+    watchers=[AssetWatcher("labelled_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/labelled", AWS_CONN_ID))],
+)
 MONITORING = Asset("possum_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
 RETRAINING = Asset("retraining")  # an event: the champion no longer fits what it meets
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
@@ -22,31 +23,32 @@ REMIND = 300.0  # seconds after which an object that still lies there is announc
 class S3FolderTrigger(BaseEventTrigger):
     """Announces objects as they appear in a folder, those that appear together in one event.
 
-    It waits without a thread or a task slot, lists two folders every few seconds, and goes on when S3 does not
-    answer. What it has announced it keeps in memory: after a restart it announces what lies there once more.
+    It waits without a thread or a task slot, lists its folders every few seconds, and goes on when S3 does not
+    answer. What it has announced it keeps in memory.
 
     :param folder: ``s3://bucket/prefix``, whose new and changed objects are announced at once
-    :param leftovers: likewise; an object is announced only if it lies there for ``remind`` seconds, as one does whose
-        processing was killed
     :param aws_conn_id: Airflow connection of the object store
+    :param leftovers: where objects of ``folder`` are while they are processed; one that lies there for ``remind``
+        seconds, as one does whose processing was killed, is announced. None if objects stay in ``folder``: then those
+        that lie there at the start are known, and none is announced again
     :param poll: seconds between two looks
-    :param remind: seconds after which an object that still lies there is announced again
+    :param remind: seconds after which an object that should be gone is announced again
     """
 
     def __init__(
-        self, folder: str, leftovers: str, aws_conn_id: str, poll: float = POLL, remind: float = REMIND
+        self, folder: str, aws_conn_id: str, leftovers: str | None = None, poll: float = POLL, remind: float = REMIND
     ) -> None:
         super().__init__()
         self.folder = folder
-        self.leftovers = leftovers
         self.aws_conn_id = aws_conn_id
+        self.leftovers = leftovers
         self.poll = poll
         self.remind = remind
-        self._due: dict[str, float] = {}
+        self._due: dict[str, float] | None = None  # when each object is announced next; None before the first look
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, from which the triggerer makes its own instance."""
-        names = ("folder", "leftovers", "aws_conn_id", "poll", "remind")
+        names = ("folder", "aws_conn_id", "leftovers", "poll", "remind")
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -66,7 +68,8 @@ class S3FolderTrigger(BaseEventTrigger):
     async def _watch(self, hook: S3Hook) -> AsyncIterator[int]:
         async with await hook.get_async_conn() as client:
             while True:
-                new, old = [await _list(client, uri) for uri in (self.folder, self.leftovers)]
+                new = await _list(client, self.folder)
+                old = await _list(client, self.leftovers) if self.leftovers else []
                 if count := self.count_due(new, old, time.monotonic()):
                     yield count
                 await asyncio.sleep(self.poll)
@@ -78,10 +81,13 @@ class S3FolderTrigger(BaseEventTrigger):
         :param old: identities of the leftovers
         :param now: seconds
         """
-        first = dict.fromkeys(old, now + self.remind) | dict.fromkeys(new, now)
+        again = now + self.remind if self.leftovers else math.inf
+        if self._due is None:
+            self._due = {} if self.leftovers else dict.fromkeys(new, again)
+        first = dict.fromkeys(old, again) | dict.fromkeys(new, now)
         due = {identity: self._due.get(identity, at) for identity, at in first.items()}
         ripe = [identity for identity, at in due.items() if at <= now]
-        self._due = due | dict.fromkeys(ripe, now + self.remind)
+        self._due = due | dict.fromkeys(ripe, again)
         return len(ripe)
 
 

@@ -12,14 +12,14 @@ import pytest
 from airflow.serialization.encoders import encode_trigger
 
 from include import storage
-from include.assets import INCOMING, PROCESSING
+from include.assets import INCOMING, LABELLED, PROCESSING
 from include.config import AWS_CONN_ID
 from include.watcher import S3FolderTrigger
 
 
 @pytest.fixture
 def trigger() -> S3FolderTrigger:
-    return S3FolderTrigger("s3://data/watched/new", "s3://data/watched/old", AWS_CONN_ID, poll=0.2, remind=60)
+    return S3FolderTrigger("s3://data/watched/new", AWS_CONN_ID, "s3://data/watched/old", poll=0.2, remind=60)
 
 
 def test_a_new_object_is_announced_once(trigger: S3FolderTrigger) -> None:
@@ -40,6 +40,18 @@ def test_an_object_that_was_gone_and_is_back_is_announced(trigger: S3FolderTrigg
 
 def test_what_a_run_is_working_on_is_announced_only_if_it_stays(trigger: S3FolderTrigger) -> None:
     assert [trigger.count_due([], ["a"], now) for now in (0, 59, 60)] == [0, 0, 1]
+
+
+def test_objects_that_stay_are_announced_once_and_not_at_all_if_they_lay_there_before() -> None:
+    trigger = S3FolderTrigger("s3://data/watched/new", AWS_CONN_ID)
+
+    assert [trigger.count_due(new, [], now) for new, now in ((["a"], 0), (["a", "b"], 5), (["a", "b"], 9e9))] == [0, 1, 0]
+
+
+def test_labelled_files_are_watched_where_they_stay() -> None:
+    (watcher,) = LABELLED.watchers
+
+    assert watcher.trigger.serialize()[1] | {"folder": LABELLED.uri, "leftovers": None} == watcher.trigger.serialize()[1]
 
 
 def test_the_watched_asset_is_the_folder_that_the_trigger_lists() -> None:
