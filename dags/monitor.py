@@ -33,7 +33,7 @@ def _number(default: float, description: str, **limits: float) -> Param:
     tags=["possums", "monitoring"],
     params={
         "days": _number(30, "how far back recent reaches"),
-        "least_animals": _number(30, "with fewer new animals nothing is compared"),
+        "least_animals": _number(50, "with fewer new animals nothing is compared", minimum=2),
         "alpha": _number(0.02, "share of false alarms on inputs that have not changed", maximum=1),
         "least_psi": _number(0.25, "population stability index, beyond chance, from which a drift matters"),
         "decay_margin": _number(0.1, "share by which the error may grow"),

@@ -8,10 +8,11 @@ Decides whether the version that **train** just registered, the *challenger*, be
    picture to the challenger's run.
 3. `check_gate` reads the verdict: the challenger must be within the absolute floor, not worse than the champion on
    the same animals, and in no subgroup beyond that subgroup's floor. The first version has the absolute floor alone.
-4. `approve` waits for a person, if the form says so. No answer in time is a no.
+4. `approve` waits for a person, if the form or the Airflow variable `ask_before_promotion` says so. No answer in time
+   is a no.
 5. `promote_to_champion` moves the alias; `keep_challenger` writes down why not.
-6. `write_model_card` describes the version, its data and this decision.
-7. `call_model_server` has a promoted version predict over HTTP, if it is served; `end` announces the decision.
+6. `write_model_card` describes the version, its data and this decision, and announces it: **predict** starts.
+7. `call_model_server` has a promoted version predict over HTTP, if it is served.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from airflow.sdk import Param, dag, task
 from include import config
 from include.assets import MODEL_EVALUATED, MODEL_TRAINED, latest_extra
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
-from include.promotion.approval import ApprovalBranchOperator, describe_answer
+from include.promotion.approval import ApprovalBranchOperator, describe_answer, is_wanted
 
 PARAMS = {
     "margin": Param(
@@ -47,10 +48,15 @@ PARAMS = {
     "subgroup_max_rmse": Param(
         config.GATE["subgroup_max_rmse"],
         type="object",
+        propertyNames={"enum": config.CATEGORICAL},
         additionalProperties={"type": "number"},
-        description="The largest RMSE, in cm, of each group of a column; groups of too few animals are not judged",
+        description="The largest RMSE, in cm, of each group of a column; few animals may exceed it by chance",
     ),
-    "approval": Param(False, type="boolean", description="Ask a person before the champion changes"),
+    "approval": Param(
+        False,
+        type="boolean",
+        description="Ask a person before the champion changes; the Airflow variable ask_before_promotion asks always",
+    ),
     "approval_minutes": Param(
         1440, type="number", exclusiveMinimum=0, description="How long to wait for the answer; none is a no"
     ),
@@ -60,6 +66,7 @@ PARAMS = {
 @dag(schedule=[MODEL_TRAINED], doc_md=__doc__, tags=["possums", "model"], params=PARAMS, **config.DAG_DEFAULTS)
 def promote() -> None:
     start = EmptyOperator(task_id="start")
+    end = EmptyOperator(task_id="end", trigger_rule="none_failed")
 
     @task(inlets=[MODEL_TRAINED])
     def prepare_holdout(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> list[dict[str, str]]:
@@ -85,7 +92,7 @@ def promote() -> None:
     def check_gate(evaluated: dict, params: dict) -> str:
         if not evaluated["passed"]:
             return "keep_challenger"
-        return "approve" if params["approval"] else "promote_to_champion"
+        return "approve" if is_wanted(params["approval"]) else "promote_to_champion"
 
     approve = ApprovalBranchOperator(
         task_id="approve",
@@ -108,11 +115,13 @@ def promote() -> None:
 
         return steps.keep(evaluated, *describe_answer(answer))
 
-    @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
-    def write_model_card(evaluated: dict, promoted: dict | None, kept: dict | None) -> dict:
+    @task(outlets=[MODEL_EVALUATED], trigger_rule="none_failed_min_one_success", multiple_outputs=False)
+    def write_model_card(evaluated: dict, promoted: dict | None, kept: dict | None, outlet_events: dict) -> dict:
         from include.promotion import steps
 
-        return steps.write_card(evaluated["uri"], promoted or kept or {})
+        announcement = steps.write_card(evaluated["uri"], promoted or kept or {})
+        outlet_events[MODEL_EVALUATED].extra = announcement
+        return announcement
 
     @task
     def call_model_server(announcement: dict) -> str:
@@ -126,10 +135,6 @@ def promote() -> None:
         rows = storage.read_table(announcement["features_uri"]).head()[[config.CASE, *config.RAW]]
         return model_client.smoke_test(config.MODEL_SERVER, rows, version=announcement["version"])
 
-    @task(outlets=[MODEL_EVALUATED], trigger_rule="none_failed")
-    def end(announcement: dict, outlet_events: dict) -> None:
-        outlet_events[MODEL_EVALUATED].extra = announcement
-
     contestants = prepare_holdout()
     predicted = predict_holdout.expand_kwargs(contestants)
     evaluated = evaluate_challenger()
@@ -138,8 +143,7 @@ def promote() -> None:
     start >> contestants >> predicted >> evaluated
     check_gate(evaluated) >> [approve, promoted, kept]
     approve >> [promoted, kept]
-    announcement = write_model_card(evaluated, promoted, kept)
-    call_model_server(announcement) >> end(announcement)
+    call_model_server(write_model_card(evaluated, promoted, kept)) >> end
 
 
 promote()

@@ -150,12 +150,13 @@ def train() -> None:
 
     @task(outlets=[MODEL_TRAINED])
     def end(registered: dict[str, dict], outlet_events: dict) -> None:
+        from include.champions import read_tags
+
         version = registered["model_version"]
-        tags = {tag["key"]: tag["value"] for tag in version["tags"]}
         outlet_events[MODEL_TRAINED].extra = {
             "version": version["version"],
             "run_id": version["run_id"],
-            "features_uri": tags["features_uri"],
+            "features_uri": read_tags(version)["features_uri"],
         }
 
     features_uri = fetch_feature_df()

@@ -54,23 +54,26 @@ def find_champion(hook: MLflowClientHook) -> dict[str, Any] | None:
     return hook.get_model_version(config.REGISTERED_MODEL, version) if version else None
 
 
-def read_tags(version: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags of a version as MLflow tells it."""
-    return {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+def read_tags(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a version, or of a run's ``data``, as MLflow tells it."""
+    return {tag["key"]: tag["value"] for tag in told.get("tags", [])}
 
 
 def promote(hook: MLflowClientHook, version: str, *, by: str, why: str) -> None:
     """Make a version the champion, and write down who did it and why.
 
-    Done twice, it changes nothing: neither if the first time was completed nor if it broke off in between.
+    Done twice, it changes nothing: neither if the first time was completed nor if it broke off in between. An alias
+    that somebody moved by hand is set right, and that is written down.
 
     :param by: the person, or what decided in a person's place
     :raises MLflowAPIError: there is no such version; nothing has changed
     """
-    past = history(hook)
-    if not past or past[-1].version != version:
-        _write_down(hook, version, by, why[:REASON_LENGTH])
-    if champion(hook) != version:
+    past, now = history(hook), champion(hook)
+    said = (version, by, why[:REASON_LENGTH])
+    last = (past[-1].version, past[-1].by, past[-1].why) if past else None
+    if last != said and not (last and now == last[0] == version):
+        _write_down(hook, *said)
+    if now != version:
         hook.set_registered_model_alias(config.REGISTERED_MODEL, CHAMPION_ALIAS, version)
     hook.delete_model_version_tag(config.REGISTERED_MODEL, version, REFUSED)
 

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
-from include import config
+from include import champions, config
 from include.config import MLFLOW_CONN_ID, RAW, SPLIT, TARGET
 from include.lineage.notes import note_checks, note_model, note_run
 from include.mlflow_provider.hooks.base import MLflowBaseHook
@@ -176,9 +176,9 @@ def load_version(version: str) -> Any:
 
     :raises MLflowError: its files are not those that were registered
     """
-    uri = f"models:/{config.REGISTERED_MODEL}/{version}"
     with connected(), TemporaryDirectory() as folder:
-        return mlflow.pyfunc.load_model(str(MLflowPyfuncHook(MLFLOW_CONN_ID).fetch_model(uri, Path(folder))))
+        local = MLflowPyfuncHook(MLFLOW_CONN_ID).fetch_model(champions.model_uri(version), Path(folder))
+        return mlflow.pyfunc.load_model(str(local))
 
 
 def code_version() -> str:

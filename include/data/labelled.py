@@ -9,7 +9,8 @@ import pandas as pd
 
 from include.config import CASE, TARGET
 from include.data.possums import TableError, parse_rows, remove_known, select_possums
-from include.data.quality import inspect
+from include.data.quality import LABELLED_SCHEMA, inspect
+from include.lineage.notes import note_read
 
 log = logging.getLogger(__name__)
 
@@ -17,18 +18,16 @@ log = logging.getLogger(__name__)
 def add_labelled(table: pd.DataFrame, files: Mapping[str, bytes]) -> pd.DataFrame:
     """Add the animals of labelled files to a table of possums, each animal once.
 
-    A file that could not be trained from is left out, as are animals without a tail length, and those whose number
-    belongs to another animal; the log names them. Nothing that is left out stops a run.
+    A file that cannot be used is left out, as are animals without a tail length, and those whose number belongs to
+    another animal; the log names them. Nothing that is left out stops a run.
 
     :param table: as :func:`include.data.possums.select_possums` returns it
     :param files: content of CSV files by their URIs; they join in the order of their names
     :return: the table with more rows
     """
     for uri, content in sorted(files.items()):
-        try:
-            animals = select_possums(inspect(parse_rows(content, uri)), uri).dropna(subset=TARGET)
-        except TableError as error:
-            log.warning("Left out: %s", error)
+        animals = read_animals(content, uri)
+        if animals is None:
             continue
         news = remove_known(animals, table)
         taken = news[CASE].isin(table[CASE])
@@ -37,3 +36,19 @@ def add_labelled(table: pd.DataFrame, files: Mapping[str, bytes]) -> pd.DataFram
         log.info("%s brings %d animals", uri, (~taken).sum())
         table = pd.concat([table, news[~taken]], ignore_index=True)
     return table
+
+
+def read_animals(content: bytes, uri: str) -> pd.DataFrame | None:
+    """Return the animals of a labelled file that have a tail length, cleaned; what was found is in the log.
+
+    :return: as :func:`include.data.possums.select_possums`; None if the file cannot be used
+    """
+    try:
+        inspection = inspect(parse_rows(content, uri), LABELLED_SCHEMA)
+        animals = select_possums(inspection, uri).dropna(subset=TARGET)
+    except TableError as error:
+        log.warning("Left out: %s", error)
+        return None
+    note_read(uri, animals)
+    log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s: %s", uri, inspection.report())
+    return animals

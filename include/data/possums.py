@@ -90,6 +90,11 @@ def select_training(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table[SPLIT] == "train") & table[TARGET].notna()]
 
 
+def select_holdout(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the animals that a model is judged by: held out, and with a tail length."""
+    return table[(table[SPLIT] == "holdout") & table[TARGET].notna()]
+
+
 def remove_known(animals: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Return the animals that are not in `known`, each once.
 

@@ -124,6 +124,10 @@ SCHEMA = pa.DataFrameSchema(
     coerce=True,
 )
 
+# Without these a file of animals measured later does not join: like the above, but for a table of a single row, of
+# which nothing may be known but who it is.
+LABELLED_SCHEMA = SCHEMA.update_columns({name: {"checks": []} for name in [*NUMERIC, TARGET]})
+
 # With these a run goes on, and says so.
 EXPECTATIONS = pa.DataFrameSchema(
     {
@@ -137,20 +141,38 @@ EXPECTATIONS = pa.DataFrameSchema(
 )
 
 
-def inspect(rows: pd.DataFrame) -> Inspection:
+def inspect(rows: pd.DataFrame, schema: pa.DataFrameSchema = SCHEMA) -> Inspection:
     """Clean rows of possums and check them.
 
     Cleaning leaves out rows that are there twice and takes impossible values for missing.
 
     :param rows: as they are in a file; an index that counts them from 0 makes faults name the file's rows,
         which count from 1, the header
+    :param schema: what the rows must keep to
     :return: the cleaned table, of use only if there are no ``halting`` faults, and every check's result
     """
     unique, repeated = _drop_repeated(rows)
     possible, impossible = _drop_impossible(unique)
-    checked, halting = _run(SCHEMA, possible, "halting")
-    usable = [] if any(result.faults for result in halting) else _run(EXPECTATIONS, checked, "warning")[1]
+    checked, halting = run_checks(schema, possible, "halting")
+    usable = [] if any(result.faults for result in halting) else run_checks(EXPECTATIONS, checked, "warning")[1]
     return Inspection(checked, (repeated, impossible, *halting, *usable))
+
+
+def run_checks(schema: pa.DataFrameSchema, rows: pd.DataFrame, severity: str) -> tuple[pd.DataFrame, list[Result]]:
+    """Return rows in the columns and types of a schema, and the result of each of its checks.
+
+    :param rows: faults name them by their index plus 2, as a file counts that has a header
+    """
+    faults: dict[tuple[str, str], list[str]] = {check: [] for check in _checks(schema)}
+    table = rows
+    try:
+        table = schema.validate(rows, lazy=True)[list(schema.columns)]
+    except SchemaErrors as errors:
+        for column, check, fault in _faults(errors, rows, set(rows) - set(schema.columns)):
+            faults.setdefault((column, check), []).append(fault)
+    return table, [
+        Result(severity, column, check, tuple(dict.fromkeys(found))) for (column, check), found in faults.items()
+    ]
 
 
 def _drop_repeated(rows: pd.DataFrame) -> tuple[pd.DataFrame, Result]:
@@ -174,19 +196,6 @@ def _drop_impossible(rows: pd.DataFrame) -> tuple[pd.DataFrame, Result]:
     return cleaned, Result("cleaning", "all", "no measurement is impossible", tuple(faults))
 
 
-def _run(schema: pa.DataFrameSchema, rows: pd.DataFrame, severity: str) -> tuple[pd.DataFrame, list[Result]]:
-    faults: dict[tuple[str, str], list[str]] = {check: [] for check in _checks(schema)}
-    table = rows
-    try:
-        table = schema.validate(rows, lazy=True)[list(schema.columns)]
-    except SchemaErrors as errors:
-        for column, check, fault in _faults(errors, rows):
-            faults.setdefault((column, check), []).append(fault)
-    return table, [
-        Result(severity, column, check, tuple(dict.fromkeys(found))) for (column, check), found in faults.items()
-    ]
-
-
 def _checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
     """Yield column and check for everything that a schema demands."""
     for name, column in schema.columns.items():
@@ -199,13 +208,13 @@ def _checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
         yield from ((name, check.error) for check in column.checks)
 
 
-def _faults(errors: SchemaErrors, rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+def _faults(errors: SchemaErrors, rows: pd.DataFrame, unknown: set[str]) -> Iterator[tuple[str, str, str]]:
     """Yield column, check and one line for every fault, each fault once for a cell."""
     for failure in errors.failure_cases.itertuples():
         if failure.check == "column_in_dataframe":
-            unknown = ", ".join(sorted(set(rows) - set(SCHEMA.columns))) or "none"
             name = failure.failure_case
-            yield name, "is there", f"column {name} is missing; columns that no one asked for: {unknown}"
+            others = ", ".join(sorted(unknown)) or "none"
+            yield name, "is there", f"column {name} is missing; columns that no one asked for: {others}"
         elif pd.notna(failure.index):  # a check that could not run on text has no row; the text itself has one
             value = rows[failure.column].loc[int(failure.index)]
             reason = "is missing" if pd.isna(value) else _reason(failure.check)

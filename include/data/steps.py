@@ -38,8 +38,6 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
     with no_other_try(possums.TableError):
         table = possums.select_possums(inspection, config.POSSUM_CSV)
     measured = {uri: storage.read_bytes(uri) for uri in storage.list_objects(LABELLED.uri) if uri.endswith(".csv")}
-    for uri in measured:
-        note_read(uri)
     return storage.write_table(add_labelled(table, measured), object_uri(FEATURES, run_id, "possum.parquet"))
 
 

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include import config, storage
 from include.assets import LABELLED, PREDICTIONS
+from include.data.labelled import read_animals
 from include.data.possums import remove_known
 
 INCOMING = f"{PREDICTIONS.uri.rstrip('/')}/incoming/"
@@ -26,13 +27,17 @@ def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
     :param known: the champion's feature table
     """
     uris = [uri for uri in _recent(PREDICTIONS.uri, days) if _holds_inputs(uri)]
-    return _read_news(uris, config.RAW, known)
+    return _select_news([storage.read_table(uri)[config.RAW] for uri in uris], known)
 
 
 def read_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
-    """Return the animals whose tail was measured in the last days: raw columns and ``taill`` (cm)."""
+    """Return the animals whose tail was measured in the last days: raw columns and ``taill`` (cm).
+
+    They are read, cleaned and left out as for training.
+    """
     uris = [uri for uri in _recent(LABELLED.uri, days) if uri.endswith(".csv")]
-    return _read_news(uris, [*config.RAW, config.TARGET], known).dropna(subset=config.TARGET)
+    tables = [read_animals(storage.read_bytes(uri), uri) for uri in uris]
+    return _select_news([table[[*config.RAW, config.TARGET]] for table in tables if table is not None], known)
 
 
 def check_enough(animals: pd.DataFrame, least: float) -> None:
@@ -49,16 +54,8 @@ def _holds_inputs(uri: str) -> bool:
     return uri.endswith("/possums.parquet") or (uri.startswith(INCOMING) and uri.endswith(".csv"))
 
 
-def _read_news(uris: Sequence[str], columns: list[str], known: pd.DataFrame) -> pd.DataFrame:
-    tables = [_read(uri, columns) for uri in uris] or [pd.DataFrame(columns=columns)]
-    rows = pd.concat(tables, ignore_index=True)
+def _select_news(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
+    rows = pd.concat(tables, ignore_index=True) if tables else known[config.RAW].head(0)
     news = remove_known(rows, known)
-    log.info("%d objects hold %d rows; %d animals in them are new", len(uris), len(rows), len(news))
+    log.info("%d objects hold %d rows; %d animals in them are new", len(tables), len(rows), len(news))
     return news.reset_index(drop=True)
-
-
-def _read(uri: str, columns: list[str]) -> pd.DataFrame:
-    table = storage.read_table(uri)
-    if missing := [name for name in columns if name not in table]:
-        raise ValueError(f"{uri} has no column {', '.join(missing)}: correct it, or take it away")
-    return table[columns]

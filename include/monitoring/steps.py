@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include import champions, config, storage, tracking
 from include.assets import MONITORING, object_uri
-from include.data.possums import select_training
+from include.data.possums import select_holdout, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.monitoring import drift, recent
 from include.monitoring.look import Look, cool_down_until
@@ -20,12 +20,17 @@ from include.monitoring.look import Look, cool_down_until
 def find_champion() -> dict[str, str]:
     """Return ``version``, ``run_id`` and ``features_uri`` of the champion.
 
-    :raises AirflowSkipException: there is none yet
+    :raises AirflowSkipException: there is none yet, or it does not say what it was trained from
     """
     version = champions.find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
     if version is None:
         raise AirflowSkipException(f"{config.REGISTERED_MODEL} has no champion yet: nothing to look after")
-    features_uri = champions.read_tags(version)["features_uri"]
+    features_uri = champions.read_tags(version).get("features_uri")
+    if not features_uri:
+        raise AirflowSkipException(
+            f"{config.REGISTERED_MODEL} version {version['version']} is champion but has no tag features_uri, which "
+            "train sets: there is no table to compare with"
+        )
     return {"version": version["version"], "run_id": version["run_id"], "features_uri": features_uri}
 
 
@@ -101,8 +106,8 @@ def measure_errors(model: Any, features: pd.DataFrame, labelled: pd.DataFrame) -
 
     :return: columns ``error`` (predicted minus true length, cm) and ``animals`` ("holdout" or "recent")
     """
-    holdout = features[(features[config.SPLIT] == "holdout") & features[config.TARGET].notna()]
-    rows = pd.concat([holdout.assign(animals="holdout"), labelled.assign(animals="recent")], ignore_index=True)
+    sides = [select_holdout(features).assign(animals="holdout"), labelled.assign(animals="recent")]
+    rows = pd.concat(sides, ignore_index=True)
     predicted = model.predict(rows[config.RAW])
     lengths = predicted["prediction"] if isinstance(predicted, pd.DataFrame) else predicted
     return pd.DataFrame({"error": np.asarray(lengths) - rows[config.TARGET], "animals": rows["animals"]})

@@ -9,14 +9,13 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 import pandas as pd
-from pandera.errors import SchemaErrors
 from pandera.pandas import Check, DataFrameSchema
 
 from include import storage
 from include.assets import INCOMING, PREDICTIONS, PROCESSING
 from include.config import CASE, DATA_BUCKET, NUMERIC, TARGET
 from include.data.possums import TableError, parse_rows
-from include.data.quality import MEASURES, SCHEMA
+from include.data.quality import MEASURES, SCHEMA, run_checks
 from include.prediction import trace
 
 log = logging.getLogger(__name__)
@@ -91,10 +90,11 @@ def check_rows(table: pd.DataFrame, name: str, schema: DataFrameSchema, first: i
     """
     if table.empty:
         raise TableError(f"{name} has no rows: give it one an animal")
-    try:
-        checked = schema.validate(table.reset_index(drop=True), lazy=True)[list(schema.columns)]
-    except SchemaErrors as errors:
-        raise TableError(f"{name} cannot be used:\n" + "\n".join(_complaints(errors, table, first))) from None
+    numbered = table.set_axis(range(first - 2, first - 2 + len(table)))
+    checked, results = run_checks(schema, numbered, "halting")
+    if faults := [fault for result in results for fault in result.faults]:
+        raise TableError(f"{name} cannot be used:\n" + "\n".join(faults))
+    checked = checked.reset_index(drop=True)
     return checked.astype({column: int for column in (CASE, "site") if column in checked})
 
 
@@ -115,22 +115,3 @@ def finish(uri: str, predictions: pd.DataFrame, model: dict[str, str]) -> str:
     trace.leave_trail(published, model, rows_uri=f"{PROCESSED}/{name}")
     storage.move(uri, f"{PROCESSED}/{name}")
     return published
-
-
-def _complaints(errors: SchemaErrors, table: pd.DataFrame, first: int) -> list[str]:
-    """Say what is wrong with rows, one line a fault, each fault once."""
-    lines = []
-    for failure in errors.failure_cases.itertuples():
-        if failure.check == "column_in_dataframe":
-            lines.append(f"column {failure.failure_case} is missing")
-        elif pd.notna(failure.index):  # a check that could not run on text has no row; the text itself has one
-            value = table[failure.column].iloc[int(failure.index)]
-            fault = "is missing" if pd.isna(value) else f"{value} {_reason(failure.check)}"
-            lines.append(f"row {int(failure.index) + first}, column {failure.column}: {fault}")
-    return list(dict.fromkeys(lines)) or [str(errors)]
-
-
-def _reason(check: str) -> str:
-    if check.startswith(("coerce_dtype", "dtype")):
-        return "is not a number"
-    return "occurs more than once" if check == "field_uniqueness" else check

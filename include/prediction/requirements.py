@@ -10,27 +10,34 @@ from tempfile import TemporaryDirectory
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from include import config, storage
+from include import champions, config, storage
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+from include.mlflow_provider.objects import hash_folder
 
 
 def complete_requirements(version: str, packages: Iterable[str]) -> str:
     """Make sure that the ``requirements.txt`` of a registered version names all packages, and return its URI.
 
-    A file that names them is left alone. Else the version's files are compared with their hash before the change, and
-    get a new one after it.
+    A file that names them is left alone. Else the version's files are compared with their hash before the change. The
+    new hash is written before the file: a task that is killed in between finds it, and goes on.
 
     :raises MLflowError: the files are not those that were registered
     """
-    model_uri = f"models:/{config.REGISTERED_MODEL}/{version}"
+    model_uri = champions.model_uri(version)
     pyfunc = MLflowPyfuncHook(config.MLFLOW_CONN_ID)
-    uri = f"{storage.artifact_uri(pyfunc.get_model_artifact_uri(model_uri))}/requirements.txt"
+    artifact_uri = pyfunc.get_model_artifact_uri(model_uri)
+    uri = f"{storage.artifact_uri(artifact_uri)}/requirements.txt"
     content = storage.read_bytes(uri)
     if (completed := add_requirements(content, packages)) != content:
         with TemporaryDirectory() as folder:
-            pyfunc.fetch_model(model_uri, Path(folder))
+            local = pyfunc.download_model(artifact_uri, Path(folder))
+            (local / "requirements.txt").write_bytes(completed)
+            coming = hash_folder(local)
+        if pyfunc.get_recorded_hash(model_uri) != coming:
+            with TemporaryDirectory() as folder:
+                pyfunc.fetch_model(model_uri, Path(folder))
+            pyfunc.client.set_model_version_tag(config.REGISTERED_MODEL, version, HASH_TAG, coming)
         storage.write_bytes(completed, uri)
-        pyfunc.client.set_model_version_tag(config.REGISTERED_MODEL, version, HASH_TAG, pyfunc.hash_model(model_uri))
     return uri
 
 

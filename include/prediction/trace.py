@@ -57,7 +57,7 @@ def follow(uri: str) -> dict[str, list[str]]:
     hook = MLflowClientHook("GET", MLFLOW_CONN_ID)
     version = hook.get_model_version(trail["model"], trail["version"])
     run = hook.get_run(trail["run_id"])
-    tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
+    tags = champions.read_tags(run["data"])
     return {
         "predictions": _predictions(uri, trail),
         "model": _model(version, trail),

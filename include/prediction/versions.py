@@ -35,7 +35,7 @@ def pin_version(hook: MLflowClientHook, otherwise: str | None = None) -> dict[st
     return {
         "version": version["version"],
         "run_id": version.get("run_id", ""),
-        "uri": f"models:/{config.REGISTERED_MODEL}/{version['version']}",
+        "uri": champions.model_uri(version["version"]),
         "alias": CHAMPION_ALIAS if champion else "",
     }
 

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+VARIABLE = "ask_before_promotion"  # of Airflow: true, if a person is to be asked whatever the form says
+
+
+def is_wanted(by_the_form: bool) -> bool:
+    """Tell whether a person is to be asked."""
+    from airflow.sdk import Variable
+
+    return by_the_form or str(Variable.get(VARIABLE, default="false")).strip().lower() == "true"
+
+
 class ApprovalBranchOperator(ApprovalOperator, BranchMixIn):
     """Waits for a person, and goes on with one task if they approve and with another if not, or if time is up.
 

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, bootstrap
 
-from include.config import CASE, RAW, SPLIT, TARGET
+from include.config import CASE, RAW, TARGET
+from include.data import possums
 
 SUBGROUPS = ["site", "sex", "Pop"]
 CONFIDENCE = 0.95
@@ -67,7 +68,7 @@ def select_holdout(table: pd.DataFrame) -> pd.DataFrame:
 
     :raises ValueError: there are fewer than ``LEAST_ANIMALS``
     """
-    holdout = table[(table[SPLIT] == "holdout") & table[TARGET].notna()].reset_index(drop=True)
+    holdout = possums.select_holdout(table).reset_index(drop=True)
     if len(holdout) < LEAST_ANIMALS:
         raise ValueError(f"{len(holdout)} holdout animals with a tail length, {LEAST_ANIMALS} are the least: add rows")
     return holdout

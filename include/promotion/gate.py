@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, chi2
 from scipy.stats import t as student
 
 from include.promotion.evaluation import LEAST_ANIMALS, SEED, rmse
@@ -48,10 +48,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Check:
-    """One rule, and how the challenger does by it; ``passed`` is None where there is too little to judge by."""
+    """One rule, and how the challenger does by it."""
 
     name: str
-    passed: bool | None
+    passed: bool
     found: str
 
 
@@ -74,13 +74,13 @@ def judge(
     :param champion: predictions of the champion for the same animals, or None if there is none: then only the
         absolute floor counts
     :param groups: the columns that divide the animals into subgroups
-    :return: passed if no check failed; a check without enough animals does not count
+    :return: passed if no check failed
     """
     checks = [_check_floor(true, challenger, rules.max_rmse)]
     if champion is not None:
         checks.append(_check_not_worse(true, challenger, champion, rules))
-        checks += _check_subgroups(true, challenger, groups, rules.subgroup_max_rmse)
-    failed = [check for check in checks if check.passed is False]
+        checks += _check_subgroups(true, challenger, groups, rules)
+    failed = [check for check in checks if not check.passed]
     if failed:
         return Verdict(False, "; ".join(f"{check.name}: {check.found}" for check in failed), checks)
     reason = "no champion to compare with" if champion is None else "no subgroup is below its floor"
@@ -133,20 +133,24 @@ def _check_not_worse(true: pd.Series, challenger: pd.Series, champion: pd.Series
     return Check("not worse than the champion", limit < allowed, found)
 
 
-def _check_subgroups(
-    true: pd.Series, challenger: pd.Series, groups: pd.DataFrame, floors: Mapping[str, float]
-) -> list[Check]:
+def _check_subgroups(true: pd.Series, challenger: pd.Series, groups: pd.DataFrame, rules: Rules) -> list[Check]:
     return [
-        _check_subgroup(f"{column} {group}", true[rows.index], challenger[rows.index], floors[column])
-        for column in groups
-        if column in floors
+        _check_subgroup(f"{column} {group}", true[rows.index], challenger[rows.index], floor, rules.confidence)
+        for column, floor in rules.subgroup_max_rmse.items()
+        if column in groups
         for group, rows in groups.groupby(column)
     ]
 
 
-def _check_subgroup(name: str, true: pd.Series, challenger: pd.Series, floor: float) -> Check:
-    if len(true) < LEAST_ANIMALS:
-        return Check(name, None, f"too few animals to judge: {len(true)} of at least {LEAST_ANIMALS}")
-    error = float(rmse(true, challenger))
-    verb = "within" if error <= floor else "beyond"
-    return Check(name, error <= floor, f"RMSE {error:.2f} cm of {len(true)} animals is {verb} {floor:.2f} cm")
+def _check_subgroup(name: str, true: pd.Series, challenger: pd.Series, floor: float, confidence: float) -> Check:
+    """Hold a group to its floor, and one of few animals to what chance may bring at the floor.
+
+    The squared errors of n animals whose true RMSE is the floor sum up to floor squared times a chi-squared variable
+    with n degrees of freedom, if errors are normal.
+    """
+    error, count = float(rmse(true, challenger)), len(true)
+    chance = np.sqrt(chi2.ppf(confidence, count) / count) if count < LEAST_ANIMALS else 1.0
+    limit = floor * float(chance)
+    verb = "within" if error <= limit else "beyond"
+    found = f"RMSE {error:.2f} cm of {count} animals is {verb} {limit:.2f} cm"
+    return Check(name, error <= limit, found if limit == floor else f"{found}, the floor {floor:.2f} cm for so few")

@@ -44,12 +44,10 @@ def plain(text: object) -> str:
 
 def summarize(found: Mapping[str, Any]) -> str:
     """Return what a person needs to decide on an evaluation, in Markdown: the scores and the checks."""
-    judged = [check for check in found["checks"] if check["passed"] is not None]
     lines = [
-        f"- {check['name']} ({'passed' if check['passed'] else '**failed**'}): {check['found']}" for check in judged
+        f"- {check['name']} ({'passed' if check['passed'] else '**failed**'}): {check['found']}"
+        for check in found["checks"]
     ]
-    if unjudged := [check["name"] for check in found["checks"] if check["passed"] is None]:
-        lines.append(f"- too few animals to judge: {', '.join(unjudged)}")
     return "\n".join([tabulate_scores(found), "", *lines])
 
 

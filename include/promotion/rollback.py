@@ -15,9 +15,11 @@ from include.config import MLFLOW_CONN_ID, POSSUM_CSV, RAW
 from include.data.possums import read_possums
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.promotion.model_card import plain
 
 log = logging.getLogger(__name__)
 
+BEFORE = ". Before that: "  # what the description said until then
 ROWS = 5  # that a version must predict before it becomes champion again
 
 
@@ -54,6 +56,10 @@ def roll_back(version: str, predicted: str | list[float], *, by: str, why: str) 
     lengths = pd.to_numeric(answer["prediction"], errors="coerce")
     if len(lengths) != ROWS or not np.isfinite(lengths).all():
         raise AirflowFailException(f"no rollback: version {version} predicts {predicted}, not {ROWS} lengths in cm")
-    champions.promote(MLflowClientHook("GET", MLFLOW_CONN_ID), version, by=by, why=why)
+    hook = MLflowClientHook("GET", MLFLOW_CONN_ID)
+    champions.promote(hook, version, by=by, why=why)
+    before = hook.get_model_version(config.REGISTERED_MODEL, version).get("description", "").rpartition(BEFORE)[2]
+    description = f"Champion again, as {plain(by)} wanted: {plain(why)}{BEFORE}{before}"
+    hook.update_model_version(config.REGISTERED_MODEL, version, description)
     log.info("Version %s is champion again, as %s wanted: %s", version, by, why)
     return version

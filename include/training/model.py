@@ -11,9 +11,9 @@ import pandas as pd
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from include.config import RAW, SPLIT, TARGET
+from include.config import RAW, TARGET
 from include.data.features import PREFIX, build_transformer, compute_features
-from include.data.possums import select_training
+from include.data.possums import select_holdout, select_training
 from include.training.candidates import check_hyper_parameters, find_candidate
 from include.training.intervals import FOLDS, fit_with_intervals, score_intervals
 from include.training.possum_model import PossumModel
@@ -44,7 +44,7 @@ def train_model(
     :raises ValueError: if the model computes other features than the table holds, or there are too few animals
     """
     training = select_training(table)
-    holdout = table[(table[SPLIT] == "holdout") & table[TARGET].notna()]
+    holdout = select_holdout(table)
     if len(training) < FOLDS or len(holdout) < 2:
         raise ValueError(
             f"too few animals with a tail length: {len(training)} to train on and {len(holdout)} held out, "

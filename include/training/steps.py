@@ -22,7 +22,11 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
     uri = scratch_uri(run_id)
     training = select_training(storage.read_table(features_uri))
     storage.write_table(tuning.make_folds(training), f"{uri}/folds.parquet")
-    return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
+    try:
+        return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
+    except Exception:
+        storage.delete_folder(uri)  # the teardown does not run after a setup that failed
+        raise
 
 
 def list_candidates(features_uri: str, chosen: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

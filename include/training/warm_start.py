@@ -48,8 +48,7 @@ def read_params(version: dict[str, Any]) -> dict[str, str]:
 def read_training(version: dict[str, Any]) -> pd.DataFrame | None:
     """Return the training animals that a version was fitted on, or None if their table is gone."""
     uri = champions.read_tags(version).get("features_uri", "")
-    there = uri and uri in storage.list_objects(uri.rpartition("/")[0])
-    return select_training(storage.read_table(uri)) if there else None
+    return select_training(storage.read_table(uri)) if uri and storage.exists(uri) else None
 
 
 def count_new_animals(table: pd.DataFrame, before: pd.DataFrame | None) -> int:

@@ -57,7 +57,7 @@ def test_retraining_and_report_are_announced_by_the_tasks_that_decide_them(monit
 def test_the_thresholds_are_those_that_the_false_alarms_were_measured_with(monitor: DAG) -> None:
     assert monitor.params.dump() == {
         "days": 30,
-        "least_animals": 30,
+        "least_animals": 50,
         "alpha": 0.02,
         "least_psi": 0.25,
         "decay_margin": 0.1,
@@ -67,7 +67,8 @@ def test_the_thresholds_are_those_that_the_false_alarms_were_measured_with(monit
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("alpha", 2), ("least_psi", -1), ("decay_confidence", 0.5), ("days", "many")]
+    ("name", "value"),
+    [("alpha", 2), ("least_psi", -1), ("least_animals", 1), ("decay_confidence", 0.5), ("days", "many")],
 )
 def test_a_threshold_without_meaning_is_refused(monitor: DAG, name: str, value: object) -> None:
     with pytest.raises(ParamValidationError):

@@ -6,11 +6,14 @@ import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
+from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
+from airflow.dag_processing.dagbag import DagBag
 
 from include import config
 from include.mlflow_provider.exceptions import MLflowAPIError
@@ -83,6 +86,16 @@ def test_a_malformed_row_is_refused_with_the_reason(url: str) -> None:
     answer = httpx.post(f"{url}/invocations", json=body)
     assert answer.status_code == 400
     assert "row 1, column sex: x must be one of f, m" in answer.json()["message"]
+
+
+def test_a_promotion_asks_the_server_for_the_version_that_it_promoted(
+    url: str, first: Pipeline, versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "MODEL_SERVER", url)
+    task: Any = DagBag(Path(__file__).parents[2] / "dags" / "promote.py").dags["promote"].get_task("call_model_server")
+    promoted = {"promoted": True, "version": versions[0], "features_uri": first.said["feature_eng"]["uri"]}
+
+    assert versions[0] in task.python_callable(promoted)
 
 
 def test_status_says_where_the_model_is_served(

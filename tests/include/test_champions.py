@@ -93,6 +93,21 @@ def test_a_promotion_that_broke_off_before_the_alias_moved_is_completed(
     assert [reign.version for reign in champions.history(hook)] == ["1", "2"]
 
 
+def test_an_alias_that_somebody_moved_by_hand_is_set_right_with_who_and_why(hook: MLflowClientHook) -> None:
+    promote(hook, "1", "2")
+    hook.set_registered_model_alias("champions", "champion", "1")
+
+    champions.promote(hook, "2", by="bob", why="by mistake")
+    champions.promote(hook, "2", by="bob", why="by mistake")
+
+    assert champions.champion(hook) == "2"
+    assert [(reign.version, reign.by) for reign in champions.history(hook)] == [
+        ("1", "ann"),
+        ("2", "ann"),
+        ("2", "bob"),
+    ]
+
+
 def test_a_version_that_does_not_exist_changes_nothing(hook: MLflowClientHook) -> None:
     promote(hook, "1")
 

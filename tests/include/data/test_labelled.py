@@ -56,6 +56,23 @@ def test_a_number_that_another_animal_has_is_left_out_and_named(
     assert f"Left out of {URI}: other animals have the numbers [7]" in caplog.text
 
 
+def test_a_file_of_one_animal_of_which_little_is_known_is_enough(possums: pd.DataFrame, new: pd.DataFrame) -> None:
+    table = add_labelled(possums, {URI: csv(new.head(1).assign(age=None, eye=None))})
+
+    assert table["case"].tolist() == [*possums["case"], 1001]
+
+
+def test_what_is_cleaned_and_unusual_is_in_the_log(
+    possums: pd.DataFrame, new: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        table = add_labelled(possums, {URI: csv(new.assign(taill=[360.0, 36.0], hdlngth=[90.25, 120.0]))})
+
+    assert table["case"].tolist() == [*possums["case"], 1002]
+    assert "row 2, column taill: 360 is impossible" in caplog.text
+    assert "row 3, column hdlngth: 120.0 is rarely outside 74 to 114 mm" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

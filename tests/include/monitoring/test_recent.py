@@ -72,11 +72,15 @@ def test_labelled_animals_come_with_their_tails(possums: pd.DataFrame) -> None:
 
 
 @pytest.mark.usefixtures("objects")
-def test_a_file_without_a_column_is_named(possums: pd.DataFrame) -> None:
-    uri = storage.write_table(possums.drop(columns="eye"), f"{LABELLED.uri.rstrip('/')}/unit-1.csv")
+def test_a_labelled_file_is_read_as_for_training(possums: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    folder = LABELLED.uri.rstrip("/")
+    storage.write_table(possums.drop(columns="eye"), f"{folder}/unit-1.csv")
+    storage.write_table(new_animals(possums, 10).assign(taill=[36.0, 370.0, 38.0]), f"{folder}/unit-2.csv")
 
-    with pytest.raises(ValueError, match=f"{uri} has no column eye: correct it"):
-        recent.read_labelled(possums, days=1)
+    labelled = recent.read_labelled(possums, days=1)
+
+    assert lengths(labelled) == [10, 10.2]
+    assert f"Left out: {folder}/unit-1.csv cannot be used:\ncolumn eye is missing" in caplog.text
 
 
 def test_too_few_animals_skip_the_task_and_say_how_many(possums: pd.DataFrame) -> None:

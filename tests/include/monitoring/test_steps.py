@@ -23,6 +23,15 @@ def test_without_a_champion_there_is_nothing_to_look_after(
         steps.find_champion()
 
 
+def test_a_champion_without_its_table_cannot_be_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = {"aliases": [{"alias": "champion", "version": "3"}]}
+    monkeypatch.setattr(MLflowClientHook, "get_registered_model", lambda self, name: model)
+    monkeypatch.setattr(MLflowClientHook, "get_model_version", lambda self, name, number: {"version": "3"})
+
+    with pytest.raises(AirflowSkipException, match="version 3 is champion but has no tag features_uri"):
+        steps.find_champion()
+
+
 def test_the_champion_leads_to_the_animals_that_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     version = {"version": "3", "run_id": "r", "tags": [{"key": "features_uri", "value": "s3://data/f.parquet"}]}
     model = {"aliases": [{"alias": "challenger", "version": "4"}, {"alias": "champion", "version": "3"}]}

@@ -98,3 +98,20 @@ def test_a_model_that_somebody_else_changed_gets_no_new_hash(tails: Tails) -> No
         complete_requirements("1", ["humanize"])
 
     assert MLflowPyfuncHook().get_recorded_hash(f"models:/{tails.name}/1") == "0" * 64
+
+
+def test_a_task_that_was_killed_before_the_file_was_written_is_completed(
+    tails: Tails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyfunc = MLflowPyfuncHook()
+    model_uri = f"models:/{tails.name}/1"
+    tails.hook.set_model_version_tag(tails.name, "1", HASH_TAG, pyfunc.hash_model(model_uri))
+    with monkeypatch.context() as killed:
+        killed.setattr(storage, "write_bytes", lambda content, uri: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            complete_requirements("1", ["inflect"])
+
+    uri = complete_requirements("1", ["inflect"])
+
+    assert storage.read_bytes(uri).decode().splitlines()[-1] == "inflect"
+    assert pyfunc.get_recorded_hash(model_uri) == pyfunc.hash_model(model_uri)

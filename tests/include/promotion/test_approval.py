@@ -11,9 +11,25 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from include.promotion.approval import ApprovalBranchOperator, describe_answer
+from include.promotion.approval import ApprovalBranchOperator, describe_answer, is_wanted
 
 ANN = {"id": "1", "name": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("by_the_form", "variable", "wanted"),
+    [(False, "false", False), (True, "false", True), (False, "true", True), (False, "True\n", True)],
+)
+def test_form_or_variable_ask_for_a_person(
+    monkeypatch: pytest.MonkeyPatch, by_the_form: bool, variable: str, wanted: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_ASK_BEFORE_PROMOTION", variable)
+
+    assert is_wanted(by_the_form) is wanted
+
+
+def test_nobody_is_asked_as_long_as_there_is_no_variable() -> None:
+    assert not is_wanted(by_the_form=False)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from include import config
+from include.data.possums import read_possums
+from include.promotion.evaluation import SUBGROUPS, select_holdout
 from include.promotion.gate import Rules, Verdict, judge, limit_ratio
 
 DEFAULT = Rules(**config.GATE)
@@ -120,19 +122,29 @@ def test_one_subgroup_beyond_its_floor_is_enough_to_refuse(
     assert verdict.reason == "sex m: RMSE 1.70 cm of 11 animals is beyond 1.60 cm"
 
 
-def test_a_subgroup_of_too_few_animals_is_said_and_not_judged(
-    judge_errors: Callable[..., Verdict], animals: pd.DataFrame
+@pytest.mark.parametrize(("error", "passed"), [(4.3, True), (4.5, False)])
+def test_a_subgroup_of_few_animals_is_refused_only_if_its_error_is_no_chance(
+    judge_errors: Callable[..., Verdict], animals: pd.DataFrame, error: float, passed: bool
 ) -> None:
-    wrong = np.where(animals["site"] == 1, 3.0, 0.5)
+    wrong = np.where(animals["site"] == 1, error, 0.5)
 
     verdict = judge_errors(wrong, 2 * wrong)
 
-    assert verdict.passed
-    assert {check.name: check.passed for check in verdict.checks if check.name.startswith("site")} == {
-        "site 1": None,
-        "site 2": True,
-    }
-    assert "too few animals to judge: 3 of at least 7" in next(c.found for c in verdict.checks if c.name == "site 1")
+    # chi-squared with 3 degrees of freedom is at most 9.35 in 97.5 % of cases: 2.5 cm times the root of 9.35 / 3
+    (site,) = [check for check in verdict.checks if check.name == "site 1"]
+    assert (verdict.passed, site.passed) == (passed, passed)
+    assert site.found.endswith("4.41 cm, the floor 2.50 cm for so few")
+
+
+def test_every_site_of_the_real_holdout_is_held_to_a_floor() -> None:
+    holdout = select_holdout(read_possums(config.POSSUM_CSV))
+    passes = holdout[config.TARGET] + 0.5
+
+    for site in sorted(holdout["site"].unique()):
+        wrong = passes.mask(holdout["site"] == site, holdout[config.TARGET] + 6)
+        verdict = judge(holdout[config.TARGET], wrong, passes, holdout[SUBGROUPS], replace(DEFAULT, max_rmse=99))
+
+        assert f"site {site}" in [check.name for check in verdict.checks if not check.passed]
 
 
 def test_more_confidence_asks_for_more_evidence() -> None:

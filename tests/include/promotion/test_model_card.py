@@ -18,7 +18,7 @@ FOUND: dict[str, Any] = {
     "checks": [
         {"name": "absolute floor", "passed": True, "found": "RMSE 1.26 cm is within 1.80 cm"},
         {"name": "sex m", "passed": False, "found": "RMSE 2.42 cm of 11 animals is beyond 2.20 cm"},
-        {"name": "site 6", "passed": None, "found": "too few animals to judge: 1 of at least 7"},
+        {"name": "site 6", "passed": True, "found": "RMSE 1.70 cm of 1 animals is within 5.60 cm"},
     ],
 }
 FACTS: dict[str, Any] = {
@@ -63,7 +63,7 @@ def markdown() -> str:
         "| Environment | scikit-learn==1.9.1 |",
         "| Decided by | ann |",
         "| sex m | **no** | RMSE 2.42 cm of 11 animals is beyond 2.20 cm |",
-        "| site 6 | not judged |",
+        "| site 6 | yes | RMSE 1.70 cm of 1 animals is within 5.60 cm |",
     ],
 )
 def test_the_card_tells(fact: str, markdown: str) -> None:
@@ -100,13 +100,13 @@ def test_a_first_version_has_nothing_beside_it() -> None:
     assert model_card.tabulate_scores(alone).splitlines()[0] == "|  | version 3 |"
 
 
-def test_the_summary_shows_scores_and_checks_and_names_what_was_not_judged() -> None:
+def test_the_summary_shows_scores_and_checks() -> None:
     lines = model_card.summarize(FOUND).splitlines()
 
     assert lines[0] == "|  | version 3 | champion 2 |"
     assert "| Animals inside their prediction interval | 0.90 (0.70 to 1.00) | - |" in lines
     assert "- sex m (**failed**): RMSE 2.42 cm of 11 animals is beyond 2.20 cm" in lines
-    assert lines[-1] == "- too few animals to judge: site 6"
+    assert lines[-1] == "- site 6 (passed): RMSE 1.70 cm of 1 animals is within 5.60 cm"
 
 
 def test_a_score_without_an_interval_is_its_value() -> None:

@@ -225,4 +225,7 @@ def test_a_version_that_predicts_becomes_champion_again_with_who_and_why(
 
     assert champions.champion(hook) == first["trained"]["version"]
     assert [(reign.by, reign.why) for reign in champions.history(hook)][-1] == ("bob", "too short")
+    description = hook.get_model_version(config.REGISTERED_MODEL, chosen["version"])["description"]
+    assert description.startswith("Champion again, as bob wanted: too short. Before that: ")
+    assert description.count("Champion again") == 1  # though this test has gone back to it before
     assert champions.history(hook)[-2].why.startswith("ann approved it; absolute floor")
