@@ -236,9 +236,11 @@ class Stack:
         for process in leftovers:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
-        for process in psutil.wait_procs(leftovers, timeout=10)[1]:
+        stubborn = psutil.wait_procs(leftovers, timeout=10)[1]
+        for process in stubborn:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(stubborn, timeout=10)
 
     def processes(self) -> Iterator[psutil.Process]:
         """Yield every process of this stack, known by the home folder in its environment."""
