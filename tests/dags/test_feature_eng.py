@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -16,18 +15,11 @@ from include.assets import FEATURES, RETRAINING
 from include.data.quality import Inspection
 from include.training import model
 
-DAG_FILE = Path(__file__).parents[2] / "dags" / "feature_eng.py"
 
-
-@pytest.fixture(scope="module")
-def feature_eng() -> DAG:
-    return DagBag(DAG_FILE).dags["feature_eng"]
-
-
-def test_the_graph(feature_eng: DAG) -> None:
+def test_the_graph(dag: DAG) -> None:
     experiment = "prepare_mlflow_experiment"
 
-    assert {task.task_id: task.downstream_task_ids for task in feature_eng.tasks} == {
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "start": {"create_buckets_if_not_exists"},
         "create_buckets_if_not_exists": {f"{experiment}.list_existing_experiments", "extract_data"},
         f"{experiment}.list_existing_experiments": {f"{experiment}.check_if_experiment_exists"},
@@ -46,16 +38,16 @@ def test_the_graph(feature_eng: DAG) -> None:
     }
 
 
-def test_it_runs_when_someone_triggers_it_or_a_retraining_is_asked_for(feature_eng: DAG) -> None:
-    assert feature_eng.schedule == [RETRAINING]
+def test_it_runs_when_someone_triggers_it_or_a_retraining_is_asked_for(dag: DAG) -> None:
+    assert dag.schedule == [RETRAINING]
 
 
-def test_the_task_that_saves_the_features_announces_them(feature_eng: DAG) -> None:
-    assert {task.task_id: task.outlets for task in feature_eng.tasks if task.outlets} == {"save_data_to_s3": [FEATURES]}
+def test_the_task_that_saves_the_features_announces_them(dag: DAG) -> None:
+    assert {task.task_id: task.outlets for task in dag.tasks if task.outlets} == {"save_data_to_s3": [FEATURES]}
 
 
-def test_all_three_buckets_are_made(feature_eng: DAG) -> None:
-    task: Any = feature_eng.get_task("create_buckets_if_not_exists")
+def test_all_three_buckets_are_made(dag: DAG) -> None:
+    task: Any = dag.get_task("create_buckets_if_not_exists")
 
     assert task.expand_input.value == {"bucket_name": ["data", "mlflowdatapossums", "localxcom"]}
     assert task.partial_kwargs["aws_conn_id"] == "aws_default"
@@ -70,20 +62,20 @@ def test_all_three_buckets_are_made(feature_eng: DAG) -> None:
         ([], "create_experiment"),
     ],
 )
-def test_the_experiment_is_created_unless_it_exists(feature_eng: DAG, names: list[str], branch: str) -> None:
-    task: Any = feature_eng.get_task("prepare_mlflow_experiment.check_if_experiment_exists")
+def test_the_experiment_is_created_unless_it_exists(dag: DAG, names: list[str], branch: str) -> None:
+    task: Any = dag.get_task("prepare_mlflow_experiment.check_if_experiment_exists")
 
     assert task.python_callable(names) == f"prepare_mlflow_experiment.{branch}"
 
 
-def test_the_experiments_id_is_fetched_on_either_branch(feature_eng: DAG) -> None:
-    task: Any = feature_eng.get_task("prepare_mlflow_experiment.get_current_experiment_id")
+def test_the_experiments_id_is_fetched_on_either_branch(dag: DAG) -> None:
+    task: Any = dag.get_task("prepare_mlflow_experiment.get_current_experiment_id")
 
     assert task.trigger_rule == "none_failed_min_one_success"
 
 
 @pytest.fixture
-def run(feature_eng: DAG, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def run(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Runs the tasks that make features, with a dict as object storage and lists as MLflow."""
     objects: dict[str, pd.DataFrame] = {}
     logged: list[pd.DataFrame] = []
@@ -98,7 +90,7 @@ def run(feature_eng: DAG, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(tracking, "log_quality", lambda inspection, experiment_id: inspections.append(inspection))
 
     def call(task_id: str, *arguments: str, **context: Any) -> str:
-        return feature_eng.get_task(task_id).python_callable(*arguments, run_id="manual__1", **context)
+        return dag.get_task(task_id).python_callable(*arguments, run_id="manual__1", **context)
 
     def publish() -> pd.DataFrame:
         possums = call("check_data", call("extract_data"), "7")

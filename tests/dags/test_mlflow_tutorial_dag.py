@@ -6,22 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
 from include import config
 
-DAG_FILE = Path(__file__).parents[2] / "dags" / "mlflow_tutorial_dag.py"
 
-
-@pytest.fixture(scope="module")
-def tutorial() -> DAG:
-    return DagBag(DAG_FILE).dags["mlflow_tutorial_dag"]
-
-
-def test_the_graph(tutorial: DAG) -> None:
-    assert {task.task_id: task.downstream_task_ids for task in tutorial.tasks} == {
+def test_the_graph(dag: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "create_buckets_if_not_exists": {"create_experiment"},
         "create_experiment": {"scale_features"},
         "scale_features": {"create_registered_model"},
@@ -29,43 +21,43 @@ def test_the_graph(tutorial: DAG) -> None:
     }
 
 
-def test_it_runs_when_someone_triggers_it(tutorial: DAG) -> None:
-    assert tutorial.schedule is None
-    assert tutorial.catchup is False
-    assert tutorial.tags == {"mlflow", "tutorial"}
+def test_it_runs_when_someone_triggers_it(dag: DAG) -> None:
+    assert dag.schedule is None
+    assert dag.catchup is False
+    assert dag.tags == {"mlflow", "tutorial"}
 
 
-def test_its_text_names_every_task_and_a_page_that_is_there(tutorial: DAG) -> None:
-    text = tutorial.doc_md or ""
+def test_its_text_names_every_task_and_a_page_that_is_there(dag: DAG) -> None:
+    text = dag.doc_md or ""
     assert text.startswith("## ")
-    assert [task.task_id for task in tutorial.tasks if f"`{task.task_id}`" not in text] == []
+    assert [task.task_id for task in dag.tasks if f"`{task.task_id}`" not in text] == []
     (page,) = re.findall(r"`(docs/\S+\.md)`", text)
-    assert (DAG_FILE.parents[1] / page).exists()
+    assert (Path(dag.fileloc).parents[1] / page).exists()
 
 
-def test_it_needs_no_other_module_of_the_project_than_the_provider() -> None:
-    modules = re.findall(r"(?:from|import) (include\S*)", DAG_FILE.read_text())
+def test_it_needs_no_other_module_of_the_project_than_the_provider(dag: DAG) -> None:
+    modules = re.findall(r"(?:from|import) (include\S*)", Path(dag.fileloc).read_text())
     assert modules
     assert [module for module in modules if not module.startswith("include.mlflow_provider.")] == []
 
 
-def test_the_buckets_are_those_of_the_project(tutorial: DAG) -> None:
-    task: Any = tutorial.get_task("create_buckets_if_not_exists")
+def test_the_buckets_are_those_of_the_project(dag: DAG) -> None:
+    task: Any = dag.get_task("create_buckets_if_not_exists")
     assert task.expand_input.value == {"bucket_name": [config.ARTIFACT_BUCKET, config.XCOM_BUCKET]}
 
 
-def test_a_model_that_exists_is_no_failure(tutorial: DAG) -> None:
-    task: Any = tutorial.get_task("create_registered_model")
+def test_a_model_that_exists_is_no_failure(dag: DAG) -> None:
+    task: Any = dag.get_task("create_registered_model")
     assert task.exist_ok
 
 
-def test_a_task_is_tried_again_and_does_not_run_forever(tutorial: DAG) -> None:
-    for task in tutorial.tasks:
+def test_a_task_is_tried_again_and_does_not_run_forever(dag: DAG) -> None:
+    for task in dag.tasks:
         assert task.retries == 2, task.task_id
         assert task.execution_timeout == timedelta(minutes=10), task.task_id
 
 
 @pytest.mark.parametrize("name", ["experiment", "model"])
-def test_the_form_wants_a_name(tutorial: DAG, name: str) -> None:
+def test_the_form_wants_a_name(dag: DAG, name: str) -> None:
     with pytest.raises(ParamValidationError):
-        tutorial.params.get_param(name).resolve("")
+        dag.params.get_param(name).resolve("")

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from airflow.sdk.exceptions import ParamValidationError
 
@@ -13,17 +11,11 @@ from include import alerts
 from include.assets import LABELLED, MONITORING, RETRAINING
 from include.monitoring import look
 
-DAGS = Path(__file__).parents[2] / "dags"
 REPORT = {"version": "3", "findings": ["eye has drifted"], "cool_down_until": "", "url": "http://mlflow/run"}
 
 
-@pytest.fixture(scope="module")
-def monitor() -> DAG:
-    return DagBag(DAGS / "monitor.py").dags["monitor"]
-
-
-def test_the_graph(monitor: DAG) -> None:
-    assert {task.task_id: task.downstream_task_ids for task in monitor.tasks} == {
+def test_the_graph(dag: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "start": {"find_champion"},
         "find_champion": {"measure_drift", "measure_decay", "publish_report"},
         "measure_drift": {"publish_report"},
@@ -37,8 +29,8 @@ def test_the_graph(monitor: DAG) -> None:
     }
 
 
-def test_it_runs_every_morning_and_after_new_labels_and_after_nothing_else(monitor: DAG) -> None:
-    schedule: Any = monitor.schedule
+def test_it_runs_every_morning_and_after_new_labels_and_after_nothing_else(dag: DAG) -> None:
+    schedule: Any = dag.schedule
 
     assert isinstance(schedule, AssetOrTimeSchedule)
     assert schedule.timetable.expression == "0 6 * * *"
@@ -46,16 +38,16 @@ def test_it_runs_every_morning_and_after_new_labels_and_after_nothing_else(monit
     assert list(schedule.asset_condition.objects) == [LABELLED]
 
 
-def test_retraining_and_report_are_announced_by_the_tasks_that_decide_them(monitor: DAG) -> None:
-    assert {task.task_id: task.outlets for task in monitor.tasks if task.outlets} == {
+def test_retraining_and_report_are_announced_by_the_tasks_that_decide_them(dag: DAG) -> None:
+    assert {task.task_id: task.outlets for task in dag.tasks if task.outlets} == {
         "publish_report": [MONITORING],
         "ask_for_retraining": [RETRAINING],
     }
-    assert monitor.get_task("publish_report").inlets == [RETRAINING]  # its last event starts the cool-down
+    assert dag.get_task("publish_report").inlets == [RETRAINING]  # its last event starts the cool-down
 
 
-def test_the_thresholds_are_those_that_the_false_alarms_were_measured_with(monitor: DAG) -> None:
-    assert monitor.params.dump() == {
+def test_the_thresholds_are_those_that_the_false_alarms_were_measured_with(dag: DAG) -> None:
+    assert dag.params.dump() == {
         "days": 30,
         "least_animals": 50,
         "alpha": 0.02,
@@ -70,13 +62,13 @@ def test_the_thresholds_are_those_that_the_false_alarms_were_measured_with(monit
     ("name", "value"),
     [("alpha", 2), ("least_psi", -1), ("least_animals", 1), ("decay_confidence", 0.5), ("days", "many")],
 )
-def test_a_threshold_without_meaning_is_refused(monitor: DAG, name: str, value: object) -> None:
+def test_a_threshold_without_meaning_is_refused(dag: DAG, name: str, value: object) -> None:
     with pytest.raises(ParamValidationError):
-        monitor.params.get_param(name).resolve(value)
+        dag.params.get_param(name).resolve(value)
 
 
-def call(monitor: DAG, task_id: str, *arguments: Any, **context: Any) -> Any:
-    return monitor.get_task(task_id).python_callable(*arguments, **context)  # type: ignore[attr-defined]
+def call(dag: DAG, task_id: str, *arguments: Any, **context: Any) -> Any:
+    return dag.get_task(task_id).python_callable(*arguments, **context)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -89,23 +81,23 @@ def call(monitor: DAG, task_id: str, *arguments: Any, **context: Any) -> Any:
     ],
 )
 def test_findings_are_always_told_and_retrain_unless_it_was_asked_for_lately(
-    monitor: DAG, findings: list[str], cool_down_until: str, tasks: list[str]
+    dag: DAG, findings: list[str], cool_down_until: str, tasks: list[str]
 ) -> None:
-    assert call(monitor, "judge", {"findings": findings, "cool_down_until": cool_down_until}) == tasks
+    assert call(dag, "judge", {"findings": findings, "cool_down_until": cool_down_until}) == tasks
 
 
-def test_the_retraining_says_why(monitor: DAG) -> None:
+def test_the_retraining_says_why(dag: DAG) -> None:
     event = SimpleNamespace(extra={})
 
-    call(monitor, "ask_for_retraining", REPORT, outlet_events={RETRAINING: event})
+    call(dag, "ask_for_retraining", REPORT, outlet_events={RETRAINING: event})
 
     assert event.extra == {"version": "3", "findings": ["eye has drifted"]}
 
 
-def test_the_team_is_told_through_the_alerts(monitor: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_team_is_told_through_the_alerts(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[alerts.Alert] = []
     monkeypatch.setattr(alerts, "tell", told.append)
 
-    call(monitor, "tell_the_team", REPORT, run_id="manual__1")
+    call(dag, "tell_the_team", REPORT, run_id="manual__1")
 
     assert told == [look.describe(REPORT, "manual__1")]

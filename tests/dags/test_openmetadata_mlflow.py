@@ -11,16 +11,9 @@ from airflow.sdk import DAG, AssetOrTimeSchedule
 from include import config
 from include.assets import MODEL_EVALUATED
 
-FILE = Path(__file__).parents[2] / "dags" / "openmetadata_mlflow.py"
 
-
-@pytest.fixture(scope="module")
-def openmetadata_mlflow() -> DAG:
-    return DagBag(FILE).dags["openmetadata_mlflow"]
-
-
-def test_the_graph(openmetadata_mlflow: DAG) -> None:
-    assert {task.task_id: task.downstream_task_ids for task in openmetadata_mlflow.tasks} == {
+def test_the_graph(dag: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "start": {"ingest"},
         "ingest": {"complete"},
         "complete": {"end"},
@@ -28,25 +21,25 @@ def test_the_graph(openmetadata_mlflow: DAG) -> None:
     }
 
 
-def test_it_runs_every_night_and_when_a_model_was_evaluated(openmetadata_mlflow: DAG) -> None:
-    schedule: Any = openmetadata_mlflow.schedule
+def test_it_runs_every_night_and_when_a_model_was_evaluated(dag: DAG) -> None:
+    schedule: Any = dag.schedule
 
     assert isinstance(schedule, AssetOrTimeSchedule)
     assert schedule.timetable.expression == "30 4 * * *"
     assert list(schedule.asset_condition.objects) == [MODEL_EVALUATED]
 
 
-def test_it_is_off_until_somebody_has_a_server_to_fill(openmetadata_mlflow: DAG) -> None:
-    assert openmetadata_mlflow.is_paused_upon_creation is True
+def test_it_is_off_until_somebody_has_a_server_to_fill(dag: DAG) -> None:
+    assert dag.is_paused_upon_creation is True
 
 
 def test_what_the_workflow_file_must_not_say_is_an_error_of_the_dag(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dag: DAG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "workflow.json"
     file.write_text(json.dumps({"source": {"type": "mysql"}}))
     monkeypatch.setattr(config, "OPENMETADATA_WORKFLOW", file)
 
-    (error,) = DagBag(FILE).import_errors.values()
+    (error,) = DagBag(dag.fileloc).import_errors.values()
 
     assert f"{file}: source.type is mysql: write mlflow" in error

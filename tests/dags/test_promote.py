@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
 
@@ -15,16 +13,9 @@ from include.assets import MODEL_EVALUATED, MODEL_TRAINED
 from include.promotion import steps
 from include.serving import model_client
 
-DAG_FILE = Path(__file__).parents[2] / "dags" / "promote.py"
 
-
-@pytest.fixture(scope="module")
-def promote() -> DAG:
-    return DagBag(DAG_FILE).dags["promote"]
-
-
-def test_the_graph(promote: DAG) -> None:
-    assert {task.task_id: task.downstream_task_ids for task in promote.tasks} == {
+def test_the_graph(dag: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "start": {"prepare_holdout"},
         "prepare_holdout": {"predict_holdout"},
         "predict_holdout": {"evaluate_challenger"},
@@ -41,18 +32,18 @@ def test_the_graph(promote: DAG) -> None:
     }  # fmt: skip
 
 
-def test_it_runs_when_a_model_has_been_trained(promote: DAG) -> None:
-    assert promote.schedule == [MODEL_TRAINED]
+def test_it_runs_when_a_model_has_been_trained(dag: DAG) -> None:
+    assert dag.schedule == [MODEL_TRAINED]
 
 
 def test_the_outcome_is_announced_with_its_card_whatever_becomes_of_the_model_server(
-    promote: DAG, monkeypatch: pytest.MonkeyPatch
+    dag: DAG, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = SimpleNamespace(extra={})
     monkeypatch.setattr(steps, "write_card", lambda uri, decision: {"version": "3", **decision})
-    assert {t.task_id: t.outlets for t in promote.tasks if t.outlets} == {"write_model_card": [MODEL_EVALUATED]}
+    assert {t.task_id: t.outlets for t in dag.tasks if t.outlets} == {"write_model_card": [MODEL_EVALUATED]}
 
-    task: Any = promote.get_task("write_model_card")
+    task: Any = dag.get_task("write_model_card")
     task.python_callable({"uri": "s3://x"}, None, {"promoted": False}, outlet_events={MODEL_EVALUATED: event})
 
     assert event.extra == {"version": "3", "promoted": False}
@@ -67,41 +58,41 @@ def test_the_outcome_is_announced_with_its_card_whatever_becomes_of_the_model_se
         (False, True, "keep_challenger"),
     ],
 )
-def test_the_gate_and_the_form_choose_the_branch(promote: DAG, passed: bool, approval: bool, branch: str) -> None:
-    task: Any = promote.get_task("check_gate")
+def test_the_gate_and_the_form_choose_the_branch(dag: DAG, passed: bool, approval: bool, branch: str) -> None:
+    task: Any = dag.get_task("check_gate")
 
     assert task.python_callable({"passed": passed}, {"approval": approval}) == branch
 
 
 @pytest.mark.parametrize("task_id", ["promote_to_champion", "keep_challenger", "write_model_card"])
-def test_what_follows_a_branch_runs_unless_something_failed(promote: DAG, task_id: str) -> None:
-    assert promote.get_task(task_id).trigger_rule == "none_failed_min_one_success"
+def test_what_follows_a_branch_runs_unless_something_failed(dag: DAG, task_id: str) -> None:
+    assert dag.get_task(task_id).trigger_rule == "none_failed_min_one_success"
 
 
 @pytest.mark.parametrize(("promoted", "up"), [(False, True), (True, False)])
 def test_the_model_server_is_left_alone_if_it_is_down_or_nothing_changed(
-    promote: DAG, monkeypatch: pytest.MonkeyPatch, promoted: bool, up: bool
+    dag: DAG, monkeypatch: pytest.MonkeyPatch, promoted: bool, up: bool
 ) -> None:
     monkeypatch.setattr(model_client, "is_up", lambda url: up)
-    task: Any = promote.get_task("call_model_server")
+    task: Any = dag.get_task("call_model_server")
     with pytest.raises(AirflowSkipException):
         task.python_callable({"promoted": promoted})
 
 
-def test_a_promoted_version_predicts_over_http(promote: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_promoted_version_predicts_over_http(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
     table = pd.read_csv(config.POSSUM_CSV)
     monkeypatch.setattr(model_client, "is_up", lambda url: True)
     monkeypatch.setattr(model_client, "smoke_test", lambda url, rows, version: asked.update(rows=rows, version=version))
     monkeypatch.setattr(storage, "read_table", lambda uri: table)
-    promote.get_task("call_model_server").python_callable({"promoted": True, "version": "3", "features_uri": "s3://x"})
+    dag.get_task("call_model_server").python_callable({"promoted": True, "version": "3", "features_uri": "s3://x"})
     assert asked["version"] == "3"
     assert list(asked["rows"]) == [config.CASE, *config.RAW]
     assert 0 < len(asked["rows"]) < 10
 
 
-def test_nobody_is_asked_unless_the_form_says_so(promote: DAG) -> None:
-    params = promote.params.dump()
+def test_nobody_is_asked_unless_the_form_says_so(dag: DAG) -> None:
+    params = dag.params.dump()
 
     assert params["approval"] is False
     assert {name: params[name] for name in config.GATE} == config.GATE
@@ -120,15 +111,15 @@ def test_nobody_is_asked_unless_the_form_says_so(promote: DAG) -> None:
         ("approval_minutes", 0),
     ],
 )
-def test_the_form_refuses_what_makes_no_sense(promote: DAG, name: str, value: Any) -> None:
-    param = promote.params.get_param(name)
+def test_the_form_refuses_what_makes_no_sense(dag: DAG, name: str, value: Any) -> None:
+    param = dag.params.get_param(name)
 
     with pytest.raises(ParamValidationError):
         param.resolve(value)
 
 
-def test_no_answer_counts_as_a_rejection(promote: DAG) -> None:
-    approve: Any = promote.get_task("approve")
+def test_no_answer_counts_as_a_rejection(dag: DAG) -> None:
+    approve: Any = dag.get_task("approve")
 
     assert approve.defaults == ["Reject"]
     assert approve.branches == {"Approve": "promote_to_champion", "Reject": "keep_challenger"}
