@@ -87,6 +87,15 @@ def test_make_env_leaves_a_file_alone(project: Path) -> None:
     assert (project / ".env").read_text() == "MINE=1\n"
 
 
+def test_make_env_says_how_to_get_rid_of_a_folder_in_its_place(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / ".env").mkdir()
+    assert make_env.main(project) == 1
+    assert "sudo rmdir .env" in capsys.readouterr().err
+    assert "There is no .env" in start(project).stderr
+
+
 def test_a_second_start_keeps_every_secret(project: Path) -> None:
     make_env.main(project)
     start(project)
