@@ -211,7 +211,7 @@ def test_tasks_start_with_the_libraries_of_the_local_stack(project: Path) -> Non
 
 
 def test_an_unknown_s3_server_is_refused(project: Path) -> None:
-    with pytest.raises(ComposeError, match=r"containers/s3/azure\.yml"):
+    with pytest.raises(ComposeError, match=r"containers/s3/compose\.azure\.yml"):
         merged(project, SHELL | {"S3_SERVER": "azure"})
 
 
