@@ -47,7 +47,7 @@ lineage: setup ## Show and draw which data, tasks and model predictions come fro
 setup-openmetadata: $(ENVS)/openmetadata/.complete ## Build the environment of OpenMetadata's connector (optional)
 
 .PHONY: ingest
-ingest: setup setup-openmetadata ## Send MLflow's models to OpenMetadata (WORKFLOW=include/openmetadata/mlflow.yaml)
+ingest: setup $(if $(OPENMETADATA_PYTHON),,setup-openmetadata) ## Send MLflow's models to OpenMetadata (WORKFLOW=include/openmetadata/mlflow.yaml)
 	@$(RUN) ingest $(WORKFLOW)
 
 .PHONY: down

@@ -140,7 +140,8 @@ class Settings:
             "STACK_SOCKET": str(self.socket),
             "ENVIRONMENTS": str(ENVIRONMENTS),
             "MODEL_ENVIRONMENTS": str(self.model_environments),
-            "OPENMETADATA_PYTHON": str(ENVIRONMENTS / "openmetadata" / "bin" / "python"),
+            "OPENMETADATA_PYTHON": os.environ.get("OPENMETADATA_PYTHON")
+            or str(ENVIRONMENTS / "openmetadata" / "bin" / "python"),
             "ARTIFACT_BUCKET": config.ARTIFACT_BUCKET,
         }
 

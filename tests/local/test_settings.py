@@ -79,6 +79,13 @@ def test_a_connection_from_outside_takes_the_place_of_the_local_one(
     assert "127.0.0.1" in environment["AIRFLOW_CONN_AWS_DEFAULT"]
 
 
+def test_openmetadatas_connector_may_be_somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENMETADATA_PYTHON", raising=False)
+    assert Settings(home=tmp_path).environment()["OPENMETADATA_PYTHON"].endswith("/openmetadata/bin/python")
+    monkeypatch.setenv("OPENMETADATA_PYTHON", "/elsewhere/bin/python")
+    assert Settings(home=tmp_path).environment()["OPENMETADATA_PYTHON"] == "/elsewhere/bin/python"
+
+
 def test_settings_of_another_airflow_do_not_leak_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere.example.com")
