@@ -120,6 +120,17 @@ def test_the_environment_for_the_astro_cli_is_for_this_user_only(tmp_path: Path)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_where_lineage_goes_may_be_said_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in settings.LINEAGE_SETTINGS:
+        monkeypatch.setenv(name, f"given as {name}")
+    environment = Settings(home=tmp_path).environment()
+    assert [environment[name] for name in settings.LINEAGE_SETTINGS] == [
+        "given as AIRFLOW__OPENLINEAGE__TRANSPORT",
+        "given as AIRFLOW__OPENLINEAGE__CONFIG_CONN_ID",
+        "given as AIRFLOW__OPENLINEAGE__DISABLED",
+    ]
+
+
 def test_the_socket_path_is_short_however_deep_the_clone_lies(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 10)
     assert len(str(Settings(home=deep).socket)) < 100
