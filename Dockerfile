@@ -10,7 +10,7 @@ RUN python -m pip install --no-cache-dir --no-deps --editable /usr/local/airflow
     && chown -R astro /usr/local/airflow/include/plots
 
 # OpenMetadata's connector for the DAG openmetadata_mlflow, an environment of its own under a licence of its own:
-# docs/openmetadata.md. Built with `--build-arg OPENMETADATA=1`, or 1 here.
+# docs/openmetadata.md. Built if there is a 1 here; the Astro CLI passes no build arguments on.
 ARG OPENMETADATA=0
 ENV OPENMETADATA_PYTHON=/opt/openmetadata/bin/python
 RUN if [ "$OPENMETADATA" = 1 ]; then \

@@ -13,7 +13,7 @@ SERVICES ?= s3 mlflow airflow
 
 ENVS := .local/envs
 UV := $(or $(shell command -v uv 2>/dev/null),$(ENVS)/uv/bin/uv)
-BUILT := $(if $(wildcard $(ENVS)/openmetadata/.complete),openmetadata)
+LOCKS := airflow mlflow mlflow-2 openmetadata
 RUN := $(ENVS)/airflow/bin/python -m local
 BIN := $(ENVS)/airflow/bin
 # Compiled at installation, modules import more than twice as fast wherever writing bytecode later is turned off.
@@ -47,7 +47,7 @@ lineage: setup ## Show and draw which data, tasks and model predictions come fro
 setup-openmetadata: $(ENVS)/openmetadata/.complete ## Build the environment of OpenMetadata's connector (optional)
 
 .PHONY: ingest
-ingest: setup setup-openmetadata ## Send MLflow's models to OpenMetadata (WORKFLOW=include/openmetadata/mlflow.yaml)
+ingest: setup $(if $(OPENMETADATA_PYTHON),,setup-openmetadata) ## Send MLflow's models to OpenMetadata (WORKFLOW=include/openmetadata/mlflow.yaml)
 	@$(RUN) ingest $(WORKFLOW)
 
 .PHONY: down
@@ -90,18 +90,29 @@ check: setup ## Lint, check format, types, container files, workflow and package
 	@$(BIN)/check-jsonschema --schemafile local/schemas/devcontainer.json .devcontainer/devcontainer.json
 	@$(BIN)/zizmor --offline --quiet --no-progress .github
 	@$(MAKE) audit
+	@if $(PYPI_KNOWS); then $(MAKE) vulnerabilities; else \
+	  echo "PyPI's list of vulnerabilities cannot be reached from here: nobody was asked for any."; fi
 
 .PHONY: audit
 audit: setup ## Fail if a locked package was withdrawn from the index (exceptions: local/requirements/withdrawn.txt)
-	@for name in airflow mlflow $(BUILT); do \
-	  said=$$($(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/$$name \
+	@for name in $(LOCKS); do \
+	  said=$$($(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/airflow \
 	    --requirement local/requirements/$$name.txt 2>&1) || { echo "$$said"; exit 1; }; \
-	  ! grep 'is yanked' <<<"$$said" | grep -v -F -f <(grep -v '^#' local/requirements/withdrawn.txt) || exit 1; \
+	  ! grep 'is yanked' <<<"$$said" | grep -v -F -f <(sed -n 's/^[[:alnum:]].*/`&`/p' local/requirements/withdrawn.txt) \
+	    || exit 1; \
 	done; echo "No locked package was withdrawn."
+
+.PHONY: vulnerabilities
+vulnerabilities: $(UV) ## Fail if PyPI knows a vulnerability of a locked package (exceptions: local/requirements/vulnerable.txt)
+	@for name in $(LOCKS); do \
+	  $(UV) tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --progress-spinner off \
+	    $$(sed -n 's/^[[:alnum:]].*/--ignore-vuln &/p' local/requirements/vulnerable.txt) \
+	    --requirement local/requirements/$$name.txt || exit 1; \
+	done
 
 .PHONY: sbom
 sbom: setup ## List every package of each environment as CycloneDX: sbom-airflow.json, sbom-mlflow.json, ...
-	@for name in airflow mlflow openmetadata; do \
+	@for name in $(LOCKS); do \
 	  $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom-$$name.json \
 	    local/requirements/$$name.txt || exit 1; \
 	done
@@ -135,7 +146,7 @@ clean: ## Delete the local data, after asking; the environments stay
 
 .PHONY: lock
 lock: $(UV) ## Resolve the pinned packages again
-	@for name in airflow mlflow mlflow-2 openmetadata; do \
+	@for name in $(LOCKS); do \
 	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" \
 	    --output-file local/requirements/$$name.txt local/requirements/$$name.in || exit 1; done
@@ -160,6 +171,10 @@ $(ENVS)/uv/bin/uv:
 	@echo "Installing uv in $(ENVS)/uv"
 	@$(PYTHON) -m venv $(ENVS)/uv && $(ENVS)/uv/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(grep '^uv==' requirements.txt)"
+
+# A mirror may have the packages and not the list: an old one that the list is known to name tells.
+PYPI_KNOWS = $(PYTHON) -c 'import sys, urllib.request as http; \
+  sys.exit(b"PYSEC-2023-228" not in http.urlopen("https://pypi.org/pypi/pip/23.2/json", timeout=10).read())' 2>/dev/null
 
 # Without an environment nothing can be running: these commands have nothing to do.
 if_set_up = if [ -e $(ENVS)/airflow/.complete ]; then $(1); else echo "Nothing is set up yet: make demo"; fi

@@ -14,6 +14,9 @@ EXAMPLE_VALUE = re.compile(r"possums-loopback-only-\w+")
 
 def main(project: Path = PROJECT) -> int:
     """Write the file, unless there is one: it may hold somebody's own settings."""
+    if (project / ".env").is_dir():
+        print(".env is a folder, made in the file's place by a start without it: sudo rmdir .env", file=sys.stderr)
+        return 1
     text = EXAMPLE_VALUE.sub(lambda _: secrets.token_hex(20), (project / ".env_example").read_text())
     _, _, body = text.partition("\n\n")
     comment = "# Written by `make env` from .env_example, with passwords of its own. Never commit this file."

@@ -17,8 +17,11 @@ Login = tuple[str, str]
 
 
 def main(url: str, folder: Path) -> int:
-    """Make the user whose name and password stand in a folder, as its administrator."""
+    """Make the user whose name and password stand in a folder, if there is to be one, as its administrator."""
     user = json.loads((folder / "airflow.json").read_text())
+    if user is None:
+        print("Airflow talks to another MLflow: no user is made here.")
+        return 0
     ensure_user(url, ("admin", (folder / "admin_password").read_text()), (user["username"], user["password"]))
     return 0
 

@@ -16,9 +16,14 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 EXAMPLE = "loopback-only"  # part of every secret in .env_example
 OWN_S3 = "http://minio:9000"  # the address, inside the stack, of its own S3 server
+OWN_MLFLOW = "mlflow"  # the name, inside the stack, of its own MLflow server
+ADMINISTRATOR = "admin"
+SHORTEST = 12  # characters of a password that MLflow accepts
 BUCKETS = {"airflow": ["data", "localxcom", "mlflowdatapossums"], "mlflow": ["mlflowdatapossums"]}
 AUTH_INI = """\
 [mlflow]
@@ -102,8 +107,7 @@ def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Pat
     if os.environ.get("S3_SERVER") == "rustfs" or endpoint != OWN_S3:
         mlflow_key = airflow_key  # a server whose accounts are not made here
     write_mlflow(mlflow, f"postgresql+psycopg2://mlflow:{mlflow_password}@postgres:5432", mlflow_key, endpoint)
-    user = dict(zip(("username", "password"), login(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT"), strict=True))
-    write(mlflow / "airflow.json", json.dumps(user))
+    write(mlflow / "airflow.json", json.dumps(mlflow_account(settings)))
     write_s3(s3, airflow_key, mlflow_key)
     write_serve(serve, settings)
 
@@ -111,8 +115,25 @@ def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Pat
 def s3_account(settings: Settings) -> tuple[Login, str]:
     """Return Airflow's key of S3, and the server's address, which is empty for AWS."""
     key = login(settings, "AIRFLOW_CONN_AWS_DEFAULT")
-    extra = json.loads(settings["AIRFLOW_CONN_AWS_DEFAULT"]).get("extra") or {}
+    extra = connection(settings, "AIRFLOW_CONN_AWS_DEFAULT").get("extra") or {}
     return key, extra.get("endpoint_url", "")
+
+
+def mlflow_account(settings: Settings) -> dict[str, str] | None:
+    """Return the user that Airflow needs of the stack's own MLflow; none if it talks to another server.
+
+    :raises RefusedError: the server would refuse that user, or it is the administrator
+    """
+    host = connection(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT").get("host") or ""
+    if urlsplit(host if "//" in host else f"//{host}").hostname != OWN_MLFLOW:
+        return None
+    user, password = login(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT")
+    if user == ADMINISTRATOR or len(password) < SHORTEST:
+        raise RefusedError(
+            f"AIRFLOW_CONN_MLFLOW_DEFAULT in .env needs a login other than {ADMINISTRATOR}, who is MLflow's "
+            f"administrator, and a password of at least {SHORTEST} characters"
+        )
+    return {"username": user, "password": password}
 
 
 def write_mlflow(folder: Path, database: str, key: Login, endpoint: str) -> None:
@@ -122,7 +143,7 @@ def write_mlflow(folder: Path, database: str, key: Login, endpoint: str) -> None
     :param key: of the S3 server at ``endpoint``
     """
     environment = {
-        "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+        "MLFLOW_AUTH_ADMIN_USERNAME": ADMINISTRATOR,
         "MLFLOW_AUTH_ADMIN_PASSWORD": keep(folder / "admin_password", secrets.token_hex(20)),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": keep(folder / "flask_key", secrets.token_hex(32)),
         "MLFLOW_BACKEND_STORE_URI": f"{database}/mlflow",
@@ -150,7 +171,7 @@ def write_s3(folder: Path, airflow: Login, mlflow: Login) -> None:
 def write_serve(folder: Path, settings: Settings) -> None:
     """Write the model server's environment: Airflow's login of MLflow, from where the models come too."""
     name = "AIRFLOW_CONN_MLFLOW_DEFAULT"
-    write(folder / "server.env", _lines({name: shlex.quote(settings[name])}))  # JSON, which a shell reads
+    write(folder / "server.env", _lines({name: settings[name]}))
 
 
 def keep(file: Path, value: str) -> str:
@@ -170,17 +191,29 @@ def write(file: Path, text: str) -> Path:
 
 
 def login(settings: Settings, name: str) -> Login:
-    """Return login and password of a connection in JSON.
+    """Return login and password of a connection.
 
     :raises RefusedError: if it is missing or has none
     """
     try:
-        connection = json.loads(_setting(settings, name))
-        return connection["login"], connection["password"]
-    except (ValueError, KeyError, TypeError):
-        raise RefusedError(
-            f"{name} in .env is no connection in JSON with login and password: see .env_example"
-        ) from None
+        found = connection(settings, name)
+        return found["login"], found["password"]
+    except KeyError as missing:
+        raise RefusedError(f"{name} in .env has no {missing.args[0]}: see .env_example") from None
+
+
+def connection(settings: Settings, name: str) -> dict[str, Any]:
+    """Return a connection in JSON.
+
+    :raises RefusedError: if it is missing or something else
+    """
+    try:
+        found = json.loads(_setting(settings, name))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise RefusedError(f"{name} in .env is no connection in JSON: see .env_example")
+    return found
 
 
 def _setting(settings: Settings, name: str) -> str:
@@ -197,7 +230,8 @@ def _is_loopback(address: str) -> bool:
 
 
 def _lines(variables: Settings) -> str:
-    return "".join(f"{name}={value}\n" for name, value in variables.items())
+    """Return a file of variables for a shell, which would run what is not quoted; MinIO reads such a file too."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
 def _identities(airflow: Login, mlflow: Login) -> list[dict[str, object]]:

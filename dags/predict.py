@@ -80,6 +80,7 @@ def predict() -> None:
         by = describe(model["version"], model["alias"])
         picture = plot_style.render(plots.plot_tail_lengths(compared, config.POSSUM_PICTURE, by))
         config.PLOT.parent.mkdir(exist_ok=True)
+        config.PLOT.unlink(missing_ok=True)  # with Docker and without, it belongs to different users
         config.PLOT.write_bytes(picture)
         tracking.log_files({config.PLOT.name: picture}, model["run_id"])
         return storage.write_bytes(picture, object_uri(PREDICTIONS, run_id, config.PLOT.name))

@@ -159,7 +159,8 @@ def standalone(stack: Stack, _: list[str]) -> int:
     """Write the environment with which the Astro CLI starts Airflow beside the local services."""
     environment = stack.settings.environment()
     names = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW__CORE__FERNET_KEY", *common_settings())
-    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys((*names, *LINEAGE_SETTINGS)))
+    wanted = [name for name in dict.fromkeys((*names, *LINEAGE_SETTINGS)) if name in environment]
+    text = "".join(f"{name}='{environment[name]}'\n" for name in wanted)
     file = stack.settings.home / "standalone.env"
     file.touch(mode=0o600)
     file.write_text(text)

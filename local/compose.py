@@ -72,9 +72,9 @@ class Container:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that the file sets; those that it takes back are not there."""
+        """The variables that the file and ``.env`` set; those that are taken back or empty are not there."""
         given = self.service.get("environment", {})
-        return {name: self.translate(str(value)) for name, value in given.items() if value is not None}
+        return {name: self.translate(str(value)) for name, value in given.items() if value not in (None, "")}
 
     @property
     def health_check(self) -> list[str]:

@@ -173,10 +173,10 @@ class Rehearsal:
         )
 
     def _airflow_environment(self, container: Container) -> dict[str, str]:
-        """What the image and the CLI add: Airflow's home and PYTHONPATH, and for most services ``.env``."""
+        """What the image adds: Airflow's home and PYTHONPATH."""
         home = self.home / "airflow"
         home.mkdir(exist_ok=True)
-        image = {
+        return {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.project / "dags"),
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
@@ -184,7 +184,6 @@ class Rehearsal:
             "PYTHONPATH": str(self.project),
             "MODEL_ENVIRONMENTS": str(ENVIRONMENTS / "models"),
         }
-        return image | (self.environment() if container.name != "db-migration" else {})
 
     def _postgres(self, container: Container) -> Container:
         """Do what the image's entry point does with an empty volume, then leave the server itself to be started."""

@@ -26,7 +26,7 @@ SERVER_PORTS = range(10_000, 32_000)  # Linux lends those from 32768 on to outgo
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
 USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's own user of MLflow, who is no administrator
-LINEAGE_SETTINGS = ("AIRFLOW__OPENLINEAGE__TRANSPORT", "AIRFLOW__OPENLINEAGE__DISABLED")
+LINEAGE_SETTINGS = tuple(f"AIRFLOW__OPENLINEAGE__{name}" for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED"))
 
 # Libraries that the tasks import. Where processes fork, Airflow imports them once, and each task starts with them.
 PRELOADED = (
@@ -140,7 +140,8 @@ class Settings:
             "STACK_SOCKET": str(self.socket),
             "ENVIRONMENTS": str(ENVIRONMENTS),
             "MODEL_ENVIRONMENTS": str(self.model_environments),
-            "OPENMETADATA_PYTHON": str(ENVIRONMENTS / "openmetadata" / "bin" / "python"),
+            "OPENMETADATA_PYTHON": os.environ.get("OPENMETADATA_PYTHON")
+            or str(ENVIRONMENTS / "openmetadata" / "bin" / "python"),
             "ARTIFACT_BUCKET": config.ARTIFACT_BUCKET,
         }
 

@@ -52,7 +52,8 @@ class ConnectorOperator(ExternalPythonOperator):
         if not Path(self.python).is_file():
             raise AirflowFailException(
                 f"{self.python}, the Python of OpenMetadata's connector, is not there: build it with `make "
-                "setup-openmetadata`, or say in OPENMETADATA_PYTHON where it is"
+                "setup-openmetadata`, with Docker by ARG OPENMETADATA=1 in the Dockerfile, or say in "
+                "OPENMETADATA_PYTHON where it is"
             )
         try:
             with connected_environment(Path(self.workflow)) as self.env_vars:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 from airflow.configuration import conf
 from airflow.providers_manager import ProvidersManager
 from dotenv import dotenv_values
 from mlflow import environment_variables
 
-from containers.write_secrets import BUCKETS, EXAMPLE
+from containers import make_env
+from containers.write_secrets import BUCKETS, login, read_settings
 from include import config
-from local.compose import ComposeError, merged, merged_text
+from local.compose import ComposeError, containers, merged
 from local.settings import PRELOADED, PROJECT
 
 pytestmark = pytest.mark.skipif(
@@ -24,19 +28,36 @@ pytestmark = pytest.mark.skipif(
 OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
 SHELL = {"PATH": "/usr/bin:/bin"}
 AIRFLOW = ["scheduler", "dag-processor", "api-server", "triggerer"]
+CONNECTIONS = ["AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW_CONN_MLFLOW_DEFAULT"]  # SECURITY.md names the exception
 SERVING = ["postgres", "minio", "mlflow", "api-server", "serve"]
 SERVING += ["openmetadata-postgres", "openmetadata-search", "openmetadata"]
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what Compose reads, and a ``.env`` of its own."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("docker-compose.override.yml", ".env_example"):
+        shutil.copy(PROJECT / name, folder)
+    shutil.copytree(PROJECT / "containers", folder / "containers")
+    make_env.main(folder)
+    return folder
+
+
 @pytest.fixture(scope="module", params=["minio", "rustfs", "seaweedfs", "none"])
-def services(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return merged(PROJECT, SHELL | {"S3_SERVER": request.param})["services"]
+def services(request: pytest.FixtureRequest, project: Path) -> dict[str, Any]:
+    return merged(project, SHELL | {"S3_SERVER": request.param})["services"]
 
 
-def test_every_image_is_pinned_or_built_from_the_projects_own_file(services: dict[str, Any]) -> None:
+def secrets_of(project: Path) -> dict[str, str]:
+    given = read_settings(project / ".env")
+    return {name: login(given, name)[1] for name in CONNECTIONS} | {"admin": given["AIRFLOW_ADMIN_PASSWORD"]}
+
+
+def test_every_image_is_pinned_or_built_from_the_projects_own_file(services: dict[str, Any], project: Path) -> None:
     own = {"project_123abc/airflow:latest"}  # built by the Astro CLI
     built = {name: service for name, service in services.items() if "build" in service}
-    assert [(name, service["build"]) for name, service in built.items()] == [("serve", {"context": str(PROJECT)})]
+    assert [(name, service["build"]) for name, service in built.items()] == [("serve", {"context": str(project)})]
     images = {service["image"] for name, service in services.items() if name not in built} - own
     assert all(re.search(r":[A-Za-z.-]*\d[\w.-]*$", image) for image in images), images
 
@@ -65,30 +86,44 @@ def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
     assert "postgres_data:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
 
 
+def test_what_is_mounted_from_the_project_is_in_every_clone(project: Path, tmp_path: Path) -> None:
+    paths = {path for container in containers(project, tmp_path, SHELL) for path in container.paths.values()}
+    mounted = {Path(path).relative_to(project) for path in paths if Path(path).is_relative_to(project)}
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    tracked = {path for line in listed.splitlines() for path in (Path(line), *Path(line).parents)}
+    assert len(mounted) > 5
+    assert mounted <= tracked  # Compose would make a folder of what is missing, which belongs to root
+
+
 def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
     for name in ("minio", "mlflow", "serve", "openmetadata-postgres", "openmetadata-search", "openmetadata"):
         assert services[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
 
 
 @pytest.mark.parametrize("service", [*AIRFLOW, "db-migration"])
-def test_what_the_cli_gives_every_project_is_taken_back(service: str) -> None:
-    environment = merged(PROJECT, SHELL)["services"][service]["environment"]
+def test_what_the_cli_gives_every_project_is_taken_back(service: str, project: Path) -> None:
+    environment = merged(project, SHELL)["services"][service]["environment"]
     taken_back = [
+        "AIRFLOW__API__SECRET_KEY",
         "AIRFLOW__API_AUTH__JWT_SECRET",
         "AIRFLOW__CORE__FERNET_KEY",
         "AIRFLOW__CORE__SQL_ALCHEMY_CONN",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
         "AIRFLOW__WEBSERVER__SECRET_KEY",
     ]
-    assert [environment[name] for name in taken_back] == [None] * 5
+    assert [environment[name] for name in taken_back] == [None] * 6
+    assert environment["AIRFLOW_ADMIN_PASSWORD"] == ""
     assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
 
 
-def test_compose_prints_no_password() -> None:
-    printed = merged_text(PROJECT, SHELL)
-    assert EXAMPLE not in printed
+def test_compose_prints_no_password_but_in_the_connections_that_the_cli_hands_over(project: Path) -> None:
+    services = merged(project, SHELL)["services"]
+    handed_over = [services[name]["environment"].pop(connection) for name in AIRFLOW for connection in CONNECTIONS]
+    printed = yaml.safe_dump(services)
+    assert all(handed_over)
+    assert [name for name, secret in secrets_of(project).items() if secret in printed] == []
     assert "postgres:postgres@" not in printed
-    assert not re.search(r"(?i)(password|secret|key): (?!null|/|cat )\S", printed)
+    assert not re.search(r"(?i)(password|secret|key): (?!null|''|/|cat )\S", printed)
 
 
 def test_containers_that_need_no_privileges_have_none(services: dict[str, Any]) -> None:
@@ -170,14 +205,14 @@ def test_every_setting_of_the_example_has_a_comment() -> None:
     assert all(block.startswith("#") for block in blocks)
 
 
-def test_tasks_start_with_the_libraries_of_the_local_stack() -> None:
-    environment = merged(PROJECT, SHELL)["services"]["scheduler"]["environment"]
+def test_tasks_start_with_the_libraries_of_the_local_stack(project: Path) -> None:
+    environment = merged(project, SHELL)["services"]["scheduler"]["environment"]
     assert re.split(r",\s*", environment["AIRFLOW__CORE__MP_FORKSERVER_PRELOAD"]) == list(PRELOADED)
 
 
-def test_an_unknown_s3_server_is_refused() -> None:
-    with pytest.raises(ComposeError, match=r"containers/s3/azure\.yml"):
-        merged(PROJECT, SHELL | {"S3_SERVER": "azure"})
+def test_an_unknown_s3_server_is_refused(project: Path) -> None:
+    with pytest.raises(ComposeError, match=r"containers/s3/compose\.azure\.yml"):
+        merged(project, SHELL | {"S3_SERVER": "azure"})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from containers import make_env, write_secrets
+from containers import make_env, mlflow_accounts, write_secrets
 from containers.write_secrets import EXAMPLE, read_settings
 from local.settings import PROJECT
 
+GIVEN = "".join((PROJECT / name).read_text() for name in (".env_example", "docs/tutorial.md", "docs/storage.md"))
+CONNECTIONS = re.findall(r"^#? ?(AIRFLOW_CONN_(?:MLFLOW|AWS)_DEFAULT='.+')$", GIVEN, re.MULTILINE)
 FOLDERS = ("airflow", "mlflow", "postgres", "s3", "serve")
 
 
@@ -84,6 +87,15 @@ def test_make_env_leaves_a_file_alone(project: Path) -> None:
     assert (project / ".env").read_text() == "MINE=1\n"
 
 
+def test_make_env_says_how_to_get_rid_of_a_folder_in_its_place(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / ".env").mkdir()
+    assert make_env.main(project) == 1
+    assert "sudo rmdir .env" in capsys.readouterr().err
+    assert "There is no .env" in start(project).stderr
+
+
 def test_a_second_start_keeps_every_secret(project: Path) -> None:
     make_env.main(project)
     start(project)
@@ -120,15 +132,57 @@ def test_airflows_folder_has_no_password_of_an_administrator(project: Path) -> N
     assert not any(password in visible for password in administrators)
 
 
-def test_the_model_servers_shell_reads_the_connection_as_it_is_and_nothing_else(project: Path) -> None:
-    connection = '{"conn_type": "mlflow", "login": "airflow", "password": "a $HOME `id` \'quoted\' word"}'
-    example = read_settings(project / ".env_example") | {"AIRFLOW_CONN_MLFLOW_DEFAULT": connection}
-    write_secrets.write_serve(project / "serve", example)
-    (file,) = (project / "serve").iterdir()
+@pytest.mark.parametrize("line", CONNECTIONS)
+def test_every_connection_that_the_documents_give_to_paste_starts(project: Path, line: str) -> None:
+    (project / ".env").write_text(f"{(project / '.env_example').read_text()}\n{line}\n")
+    ended = start(project, server="none")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    account = json.loads((project / "mlflow/airflow.json").read_text())
+    assert bool(account) == ("_MLFLOW_" not in line or "http://mlflow:5000" in line)
+
+
+def test_another_mlflow_gets_no_user_from_here(tmp_path: Path) -> None:
+    (tmp_path / "airflow.json").write_text("null")
+    assert mlflow_accounts.main("http://nowhere.invalid", tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("login", "password"), [("admin", "a long enough password"), ("airflow", "11 letters.")], ids=["admin", "short"]
+)
+def test_a_login_that_mlflow_would_refuse_or_that_is_its_administrators_is_refused(
+    project: Path, login: str, password: str
+) -> None:
+    copy_example(project)
+    own = {"conn_type": "mlflow", "host": "http://mlflow:5000/", "login": login, "password": password}
+    with (project / ".env").open("a") as file:
+        file.write(f"AIRFLOW_CONN_MLFLOW_DEFAULT='{json.dumps(own)}'\n")
+    ended = start(project)
+    assert ended.returncode == 1
+    assert "a login other than admin, who is MLflow's administrator, and a password of at least 12" in ended.stderr
+    assert password not in ended.stderr
+
+
+ODD = "a'b&c$HOME`id`$(id) \\d"
+
+
+def read_by_a_shell(file: Path) -> dict[str, str]:
     read = ["sh", "-c", f"set -a && . {file} && exec {sys.executable} -c 'import os; print(dict(os.environ))'"]
-    environment = ast.literal_eval(subprocess.run(read, env={}, capture_output=True, text=True, check=True).stdout)
-    assert environment.pop("AIRFLOW_CONN_MLFLOW_DEFAULT") == connection
-    assert environment.keys() <= {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"}  # the shell's own, and Python's
+    printed = subprocess.run(read, env={}, capture_output=True, text=True, check=True).stdout
+    own = {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"}  # the shell's own, and Python's
+    return {name: value for name, value in ast.literal_eval(printed).items() if name not in own}
+
+
+def test_a_shell_reads_the_keys_of_s3_as_they_are_and_runs_nothing(tmp_path: Path) -> None:
+    write_secrets.write_mlflow(tmp_path, "postgresql://", ("key", ODD), "https://s3.example.com")
+    write_secrets.write_s3(tmp_path, ("key", ODD), ("key", ODD))
+    assert read_by_a_shell(tmp_path / "server.env")["AWS_SECRET_ACCESS_KEY"] == ODD
+    assert read_by_a_shell(tmp_path / "airflow.env") == {"RUSTFS_ACCESS_KEY": "key", "RUSTFS_SECRET_KEY": ODD}
+
+
+def test_a_shell_reads_the_model_servers_connection_as_it_is(tmp_path: Path) -> None:
+    name, connection = "AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "password": ODD})
+    write_secrets.write_serve(tmp_path, {name: connection, "ANOTHER": "setting"})
+    assert read_by_a_shell(tmp_path / "server.env") == {name: connection}
 
 
 def test_a_missing_or_broken_setting_is_named(project: Path) -> None:

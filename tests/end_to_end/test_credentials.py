@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from uuid import uuid4
 
-import psutil
 import pytest
 
 from include import config
@@ -18,6 +15,7 @@ from local.airflow import Airflow
 from local.settings import AIRFLOW_USER, USER
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, places_with, task_of
+from tests.watching import watched
 
 DAG_ID = "credentials"
 DAG = f"""
@@ -93,27 +91,6 @@ def dag(stack: Stack, airflow: Airflow) -> Iterator[None]:
     file.unlink()
 
 
-@contextmanager
-def watched(stack: Stack) -> Iterator[set[str]]:
-    """Collect the command line of every process that the stack runs meanwhile."""
-    seen: set[str] = set()
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(0.1):
-            for process in stack.processes():
-                with suppress(psutil.Error):
-                    seen.add(" ".join(process.cmdline()))
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        watcher.join()
-
-
 def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(
     dag: None, hidden: dict[str, str], stack: Stack, airflow: Airflow, first: Pipeline
 ) -> None:
@@ -121,7 +98,7 @@ def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(
     folder = first.said["predict"]["uri"].rpartition("/")[0]
     uris = {"data": f"{folder}/possums.parquet", "output": f"{folder}/credentials.parquet"}
     source = f"models:/{config.REGISTERED_MODEL}/1"
-    with watched(stack) as commands:
+    with watched(stack.processes) as commands:
         run_id = airflow.trigger(DAG_ID, {"name": name, "source": source, **uris})
         airflow.wait(DAG_ID, run_id)
 

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import time
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-import attr
 import pytest
-from airflow.providers.openlineage.plugins.facets import (
-    AirflowMappedTaskRunFacet,
-    AirflowRunFacet,
-    UnknownOperatorAttributeRunFacet,
-)
-from openlineage.client import event_v2, facet_v2
 from rich.console import Console
 
 from include import config
-from include.lineage.extractors import MLflowRunFacet
 from include.lineage.graph import Graph, read_events
 from include.lineage.notes import Dataset, locate, locate_model
 from local.airflow import POLL
 from local.lineage import show_lineage
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline
-
-MODULES = [vars(facet_v2)[name] for name in facet_v2.__all__ if name.endswith(("_dataset", "_run", "_job"))]
-PUBLISHED = {
-    kind._get_schema(): kind
-    for module in MODULES
-    for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, facet_v2.BaseFacet) and kind.__module__ == module.__name__
-}
-CUSTOM = {
-    "airflow": AirflowRunFacet,
-    "airflow_mappedTask": AirflowMappedTaskRunFacet,
-    "unknownSourceAttribute": UnknownOperatorAttributeRunFacet,
-    "mlflow_run": MLflowRunFacet,
-}
+from tests.published import rebuild
 
 
 @pytest.fixture(scope="module")
@@ -122,32 +100,3 @@ def _ids(events: list[dict[str, Any]], state: str) -> set[str]:
 def _run(event: dict[str, Any]) -> str:
     airflow = event["run"]["facets"]["airflow"]
     return f"{airflow['dag']['dag_id']}/{airflow['dagRun']['run_id']}"
-
-
-def rebuild(event: dict[str, Any]) -> Any:
-    told = {name: value for name, value in event.items() if name != "schemaURL"}
-    return build(event_v2.RunEvent, {**told, "eventType": event_v2.RunState[event["eventType"]]})
-
-
-def build(kind: Any, value: Any) -> Any:
-    """Build a value of a class or type of OpenLineage's from JSON; unknown, missing or wrong fields are a TypeError."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return None if value is None else build(next(one for one in arguments if one is not NoneType), value)
-    if origin is list:
-        return [build(arguments[0], item) for item in value]
-    if origin is dict:
-        return {name: build(_facet(name, item) or arguments[1], item) for name, item in value.items()}
-    if isinstance(kind, type) and attr.has(kind):
-        hints = get_type_hints(kind)
-        return kind(**{name: build(hints[name], item) for name, item in value.items() if not name.startswith("_")})
-    if kind in (str, int, bool) and type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def _facet(name: str, value: Any) -> Any:
-    """Return the class of a facet, if the value is one."""
-    if not (isinstance(value, dict) and "_schemaURL" in value):
-        return None
-    return CUSTOM.get(name) or PUBLISHED[value["_schemaURL"]]

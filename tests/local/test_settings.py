@@ -79,6 +79,13 @@ def test_a_connection_from_outside_takes_the_place_of_the_local_one(
     assert "127.0.0.1" in environment["AIRFLOW_CONN_AWS_DEFAULT"]
 
 
+def test_openmetadatas_connector_may_be_somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENMETADATA_PYTHON", raising=False)
+    assert Settings(home=tmp_path).environment()["OPENMETADATA_PYTHON"].endswith("/openmetadata/bin/python")
+    monkeypatch.setenv("OPENMETADATA_PYTHON", "/elsewhere/bin/python")
+    assert Settings(home=tmp_path).environment()["OPENMETADATA_PYTHON"] == "/elsewhere/bin/python"
+
+
 def test_settings_of_another_airflow_do_not_leak_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere.example.com")
@@ -111,6 +118,17 @@ def test_the_environment_for_the_astro_cli_is_for_this_user_only(tmp_path: Path)
     assert json.loads(written["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]["endpoint_url"] == "http://127.0.0.1:9000"
     assert written.keys() >= settings.common_settings().keys()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_where_lineage_goes_may_be_said_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in settings.LINEAGE_SETTINGS:
+        monkeypatch.setenv(name, f"given as {name}")
+    environment = Settings(home=tmp_path).environment()
+    assert [environment[name] for name in settings.LINEAGE_SETTINGS] == [
+        "given as AIRFLOW__OPENLINEAGE__TRANSPORT",
+        "given as AIRFLOW__OPENLINEAGE__CONFIG_CONN_ID",
+        "given as AIRFLOW__OPENLINEAGE__DISABLED",
+    ]
 
 
 def test_the_socket_path_is_short_however_deep_the_clone_lies(tmp_path: Path) -> None:

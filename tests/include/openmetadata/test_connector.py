@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -14,11 +16,16 @@ import pytest
 
 from include import config
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.mlflow_provider.hooks.server import READ_TIMEOUT
 
 from .conftest import Registered, Run
 from .programs import Catalogue
 
 Runner = Callable[..., Run]
+# Seconds, read from the module: only the connector's environment can import it.
+(ANSWER,) = re.findall(
+    r"^LIMITS = .*, (\d+)\)", (config.INCLUDE / "openmetadata" / "server.py").read_text(), re.MULTILINE
+)
 
 
 def register(run_id: str = "", prefix: str = "Odd ") -> str:
@@ -158,3 +165,41 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     assert sentence in ran.error
     assert "\n" not in ran.error
     assert catalogue.sent("PUT", "mlmodels/bulk") == []
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A server that takes connections and never answers; those that wait can be counted."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield listening
+
+
+def waiting(listening: socket.socket) -> int:
+    """Return how many connections were made."""
+    listening.setblocking(False)
+    number = 0
+    with suppress(BlockingIOError):
+        while True:
+            listening.accept()[0].close()
+            number += 1
+    return number
+
+
+# Seconds that a server really has for an answer; here it has one.
+GRANTED = {"openmetadata_default": int(ANSWER), "mlflow_default": READ_TIMEOUT}
+
+
+@pytest.mark.parametrize("connection", GRANTED)
+@pytest.mark.usefixtures("catalogue")
+def test_a_silent_server_is_given_up_within_a_minute(
+    run: Runner, services: dict[str, Any], silent: socket.socket, monkeypatch: pytest.MonkeyPatch, connection: str
+) -> None:
+    variable = f"AIRFLOW_CONN_{connection.upper()}"
+    change = {"host": f"http://127.0.0.1:{silent.getsockname()[1]}", "extra": {"timeout": 1}}
+    monkeypatch.setenv(variable, json.dumps(json.loads(os.environ[variable]) | change))
+
+    ran = run("ingest", seconds=1)
+
+    assert f"(connection {connection})" in ran.error
+    assert "timed out" in ran.error
+    assert 0 < waiting(silent) * GRANTED[connection] < 60
