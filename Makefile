@@ -90,8 +90,8 @@ check: setup ## Lint, check format, types, container files, workflow and package
 	@$(BIN)/check-jsonschema --schemafile local/schemas/devcontainer.json .devcontainer/devcontainer.json
 	@$(BIN)/zizmor --offline --quiet --no-progress .github
 	@$(MAKE) audit
-	@if $(PYPI_KNOWS); then $(MAKE) vulnerabilities; else \
-	  echo "PyPI's list of vulnerabilities cannot be reached from here: nobody was asked for any."; fi
+	@if $(LIST_ANSWERS); then $(MAKE) vulnerabilities; else \
+	  echo "The list of known vulnerabilities cannot be reached from here: nobody was asked for any."; fi
 
 .PHONY: audit
 audit: setup ## Fail if a locked package was withdrawn from the index (exceptions: local/requirements/withdrawn.txt)
@@ -103,9 +103,9 @@ audit: setup ## Fail if a locked package was withdrawn from the index (exception
 	done; echo "No locked package was withdrawn."
 
 .PHONY: vulnerabilities
-vulnerabilities: $(UV) ## Fail if PyPI knows a vulnerability of a locked package (exceptions: local/requirements/vulnerable.txt)
+vulnerabilities: $(UV) ## Fail if a locked package has a known vulnerability (exceptions: local/requirements/vulnerable.txt)
 	@for name in $(LOCKS); do \
-	  $(UV) tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --progress-spinner off \
+	  $(PIP_AUDIT) --strict --require-hashes \
 	    $$(sed -n 's/^[[:alnum:]].*/--ignore-vuln &/p' local/requirements/vulnerable.txt) \
 	    --requirement local/requirements/$$name.txt || exit 1; \
 	done
@@ -172,9 +172,9 @@ $(ENVS)/uv/bin/uv:
 	@$(PYTHON) -m venv $(ENVS)/uv && $(ENVS)/uv/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(grep '^uv==' requirements.txt)"
 
-# A mirror may have the packages and not the list: an old one that the list is known to name tells.
-PYPI_KNOWS = $(PYTHON) -c 'import sys, urllib.request as http; \
-  sys.exit(b"PYSEC-2023-228" not in http.urlopen("https://pypi.org/pypi/pip/23.2/json", timeout=10).read())' 2>/dev/null
+PIP_AUDIT = $(UV) tool run pip-audit==2.10.1 --disable-pip --progress-spinner off
+# An index may have the packages and not the list of vulnerabilities: an old one that the list must name tells.
+LIST_ANSWERS = echo 'pip==23.2' | $(PIP_AUDIT) --no-deps --requirement /dev/stdin 2>/dev/null | grep -q PYSEC-2023-228
 
 # Without an environment nothing can be running: these commands have nothing to do.
 if_set_up = if [ -e $(ENVS)/airflow/.complete ]; then $(1); else echo "Nothing is set up yet: make demo"; fi
