@@ -45,13 +45,19 @@ def test_what_a_run_is_working_on_is_announced_only_if_it_stays(trigger: S3Folde
 def test_objects_that_stay_are_announced_once_and_not_at_all_if_they_lay_there_before() -> None:
     trigger = S3FolderTrigger("s3://data/watched/new", AWS_CONN_ID)
 
-    assert [trigger.count_due(new, [], now) for new, now in ((["a"], 0), (["a", "b"], 5), (["a", "b"], 9e9))] == [0, 1, 0]
+    assert [trigger.count_due(new, [], now) for new, now in ((["a"], 0), (["a", "b"], 5), (["a", "b"], 9e9))] == [
+        0,
+        1,
+        0,
+    ]
 
 
 def test_labelled_files_are_watched_where_they_stay() -> None:
     (watcher,) = LABELLED.watchers
 
-    assert watcher.trigger.serialize()[1] | {"folder": LABELLED.uri, "leftovers": None} == watcher.trigger.serialize()[1]
+    assert (
+        watcher.trigger.serialize()[1] | {"folder": LABELLED.uri, "leftovers": None} == watcher.trigger.serialize()[1]
+    )
 
 
 def test_the_watched_asset_is_the_folder_that_the_trigger_lists() -> None:
