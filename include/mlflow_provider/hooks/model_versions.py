@@ -69,7 +69,7 @@ class ModelVersionAPI(RegisteredModelAPI):
     def search_model_versions(self, filter_string: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the model versions that match, all pages of them.
 
-        :param filter_string: such as ``name='possums' and run_id='8e3f...'``; all versions if not given
+        :param filter_string: such as ``name='lengths' and run_id='8e3f...'``; all versions if not given
         :return: versions as in https://mlflow.org/docs/latest/rest-api.html#search-modelversions
         """
         return self.pages(f"{VERSIONS}/search", "model_versions", given(filter=filter_string))
