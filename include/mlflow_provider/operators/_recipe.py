@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..exceptions import MLflowError
-from ._programs import Programs
+from ._programs import Programs, without_logins
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Recipe:
     :param python_version: such as ``3.11``
     :param requirements: lines of a requirements file
     :param files: text of the files that these lines name
-    :param options: of ``uv pip install`` or ``pip install``
+    :param options: of ``uv pip install`` or ``pip install``, for all of the machine to read on its command line
     :param index_urls: package indexes, the first in place of the default one; they may hold passwords
     """
 
@@ -67,7 +67,7 @@ class Recipe:
             raise MLflowError(
                 f"The environment of the model could not be built: {shlex.join(command[:3])} ended with {status}; "
                 f"what it printed is in the log. Wanted were Python {self.python_version} and these requirements: "
-                f"{', '.join(self.requirements)}"
+                f"{without_logins(', '.join(self.requirements))}"
             )
 
     def _index_variables(self) -> dict[str, str]:

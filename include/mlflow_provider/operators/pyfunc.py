@@ -66,7 +66,9 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written at once, which bounds
         the memory of the process. None for a model that must see the whole table, because its result has other
         rows, or what it says of one depends on the others.
-    :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``
+    :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``. An index with a
+        password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
+        line, which all of the machine can read
     :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, any
         other value as it is, up to 100 kB of JSON
     :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error, and

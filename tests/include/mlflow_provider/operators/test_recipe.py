@@ -66,6 +66,18 @@ def test_what_cannot_be_installed_is_named(tmp_path, lock):
         recipe.build(Programs(), tmp_path / "built", lock)
 
 
+def test_a_login_in_a_requirement_or_an_option_is_in_no_log_and_no_error(tmp_path, lock, monkeypatch, caplog):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    caplog.set_level(logging.INFO)
+    url = "me:s3cret@127.0.0.1:9"
+    wanted = [f"--extra-index-url http://{url}/simple", f"nothing @ git+http://{url}/a/nothing.git@main"]
+    options = ["--find-links", "http://s3cret@127.0.0.1:9/links"]
+    with pytest.raises(MLflowError, match=r"git\+http://\*\*\*@127.0.0.1:9/a/nothing.git@main") as caught:
+        Recipe(HERE, wanted, options=options).build(Programs(), tmp_path / "built", lock)
+    assert "--find-links http://***@127.0.0.1:9/links -r" in caplog.text
+    assert "s3cret" not in str(caught.value) + caplog.text
+
+
 @pytest.mark.parametrize("field", CHANGES)
 def test_every_part_of_a_recipe_counts_in_its_key(field):
     assert replace(RECIPE, **{field: CHANGES[field]}).key != RECIPE.key
