@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -37,15 +38,18 @@ class Recipe:
         """A name that any change of the recipe changes."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
-    def build(self, programs: Programs, folder: Path, lock: int) -> None:
+    def build(self, programs: Programs, inherited: Mapping[str, str], folder: Path, lock: int) -> None:
         """Build the environment.
 
         :param programs: runs uv or pip
+        :param inherited: environment variables of uv and pip, which get all of them but Airflow's
         :param folder: that is not there yet
         :param lock: file descriptor of a lock that uv and pip hold
         :raises MLflowError: uv or pip failed, or the task was killed
         """
-        variables = {**os.environ, "PATH": tool_path(), **self._index_variables()}
+        # Airflow's connections and keys may be among them, and a package runs code of its own when it is built.
+        variables = {name: value for name, value in inherited.items() if not name.startswith("AIRFLOW_")}
+        variables |= {"PATH": tool_path(), **self._index_variables()}
         # Without bytecode every prediction would compile MLflow and scikit-learn again (3 s).
         variables["UV_COMPILE_BYTECODE"] = "1"
         create, install = self._commands(folder, variables["PATH"])

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from ..hooks.pyfunc import MLflowPyfuncHook
 
-RETURN_LIMIT = 100_000  # bytes of JSON; XCom is no place for tables
 ISOLATED, LOCAL = ("virtualenv", "uv"), "local"
 
 
@@ -66,11 +65,13 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written at once, which bounds
         the memory of the process. None for a model that must see the whole table, because its result has other
         rows, or what it says of one depends on the others.
+    :param return_limit: bytes of JSON that a returned result may have, because XCom is no place for tables; None
+        for any number
     :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``. An index with a
         password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
         line, which all of the machine can read
     :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, any
-        other value as it is, up to 100 kB of JSON
+        other value as it is
     :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error, and
         the rows in both
     :raises MLflowError: the model or the input cannot be read, the model's files are not those that were registered,
@@ -100,6 +101,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         venv_cache_gb: float = 10,
         env_manager: str = "virtualenv",
         chunk_size: int | None = 100_000,
+        return_limit: int | None = 100_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -124,6 +126,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         self.venv_cache_gb = venv_cache_gb
         self.env_manager = env_manager
         self.chunk_size = chunk_size
+        self.return_limit = return_limit
 
     def execute(self, context: Context) -> Any:
         """Predict."""
@@ -141,6 +144,8 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
                 # Not even the model's requirements count before its files are found to be the right ones.
                 artifact_uri = str(fetch())
                 fetch = partial(Path, artifact_uri)
+            # Before the delivery, whose downloads may put MLflow's login into the environment of this process.
+            inherited = _inherited(pyfunc)
             delivery = deliver(
                 folder,
                 model=fetch,
@@ -150,11 +155,11 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
                 folder,
                 output=output,
                 suppress_warnings=self.suppress_warnings,
-                limit=RETURN_LIMIT,
+                limit=self.return_limit,
                 chunk_size=self.chunk_size,
             )
-            with self._interpreter(pyfunc, artifact_uri, programs) as (python, locks):
-                status = programs.run([python, *arguments], self._variables(pyfunc, context), locks)
+            with self._interpreter(pyfunc, artifact_uri, programs, inherited) as (python, locks):
+                status = programs.run([python, *arguments], self._variables(pyfunc, inherited, context), locks)
             result = self._result(folder, status, delivery)
             if self.output_uri and output:
                 publish(folder / output, self.output_uri, self.aws_conn_id)
@@ -182,7 +187,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
     @contextmanager
     def _interpreter(
-        self, pyfunc: MLflowPyfuncHook, artifact_uri: str, programs: Programs
+        self, pyfunc: MLflowPyfuncHook, artifact_uri: str, programs: Programs, inherited: dict[str, str]
     ) -> Iterator[tuple[str, list[int]]]:
         """Yield the Python for the model, and the locks to hold while it runs."""
         if self.env_manager == LOCAL:
@@ -190,7 +195,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             return
         recipe = self._recipe(pyfunc, artifact_uri)
         environments = Environments(Path(self.venv_cache_path or default_folder()).absolute(), self.venv_cache_gb)
-        with environments.use(recipe.key, partial(recipe.build, programs)) as (folder, lock):
+        with environments.use(recipe.key, partial(recipe.build, programs, inherited)) as (folder, lock):
             yield str(folder / "bin" / "python"), [lock]
 
     def _recipe(self, pyfunc: MLflowPyfuncHook, artifact_uri: str) -> Recipe:
@@ -206,11 +211,8 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             [*(self.index_urls or ()), *named],
         )
 
-    def _variables(self, pyfunc: MLflowPyfuncHook, context: Context) -> dict[str, str]:
-        # Airflow's supervisor is out of reach there, and another login would win over the connection's.
-        hidden = {"__AIRFLOW_SUPERVISOR_FD", *pyfunc.mlflow_env_variables}
-        inherited = {name: value for name, value in os.environ.items() if self.inherit_env and name not in hidden}
-        variables = {**inherited, **(self.env_vars or {}), **pyfunc.get_env_vars()}
+    def _variables(self, pyfunc: MLflowPyfuncHook, inherited: dict[str, str], context: Context) -> dict[str, str]:
+        variables = {**(inherited if self.inherit_env else {}), **(self.env_vars or {}), **pyfunc.get_env_vars()}
         # A report to MLflow's makers would delay the end of the process where there is no internet.
         variables["MLFLOW_DISABLE_TELEMETRY"] = "true"
         if bundle := self._get_bundle_path_from_context(context):
@@ -226,3 +228,9 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             return read_result(folder, status)
         except RuntimeError as error:
             raise ModelPredictionError(f"Prediction with {self.model_uri} failed: {error}") from None
+
+
+def _inherited(pyfunc: MLflowPyfuncHook) -> dict[str, str]:
+    """Return the environment of this process without Airflow's supervisor and without any login to MLflow."""
+    hidden = {"__AIRFLOW_SUPERVISOR_FD", *pyfunc.mlflow_env_variables}
+    return {name: value for name, value in os.environ.items() if name not in hidden}

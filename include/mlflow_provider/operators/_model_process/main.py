@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def predict(
-    folder: Path, parent: int, output: str | None, suppress_warnings: bool, limit: int, chunk_size: int | None
+    folder: Path, parent: int, output: str | None, suppress_warnings: bool, limit: int | None, chunk_size: int | None
 ) -> Any:
     """Apply a model to an input, both of which arrive in the folder while this process starts.
 
@@ -48,7 +48,7 @@ def predict(
     :param parent: id of the process that started this one
     :param output: name of the Parquet or CSV file to write to the folder, or None to return the result
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
-    :param limit: bytes of JSON that a returned result may have
+    :param limit: bytes of JSON that a returned result may have, or None for any number
     :param chunk_size: rows of a table that are predicted at once, or None for all
     :return: None with ``output``, else lists, numbers or strings; frames and series as pandas' JSON
     :raises RowsError: the model failed on some rows of a table

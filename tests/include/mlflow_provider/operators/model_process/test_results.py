@@ -34,6 +34,10 @@ def test_what_is_too_big_to_return_names_the_way_out_before_all_is_predicted():
         collect(results(), 100)
 
 
+def test_without_a_limit_any_result_is_returned():
+    assert collect([(Chunk(None), np.zeros(100_000))], None) == [0.0] * 100_000
+
+
 def test_results_of_chunks_are_joined_before_they_are_returned():
     assert collect([(Chunk(None), np.array([1.0])), (Chunk(None), np.array([2.0]))], 100) == [1.0, 2.0]
 
