@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -46,10 +47,12 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     tag ``artifact_sha256`` (:meth:`MLflowPyfuncHook.hash_model`) is used only if its files still have that hash.
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...``, ``runs:/8e3f.../model``,
-        ``s3://bucket/folder``, or any other URI that the ``mlflow`` library can download (templated)
+    :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/Production``, ``models:/name/latest``,
+        ``models:/m-1f0c...``, ``runs:/8e3f.../model``, ``s3://bucket/folder``, or any other URI that the ``mlflow``
+        library can download (templated)
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
-    :param dst_path: an existing folder to download the model to; a temporary one if not given (templated)
+    :param dst_path: an existing folder that gets a copy of the model's files; what else it holds stays, and is not
+        used (templated)
     :param data: DataFrame, Series, array, list, dict, or the URI of a Parquet or CSV object (templated).
         A list of dicts is a table of records; any other list becomes an array.
     :param output_uri: Parquet or CSV object to write the result to: the model's own columns, or the column
@@ -131,15 +134,17 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     def execute(self, context: Context) -> Any:
         """Predict."""
         output = f"output{table_suffix(self.output_uri)}" if self.output_uri else None
+        if self.dst_path and not Path(self.dst_path).is_dir():
+            raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
         self._programs = programs = Programs()
         pyfunc = self._open_hook()
-        model_uri = pyfunc.resolve_alias(self.model_uri)
+        model_uri = pyfunc.resolve_version(self.model_uri)
         self.mlflow_page = pyfunc.get_model_page(model_uri)
         artifact_uri = pyfunc.get_model_artifact_uri(model_uri)
         self.log.info("Predicting with %s, found at %s", self.model_uri, artifact_uri)
         with TemporaryDirectory(prefix="mlflow-predict-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary)
-            fetch: Callable[[], Path] = partial(pyfunc.fetch_model, model_uri, self._model_folder(folder))
+            fetch: Callable[[], Path] = partial(self._fetch, pyfunc, model_uri, folder / "model-files")
             if pyfunc.get_recorded_hash(model_uri):
                 # Not even the model's requirements count before its files are found to be the right ones.
                 artifact_uri = str(fetch())
@@ -178,12 +183,13 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
         return MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
 
-    def _model_folder(self, folder: Path) -> Path:
-        if self.dst_path is None:
-            (target := folder / "model-files").mkdir(exist_ok=True)
-        elif not (target := Path(self.dst_path)).is_dir():
-            raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
-        return target
+    def _fetch(self, pyfunc: MLflowPyfuncHook, model_uri: str, folder: Path) -> Path:
+        """Return a new folder with the model alone: what else is in ``dst_path`` must not count as part of it."""
+        folder.mkdir()
+        model = pyfunc.fetch_model(model_uri, folder)
+        if self.dst_path:
+            shutil.copytree(model, self.dst_path, dirs_exist_ok=True)
+        return model
 
     @contextmanager
     def _interpreter(

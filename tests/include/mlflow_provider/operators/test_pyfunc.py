@@ -264,6 +264,15 @@ def test_the_model_is_downloaded_to_a_given_folder_that_exists(predict, tmp_path
         predict(dst_path=str(tmp_path / "missing"))
 
 
+def test_what_is_left_in_a_given_folder_is_neither_checked_nor_used(predict, recorded, tmp_path):
+    (tmp_path / "code" / "__pycache__").mkdir(parents=True)
+    (left := tmp_path / "code" / "__pycache__" / "old.pyc").write_text("of another version")
+    for _ in range(2):
+        assert predict(model_uri=recorded, dst_path=str(tmp_path), env_manager="local") == pytest.approx(SUMS)
+    assert left.exists()
+    assert (tmp_path / "MLmodel").is_file()
+
+
 def test_only_the_models_process_gets_the_login_and_only_while_it_runs(operator, services, whoami, caplog):
     connection = json.loads(os.environ["AIRFLOW_CONN_MLFLOW_DEFAULT"])
     before = dict(os.environ)
