@@ -74,7 +74,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
         line, which all of the machine can read
     :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, any
-        other value as it is
+        other value as JSON can hold it, arrays in it as lists and dates as text
     :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error, and
         the rows in both
     :raises MLflowError: the model or the input cannot be read, the model's files are not those that were registered,

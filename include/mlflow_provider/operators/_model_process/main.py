@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import pickle
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 from .chunk import Chunk
 from .inputs import read_chunks
 from .outputs import write
-from .results import collect
+from .results import as_json, collect
 
 
 class RowsError(Exception):
@@ -25,17 +24,17 @@ class RowsError(Exception):
 def main() -> None:
     """Do the job that a folder, named on the command line, describes in its file ``job`` (JSON).
 
-    The arguments of :func:`predict` are in it. A result is left in the file ``result`` (pickled), the message of an
+    The arguments of :func:`predict` are in it. A result is left in the file ``result`` (JSON), the message of an
     error in the file ``error``; its traceback goes to the standard error output.
     """
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job").read_text())
     try:
-        result = predict(folder, **job)
+        result = as_json(predict(folder, **job))
     except Exception as error:
         (folder / "error").write_text(message(error))
         raise
-    (folder / "result").write_bytes(pickle.dumps(result))
+    (folder / "result").write_text(result)
 
 
 def predict(
