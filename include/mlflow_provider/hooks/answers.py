@@ -10,6 +10,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError
+from .session import is_read
 
 EXCERPT = 300  # characters of a foreign answer that a message quotes
 UNMADE = (ValueError, requests.exceptions.InvalidJSONError)  # errors of requests that could not even be made
@@ -48,15 +49,20 @@ def redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
     )
 
 
-def no_answer(request: str, conn_id: str, error: requests.RequestException) -> MLflowConnectionError:
+def no_answer(
+    request: str, conn_id: str, error: requests.RequestException, handled: BaseException | None
+) -> MLflowConnectionError:
     """Return the error for a request that got no answer.
 
     :param request: verb and URL
+    :param handled: the error that the caller was handling when it sent the request, which is not to blame
     """
-    reason = _reason(error)
+    causes = list(_chain(error, handled))
+    # At the bottom is what happened, such as "Connection refused", without the layers around it.
+    reason = [cause for cause in causes if isinstance(cause, OSError)][-1]
     return MLflowConnectionError(
         f"No answer from MLflow: {request} (connection {conn_id!r}): {str(reason) or type(reason).__name__}. "
-        f"{_remedy(error, reason, conn_id)}{_doubt(request, error)}"
+        f"{_remedy(error, reason, conn_id)}{_doubt(request, causes)}"
     )
 
 
@@ -104,27 +110,18 @@ def _remedy(error: requests.RequestException, reason: BaseException, conn_id: st
     return f"Check that the server runs and that host, port and schema of connection {conn_id!r} fit."
 
 
-def _doubt(request: str, error: requests.RequestException) -> str:
+def _doubt(request: str, causes: list[BaseException]) -> str:
     """Return what to add for a request of which nobody knows whether MLflow got it."""
     unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
-    if (
-        request.startswith("GET ")
-        or isinstance(error, UNMADE)
-        or any(isinstance(link, unsent) for link in _chain(error))
-    ):
+    if is_read(*request.split(" ", 1)) or isinstance(causes[0], UNMADE) or any(isinstance(c, unsent) for c in causes):
         return ""
     return " MLflow may have acted on it all the same."
 
 
-def _reason(error: BaseException) -> BaseException:
-    """Return what happened at the bottom, such as "Connection refused", without the layers around it."""
-    return [link for link in _chain(error) if isinstance(link, OSError)][-1]
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _chain(error: BaseException, end: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and what led to it; urllib3 keeps some of that in the arguments or as the ``reason``."""
     link: BaseException | None = error
     while link:
         yield link
-        kept = (item for item in (getattr(link, "reason", None), *link.args) if isinstance(item, BaseException))
-        link = link.__cause__ or link.__context__ or next(kept, None)
+        found = (link.__cause__, link.__context__, getattr(link, "reason", None), *link.args)
+        link = next((item for item in found if isinstance(item, BaseException) and item is not end), None)

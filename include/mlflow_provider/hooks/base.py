@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
@@ -14,6 +15,8 @@ from .server import MLflowServer
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+CREDENTIALS = Path("~/.mlflow/credentials")  # https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/
 
 
 class MLflowBaseHook(BaseHook):
@@ -33,6 +36,8 @@ class MLflowBaseHook(BaseHook):
         "MLFLOW_TRACKING_TOKEN",
         "MLFLOW_TRACKING_USERNAME",
         "MLFLOW_TRACKING_PASSWORD",
+        "MLFLOW_TRACKING_AUTH",
+        "MLFLOW_TRACKING_AWS_SIGV4",
         "MLFLOW_TRACKING_INSECURE_TLS",
         "MLFLOW_TRACKING_SERVER_CERT_PATH",
         "DATABRICKS_HOST",
@@ -56,7 +61,8 @@ class MLflowBaseHook(BaseHook):
     def get_env_vars(self) -> dict[str, str]:
         """Return the environment variables with which the ``mlflow`` library reaches the server.
 
-        A call to a dead server then fails within two read time-outs (40 s by default).
+        A call to a dead server then fails within two read time-outs (40 s by default). What the library finds in
+        ``~/.mlflow/credentials`` wins over a token, and no variable names another file: the log warns of it.
 
         :return: variables of https://mlflow.org/docs/latest/api_reference/python_api/mlflow.environment_variables.html
         :raises MLflowError: the connection cannot be used
@@ -64,6 +70,8 @@ class MLflowBaseHook(BaseHook):
         variables = {"MLFLOW_TRACKING_URI": self.server.base_url, **self._login(), **self._tls()}
         if self.server.is_databricks:
             variables["MLFLOW_TRACKING_URI"] = "databricks"
+        elif CREDENTIALS.expanduser().exists() and not variables.get("MLFLOW_TRACKING_PASSWORD"):
+            self.log.warning("A login in %s wins over connection %r: remove it", CREDENTIALS, self.mlflow_conn_id)
         if self.server.registry_url:
             variables["MLFLOW_REGISTRY_URI"] = self.server.registry_url
         return variables | {

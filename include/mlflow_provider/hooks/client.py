@@ -13,10 +13,8 @@ class MLflowClientHook(VersionMetricAPI, ArtifactAPI):
     arguments of ``mlflow.MlflowClient`` and use the verb that their endpoint wants.
 
     :param method: HTTP verb of :meth:`run`
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server: host with or without scheme
-        and path prefix, schema, port; login and password, or login ``token`` and the token as password.
-        Its extra may hold ``timeout`` (seconds, 20 by default), ``verify`` (false or the path of a CA
-        bundle) and ``headers`` (sent with every request).
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server, with the fields that
+        :meth:`MLflowServer.from_connection` reads
     :param auth_type: called with login and password to make a ``requests`` auth
     """
 

@@ -12,9 +12,10 @@ from .registered_models import RegisteredModelAPI
 from .rest import API
 
 VERSIONS = f"{API}/model-versions"
-ALIAS_URI = re.compile(r"models:/([^/@]+)@([^/@]+)")
-VERSION_URI = re.compile(r"models:/([^/@]+)/(\d+)")
 
+# As MLflow itself reads it: models:/name/3, models:/name/Production, models:/name/latest, models:/name@alias, and any
+# of them after three slashes or more. A name may hold an @.
+_VERSION_URI = re.compile(r"models:(?:/|/{3,})([^/]+)(?:/([^/]+)|@([^/@]+))")
 # models:/m-<id>, or an artifact folder that ends in models/m-<id>/artifacts
 _LOGGED_MODEL = re.compile(r"(?:^models:|/models)/+(m-[0-9a-f]+)(?:/artifacts)?/?$")
 
@@ -69,7 +70,7 @@ class ModelVersionAPI(RegisteredModelAPI):
     def search_model_versions(self, filter_string: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the model versions that match, all pages of them.
 
-        :param filter_string: such as ``name='possums' and run_id='8e3f...'``; all versions if not given
+        :param filter_string: such as ``name='lengths' and run_id='8e3f...'``; all versions if not given
         :return: versions as in https://mlflow.org/docs/latest/rest-api.html#search-modelversions
         """
         return self.pages(f"{VERSIONS}/search", "model_versions", given(filter=filter_string))
@@ -80,14 +81,18 @@ class ModelVersionAPI(RegisteredModelAPI):
         The other model is created if there is none. Whoever keeps one registered model for each environment
         promotes with it.
 
-        :param src_model_uri: ``models:/name/3`` or ``models:/name@alias``
+        :param src_model_uri: as in :meth:`find_model_version`
         :param dst_name: the model that gets the version
         :param exist_ok: return the copy of this version if the model has one
         :return: the copy, as in https://mlflow.org/docs/latest/rest-api.html#create-modelversion
         :raises MLflowError: the URI has another form
         :raises MLflowAPIError: there is no such version, or the server refused
         """
-        source = self._version_at(src_model_uri)
+        if not (found := self.find_model_version(src_model_uri)):
+            raise MLflowError(
+                f"{src_model_uri!r} names no model version: use models:/<name>/<number> or models:/<name>@<alias>"
+            )
+        source = self.get_model_version(*found)
         self.create_registered_model(dst_name, exist_ok=True)
         return self.create_model_version(
             dst_name,
@@ -166,12 +171,26 @@ class ModelVersionAPI(RegisteredModelAPI):
         query = {"name": name, "version": str(version)}
         return self.call("GET", f"{VERSIONS}/get-download-uri", query)["artifact_uri"]
 
-    def _version_at(self, uri: str) -> dict[str, Any]:
-        if found := VERSION_URI.fullmatch(uri):
-            return self.get_model_version(found[1], found[2])
-        if found := ALIAS_URI.fullmatch(uri):
-            return self.get_model_version_by_alias(found[1], found[2])
-        raise MLflowError(f"{uri!r} names no model version: use models:/<name>/<number> or models:/<name>@<alias>")
+    def find_model_version(self, uri: str) -> tuple[str, str] | None:
+        """Return name and number of the version that a URI names now.
+
+        :param uri: ``models:/name/3``, ``models:/name@alias``, or, which MLflow deprecates, the newest version of a
+            stage, ``models:/name/Production``, or of all, ``models:/name/latest``
+        :return: None for a URI of another kind
+        :raises MLflowError: there is no such model, alias or stage, or no version in it
+        """
+        if not (found := _VERSION_URI.fullmatch(uri)):
+            return None
+        name, which, alias = found.groups()
+        if alias:
+            return name, self.get_model_version_by_alias(name, alias)["version"]
+        return name, which if which.isdigit() else self._newest(name, which)
+
+    def _newest(self, name: str, stage: str) -> str:
+        versions = self.get_latest_versions(name, None if stage.lower() == "latest" else [stage])
+        if not versions:
+            raise MLflowError(f"The registered model {name!r} has no version that is {stage!r}")
+        return str(max(int(version["version"]) for version in versions))
 
     def _version_of(self, name: str, source: str, run_id: str | None) -> dict[str, Any] | None:
         conditions = [f"name={_quoted(name)}", f"run_id={_quoted(run_id)}" if run_id else ""]

@@ -14,7 +14,6 @@ from ..exceptions import MLflowError
 from ..objects import fetch_folder, hash_folder, is_s3, read_text
 from .base import MLflowBaseHook
 from .client import MLflowClientHook
-from .model_versions import ALIAS_URI, VERSION_URI
 
 HASH_TAG = "artifact_sha256"
 _PROXIED = re.compile(r"mlflow-artifacts:/+(?!/)(.+)")
@@ -52,16 +51,15 @@ class MLflowPyfuncHook(MLflowBaseHook):
 
         return pyfunc
 
-    def resolve_alias(self, model_uri: str) -> str:
-        """Return ``models:/name/3`` for ``models:/name@alias``, so that an alias moved later does not matter.
+    def resolve_version(self, model_uri: str) -> str:
+        """Return ``models:/name/3`` for a version, however it is named, so that what moves later does not matter.
 
-        :return: any other URI as it is
-        :raises MLflowAPIError: there is no such alias
+        :param model_uri: for a version as in :meth:`MLflowClientHook.find_model_version`
+        :return: any other URI as it is, and on Databricks every one
+        :raises MLflowError: there is no such version
         """
-        found = ALIAS_URI.fullmatch(model_uri)
-        if found is None or self.server.is_databricks:
-            return model_uri
-        return f"models:/{found[1]}/{self.client.get_model_version_by_alias(found[1], found[2])['version']}"
+        found = self._find_version(model_uri)
+        return f"models:/{found[0]}/{found[1]}" if found else model_uri
 
     def get_model_page(self, model_uri: str) -> str:
         """Return the address of MLflow's page of a model: its version, its run, or the logged model itself.
@@ -72,8 +70,8 @@ class MLflowPyfuncHook(MLflowBaseHook):
         """
         if self.server.is_databricks:
             return ""
-        if found := VERSION_URI.fullmatch(self.resolve_alias(model_uri)):
-            return self.server.page("models", found[1], "versions", found[2])
+        if version := self._find_version(model_uri):
+            return self.server.page("models", version[0], "versions", version[1])
         if found := _LOGGED_MODEL.fullmatch(model_uri):
             experiment_id = self.client.get_logged_model(found[1])["info"]["experiment_id"]
             return self.server.page("experiments", experiment_id, "models", found[1])
@@ -85,16 +83,16 @@ class MLflowPyfuncHook(MLflowBaseHook):
     def get_model_artifact_uri(self, model_uri: str) -> str:
         """Return the URI of the folder that holds a model now.
 
-        :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...`` or
-            ``runs:/8e3f.../model``; any other URI is returned as it is
+        :param model_uri: ``models:/m-1f0c...``, ``runs:/8e3f.../model`` or a version as in
+            :meth:`MLflowClientHook.find_model_version`; any other URI is returned as it is
         :raises MLflowAPIError: there is no such model, version, alias or run
         """
         if self.server.is_databricks:
             return model_uri
         if found := _LOGGED_MODEL.fullmatch(model_uri):
             return self.client.get_logged_model(found[1])["info"]["artifact_uri"]
-        if found := VERSION_URI.fullmatch(self.resolve_alias(model_uri)):
-            return self.client.get_model_version_download_uri(found[1], found[2])
+        if version := self._find_version(model_uri):
+            return self.client.get_model_version_download_uri(*version)
         if found := _RUN.fullmatch(model_uri):
             return self._model_of_run(*found.groups(default=""))
         return model_uri
@@ -155,8 +153,8 @@ class MLflowPyfuncHook(MLflowBaseHook):
 
     def get_recorded_hash(self, model_uri: str) -> str:
         """Return the tag ``artifact_sha256`` of a version, or nothing for a version or a URI without one."""
-        found = None if self.server.is_databricks else VERSION_URI.fullmatch(self.resolve_alias(model_uri))
-        tags = self.client.get_model_version(found[1], found[2]).get("tags", []) if found else []
+        version = self._find_version(model_uri)
+        tags = self.client.get_model_version(*version).get("tags", []) if version else []
         return next((tag["value"] for tag in tags if tag["key"] == HASH_TAG), "")
 
     def fetch_model(self, model_uri: str, folder: Path) -> Path:
@@ -166,9 +164,10 @@ class MLflowPyfuncHook(MLflowBaseHook):
         :return: the folder that holds the file ``MLmodel``
         :raises MLflowError: it cannot be read, or its files have another hash than :meth:`get_recorded_hash`
         """
-        artifact_uri = self.get_model_artifact_uri(model_uri)
+        version_uri = self.resolve_version(model_uri)
+        artifact_uri = self.get_model_artifact_uri(version_uri)
         local = self.download_model(artifact_uri, folder)
-        recorded = self.get_recorded_hash(model_uri)
+        recorded = self.get_recorded_hash(version_uri)
         if recorded and (found := hash_folder(local)) != recorded:
             raise MLflowError(
                 f"The files of {model_uri} at {artifact_uri} are not those that were registered: their SHA-256 is "
@@ -176,6 +175,9 @@ class MLflowPyfuncHook(MLflowBaseHook):
                 "changed them, and register the model anew"
             )
         return local
+
+    def _find_version(self, model_uri: str) -> tuple[str, str] | None:
+        return None if self.server.is_databricks else self.client.find_model_version(model_uri)
 
     def _model_of_run(self, run_id: str, path: str, name: str, rest: str) -> str:
         """Return the folder of a model that a run logged; MLflow 2 kept it among the run's own artifacts."""

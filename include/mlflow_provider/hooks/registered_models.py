@@ -53,7 +53,7 @@ class RegisteredModelAPI(MLflowRestHook):
     def search_registered_models(self, filter_string: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the registered models that match, all pages of them.
 
-        :param filter_string: such as ``name LIKE 'possum%'``; all models if not given
+        :param filter_string: such as ``name LIKE 'length%'``; all models if not given
         :return: models as in https://mlflow.org/docs/latest/rest-api.html#search-registeredmodels
         """
         return self.pages(f"{MODELS}/search", "registered_models", given(filter=filter_string))

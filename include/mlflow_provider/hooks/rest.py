@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -159,7 +160,8 @@ class MLflowRestHook(MLflowBaseHook):
 
         :param request: verb and URL
         """
+        handled = sys.exception()
         try:
             yield
         except requests.RequestException as error:
-            raise no_answer(request, self.mlflow_conn_id, error) from error
+            raise no_answer(request, self.mlflow_conn_id, error, handled) from error

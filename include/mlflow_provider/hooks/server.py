@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 20.0  # seconds; the extra field `timeout` overrides it
 DATABRICKS_DOMAINS = (".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net")
+DATABRICKS_URIS = ("databricks", "databricks-uc")  # MLflow's names for a workspace and its registry
 REGISTRY = ("api/2.0/mlflow/registered-models/", "api/2.0/mlflow/model-versions/")
 
 
@@ -24,7 +26,7 @@ class MLflowServer:
     :param conn_id: the Airflow connection they come from, for messages
     :param base_url: scheme, host, port and path prefix, without login and without a closing slash
     :param registry_url: likewise, of the server that holds the model registry, if that is another
-    :param ui_url: likewise, as a person's browser reaches the server, if that is another address
+    :param ui_url: likewise, as a person's browser reaches the pages of both, if that is another address
     :param timeout: seconds to wait for an answer
     :param verify: False switches the TLS check off, a string is the path of a CA bundle
     :param headers: sent with every request
@@ -48,7 +50,7 @@ class MLflowServer:
     @property
     def is_databricks(self) -> bool:
         """Whether the host is a Databricks workspace."""
-        return (urlsplit(self.base_url).hostname or "").endswith(DATABRICKS_DOMAINS)
+        return _is_databricks(urlsplit(self.base_url).hostname)
 
     def url(self, endpoint: str) -> str:
         """Return the address of an endpoint of the REST API, such as ``api/2.0/mlflow/runs/search``."""
@@ -57,9 +59,10 @@ class MLflowServer:
         return f"{base}/{path}"
 
     def page(self, *path: str) -> str:
-        """Return the address of a page of MLflow's user interface, such as that of ``"models", "possums"``."""
+        """Return the address of a page of MLflow's user interface, such as that of ``"models", "lengths"``."""
+        registry = self.registry_url if path[0] == "models" else ""
         app = "ml" if self.is_databricks else "#"
-        return "/".join([self.ui_url or self.base_url, app, *(quote(part, safe="") for part in path)])
+        return "/".join([self.ui_url or registry or self.base_url, app, *(quote(part, safe="") for part in path)])
 
     @classmethod
     def from_connection(cls, conn: Connection) -> MLflowServer:
@@ -93,21 +96,27 @@ def _address(conn: Connection, value: str | None, name: str) -> SplitResult:
     if not text:
         raise MLflowError(f"Connection {conn.conn_id!r} names no {name}: set it to that of the MLflow server")
     try:
-        address = urlsplit(text if "://" in text else f"{_scheme(conn)}://{text}")
+        address = urlsplit(text if "://" in text else f"//{text}")
+        address = address._replace(scheme=address.scheme or _scheme(conn, address.hostname))
         usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
     except ValueError:  # it may show a password that is part of the address
         usable = False
-    if not usable or "@" in address.path:
+    if not usable or "@" in address.path or text in DATABRICKS_URIS:
         raise MLflowError(
             f"Connection {conn.conn_id!r} has no usable address: its schema must be http or https and its {name} a "
-            "name, an address or a URL with a number as port; a login belongs into the fields for it"
+            "name, an address or a URL with a number as port, of a Databricks workspace its URL; a login belongs "
+            "into the fields for it"
         )
     return address
 
 
-def _scheme(conn: Connection) -> str:
-    secure = conn.conn_type == "https" or (conn.host or "").endswith(DATABRICKS_DOMAINS)
+def _scheme(conn: Connection, host: str | None) -> str:
+    secure = conn.conn_type == "https" or _is_databricks(host)
     return conn.schema or ("https" if secure else "http")
+
+
+def _is_databricks(host: str | None) -> bool:
+    return (host or "").rstrip(".").endswith(DATABRICKS_DOMAINS)
 
 
 def _url(address: SplitResult, port: int | None = None) -> str:
@@ -149,7 +158,12 @@ def _check_sendable(server: MLflowServer) -> None:
 
 
 def _seconds(conn_id: str, value: Any) -> float:
+    if value in (None, ""):
+        return READ_TIMEOUT
     try:
-        return float(value or READ_TIMEOUT)
+        seconds = float(value)
     except (TypeError, ValueError):
-        raise MLflowError(f"Connection {conn_id!r}: extra field `timeout` must be seconds, not {value!r}") from None
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise MLflowError(f"Connection {conn_id!r}: extra field `timeout` must be seconds above 0, not {value!r}")
+    return seconds

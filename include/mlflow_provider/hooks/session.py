@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -16,26 +17,30 @@ RETRIES = 3
 BACKOFF = 0.5  # seconds before the second retry, doubled for each one after it
 RETRY_BUDGET = 20.0  # seconds after which no further attempt starts
 RETRY_AFTER_MAX = 8  # seconds
-REFUSED_UNSEEN = frozenset({429, 503})  # the server says that it did not act on the request
+READING_POSTS = ("/search", "/get-latest-versions")  # endpoints that change nothing, though they want a POST
 
 
 class BoundedRetry(Retry):
     """Retries that stop starting new attempts after ``RETRY_BUDGET`` seconds.
 
-    Connection failures and 429/503 are retried for every verb; a lost answer, 500, 502 and 504 only for
-    those that read, because the server may have acted on the others. What TLS refuses stays refused.
+    Connection failures, 429, and 503 that says when to come again are retried for every request; a lost answer,
+    500, 502, 504 and any other 503 only for those that read, because the server may have acted on the others: a
+    proxy has no other answer if it loses the server meanwhile. What TLS refuses stays refused.
     """
 
     deadline = float("inf")
 
     @classmethod
-    def starting_now(cls) -> BoundedRetry:
-        """Return the retries of a call that starts now."""
+    def starting_now(cls, reads: bool) -> BoundedRetry:
+        """Return the retries of a call that starts now.
+
+        :param reads: whether it changes nothing, as :func:`is_read` tells
+        """
         retry = cls(
             total=RETRIES,
             other=0,
-            allowed_methods=frozenset({"GET", "HEAD"}),
-            status_forcelist={500, 502, 504} | REFUSED_UNSEEN,
+            allowed_methods=None if reads else frozenset({"GET"}),
+            status_forcelist={500, 502, 503, 504},
             backoff_factor=BACKOFF,
             backoff_jitter=BACKOFF / 2,
             raise_on_status=False,
@@ -52,7 +57,8 @@ class BoundedRetry(Retry):
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         """Tell whether an answer with this status is worth another attempt."""
-        return status_code in REFUSED_UNSEEN or super().is_retry(method, status_code, has_retry_after)
+        was_refused = status_code == 429 or (status_code == 503 and has_retry_after)
+        return was_refused or super().is_retry(method, status_code, has_retry_after)
 
     def is_exhausted(self) -> bool:
         """Tell whether attempts or time have run out."""
@@ -71,7 +77,7 @@ class BoundedAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """Send a request."""
-        self.max_retries = BoundedRetry.starting_now()
+        self.max_retries = BoundedRetry.starting_now(is_read(request.method or "", request.url or ""))
         kwargs["timeout"] = kwargs.get("timeout") or self.timeout
         return super().send(request, **kwargs)
 
@@ -104,6 +110,11 @@ class BearerAuth(AuthBase):
         """Return the request with the token in its header."""
         request.headers["Authorization"] = f"Bearer {self.token}"
         return request
+
+
+def is_read(method: str, url: str) -> bool:
+    """Tell whether a request changes nothing, so that it may be sent again whatever became of it."""
+    return method in ("GET", "HEAD") or (method == "POST" and urlsplit(url).path.endswith(READING_POSTS))
 
 
 def open_session(server: MLflowServer, auth_type: Any, headers: dict[str, str] | None) -> requests.Session:

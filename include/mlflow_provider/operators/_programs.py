@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # Reads until the other end of its pipe is closed, then kills its process group, itself included.
 GUARD = ("/bin/sh", "-c", "read line; kill -KILL 0")
+LOGIN = re.compile(r"(?<=://)[^\s/]+@")  # of a URL: Airflow masks only what a connection or variable holds
 
 
 class Programs:
@@ -33,16 +35,19 @@ class Programs:
     def run(self, command: Sequence[str], variables: Mapping[str, str], locks: Collection[int] = ()) -> int:
         """Run a program, log every line that it prints, and kill what it leaves behind.
 
+        The log shows no login that is part of a URL. A command line is another matter: while the program runs, all
+        of this machine can read it.
+
         :param variables: its environment
         :param locks: file descriptors of locks that stay held until the program and its children have ended
         :return: its exit status, negative for the signal that ended it
         :raises MLflowError: :meth:`kill` was called
         :raises OSError: there is no such program
         """
-        log.info("Running %s", shlex.join(command))
+        log.info("Running %s", without_logins(shlex.join(command)))
         with self._group() as group, self._started(command, variables, group, locks) as program:
             for line in program.stdout or ():
-                log.info("%s", line.decode(errors="replace").rstrip())
+                log.info("%s", without_logins(line.decode(errors="replace").rstrip()))
             status = program.wait()
         if self.is_killed:
             raise MLflowError(f"{command[0]} was killed with the task")
@@ -99,3 +104,8 @@ class Programs:
         if self._guard:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._guard.pid, signal.SIGKILL)
+
+
+def without_logins(text: str) -> str:
+    """Return a text with every login in a URL, such as ``https://user:password@host``, made unreadable."""
+    return LOGIN.sub("***@", text)

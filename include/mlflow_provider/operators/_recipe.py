@@ -7,12 +7,13 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 from ..exceptions import MLflowError
-from ._programs import Programs
+from ._programs import Programs, without_logins
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Recipe:
     :param python_version: such as ``3.11``
     :param requirements: lines of a requirements file
     :param files: text of the files that these lines name
-    :param options: of ``uv pip install`` or ``pip install``
+    :param options: of ``uv pip install`` or ``pip install``, for all of the machine to read on its command line
     :param index_urls: package indexes, the first in place of the default one; they may hold passwords
     """
 
@@ -37,15 +38,18 @@ class Recipe:
         """A name that any change of the recipe changes."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
-    def build(self, programs: Programs, folder: Path, lock: int) -> None:
+    def build(self, programs: Programs, inherited: Mapping[str, str], folder: Path, lock: int) -> None:
         """Build the environment.
 
         :param programs: runs uv or pip
+        :param inherited: environment variables of uv and pip, which get all of them but Airflow's
         :param folder: that is not there yet
         :param lock: file descriptor of a lock that uv and pip hold
         :raises MLflowError: uv or pip failed, or the task was killed
         """
-        variables = {**os.environ, "PATH": tool_path(), **self._index_variables()}
+        # Airflow's connections and keys may be among them, and a package runs code of its own when it is built.
+        variables = {name: value for name, value in inherited.items() if not name.startswith("AIRFLOW_")}
+        variables |= {"PATH": tool_path(), **self._index_variables()}
         # Without bytecode every prediction would compile MLflow and scikit-learn again (3 s).
         variables["UV_COMPILE_BYTECODE"] = "1"
         create, install = self._commands(folder, variables["PATH"])
@@ -67,7 +71,7 @@ class Recipe:
             raise MLflowError(
                 f"The environment of the model could not be built: {shlex.join(command[:3])} ended with {status}; "
                 f"what it printed is in the log. Wanted were Python {self.python_version} and these requirements: "
-                f"{', '.join(self.requirements)}"
+                f"{without_logins(', '.join(self.requirements))}"
             )
 
     def _index_variables(self) -> dict[str, str]:

@@ -48,7 +48,7 @@ class CreateDeploymentOperator(_DeploymentOperator):
     :param flavor: of the model, the target's default if not given (templated)
     :param config: the target's own settings, shown in Airflow's UI: no secrets (templated)
     :param endpoint: the endpoint to deploy under, where the target has such (templated)
-    :raises MLflowError: a connection cannot be used
+    :raises MLflowError: a connection cannot be used, or MLflow does not show the model; nothing was deployed
     :raises Exception: whatever the target's plugin raises
     """
 
@@ -89,9 +89,9 @@ class CreateDeploymentOperator(_DeploymentOperator):
         """Deploy the model."""
         from ..hooks.pyfunc import MLflowPyfuncHook
 
-        created = self.hook.create_deployment(self.name, self.model_uri, self.flavor, self.config, self.endpoint)
+        # First, because after a deployment nothing may fail: tried again, the task would find the name taken.
         self.mlflow_page = MLflowPyfuncHook(self.mlflow_conn_id).get_model_page(self.model_uri)
-        return created
+        return self.hook.create_deployment(self.name, self.model_uri, self.flavor, self.config, self.endpoint)
 
 
 class PredictOperator(_DeploymentOperator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from ..hooks.pyfunc import MLflowPyfuncHook
 
-RETURN_LIMIT = 100_000  # bytes of JSON; XCom is no place for tables
 ISOLATED, LOCAL = ("virtualenv", "uv"), "local"
 
 
@@ -47,10 +47,12 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     tag ``artifact_sha256`` (:meth:`MLflowPyfuncHook.hash_model`) is used only if its files still have that hash.
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/m-1f0c...``, ``runs:/8e3f.../model``,
-        ``s3://bucket/folder``, or any other URI that the ``mlflow`` library can download (templated)
+    :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/Production``, ``models:/name/latest``,
+        ``models:/m-1f0c...``, ``runs:/8e3f.../model``, ``s3://bucket/folder``, or any other URI that the ``mlflow``
+        library can download (templated)
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
-    :param dst_path: an existing folder to download the model to; a temporary one if not given (templated)
+    :param dst_path: an existing folder that gets a copy of the model's files; what else it holds stays, and is not
+        used (templated)
     :param data: DataFrame, Series, array, list, dict, or the URI of a Parquet or CSV object (templated).
         A list of dicts is a table of records; any other list becomes an array.
     :param output_uri: Parquet or CSV object to write the result to: the model's own columns, or the column
@@ -66,9 +68,13 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written at once, which bounds
         the memory of the process. None for a model that must see the whole table, because its result has other
         rows, or what it says of one depends on the others.
-    :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``
+    :param return_limit: bytes of JSON that a returned result may have, because XCom is no place for tables; None
+        for any number
+    :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``. An index with a
+        password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
+        line, which all of the machine can read
     :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, any
-        other value as it is, up to 100 kB of JSON
+        other value as JSON can hold it, arrays in it as lists and dates as text
     :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error, and
         the rows in both
     :raises MLflowError: the model or the input cannot be read, the model's files are not those that were registered,
@@ -98,6 +104,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         venv_cache_gb: float = 10,
         env_manager: str = "virtualenv",
         chunk_size: int | None = 100_000,
+        return_limit: int | None = 100_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -122,23 +129,28 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         self.venv_cache_gb = venv_cache_gb
         self.env_manager = env_manager
         self.chunk_size = chunk_size
+        self.return_limit = return_limit
 
     def execute(self, context: Context) -> Any:
         """Predict."""
         output = f"output{table_suffix(self.output_uri)}" if self.output_uri else None
+        if self.dst_path and not Path(self.dst_path).is_dir():
+            raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
         self._programs = programs = Programs()
         pyfunc = self._open_hook()
-        model_uri = pyfunc.resolve_alias(self.model_uri)
+        model_uri = pyfunc.resolve_version(self.model_uri)
         self.mlflow_page = pyfunc.get_model_page(model_uri)
         artifact_uri = pyfunc.get_model_artifact_uri(model_uri)
         self.log.info("Predicting with %s, found at %s", self.model_uri, artifact_uri)
         with TemporaryDirectory(prefix="mlflow-predict-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary)
-            fetch: Callable[[], Path] = partial(pyfunc.fetch_model, model_uri, self._model_folder(folder))
+            fetch: Callable[[], Path] = partial(self._fetch, pyfunc, model_uri, folder / "model-files")
             if pyfunc.get_recorded_hash(model_uri):
                 # Not even the model's requirements count before its files are found to be the right ones.
                 artifact_uri = str(fetch())
                 fetch = partial(Path, artifact_uri)
+            # Before the delivery, whose downloads may put MLflow's login into the environment of this process.
+            inherited = _inherited(pyfunc)
             delivery = deliver(
                 folder,
                 model=fetch,
@@ -148,11 +160,11 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
                 folder,
                 output=output,
                 suppress_warnings=self.suppress_warnings,
-                limit=RETURN_LIMIT,
+                limit=self.return_limit,
                 chunk_size=self.chunk_size,
             )
-            with self._interpreter(pyfunc, artifact_uri, programs) as (python, locks):
-                status = programs.run([python, *arguments], self._variables(pyfunc, context), locks)
+            with self._interpreter(pyfunc, artifact_uri, programs, inherited) as (python, locks):
+                status = programs.run([python, *arguments], self._variables(pyfunc, inherited, context), locks)
             result = self._result(folder, status, delivery)
             if self.output_uri and output:
                 publish(folder / output, self.output_uri, self.aws_conn_id)
@@ -171,16 +183,17 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
         return MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
 
-    def _model_folder(self, folder: Path) -> Path:
-        if self.dst_path is None:
-            (target := folder / "model-files").mkdir(exist_ok=True)
-        elif not (target := Path(self.dst_path)).is_dir():
-            raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
-        return target
+    def _fetch(self, pyfunc: MLflowPyfuncHook, model_uri: str, folder: Path) -> Path:
+        """Return a new folder with the model alone: what else is in ``dst_path`` must not count as part of it."""
+        folder.mkdir()
+        model = pyfunc.fetch_model(model_uri, folder)
+        if self.dst_path:
+            shutil.copytree(model, self.dst_path, dirs_exist_ok=True)
+        return model
 
     @contextmanager
     def _interpreter(
-        self, pyfunc: MLflowPyfuncHook, artifact_uri: str, programs: Programs
+        self, pyfunc: MLflowPyfuncHook, artifact_uri: str, programs: Programs, inherited: dict[str, str]
     ) -> Iterator[tuple[str, list[int]]]:
         """Yield the Python for the model, and the locks to hold while it runs."""
         if self.env_manager == LOCAL:
@@ -188,7 +201,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             return
         recipe = self._recipe(pyfunc, artifact_uri)
         environments = Environments(Path(self.venv_cache_path or default_folder()).absolute(), self.venv_cache_gb)
-        with environments.use(recipe.key, partial(recipe.build, programs)) as (folder, lock):
+        with environments.use(recipe.key, partial(recipe.build, programs, inherited)) as (folder, lock):
             yield str(folder / "bin" / "python"), [lock]
 
     def _recipe(self, pyfunc: MLflowPyfuncHook, artifact_uri: str) -> Recipe:
@@ -204,11 +217,8 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             [*(self.index_urls or ()), *named],
         )
 
-    def _variables(self, pyfunc: MLflowPyfuncHook, context: Context) -> dict[str, str]:
-        # Airflow's supervisor is out of reach there, and another login would win over the connection's.
-        hidden = {"__AIRFLOW_SUPERVISOR_FD", *pyfunc.mlflow_env_variables}
-        inherited = {name: value for name, value in os.environ.items() if self.inherit_env and name not in hidden}
-        variables = {**inherited, **(self.env_vars or {}), **pyfunc.get_env_vars()}
+    def _variables(self, pyfunc: MLflowPyfuncHook, inherited: dict[str, str], context: Context) -> dict[str, str]:
+        variables = {**(inherited if self.inherit_env else {}), **(self.env_vars or {}), **pyfunc.get_env_vars()}
         # A report to MLflow's makers would delay the end of the process where there is no internet.
         variables["MLFLOW_DISABLE_TELEMETRY"] = "true"
         if bundle := self._get_bundle_path_from_context(context):
@@ -224,3 +234,9 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             return read_result(folder, status)
         except RuntimeError as error:
             raise ModelPredictionError(f"Prediction with {self.model_uri} failed: {error}") from None
+
+
+def _inherited(pyfunc: MLflowPyfuncHook) -> dict[str, str]:
+    """Return the environment of this process without Airflow's supervisor and without any login to MLflow."""
+    hidden = {"__AIRFLOW_SUPERVISOR_FD", *pyfunc.mlflow_env_variables}
+    return {name: value for name, value in os.environ.items() if name not in hidden}

@@ -76,9 +76,14 @@ def offered(old: Surface) -> Surface:
     :raises AttributeError: there is no such class
     """
     found = getattr(importlib.import_module(f"{PACKAGE}.{old.module}"), old.name)
-    methods = {name: _signature(getattr(found, name)) for name in old.methods if hasattr(found, name)}
+    methods = {name: _signature(getattr(found, name)) for name in old.methods if _has(found, name)}
     fields = tuple(getattr(found, "template_fields", ()))
     return Surface(old.module, old.name, _signature(found.__init__), fields, methods)
+
+
+def _has(found: type, name: str) -> bool:
+    """Tell whether a class has a method from this package; what Airflow's own classes have may do nothing but fail."""
+    return any(name in vars(base) for base in found.__mro__ if base.__module__.startswith(PACKAGE))
 
 
 def table(package: Path) -> str:

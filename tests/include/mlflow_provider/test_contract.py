@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from . import contract
-from .contract import REQUIRED, Argument, broken, offered, promised
+from .contract import REQUIRED, Argument, Surface, broken, offered, promised
 
 # Both hooks of 1.1.0 that had it left their credentials in the process; no hook does so any more.
 GONE = {("hooks.base.MLflowBaseHook", "unset_env_variables")}
@@ -47,6 +47,12 @@ def test_every_method_but_one_is_there_and_takes_the_same_calls(pairs):
         if (found := broken(old.methods[name], arguments))
     }
     assert not changed
+
+
+@pytest.mark.parametrize(("kind", "found"), [("base", ["get_env_vars"]), ("client", ["get_conn", "get_env_vars"])])
+def test_a_method_that_only_airflow_has_counts_as_gone(kind, found):
+    old = Surface(f"hooks.{kind}", f"MLflow{kind.title()}Hook", {}, methods={"get_conn": {}, "get_env_vars": {}})
+    assert list(offered(old).methods) == found
 
 
 def test_without_the_wheel_the_error_says_so(monkeypatch, tmp_path):

@@ -67,6 +67,12 @@ def test_airflow_knows_the_connection_type_and_the_link(told):
     assert "mlflow_provider.links.MLflowLink" in [link["extra_link_class_name"] for link in told("links")]
 
 
+def test_a_urllib3_that_lacks_what_the_hooks_use_is_refused(wheel, clean):
+    command = [find_uv_bin(), "pip", "install", "--dry-run", "--python", clean.parent, wheel, "urllib3==2.6.2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "depends on urllib3>=2.6.3" in " ".join(done.stderr.split())
+
+
 def test_a_dag_of_the_old_package_is_parsed(clean, airflow_home):
     dag = airflow_home / "dags" / "tutorial.py"
     dag.parent.mkdir()
@@ -76,7 +82,7 @@ def test_a_dag_of_the_old_package_is_parsed(clean, airflow_home):
         "from mlflow_provider.operators.registry import CreateRegisteredModelOperator\n"
         "@dag(schedule=None)\n"
         "def tutorial():\n"
-        "    CreateRegisteredModelOperator(task_id='create', name='possums')\n"
+        "    CreateRegisteredModelOperator(task_id='create', name='lengths')\n"
         "tutorial()\n"
     )
     code = (

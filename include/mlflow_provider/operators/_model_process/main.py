@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import pickle
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 from .chunk import Chunk
 from .inputs import read_chunks
 from .outputs import write
-from .results import collect
+from .results import as_json, collect
 
 
 class RowsError(Exception):
@@ -25,21 +24,21 @@ class RowsError(Exception):
 def main() -> None:
     """Do the job that a folder, named on the command line, describes in its file ``job`` (JSON).
 
-    The arguments of :func:`predict` are in it. A result is left in the file ``result`` (pickled), the message of an
+    The arguments of :func:`predict` are in it. A result is left in the file ``result`` (JSON), the message of an
     error in the file ``error``; its traceback goes to the standard error output.
     """
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job").read_text())
     try:
-        result = predict(folder, **job)
+        result = as_json(predict(folder, **job))
     except Exception as error:
         (folder / "error").write_text(message(error))
         raise
-    (folder / "result").write_bytes(pickle.dumps(result))
+    (folder / "result").write_text(result)
 
 
 def predict(
-    folder: Path, parent: int, output: str | None, suppress_warnings: bool, limit: int, chunk_size: int | None
+    folder: Path, parent: int, output: str | None, suppress_warnings: bool, limit: int | None, chunk_size: int | None
 ) -> Any:
     """Apply a model to an input, both of which arrive in the folder while this process starts.
 
@@ -48,7 +47,7 @@ def predict(
     :param parent: id of the process that started this one
     :param output: name of the Parquet or CSV file to write to the folder, or None to return the result
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
-    :param limit: bytes of JSON that a returned result may have
+    :param limit: bytes of JSON that a returned result may have, or None for any number
     :param chunk_size: rows of a table that are predicted at once, or None for all
     :return: None with ``output``, else lists, numbers or strings; frames and series as pandas' JSON
     :raises RowsError: the model failed on some rows of a table

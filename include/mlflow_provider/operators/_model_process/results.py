@@ -11,19 +11,22 @@ from .chunk import Chunk
 REMEDY = "name a Parquet or CSV object in output_uri"
 
 
-def collect(results: Iterable[tuple[Chunk, Any]], limit: int) -> Any:
+def collect(results: Iterable[tuple[Chunk, Any]], limit: int | None) -> Any:
     """Return what a model made of all chunks as lists, numbers or strings.
 
-    :param limit: bytes of JSON that it may have
+    :param limit: bytes of JSON that it may have, or None for any number
     :raises ValueError: it has more
     :raises TypeError: results of several chunks cannot be put together
     """
     parts, size = [], 0
     for _, result in results:
         parts.append(result)
-        size += len(json.dumps(plain(result), default=str))
+        if limit is None:
+            continue
+        size += len(as_json(plain(result)))
         if size > limit:
-            raise ValueError(f"the result has more bytes of JSON than the {limit} that a task may return: {REMEDY}")
+            too_big = f"the result has more bytes of JSON than the {limit} that a task may return"
+            raise ValueError(f"{too_big}: {REMEDY}, or raise return_limit")
     return plain(joined(parts))
 
 
@@ -50,3 +53,20 @@ def plain(result: Any) -> Any:
     if hasattr(result, "to_json"):
         return result.to_json()
     return result.tolist() if hasattr(result, "tolist") else result
+
+
+def as_json(result: Any) -> str:
+    """Return plain values as JSON, with what is inside them: arrays as lists, frames as text, dates in ISO format.
+
+    :raises TypeError: there is something else inside
+    """
+    return json.dumps(result, default=_inner)
+
+
+def _inner(value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    found = plain(value)
+    if found is value:
+        raise TypeError(f"the result holds a {type(value).__name__}, and a task returns JSON alone: {REMEDY}")
+    return found

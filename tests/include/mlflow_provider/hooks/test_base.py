@@ -66,10 +66,25 @@ def test_the_mlflow_library_works_inside_and_nothing_stays(services, experiment_
     assert dict(os.environ) == before
 
 
-def test_a_login_of_another_kind_is_absent_inside_and_back_after(connect, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+@pytest.mark.parametrize("name", ["USERNAME", "AUTH", "AWS_SIGV4"])
+def test_a_login_of_another_kind_is_absent_inside_and_back_after(connect, monkeypatch, name):
+    monkeypatch.setenv(variable := f"MLFLOW_TRACKING_{name}", "another")
     connect(host="mlflow", login="token", password="t0ken")
     with MLflowBaseHook("scripted").environment():
-        assert "MLFLOW_TRACKING_USERNAME" not in os.environ
+        assert variable not in os.environ
         assert os.environ["MLFLOW_TRACKING_TOKEN"] == "t0ken"
-    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "somebody"
+    assert os.environ[variable] == "another"
+
+
+@pytest.mark.parametrize(("login", "warned"), [("token", 1), (None, 1), ("me", 0)])
+def test_a_login_in_mlflows_own_file_is_warned_of_where_it_wins(connect, monkeypatch, tmp_path, login, warned):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow" / "credentials").write_text("[mlflow]\nmlflow_tracking_username = somebody\n")
+    connect(host="mlflow", login=login, password="s3cret-word")
+    hook, warnings = MLflowBaseHook("scripted"), []
+    # Airflow's log goes past pytest's capture if another test has configured it.
+    monkeypatch.setattr(hook.log, "warning", lambda message, *arguments: warnings.append(message % arguments))
+    with hook.environment():
+        assert (mlflow.utils.credentials.read_mlflow_creds().username == "somebody") == bool(warned)
+    assert warnings == ["A login in ~/.mlflow/credentials wins over connection 'scripted': remove it"] * warned

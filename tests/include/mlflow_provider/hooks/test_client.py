@@ -136,7 +136,7 @@ def test_a_post_that_the_server_put_off_is_sent_again_after_the_time_it_asked_fo
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_post_that_may_have_had_an_effect_is_not_sent_again(scripted, status):
     server = scripted(Answer(status))
     with pytest.raises(MLflowAPIError):
@@ -144,11 +144,25 @@ def test_a_post_that_may_have_had_an_effect_is_not_sent_again(scripted, status):
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_get_is_sent_again_after_an_error_of_the_server(scripted, status):
     server = scripted(Answer(status), Answer(200, '{"experiments": [{"name": "a"}]}'))
     assert list(client().search_experiments()) == [{"name": "a"}]
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "found"),
+    [
+        (lambda hook: list(hook.search_runs(["1"])), '{"runs": [{}]}', [{}]),
+        (lambda hook: list(hook.search_logged_models(["1"])), '{"models": [{}]}', [{}]),
+        (lambda hook: hook.get_latest_versions("a"), '{"model_versions": [{}]}', [{}]),
+    ],
+)
+def test_a_post_that_only_reads_is_sent_again_like_a_get(scripted, call, answer, found):
+    server = scripted(Answer(500), Answer(503), Answer(200, answer))
+    assert call(client()) == found
+    assert [request[0] for request in server.requests] == ["POST"] * 3
 
 
 def test_a_long_retry_after_is_cut_short(scripted, monkeypatch):
@@ -188,7 +202,7 @@ def test_a_server_that_never_answers_is_reported_in_time(scripted, method):
     server = scripted(Answer(seconds=60), extra={"timeout": 0.3})
     started = time.monotonic()
     with pytest.raises(MLflowConnectionError, match=r"http://127.0.0.1:\d+/.*'scripted'.*timed out.*Check that"):
-        client().call(method, SEARCH)
+        client().call(method, SEARCH if method == "GET" else CREATE)
     assert time.monotonic() - started < 10
     assert len(server.requests) == (1 if method == "POST" else 1 + session.RETRIES)
 
@@ -209,6 +223,12 @@ def test_a_refused_connection_names_connection_and_address(connect):
     with pytest.raises(MLflowConnectionError, match=f"127.0.0.1:{port}/.*'scripted'.*refused") as caught:
         client().call("POST", CREATE)
     assert "s3cret-word" not in str(caught.value)
+    try:
+        raise FileNotFoundError("a file of the caller's")
+    except FileNotFoundError:
+        with pytest.raises(MLflowConnectionError) as handling:
+            client().call("POST", CREATE)
+    assert str(handling.value) == str(caught.value)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what a full queue cannot take")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
-from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 
 from ..scripted import Answer
 
@@ -22,6 +23,30 @@ def test_version_alias_and_model_id_lead_to_the_same_folder(pyfunc, hook, name, 
     uris = [lengths.uri, f"models:/{name}/1", f"models:/{name}@champion"]
     folders = {pyfunc.get_model_artifact_uri(uri) for uri in uris}
     assert folders == {hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]}
+
+
+@pytest.mark.parametrize("kind", ["/{n}", "/Production", "/production", "/latest", "/Latest", "@champion", "@", "//"])
+def test_a_version_is_found_however_mlflow_lets_it_be_named(pyfunc, hook, name, lengths, kind):
+    name = f"{name}@home" if kind == "@" else name
+    hook.create_registered_model(name)
+    for stage in ("Production", "Archived"):
+        number = hook.create_model_version(name, lengths.uri)["version"]
+        hook.transition_model_version_stage(name, number, stage)
+    hook.set_registered_model_alias(name, "champion", 1)
+    hook.set_model_version_tag(name, "1", HASH_TAG, "of 1")
+    hook.set_model_version_tag(name, "2", HASH_TAG, "of 2")
+    slashes, ending = {"@": ("/", "/1"), "//": ("///", "/1")}.get(kind, ("/", kind.format(n=1)))
+    uri, number = f"models:{slashes}{name}{ending}", 2 if "atest" in kind else 1
+    assert pyfunc.resolve_version(uri) == f"models:/{name}/{number}"
+    assert pyfunc.get_recorded_hash(uri) == f"of {number}"
+    assert pyfunc.get_model_page(uri) == f"{hook.base_url}/#/models/{quote(name)}/versions/{number}"
+
+
+def test_a_stage_without_a_version_is_an_error(pyfunc, version):
+    with pytest.raises(MLflowError, match="has no version that is 'Production'"):
+        pyfunc.resolve_version(f"models:/{version['name']}/Production")
+    with pytest.raises(MLflowAPIError, match=r"[Ss]tage"):
+        pyfunc.resolve_version(f"models:/{version['name']}/nowhere")
 
 
 def test_a_run_leads_to_the_model_that_it_logged(pyfunc, hook, lengths, whoami):

@@ -26,6 +26,9 @@ def server(**fields):
         ({"host": "http://[::1]", "port": 5000}, "http://[::1]:5000"),
         ({"host": "mlflow", "conn_type": "https"}, "https://mlflow"),
         ({"host": "dbc-1.cloud.databricks.com", "login": "token"}, "https://dbc-1.cloud.databricks.com"),
+        ({"host": "adb-1.2.azuredatabricks.net/"}, "https://adb-1.2.azuredatabricks.net"),
+        ({"host": "adb-1.2.azuredatabricks.net:443"}, "https://adb-1.2.azuredatabricks.net:443"),
+        ({"host": " ADB-1.2.AzureDatabricks.net. "}, "https://adb-1.2.azuredatabricks.net."),
     ],
 )
 def test_base_url_has_schema_host_port_and_prefix(fields, url):
@@ -48,7 +51,13 @@ def test_base_url_has_schema_host_port_and_prefix(fields, url):
         ),
         ({"host": "mlflow", "extra": '{"headers": ["X-Key"]}'}, "`headers` must be a JSON object"),
         ({"host": "mlflow", "extra": '{"timeout": "soon"}'}, "`timeout` must be seconds"),
+        ({"host": "mlflow", "extra": '{"timeout": -1}'}, "`timeout` must be seconds above 0, not -1"),
+        ({"host": "mlflow", "extra": '{"timeout": 0}'}, "`timeout` must be seconds above 0, not 0"),
+        ({"host": "mlflow", "extra": '{"timeout": Infinity}'}, "`timeout` must be seconds above 0, not inf"),
+        ({"host": "mlflow", "extra": '{"timeout": "nan"}'}, "`timeout` must be seconds above 0, not 'nan'"),
         ({"host": "mlflow", "extra": '{"registry_uri": "databricks-uc://"}'}, "its registry_uri a name, an address"),
+        ({"host": "mlflow", "extra": '{"registry_uri": "databricks-uc"}'}, "of a Databricks workspace its URL"),
+        ({"host": "databricks"}, "of a Databricks workspace its URL"),
     ],
 )
 def test_an_unusable_connection_is_named_in_the_error(fields, complaint):
@@ -94,12 +103,26 @@ def test_the_registry_may_be_on_another_server():
     assert found.url("api/2.0/mlflow/runs/get") == "http://mlflow/api/2.0/mlflow/runs/get"
 
 
+def test_a_registry_at_databricks_is_asked_over_tls_wherever_the_runs_are():
+    found = server(host="mlflow", extra='{"registry_uri": "adb-1.2.azuredatabricks.net/"}')
+    assert (found.base_url, found.registry_url) == ("http://mlflow", "https://adb-1.2.azuredatabricks.net")
+
+
 def test_pages_are_where_a_browser_finds_them():
     assert (
         server(host="http://me:word@mlflow/a").page("models", "it's 50%") == "http://mlflow/a/#/models/it%27s%2050%25"
     )
     assert server(host="mlflow", extra='{"ui_uri": "https://ui/m"}').page("models") == "https://ui/m/#/models"
     assert server(host="dbc-1.cloud.databricks.com").page("models") == "https://dbc-1.cloud.databricks.com/ml/models"
+
+
+def test_pages_of_the_registry_are_on_its_server_unless_the_connection_says_otherwise():
+    extra = {"registry_uri": "https://registry/m"}
+    found = server(host="mlflow", extra=json.dumps(extra))
+    assert found.page("models", "a", "versions", "1") == "https://registry/m/#/models/a/versions/1"
+    assert found.page("experiments", "1", "models", "m-1") == "http://mlflow/#/experiments/1/models/m-1"
+    found = server(host="mlflow", extra=json.dumps(extra | {"ui_uri": "https://ui"}))
+    assert found.page("models", "a") == "https://ui/#/models/a"
 
 
 def test_a_login_in_the_host_is_used_but_not_part_of_the_url():

@@ -4,7 +4,11 @@ import json
 
 import pytest
 
+from include.mlflow_provider.exceptions import MLflowAPIError
+from include.mlflow_provider.hooks.deployment import MLflowDeploymentHook
 from include.mlflow_provider.operators.deployment import CreateDeploymentOperator, PredictOperator
+
+from ..scripted import Answer
 
 TABLE = {"dataframe_split": {"columns": ["head", "tail"], "data": [[94.1, 36.0], [92.5, 36.5]]}}
 
@@ -25,6 +29,21 @@ def test_a_model_is_deployed_and_predicts(serving, name, lengths):
     assert json.loads(answer)["predictions"] == pytest.approx([130.1, 129.0])
     with pytest.raises(ValueError, match="already"):
         run(CreateDeploymentOperator, name=name, model_uri=lengths.uri, target_uri=serving)
+
+
+def test_a_model_that_mlflow_does_not_show_is_not_deployed(scripted, monkeypatch):
+    deployed = []
+    monkeypatch.setattr(MLflowDeploymentHook, "create_deployment", lambda hook, *arguments: deployed.append(arguments))
+    scripted(Answer(403))
+    with pytest.raises(MLflowAPIError, match="403"):
+        run(
+            CreateDeploymentOperator,
+            mlflow_conn_id="scripted",
+            name="x",
+            model_uri="models:/x@champion",
+            target_uri="serving",
+        )
+    assert not deployed
 
 
 def test_the_login_of_the_target_is_no_attribute_of_the_operator(connect):

@@ -54,8 +54,21 @@ def test_what_cannot_be_brought_is_told_to_both_sides(tmp_path):
 
 
 def test_a_result_is_read(tmp_path):
-    (tmp_path / "result").write_bytes(pickle.dumps([1.0]))
-    assert read_result(tmp_path, 0) == [1.0]
+    (tmp_path / "result").write_text("[1.0, NaN, null]")
+    assert str(read_result(tmp_path, 0)) == "[1.0, nan, None]"
+
+
+class Evil:
+    def __reduce__(self):
+        return pytest.fail, ("code of the model ran in the task",)
+
+
+@pytest.mark.parametrize("content", [None, b"", pickle.dumps(Evil())])
+def test_a_result_that_is_no_json_is_not_read(tmp_path, content):
+    if content is not None:
+        (tmp_path / "result").write_bytes(content)
+    with pytest.raises(RuntimeError, match="left no result that can be read"):
+        read_result(tmp_path, 0)
 
 
 @pytest.mark.parametrize(

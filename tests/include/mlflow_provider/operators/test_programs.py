@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.operators._programs import Programs
+from include.mlflow_provider.operators._programs import Programs, without_logins
 
 from .processes import PATIENCE, alive, family, wait_for_end, wait_until
 
@@ -70,6 +70,21 @@ def test_every_line_is_logged_and_the_status_returned(lines):
     code = "import sys; print('one'); sys.stdout.flush(); sys.stderr.buffer.write(b'tw\\xff\\n'); sys.exit(3)"
     assert Programs().run(python(code), {}) == 3
     assert lines()[-2:] == ["one", "tw\ufffd"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("from https://me:w@rd@host:8080/simple?a=1", "from https://***@host:8080/simple?a=1"),
+        ("a @ git+https://t0ken@host/a.git@main", "a @ git+https://***@host/a.git@main"),
+        ("https://host/a@1 s3://bucket/a me@host", "https://host/a@1 s3://bucket/a me@host"),
+    ],
+)
+def test_a_login_in_a_url_is_in_no_line_of_the_log(lines, text, shown):
+    assert without_logins(text) == shown
+    Programs().run(python(f"print('printed', {text!r})"), {})
+    assert shown in lines()[0]
+    assert lines()[1] == f"printed {shown}"
 
 
 def test_a_program_gets_the_variables_and_no_others(lines):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +23,7 @@ import include
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError, ModelPredictionError
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.mlflow_provider.operators import pyfunc
+from include.mlflow_provider.operators._programs import Programs
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 from ..conftest import LENGTHS
@@ -236,10 +237,9 @@ def test_a_failing_model_shows_its_message_and_its_traceback(predict, caplog):
     assert 'raise ValueError("a length cannot be negative")' in caplog.text
 
 
-def test_a_result_too_big_to_return_names_output_uri(predict, monkeypatch):
-    monkeypatch.setattr(pyfunc, "RETURN_LIMIT", 10)
-    with pytest.raises(ModelPredictionError, match="Parquet or CSV object in output_uri"):
-        predict()
+def test_a_result_too_big_to_return_names_the_ways_out(predict):
+    with pytest.raises(ModelPredictionError, match="object in output_uri, or raise return_limit"):
+        predict(return_limit=10)
 
 
 def test_a_missing_input_is_named(predict, bucket):
@@ -264,6 +264,15 @@ def test_the_model_is_downloaded_to_a_given_folder_that_exists(predict, tmp_path
         predict(dst_path=str(tmp_path / "missing"))
 
 
+def test_what_is_left_in_a_given_folder_is_neither_checked_nor_used(predict, recorded, tmp_path):
+    (tmp_path / "code" / "__pycache__").mkdir(parents=True)
+    (left := tmp_path / "code" / "__pycache__" / "old.pyc").write_text("of another version")
+    for _ in range(2):
+        assert predict(model_uri=recorded, dst_path=str(tmp_path), env_manager="local") == pytest.approx(SUMS)
+    assert left.exists()
+    assert (tmp_path / "MLmodel").is_file()
+
+
 def test_only_the_models_process_gets_the_login_and_only_while_it_runs(operator, services, whoami, caplog):
     connection = json.loads(os.environ["AIRFLOW_CONN_MLFLOW_DEFAULT"])
     before = dict(os.environ)
@@ -275,6 +284,38 @@ def test_only_the_models_process_gets_the_login_and_only_while_it_runs(operator,
     assert "Running " in caplog.text
     stored = [caplog.text, str(task.op_kwargs), str(task.env_vars), str(task.requirements), str(rendered(task))]
     assert not [text for text in stored if connection["password"] in text]
+
+
+def test_what_a_download_puts_into_the_environment_reaches_no_build_of_a_package(operator, monkeypatch, tmp_path):
+    inside, built = Event(), Event()
+    seen = []
+
+    def fetch_model(hook, uri, folder):
+        with hook.environment():  # as for all stores that are left to mlflow
+            inside.set()
+            assert built.wait(60)
+        raise MLflowError("enough")
+
+    class Recorder(Programs):
+        def run(self, command, variables, locks=()):
+            seen.append(variables)
+            if "venv" not in command:
+                return 1
+            Path(command[-1]).mkdir()
+            return 0
+
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "the worker's own")
+    monkeypatch.setattr(MLflowPyfuncHook, "fetch_model", fetch_model)
+    monkeypatch.setattr(pyfunc, "Programs", Recorder)
+    monkeypatch.setattr(pyfunc, "read_requirements", lambda *_: (["iniconfig"] if inside.wait(60) else [], {}))
+    with pytest.raises(MLflowError, match="could not be built"):
+        execute(operator(venv_cache_path=tmp_path))
+    built.set()
+    assert len(seen) == 2
+    names = set().union(*seen)
+    assert not names & {*MLflowPyfuncHook.mlflow_env_variables, "__AIRFLOW_SUPERVISOR_FD"}
+    assert not [name for name in names if name.startswith("AIRFLOW_")]
+    assert all(variables["HOME"] == os.environ["HOME"] for variables in seen)
 
 
 def test_the_keys_of_s3_are_in_no_log_no_command_and_no_field(operator, services, lengths_in_s3, caplog, capfd):

@@ -50,7 +50,7 @@ def lock(tmp_path):
 def test_an_environment_is_built_from_its_recipe(tool, tmp_path, lock, monkeypatch, caplog):
     monkeypatch.setenv("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", tool)
     caplog.set_level(logging.INFO)
-    RECIPE.build(Programs(), tmp_path / "built", lock)
+    RECIPE.build(Programs(), os.environ, tmp_path / "built", lock)
     code = "import iniconfig, sys; print(sys.version_info[:2], sys.prefix)"
     python = tmp_path / "built" / "bin" / "python"
     printed = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -63,7 +63,19 @@ def test_an_environment_is_built_from_its_recipe(tool, tmp_path, lock, monkeypat
 def test_what_cannot_be_installed_is_named(tmp_path, lock):
     recipe = Recipe(HERE, ["/no/such/package"])
     with pytest.raises(MLflowError, match=rf"uv pip install ended with \d+(?s:.*)Python {HERE} .*/no/such/package"):
-        recipe.build(Programs(), tmp_path / "built", lock)
+        recipe.build(Programs(), os.environ, tmp_path / "built", lock)
+
+
+def test_a_login_in_a_requirement_or_an_option_is_in_no_log_and_no_error(tmp_path, lock, monkeypatch, caplog):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    caplog.set_level(logging.INFO)
+    url = "me:s3cret@127.0.0.1:9"
+    wanted = [f"--extra-index-url http://{url}/simple", f"nothing @ git+http://{url}/a/nothing.git@main"]
+    options = ["--find-links", "http://s3cret@127.0.0.1:9/links"]
+    with pytest.raises(MLflowError, match=r"git\+http://\*\*\*@127.0.0.1:9/a/nothing.git@main") as caught:
+        Recipe(HERE, wanted, options=options).build(Programs(), os.environ, tmp_path / "built", lock)
+    assert "--find-links http://***@127.0.0.1:9/links -r" in caplog.text
+    assert "s3cret" not in str(caught.value) + caplog.text
 
 
 @pytest.mark.parametrize("field", CHANGES)
@@ -75,7 +87,7 @@ def test_every_part_of_a_recipe_counts_in_its_key(field):
 def test_indexes_and_their_passwords_are_in_no_command_and_no_file(tmp_path, lock):
     recipe = replace(RECIPE, index_urls=["https://me:s3cret@index/simple", "https://b/simple", "https://c/simple"])
     recorder = Recorder()
-    recipe.build(recorder, tmp_path / "built", lock)
+    recipe.build(recorder, os.environ, tmp_path / "built", lock)
     assert len(recorder.commands) == 2
     assert "s3cret" not in str(recorder.commands) + repr(recipe)
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and "s3cret" in file.read_text()]
@@ -86,7 +98,7 @@ def test_indexes_and_their_passwords_are_in_no_command_and_no_file(tmp_path, loc
 
 def test_options_come_before_the_requirements(tmp_path, lock):
     recorder = Recorder()
-    replace(RECIPE, options=["--pre"]).build(recorder, tmp_path / "built", lock)
+    replace(RECIPE, options=["--pre"]).build(recorder, os.environ, tmp_path / "built", lock)
     assert recorder.commands[-1][-3:] == ["--pre", "-r", str(tmp_path / "built" / "requirements.txt")]
 
 

@@ -59,11 +59,11 @@ class Authority:
         own = self._build(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
         self.bundle = self._write("authority.pem", own.sign(self._key, hashes.SHA256()))
 
-    def certify(self) -> Path:
-        """Return a file with a certificate for this machine and the certificate's key."""
+    def certify(self, *names: str) -> Path:
+        """Return a file with a certificate for this machine, by other names too, and the certificate's key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, names)])
         signed = self._build(name, key).add_extension(here, critical=False).sign(self._key, hashes.SHA256())
         return self._write("server.pem", signed, key)
 
