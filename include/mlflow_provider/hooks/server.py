@@ -60,7 +60,7 @@ class MLflowServer:
 
     def page(self, *path: str) -> str:
         """Return the address of a page of MLflow's user interface, such as that of ``"models", "lengths"``."""
-        registry = self.registry_url if path[0] == "models" else ""
+        registry = self.registry_url if path[:1] == ("models",) else ""
         app = "ml" if self.is_databricks else "#"
         return "/".join([self.ui_url or registry or self.base_url, app, *(quote(part, safe="") for part in path)])
 

@@ -123,6 +123,7 @@ def test_pages_of_the_registry_are_on_its_server_unless_the_connection_says_othe
     assert found.page("experiments", "1", "models", "m-1") == "http://mlflow/#/experiments/1/models/m-1"
     found = server(host="mlflow", extra=json.dumps(extra | {"ui_uri": "https://ui"}))
     assert found.page("models", "a") == "https://ui/#/models/a"
+    assert found.page() == "https://ui/#"
 
 
 def test_a_login_in_the_host_is_used_but_not_part_of_the_url():
