@@ -21,10 +21,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from include.training.candidates import NAMES
 from local.airflow import Airflow
 from local.demo import DAGS
-from local.settings import PROJECT, Settings, temporary
+from local.settings import PROJECT, temporary
 from local.stack import SERVICES, Stack
 
 ROUNDS = 3
@@ -47,16 +46,17 @@ console = Console(highlight=False)
 
 def main() -> None:
     """Measure and print."""
+    logging.disable(logging.WARNING)
+    sys.path.insert(0, str(PROJECT))
     with tempfile.TemporaryDirectory(prefix="possums-bench-") as folder:
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"  # what reads the DAG files here leaves nothing in the user's
         settings = replace(temporary(Path(folder)), model_environments=Path(folder) / "models")
         parse = _parse_seconds(Path(folder))
-        _write_floor(settings)
         stack = Stack(settings)
         try:
             with console.status("Starting"):
                 stack.start(list(SERVICES))
-            runs = _measure(Airflow(settings))
+            runs = _measure(Airflow(settings), settings.project / "dags")
         finally:
             with console.status("Stopping"):
                 stack.stop()
@@ -64,10 +64,15 @@ def main() -> None:
         console.print(table)
 
 
-def _measure(airflow: Airflow) -> dict[str, list[dict[str, Any]]]:
-    """Run the pipeline once cold, then floor and pipeline in turns; return what each run took."""
-    airflow.wait_for_dags([*DAGS, *FLOOR])
+def _measure(airflow: Airflow, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Run the pipeline once cold, then floor and pipeline in turns; return what each run took.
+
+    The floor has the shape of the pipeline's second run, in which a champion is there to compare with.
+    """
+    airflow.wait_for_dags(DAGS)
     runs: dict[str, list[dict[str, Any]]] = {"cold": [_run(airflow, DAGS)], "pipeline": [], "floor": []}
+    write_floor(folder, _run(airflow, DAGS)["instances"])
+    airflow.wait_for_dags(FLOOR)
     for _ in range(ROUNDS):
         runs["floor"].append(_run(airflow, FLOOR))
         runs["pipeline"].append(_run(airflow, DAGS))
@@ -79,52 +84,49 @@ def _run(airflow: Airflow, dag_ids: list[str]) -> dict[str, Any]:
     with console.status(f"{', '.join(dag_ids)}"):
         run_id = airflow.trigger(dag_ids[0])
         started = airflow.run(dag_ids[0], run_id)["queued_at"]
-        tasks = []
+        instances: dict[str, list[dict[str, Any]]] = {}
         for dag_id, consumer in zip(dag_ids, [*dag_ids[1:], None], strict=True):
             if airflow.wait(dag_id, run_id) != "success":
                 raise SystemExit(f"{dag_id} {run_id} failed: the benchmark measures nothing")
-            tasks += [
-                (f"{dag_id.removeprefix('floor_')}.{task['task_id']}", task) for task in airflow.tasks(dag_id, run_id)
-            ]
+            instances[dag_id.removeprefix("floor_")] = airflow.tasks(dag_id, run_id)
             ended = airflow.run(dag_id, run_id)["end_date"]
             run_id = airflow.wait_for_consumer(dag_id, run_id, consumer) if consumer else run_id
     seconds: dict[str, float] = defaultdict(float)
-    for name, task in tasks:
-        seconds[name] += task["duration"] or 0
+    for dag_id, tasks in instances.items():
+        for task in tasks:
+            seconds[f"{dag_id}.{task['task_id']}"] += task["duration"] or 0
     total = (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
-    return {"total": total, "tasks": seconds}
+    return {"total": total, "tasks": seconds, "instances": instances}
 
 
-def _write_floor(settings: Settings) -> None:
-    """Write DAGs with the tasks, edges, branches, mapped tasks and assets of the real ones, doing nothing."""
-    logging.disable(logging.WARNING)
-    sys.path.insert(0, str(PROJECT))
-    for dag_id in DAGS:
+def write_floor(folder: Path, instances: dict[str, list[dict[str, Any]]]) -> None:
+    """Write DAGs with the tasks, edges and assets of the real ones, doing nothing.
+
+    :param folder: of the DAG files
+    :param instances: the task instances of a run of each DAG; as many copies are made of mapped tasks, and branches
+        go where they went
+    """
+    for dag_id, ran in instances.items():
         dag = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
         shape = {
             "schedule": [f"floor_{asset.name}" for asset in dag.schedule or []],
-            "tasks": {task.task_id: _shape(task) for task in dag.tasks},
+            "tasks": {task.task_id: _shape(task, ran) for task in dag.tasks},
         }
-        file = settings.project / "dags" / f"floor_{dag_id}.py"
-        shutil.copy(Path(__file__).with_name("floor.py"), file)
+        file = folder / f"floor_{dag_id}.py"
         file.with_suffix(".json").write_text(json.dumps(shape, indent=2))
+        shutil.copy(Path(__file__).with_name("floor.py"), file)
 
 
-def _shape(task: Any) -> dict[str, Any]:
+def _shape(task: Any, ran: list[dict[str, Any]]) -> dict[str, Any]:
+    went_on = {instance["task_id"] for instance in ran if instance["state"] == "success"}
     return {
         "kind": "empty" if task.task_type == "EmptyOperator" else "branch" if "Branch" in task.task_type else "task",
-        "copies": _copies(task),
+        "copies": sum(instance["task_id"] == task.task_id and instance["map_index"] >= 0 for instance in ran),
+        "follows": sorted(task.downstream_task_ids & went_on),
         "outlets": [f"floor_{asset.name}" for asset in task.outlets],
         "trigger_rule": "all_done" if task.is_teardown else task.trigger_rule.value,
         "downstream": sorted(task.downstream_task_ids),
     }
-
-
-def _copies(task: Any) -> int:
-    """Count the copies of a mapped task; where a run itself lists them, they are the candidates."""
-    inputs = [getattr(task, name, None) for name in ("expand_input", "op_kwargs_expand_input")]
-    mapped = [values for given in inputs if given for values in given.value.values()]
-    return sum(len(values) if isinstance(values, list) else len(NAMES) for values in mapped)
 
 
 def _parse_seconds(folder: Path) -> dict[str, list[float]]:

@@ -18,12 +18,12 @@ def nothing(*_: Any) -> None:
     """Do nothing."""
 
 
-def follow(task_id: str) -> str:
-    """Follow one branch."""
-    return task_id
+def follow(*task_ids: str) -> list[str]:
+    """Follow some branches."""
+    return list(task_ids)
 
 
-def add_task(task_id: str, shape: dict[str, Any], tasks: dict[str, dict[str, Any]]) -> Any:
+def add_task(task_id: str, shape: dict[str, Any]) -> Any:
     """Add a task of a shape to the DAG."""
     common = {
         "task_id": task_id,
@@ -33,9 +33,7 @@ def add_task(task_id: str, shape: dict[str, Any], tasks: dict[str, dict[str, Any
     if shape["kind"] == "empty":
         return EmptyOperator(**common)
     if shape["kind"] == "branch":
-        # Where there is a choice, the pipeline of a second run follows the task that does nothing.
-        followed = next(name for name in shape["downstream"] if tasks[name]["kind"] == "empty")
-        return BranchPythonOperator(python_callable=follow, op_args=[followed], **common)
+        return BranchPythonOperator(python_callable=follow, op_args=shape["follows"], **common)
     if shape["copies"]:
         copies = [[index] for index in range(shape["copies"])]
         return PythonOperator.partial(python_callable=nothing, **common).expand(op_args=copies)
@@ -47,6 +45,6 @@ if described.exists():
     shape = json.loads(described.read_text())
     schedule = [Asset(name) for name in shape["schedule"]] or None
     with DAG(described.stem, schedule=schedule, catchup=False, max_active_runs=1):
-        added = {task_id: add_task(task_id, task, shape["tasks"]) for task_id, task in shape["tasks"].items()}
+        added = {task_id: add_task(task_id, task) for task_id, task in shape["tasks"].items()}
         for task_id, task in shape["tasks"].items():
             added[task_id] >> [added[name] for name in task["downstream"]]
