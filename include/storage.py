@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.config import ARTIFACT_BUCKET, AWS_CONN_ID
@@ -132,9 +135,22 @@ def artifact_uri(uri: str) -> str:
     return uri
 
 
+@lru_cache(maxsize=1)
+def _hook(_described: str | None) -> S3Hook:
+    """Return the hook, whose client serves as long as the connection is what it was: a new one takes 0.1 s."""
+    return S3Hook(aws_conn_id=AWS_CONN_ID)
+
+
+def _describe_connection() -> str | None:
+    try:
+        return BaseHook.get_connection(AWS_CONN_ID).get_uri()
+    except AirflowNotFoundException:
+        return None  # boto3 then looks for keys itself
+
+
 @contextmanager
 def _connection(uri: str) -> Iterator[tuple[S3Hook, str, str]]:
-    hook = S3Hook(aws_conn_id=AWS_CONN_ID)
+    hook = _hook(_describe_connection())
     bucket, key = hook.parse_s3_url(uri)
     try:
         yield hook, bucket, key

@@ -206,7 +206,6 @@ def _log_sklearn(model: Pipeline, rows: pd.DataFrame, name: str) -> None:
             name=name,
             signature=infer_signature(rows, model.transform(rows)),
             input_example=rows.head(3),
-            pyfunc_predict_fn="transform",
             serialization_format="skops",
             skops_trusted_types=["numpy.dtype"],  # the encoder keeps the type of its categories
             pip_requirements=_requirements(),

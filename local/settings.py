@@ -28,30 +28,6 @@ USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's own user of MLflow, who is no administrator
 LINEAGE_SETTINGS = tuple(f"AIRFLOW__OPENLINEAGE__{name}" for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED"))
 
-# Libraries that the tasks import. Where processes fork, Airflow imports them once, and each task starts with them.
-PRELOADED = (
-    "airflow.executors.local_executor",
-    "airflow.providers.amazon.aws.assets.s3",
-    "airflow.providers.amazon.aws.fs.s3",
-    "airflow.providers.amazon.aws.operators.s3",
-    "airflow.providers.common.io.xcom.backend",
-    "airflow.providers.openlineage.plugins.listener",
-    "airflow.providers.standard.operators.python",
-    "airflow.sdk.execution_time.supervisor",
-    "airflow.sdk.execution_time.task_runner",
-    "git",
-    "matplotlib.figure",
-    "mlflow.sklearn",
-    "pandera.pandas",
-    "s3fs",
-    "skops.io",
-    "sklearn.compose",
-    "sklearn.ensemble",
-    "sklearn.linear_model",
-    "sklearn.model_selection",
-    "upath.implementations.cloud",
-)
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -184,7 +160,7 @@ class Settings:
             "API_AUTH__JWT_SECRET": secret["AIRFLOW_JWT_SECRET"],
         }
         if sys.platform == "linux":
-            options |= {"CORE__MP_START_METHOD": "forkserver", "CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED)}
+            options |= {"CORE__MP_START_METHOD": "forkserver", "CORE__MP_FORKSERVER_PRELOAD": "include.preloaded"}
         own = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         return {"AIRFLOW_HOME": str(home)} | common_settings() | own | self._lineage()
 

@@ -19,7 +19,7 @@ from containers import make_env
 from containers.write_secrets import BUCKETS, login, read_settings
 from include import config
 from local.compose import ComposeError, containers, merged
-from local.settings import PRELOADED, PROJECT
+from local.settings import PROJECT
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("docker-compose"), reason="needs Debian's docker-compose, which .ci/run installs"
@@ -207,7 +207,8 @@ def test_every_setting_of_the_example_has_a_comment() -> None:
 
 def test_tasks_start_with_the_libraries_of_the_local_stack(project: Path) -> None:
     environment = merged(project, SHELL)["services"]["scheduler"]["environment"]
-    assert re.split(r",\s*", environment["AIRFLOW__CORE__MP_FORKSERVER_PRELOAD"]) == list(PRELOADED)
+    assert environment["AIRFLOW__CORE__MP_START_METHOD"] == "forkserver"
+    assert environment["AIRFLOW__CORE__MP_FORKSERVER_PRELOAD"] == "include.preloaded"
 
 
 def test_an_unknown_s3_server_is_refused(project: Path) -> None:
