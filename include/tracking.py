@@ -112,8 +112,9 @@ def log_training(
         mlflow.log_input(data, context="training")
         mlflow.log_params(describe_model(model.model, selected))
         mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
-        mlflow.log_metrics(dict(metrics))
         logged = _log_possum_model(model, table[RAW])
+        # After the model: it would ask for the history of each metric that is there before.
+        mlflow.log_metrics(dict(metrics), model_id=logged.model_id)
     model_uri = f"models:/{logged.model_id}"
     hook = MLflowPyfuncHook(MLFLOW_CONN_ID)
     note_model(model_uri, hook.server.base_url)

@@ -16,6 +16,7 @@ from scipy.stats import binomtest, bootstrap
 
 from include.config import CASE, RAW, TARGET
 from include.data import possums
+from include.scores import mae, r2, rmse
 
 SUBGROUPS = ["site", "sex", "Pop"]
 CONFIDENCE = 0.95
@@ -25,30 +26,6 @@ LEAST_ANIMALS = 7  # of 7, an RMSE has a relative standard error of 1 / sqrt(14)
 SEED = 20240607
 
 Metric = Callable[..., Any]
-
-
-def mean_squared(true: Any, predicted: Any, axis: int = -1) -> Any:
-    """Return the mean squared error."""
-    return np.mean(np.square(_errors(true, predicted)), axis=axis)
-
-
-def rmse(true: Any, predicted: Any, axis: int = -1) -> Any:
-    """Return the root mean squared error, in the unit of the target."""
-    return np.sqrt(mean_squared(true, predicted, axis))
-
-
-def mae(true: Any, predicted: Any, axis: int = -1) -> Any:
-    """Return the mean absolute error, in the unit of the target."""
-    return np.mean(np.abs(_errors(true, predicted)), axis=axis)
-
-
-def r2(true: Any, predicted: Any, axis: int = -1) -> Any:
-    """Return the coefficient of determination: 1 is perfect, 0 as good as the mean of the true values."""
-    return 1 - mean_squared(true, predicted, axis) / np.var(true, axis=axis)
-
-
-def _errors(true: Any, predicted: Any) -> np.ndarray:
-    return np.asarray(true, float) - np.asarray(predicted, float)  # by position, whatever their indexes
 
 
 METRICS: dict[str, Metric] = {"rmse": rmse, "mae": mae, "r2": r2}

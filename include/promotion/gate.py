@@ -25,7 +25,8 @@ import pandas as pd
 from scipy.stats import bootstrap, chi2
 from scipy.stats import t as student
 
-from include.promotion.evaluation import LEAST_ANIMALS, SEED, rmse
+from include.promotion.evaluation import LEAST_ANIMALS, SEED
+from include.scores import rmse
 
 RESAMPLES = 2000
 

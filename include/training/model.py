@@ -14,10 +14,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from include.config import RAW, TARGET
 from include.data.features import PREFIX, build_transformer, compute_features
 from include.data.possums import select_holdout, select_training
+from include.scores import score_predictions
 from include.training.candidates import check_hyper_parameters, find_candidate
 from include.training.intervals import FOLDS, fit_with_intervals, score_intervals
 from include.training.possum_model import PossumModel
-from include.training.tuning import score_predictions
 
 
 def build_model(hyper_parameters: Mapping[str, Any], estimator: str = "RidgeCV") -> Pipeline:

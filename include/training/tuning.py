@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import ParameterGrid, RepeatedKFold
 
 from include.config import RAW, TARGET
 from include.data.features import PREFIX, build_transformer, compute_features
+from include.scores import score_predictions
 from include.training.candidates import NAMES, find_candidate
 
 log = logging.getLogger(__name__)
@@ -116,15 +116,6 @@ def choose(summary: pd.DataFrame) -> dict[str, Any]:
         "hyper_parameters": json.loads(winner["hyper_parameters"]),
         "scores": {name: float(winner[name]) for name in summary if name.startswith("cv_")},
         "reason": _reason(winner, best, limit, len(settings)),
-    }
-
-
-def score_predictions(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray) -> dict[str, float]:
-    """Return RMSE and MAE in cm, and R2."""
-    return {
-        "rmse": float(root_mean_squared_error(true, predicted)),
-        "mae": float(mean_absolute_error(true, predicted)),
-        "r2": float(r2_score(true, predicted)),
     }
 
 

@@ -188,6 +188,8 @@ def test_the_run_holds_the_parameters(trained: SimpleNamespace) -> None:
 
 def test_the_run_holds_the_scores(trained: SimpleNamespace) -> None:
     assert trained.run.data.metrics == pytest.approx(trained.scores)
+    logged = mlflow.get_logged_model(trained.uri.removeprefix("models:/"))
+    assert {metric.key for metric in logged.metrics} == set(trained.scores)
 
 
 def test_the_run_leads_to_the_table_that_it_was_trained_from(trained: SimpleNamespace) -> None:

@@ -22,7 +22,6 @@ from include.training.tuning import (
     choose,
     make_folds,
     score_candidate,
-    score_predictions,
     summarise,
     summarise_all,
 )
@@ -143,7 +142,7 @@ def test_predictions_that_are_no_numbers_are_a_failure(
 ) -> None:
     monkeypatch.setattr(Recorder, "predict", lambda self, features: np.full(len(features), np.nan))
 
-    with pytest.raises(CandidateError, match="contains NaN"):
+    with pytest.raises(CandidateError, match="contain NaN"):
         score_candidate({"name": "Recorder", "estimator": "Recorder", "grid": {}}, folds)
 
 
@@ -242,12 +241,6 @@ def test_who_failed_is_logged_and_left_out(folds: pd.DataFrame, caplog: pytest.L
 def test_if_nobody_is_left_it_is_an_error_that_names_them_all() -> None:
     with pytest.raises(CandidateError, match="all of them failed: RidgeCV, ElasticNet"):
         summarise_all([], [RIDGE, NET])
-
-
-def test_scores_are_root_mean_square_mean_absolute_and_explained() -> None:
-    scores = score_predictions(pd.Series([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 6.0]))
-
-    assert scores == pytest.approx({"rmse": 3**0.5, "mae": 1.0, "r2": 1 - 9 / 2})
 
 
 @pytest.mark.parametrize("candidate", list_candidates({}), ids=candidates.NAMES)
