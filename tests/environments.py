@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ def build(name: str) -> Path:
     folder = ENVIRONMENTS / name
     settings = [f"ENVS={ENVIRONMENTS}", f"PYTHON={Path(sys.base_prefix) / 'bin' / 'python3'}"]
     command = ["make", "--silent", *settings, f"{folder}/.complete"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    with (ENVIRONMENTS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process of this session may ask for it at the same time
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the environment {name} cannot be built: {done.stdout}{done.stderr}")
     return folder
