@@ -22,7 +22,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, dag, task
 
 from include import config
-from include.assets import FEATURES, RETRAINING
+from include.platform.assets import FEATURES, RETRAINING
 
 
 @dag(schedule=[RETRAINING], doc_md=__doc__, tags=["possums", "features"], **config.DAG_DEFAULTS)
@@ -66,25 +66,25 @@ def feature_eng() -> None:
 
     @task
     def extract_data(run_id: str) -> str:
-        from include.data import steps
+        from include.tasks import feature_eng as steps
 
         return steps.extract_data(run_id)
 
     @task
     def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
-        from include.data import steps
+        from include.tasks import feature_eng as steps
 
         return steps.check_data(rows_uri, experiment_id, run_id)
 
     @task
     def build_features(possums_uri: str, experiment_id: str, run_id: str) -> str:
-        from include.data import steps
+        from include.tasks import feature_eng as steps
 
         return steps.build_features(possums_uri, experiment_id, run_id)
 
     @task(outlets=[FEATURES])
     def save_data_to_s3(possums_uri: str, engineered_uri: str, run_id: str, outlet_events: dict) -> str:
-        from include.data import steps
+        from include.tasks import feature_eng as steps
 
         uri = steps.save_data_to_s3(possums_uri, engineered_uri, run_id)
         outlet_events[FEATURES].extra = {"uri": uri}

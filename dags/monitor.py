@@ -20,7 +20,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
 
 from include import config
-from include.assets import LABELLED, MONITORING, RETRAINING
+from include.platform.assets import LABELLED, MONITORING, RETRAINING
 
 
 def _number(default: float, description: str, **limits: float) -> Param:
@@ -48,19 +48,19 @@ def monitor() -> None:
 
     @task
     def find_champion() -> dict[str, str]:
-        from include.monitoring import steps
+        from include.tasks import monitor as steps
 
         return steps.find_champion()
 
     @task
     def measure_drift(champion: dict[str, str], params: dict, run_id: str) -> dict[str, str]:
-        from include.monitoring import steps
+        from include.tasks import monitor as steps
 
         return steps.measure_drift(champion, params, run_id)
 
     @task
     def measure_decay(champion: dict[str, str], params: dict, run_id: str) -> dict:
-        from include.monitoring import steps
+        from include.tasks import monitor as steps
 
         return steps.measure_decay(champion, params, run_id)
 
@@ -74,7 +74,7 @@ def monitor() -> None:
         inlet_events: dict,
         outlet_events: dict,
     ) -> dict:
-        from include.monitoring import steps
+        from include.tasks import monitor as steps
 
         report = steps.publish_report(champion, drifted, decayed, params, run_id, inlet_events[RETRAINING])
         outlet_events[MONITORING].extra = report
@@ -88,8 +88,8 @@ def monitor() -> None:
 
     @task
     def tell_the_team(report: dict, run_id: str) -> None:
-        from include import alerts
-        from include.monitoring import look
+        from include.platform import alerts
+        from include.tasks import look
 
         alerts.tell(look.describe(report, run_id))
 

@@ -18,10 +18,10 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
 
 from include import config
-from include.assets import MODEL_EVALUATED
 from include.openmetadata.operator import ConnectorOperator
 from include.openmetadata.possums import COMPLETION
 from include.openmetadata.workflow import read_workflow
+from include.platform.assets import MODEL_EVALUATED
 
 read_workflow(config.OPENMETADATA_WORKFLOW)  # what it refuses is an import error of this DAG
 

@@ -17,8 +17,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 
 from include import config
-from include.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
+from include.platform.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
 
 
 @dag(
@@ -34,7 +34,7 @@ def predict() -> None:
 
     @task(inlets=[MODEL_EVALUATED])
     def fetch_feature_df_no_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
-        from include import storage
+        from include.platform import storage
 
         evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
         rows = storage.read_table(evaluated["features_uri"]).set_index(config.CASE)[config.RAW]
@@ -42,7 +42,7 @@ def predict() -> None:
 
     @task(inlets=[MODEL_EVALUATED])
     def fetch_target(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> str:
-        from include import storage
+        from include.platform import storage
 
         evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
         target = storage.read_table(evaluated["features_uri"])[[config.CASE, config.TARGET, config.SPLIT]]
@@ -51,14 +51,14 @@ def predict() -> None:
     @task(inlets=[MODEL_EVALUATED])
     def fetch_model_run_id(triggering_asset_events: dict, inlet_events: dict) -> dict[str, str]:
         from include.mlflow_provider.hooks.client import MLflowClientHook
-        from include.prediction.versions import pin_version
+        from include.platform.versions import pin_version
 
         evaluated = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
         return pin_version(MLflowClientHook("GET", config.MLFLOW_CONN_ID), otherwise=evaluated["version"])
 
     @task
     def add_line_to_file(version: str) -> str:
-        from include.prediction.requirements import complete_requirements
+        from include.tasks.requirements import complete_requirements
 
         return complete_requirements(version, ["boto3", "pandas"])
 
@@ -72,9 +72,11 @@ def predict() -> None:
 
     @task
     def plot_predictions(target_uri: str, predicted_uri: str, model: dict[str, str], run_id: str) -> str:
-        from include import plot_style, storage, tracking
-        from include.prediction import plots, predictions
-        from include.prediction.versions import describe
+        from include.charts import predictions as plots
+        from include.charts import style as plot_style
+        from include.data import predictions
+        from include.platform import storage, tracking
+        from include.platform.versions import describe
 
         compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
         by = describe(model["version"], model["alias"])
@@ -89,8 +91,8 @@ def predict() -> None:
     def save_predictions(
         target_uri: str, predicted_uri: str, rows_uri: str, model: dict[str, str], run_id: str, outlet_events: dict
     ) -> str:
-        from include import storage
-        from include.prediction import predictions, trace
+        from include.data import predictions
+        from include.platform import storage, trace
 
         compared = predictions.compare(storage.read_table(target_uri), storage.read_table(predicted_uri))
         uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, "possum_tail_length.csv"))

@@ -18,8 +18,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task, task_group
 
 from include import config
-from include.assets import INCOMING, PREDICTIONS, object_uri
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
+from include.platform.assets import INCOMING, PREDICTIONS, object_uri
 
 
 @dag(
@@ -35,14 +35,14 @@ def predict_incoming() -> None:
 
     @task
     def claim_files() -> list[str]:
-        from include.prediction import incoming
+        from include.tasks import predict_incoming as incoming
 
         return incoming.claim_files()
 
     @task
     def choose_model() -> dict[str, str]:
         from include.mlflow_provider.hooks.client import MLflowClientHook
-        from include.prediction.versions import pin_version
+        from include.platform.versions import pin_version
 
         return pin_version(MLflowClientHook("GET", config.MLFLOW_CONN_ID))
 
@@ -52,9 +52,9 @@ def predict_incoming() -> None:
         def check_rows(upload: str, run_id: str) -> str:
             from airflow.sdk.exceptions import AirflowSkipException
 
-            from include import storage
-            from include.data.possums import TableError
-            from include.prediction import incoming
+            from include.data.table import TableError
+            from include.platform import storage
+            from include.tasks import predict_incoming as incoming
 
             if not storage.exists(upload):
                 raise AirflowSkipException(f"{upload} was done with before")
@@ -81,8 +81,9 @@ def predict_incoming() -> None:
         ) -> str:
             from airflow.sdk.exceptions import AirflowSkipException
 
-            from include import storage
-            from include.prediction import incoming, predictions
+            from include.data import predictions
+            from include.platform import storage
+            from include.tasks import predict_incoming as incoming
 
             if not storage.exists(upload):
                 raise AirflowSkipException(f"{upload} was done with before")

@@ -21,9 +21,9 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, dag, task
 
 from include import config
-from include.assets import MODEL_EVALUATED, MODEL_TRAINED, latest_extra
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
-from include.promotion.approval import ApprovalBranchOperator, describe_answer, is_wanted
+from include.platform.approval import ApprovalBranchOperator, describe_answer, is_wanted
+from include.platform.assets import MODEL_EVALUATED, MODEL_TRAINED, latest_extra
 
 PARAMS = {
     "margin": Param(
@@ -70,7 +70,7 @@ def promote() -> None:
 
     @task(inlets=[MODEL_TRAINED])
     def prepare_holdout(run_id: str, triggering_asset_events: dict, inlet_events: dict) -> list[dict[str, str]]:
-        from include.promotion import steps
+        from include.tasks import promote as steps
 
         trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
         return steps.list_contestants(trained, run_id)
@@ -83,8 +83,8 @@ def promote() -> None:
 
     @task(multiple_outputs=False)
     def evaluate_challenger(params: dict, run_id: str) -> dict:
-        from include.promotion import steps
-        from include.promotion.gate import Rules
+        from include.evaluation.gate import Rules
+        from include.tasks import promote as steps
 
         return steps.evaluate(run_id, Rules(**{name: params[name] for name in config.GATE}))
 
@@ -105,19 +105,19 @@ def promote() -> None:
 
     @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def promote_to_champion(evaluated: dict, answer: dict | None) -> dict:
-        from include.promotion import steps
+        from include.tasks import promote as steps
 
         return steps.promote(evaluated, *describe_answer(answer))
 
     @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def keep_challenger(evaluated: dict, answer: dict | None) -> dict:
-        from include.promotion import steps
+        from include.tasks import promote as steps
 
         return steps.keep(evaluated, *describe_answer(answer))
 
     @task(outlets=[MODEL_EVALUATED], trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def write_model_card(evaluated: dict, promoted: dict | None, kept: dict | None, outlet_events: dict) -> dict:
-        from include.promotion import steps
+        from include.tasks import promote as steps
 
         announcement = steps.write_card(evaluated["uri"], promoted or kept or {})
         outlet_events[MODEL_EVALUATED].extra = announcement
@@ -127,7 +127,7 @@ def promote() -> None:
     def call_model_server(announcement: dict) -> str:
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include import storage
+        from include.platform import storage
         from include.serving import model_client
 
         if not (announcement["promoted"] and model_client.is_up(config.MODEL_SERVER)):

@@ -36,13 +36,13 @@ from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 def rollback() -> None:
     @task
     def choose_version(params: dict) -> dict:
-        from include.promotion import rollback
+        from include.tasks import rollback
 
         return rollback.choose_version(params["version"])
 
     @task
     def move_champion(chosen: dict, predicted: str, params: dict, dag_run: object) -> str:
-        from include.promotion import rollback
+        from include.tasks import rollback
 
         by = getattr(dag_run, "triggering_user_name", None) or "unknown"
         return rollback.roll_back(chosen["version"], predicted, by=by, why=params["reason"])

@@ -22,45 +22,45 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, dag, setup, task, task_group, teardown
 
 from include import config
-from include.assets import FEATURES, MODEL_TRAINED, latest_extra
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
-from include.training import candidates
+from include.model import candidates
+from include.platform.assets import FEATURES, MODEL_TRAINED, latest_extra
 
 
 @task_group
 def tune(features_uri: str, experiment_id: str) -> dict[str, Any]:
     @setup
     def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-        from include.training import steps
+        from include.tasks import train as steps
 
         return steps.create_scratch(features_uri, experiment_id, run_id)
 
     @task
     def list_candidates(features_uri: str, params: dict) -> list[dict[str, Any]]:
-        from include.training import steps
+        from include.tasks import train as steps
 
         return steps.list_candidates(features_uri, params["candidates"])
 
     @task(map_index_template="{{ task.op_kwargs['candidate']['name'] }}")
     def tune_candidate(candidate: dict[str, Any], scratch: dict[str, str]) -> None:
-        from include.training import steps
+        from include.tasks import train as steps
 
         steps.tune_candidate(candidate, scratch)
 
     @task(trigger_rule="all_done")
     def select_candidate(listed: list[dict[str, Any]] | None, ti: Any) -> dict[str, Any]:
-        from include.training import steps
+        from include.tasks import train as steps
 
         # Not an argument: Airflow lets no task follow a setup that also runs after failures.
         return steps.select_candidate(listed, ti.xcom_pull("tune.create_scratch"))
 
     @teardown
     def delete_scratch(scratch: dict[str, str]) -> None:
-        from include.training import steps
+        from include.tasks import train as steps
 
         steps.delete_scratch(scratch)
 
@@ -144,13 +144,13 @@ def train() -> None:
 
     @task
     def train_model(features_uri: str, experiment_id: str, selected: dict[str, Any]) -> dict[str, str]:
-        from include.training import steps
+        from include.tasks import train as steps
 
         return steps.train_model(features_uri, experiment_id, selected)
 
     @task(outlets=[MODEL_TRAINED])
     def end(registered: dict[str, dict], outlet_events: dict) -> None:
-        from include.champions import read_tags
+        from include.platform.champions import read_tags
 
         version = registered["model_version"]
         outlet_events[MODEL_TRAINED].extra = {

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from include.alerts import Deadline, tell_of_failure
+from include.platform.alerts import Deadline, tell_of_failure
 
 INCLUDE = Path(__file__).parent
 POSSUM_CSV = INCLUDE / "possum.csv"
@@ -36,7 +36,7 @@ REGISTERED_MODEL = "Reg_RidgeCV_possums"
 MODEL_ALIAS = "challenger"
 CHAMPION_ALIAS = "champion"
 
-# What a challenger must keep to, unless the form says otherwise; include/promotion/gate.py explains it. At the RMSE
+# What a challenger must keep to, unless the form says otherwise; include/evaluation/gate.py explains it. At the RMSE
 # of ridge regression (1.24 cm on the holdout) the margin is a quarter of a centimetre: tails were measured to half
 # a one.
 GATE: dict[str, Any] = {

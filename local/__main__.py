@@ -78,8 +78,8 @@ def trace(stack: Stack, names: list[str]) -> int:
     """Follow a file of predictions back to version, run, data and commit; 1 if something is not as it was."""
     _connect(stack.settings)
     from include.mlflow_provider.exceptions import MLflowError
-    from include.prediction.trace import TraceError, follow
-    from include.storage import StorageError
+    from include.platform.storage import StorageError
+    from include.platform.trace import TraceError, follow
 
     if len(names) != 1 or not names[0].startswith("s3://"):
         raise StackError("name one file of predictions: make trace FILE=s3://data/predictions/<run>/<file>.csv")
@@ -95,7 +95,7 @@ def trace(stack: Stack, names: list[str]) -> int:
 
 def lineage(stack: Stack, names: list[str]) -> int:
     """Show and draw what predictions come from, those published last unless a URI is given."""
-    from include.lineage.graph import LineageError
+    from include.platform.lineage_graph import LineageError
     from local.lineage import show_lineage
 
     settings = stack.settings

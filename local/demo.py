@@ -105,7 +105,7 @@ def _log_file(settings: Settings, dag_id: str, run_id: str, task: dict[str, Any]
 
 
 def _results(airflow: Airflow, runs: dict[str, str], settings: Settings) -> Table:
-    from include import storage
+    from include.platform import storage
 
     said = {dag_id: airflow.events(dag_id, run_id)[-1]["extra"] for dag_id, run_id in runs.items()}
     folders = [said[dag_id]["uri"].rpartition("/")[0] for dag_id in ("feature_eng", "predict")]
@@ -138,7 +138,7 @@ def _verdict(evaluated: dict[str, Any]) -> str:
 
 def _model(run_id: str, version: str) -> dict[str, str]:
     """Ask MLflow what it knows of the version just trained."""
-    from include import tracking
+    from include.platform import tracking
 
     with tracking.connected():
         client = tracking.MlflowClient()

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from include.lineage import graph
-from include.lineage.graph import Graph, Step
-from include.lineage.notes import Dataset, locate, short_name
+from include.platform import lineage_graph as graph
+from include.platform.lineage import Dataset, locate, short_name
+from include.platform.lineage_graph import Graph, Step
 
 
 def show_lineage(events: Path, picture: Path, console: Console, uri: str | None = None) -> Graph:
@@ -21,8 +21,8 @@ def show_lineage(events: Path, picture: Path, console: Console, uri: str | None 
     :param uri: of the dataset; the predictions that were published last if not given
     :raises LineageError: there are no events, or they say nothing of the dataset
     """
-    from include.lineage.picture import plot_lineage
-    from include.plot_style import render
+    from include.charts.lineage import plot_lineage
+    from include.charts.style import render
 
     whole = graph.build_graph(graph.read_events(events))
     last = locate(uri) if uri else graph.find_predictions(whole)

@@ -160,7 +160,10 @@ class Settings:
             "API_AUTH__JWT_SECRET": secret["AIRFLOW_JWT_SECRET"],
         }
         if sys.platform == "linux":
-            options |= {"CORE__MP_START_METHOD": "forkserver", "CORE__MP_FORKSERVER_PRELOAD": "include.preloaded"}
+            options |= {
+                "CORE__MP_START_METHOD": "forkserver",
+                "CORE__MP_FORKSERVER_PRELOAD": "include.platform.preloaded",
+            }
         own = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         return {"AIRFLOW_HOME": str(home)} | common_settings() | own | self._lineage()
 

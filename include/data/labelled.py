@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from include.config import CASE, TARGET
-from include.data.possums import TableError, parse_rows, remove_known, select_possums
-from include.data.quality import LABELLED_SCHEMA, inspect
-from include.lineage.notes import note_read
+from include.data.checks import LABELLED_SCHEMA, inspect
+from include.data.table import TableError, parse_rows, remove_known, select_possums
+from include.platform.lineage import note_read
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def add_labelled(table: pd.DataFrame, files: Mapping[str, bytes]) -> pd.DataFram
     A file that cannot be used is left out, as are animals without a tail length, and those whose number belongs to
     another animal; the log names them. Nothing that is left out stops a run.
 
-    :param table: as :func:`include.data.possums.select_possums` returns it
+    :param table: as :func:`include.data.table.select_possums` returns it
     :param files: content of CSV files by their URIs; they join in the order of their names
     :return: the table with more rows
     """
@@ -41,7 +41,7 @@ def add_labelled(table: pd.DataFrame, files: Mapping[str, bytes]) -> pd.DataFram
 def read_animals(content: bytes, uri: str) -> pd.DataFrame | None:
     """Return the animals of a labelled file that have a tail length, cleaned; what was found is in the log.
 
-    :return: as :func:`include.data.possums.select_possums`; None if the file cannot be used
+    :return: as :func:`include.data.table.select_possums`; None if the file cannot be used
     """
     try:
         inspection = inspect(parse_rows(content, uri), LABELLED_SCHEMA)

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import MonteCarloMethod, bootstrap, chi2_contingency, false_discovery_control, ks_2samp
 
 from include.config import NUMERIC, RAW
-from include.data.possums import name_categories
+from include.data.table import name_categories
 
 BINS = 5  # each with an equal share of the training rows
 SMOOTHING = 0.5  # rows added to every bin: an empty one leaves the PSI finite

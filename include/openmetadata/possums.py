@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from include import config
-from include.assets import PREDICTIONS
+from include.platform.assets import PREDICTIONS
 
 # Types are MLflow's.
 _NUMBERS = dict.fromkeys((config.CASE, "site"), "long")  # a site is a number, although its order says nothing

@@ -20,13 +20,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
 from include import config
-from include.champions import find_champion
 from include.config import CHAMPION_ALIAS, MLFLOW_CONN_ID, RAW
-from include.data.possums import TableError
+from include.data.table import TableError
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.prediction.incoming import ROWS_ALONE, check_rows
+from include.platform.champions import find_champion
+from include.platform.tracking import load_version
 from include.serving.model_client import VERSION_HEADER
-from include.tracking import load_version
+from include.tasks.predict_incoming import ROWS_ALONE, check_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -208,7 +208,7 @@ def test_every_setting_of_the_example_has_a_comment() -> None:
 def test_tasks_start_with_the_libraries_of_the_local_stack(project: Path) -> None:
     environment = merged(project, SHELL)["services"]["scheduler"]["environment"]
     assert environment["AIRFLOW__CORE__MP_START_METHOD"] == "forkserver"
-    assert environment["AIRFLOW__CORE__MP_FORKSERVER_PRELOAD"] == "include.preloaded"
+    assert environment["AIRFLOW__CORE__MP_FORKSERVER_PRELOAD"] == "include.platform.preloaded"
 
 
 def test_an_unknown_s3_server_is_refused(project: Path) -> None:

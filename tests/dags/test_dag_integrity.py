@@ -12,7 +12,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from include.alerts import tell_of_failure
+from include.platform.alerts import tell_of_failure
 
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
@@ -114,7 +114,7 @@ def test_a_task_that_fails_for_good_and_a_run_that_is_late_are_told(dag: DAG) ->
     assert {tuple(found) if isinstance(found, list) else (found,) for found in callbacks} == {(tell_of_failure,)}
     (deadline,) = dag.deadline or []
     assert deadline.interval >= timedelta(hours=1)
-    assert deadline.callback.path == "include.alerts.tell_of_missed_deadline"
+    assert deadline.callback.path == "include.platform.alerts.tell_of_missed_deadline"
 
 
 def test_a_dag_begins_with_start_and_ends_with_end(dag: DAG) -> None:

@@ -10,10 +10,11 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import config, storage, tracking
-from include.assets import FEATURES, RETRAINING
-from include.data.quality import Inspection
-from include.training import model
+from include import config
+from include.data.checks import Inspection
+from include.model import training as model
+from include.platform import storage, tracking
+from include.platform.assets import FEATURES, RETRAINING
 
 
 def test_the_graph(dag: DAG) -> None:

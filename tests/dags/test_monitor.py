@@ -7,9 +7,9 @@ import pytest
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from airflow.sdk.exceptions import ParamValidationError
 
-from include import alerts
-from include.assets import LABELLED, MONITORING, RETRAINING
-from include.monitoring import look
+from include.platform import alerts
+from include.platform.assets import LABELLED, MONITORING, RETRAINING
+from include.tasks import look
 
 REPORT = {"version": "3", "findings": ["eye has drifted"], "cool_down_until": "", "url": "http://mlflow/run"}
 

@@ -9,7 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, AssetOrTimeSchedule
 
 from include import config
-from include.assets import MODEL_EVALUATED
+from include.platform.assets import MODEL_EVALUATED
 
 
 def test_the_graph(dag: DAG) -> None:

@@ -7,8 +7,8 @@ import pytest
 from airflow.sdk import DAG
 
 from include import config
-from include.assets import MODEL_EVALUATED, PREDICTIONS
-from include.prediction import versions
+from include.platform import versions
+from include.platform.assets import MODEL_EVALUATED, PREDICTIONS
 
 TRAINED = {"run_id": "r1", "version": "3", "features_uri": "s3://data/features/1.parquet"}
 

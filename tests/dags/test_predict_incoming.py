@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from airflow.sdk import DAG
 
 from include import config
-from include.assets import INCOMING, PREDICTIONS
+from include.platform.assets import INCOMING, PREDICTIONS
 
 
 def test_the_graph(dag: DAG) -> None:

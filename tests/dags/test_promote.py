@@ -8,10 +8,11 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
 
-from include import config, storage
-from include.assets import MODEL_EVALUATED, MODEL_TRAINED
-from include.promotion import steps
+from include import config
+from include.platform import storage
+from include.platform.assets import MODEL_EVALUATED, MODEL_TRAINED
 from include.serving import model_client
+from include.tasks import promote as steps
 
 
 def test_the_graph(dag: DAG) -> None:

@@ -7,8 +7,6 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
-from include.promotion import rollback as steps
-
 
 def test_the_version_predicts_before_the_champion_moves(dag: DAG) -> None:
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {

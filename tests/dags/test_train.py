@@ -7,8 +7,8 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
-from include.assets import FEATURES, MODEL_TRAINED
-from include.training import candidates
+from include.model import candidates
+from include.platform.assets import FEATURES, MODEL_TRAINED
 
 
 def test_the_graph(dag: DAG) -> None:

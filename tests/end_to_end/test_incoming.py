@@ -9,11 +9,12 @@ from io import BytesIO
 import pandas as pd
 import pytest
 
-from include import config, storage
-from include.assets import INCOMING, PROCESSING
-from include.champions import find_champion
+from include import config
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.prediction import incoming, trace
+from include.platform import storage, trace
+from include.platform.assets import INCOMING, PROCESSING
+from include.platform.champions import find_champion
+from include.tasks import predict_incoming as incoming
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline
 

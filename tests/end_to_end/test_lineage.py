@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from include import config
-from include.lineage.graph import Graph, read_events
-from include.lineage.notes import Dataset, locate, locate_model
+from include.platform.lineage import Dataset, locate, locate_model
+from include.platform.lineage_graph import Graph, read_events
 from local.airflow import POLL
 from local.lineage import show_lineage
 from local.stack import Stack

@@ -20,11 +20,12 @@ from aiosmtpd.smtp import AuthResult
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from mlflow.tracking import MlflowClient
 
-from include import alerts, champions, config, storage, tracking
-from include.assets import LABELLED
+from include import config
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.monitoring.recent import INCOMING
-from include.monitoring.steps import find_champion
+from include.platform import alerts, champions, storage, tracking
+from include.platform.assets import LABELLED
+from include.tasks.monitor import find_champion
+from include.tasks.recent import INCOMING
 from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, paused
@@ -38,7 +39,7 @@ from time import sleep
 from airflow.sdk import dag, task
 
 from include import config
-from include.alerts import Deadline
+from include.platform.alerts import Deadline
 
 
 @dag(schedule=None, **config.DAG_DEFAULTS | {"deadline": Deadline(timedelta(seconds=1))})

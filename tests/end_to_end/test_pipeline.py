@@ -12,8 +12,9 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from mlflow.tracking import MlflowClient
 
-from include import config, storage, tracking
+from include import config
 from include.config import RAW
+from include.platform import storage, tracking
 from local.airflow import Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, places_with

@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 from mlflow.models import infer_signature
 
-from include import champions, config, storage, tracking
+from include import config
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.platform import champions, storage, tracking
 from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, paused, wait_for_task

@@ -12,9 +12,10 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from include import config, storage, tracking
-from include.assets import LABELLED
-from include.training import candidates
+from include import config
+from include.model import candidates
+from include.platform import storage, tracking
+from include.platform.assets import LABELLED
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline, paused
 

@@ -14,11 +14,12 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from mlflow.tracking import MlflowClient
 
-from include import config, storage
+from include import config
 from include.data.features import build_transformer, compute_features
-from include.data.possums import read_possums
+from include.data.table import read_possums
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.tracking import connected
+from include.platform import storage
+from include.platform.tracking import connected
 
 
 @pytest.fixture

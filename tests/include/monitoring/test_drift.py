@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from include.config import NUMERIC, RAW
-from include.data.possums import select_training
+from include.data.table import select_training
 from include.monitoring import drift
 from include.monitoring.drift import measure_decay, measure_drift, measure_psi
 

@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from include import config, storage, tracking
-from include.data.possums import read_possums
+from include import config
+from include.data.table import read_possums
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.model.training import train_model
 from include.openmetadata.credentials import connected_environment
 from include.openmetadata.possums import COMPLETION
-from include.training.model import train_model
+from include.platform import storage, tracking
 from tests.environments import build
 
 from .programs import TOKEN, Catalogue, Program

@@ -1,0 +1,1 @@
+"""Scores on the holdout, the promotion gate and the model card."""

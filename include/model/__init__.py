@@ -1,0 +1,1 @@
+"""Candidates, their tuning, and the model with prediction intervals."""

@@ -1,0 +1,1 @@
+"""Services around the pipeline: S3, MLflow, the champion, alerts, assets, lineage."""

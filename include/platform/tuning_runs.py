@@ -1,0 +1,67 @@
+"""A tuning in MLflow: one run, and below it one run for each candidate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+from mlflow.tracking import MlflowClient
+
+from include.platform.tracking import connected, run_tags
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def start_tuning(experiment_id: str) -> str:
+    """Start the run ``Tuning`` and return its id; it is RUNNING until ``end_tuning``."""
+    with connected():
+        return MlflowClient().create_run(experiment_id, tags=run_tags(), run_name="Tuning").info.run_id
+
+
+@contextmanager
+def candidate_run(candidate: Mapping[str, Any], tuning_id: str) -> Iterator[None]:
+    """Do what is inside the block as the run of a candidate, below the tuning's; an error inside makes it FAILED.
+
+    :param candidate: ``name``, ``estimator`` and ``grid``
+    """
+    with connected():
+        experiment_id = MlflowClient().get_run(tuning_id).info.experiment_id
+        settings = {"experiment_id": experiment_id, "run_name": candidate["name"], "parent_run_id": tuning_id}
+        with mlflow.start_run(**settings, nested=True, tags=run_tags()):
+            mlflow.log_params({"estimator": candidate["estimator"], "grid": json.dumps(candidate["grid"])})
+            yield
+
+
+def log_candidate(summary: pd.DataFrame) -> None:
+    """Log the scores of a candidate's best setting to the run of this candidate, inside of ``candidate_run``.
+
+    :param summary: as ``tuning.summarise`` returns it
+    """
+    best = summary.iloc[0]
+    mlflow.log_params({"hyper_parameters": best["hyper_parameters"], "settings": len(summary)})
+    mlflow.log_metrics({name: best[name] for name in summary if name.startswith("cv_")})
+
+
+def log_choice(summary: pd.DataFrame, selected: Mapping[str, Any], tuning_id: str) -> None:
+    """Log the scores of all settings as table ``candidates.json`` to the tuning's run, with the choice."""
+    with connected():
+        client = MlflowClient()
+        client.log_table(tuning_id, summary, "candidates.json")
+        client.set_tag(tuning_id, "candidate", selected["name"])
+        client.set_tag(tuning_id, "selection", selected["reason"])
+        client.set_terminated(tuning_id)
+
+
+def end_tuning(tuning_id: str) -> None:
+    """End what a task that was killed left RUNNING: the tuning's run, and those below it, become KILLED."""
+    with connected():
+        client = MlflowClient()
+        tuning = client.get_run(tuning_id)
+        below = client.search_runs([tuning.info.experiment_id], f"tags.`mlflow.parentRunId` = '{tuning_id}'")
+        for run in [*below, tuning]:
+            if run.info.status == "RUNNING":
+                client.set_terminated(run.info.run_id, "KILLED")

@@ -1,1 +1,0 @@
-"""Predictions: by which version, of which files, as file and picture."""

@@ -1,1 +1,0 @@
-"""Candidates, their tuning, and the model that is trained."""

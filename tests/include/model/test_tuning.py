@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import RepeatedKFold, cross_val_score
+
+from include import config
+from include.config import RAW, TARGET
+from include.data.table import read_possums, select_training
+from include.model import candidates, tuning
+from include.model.candidates import Candidate, list_candidates
+from include.model.training import build_model
+from include.model.tuning import (
+    CandidateError,
+    choose,
+    make_folds,
+    score_candidate,
+    summarise,
+    summarise_all,
+)
+
+RIDGE = {"name": "RidgeCV", "estimator": "RidgeCV", "grid": {}}
+NET = {"name": "ElasticNet", "estimator": "ElasticNet", "grid": {"alpha": [0.1, 1], "l1_ratio": [0.5]}}
+
+
+class Recorder(RegressorMixin, BaseEstimator):
+    """Predicts the mean and remembers the features that each fit and each prediction saw."""
+
+    fits: list[np.ndarray] = []
+    predictions: list[np.ndarray] = []
+
+    def fit(self, features: np.ndarray, target: pd.Series) -> Recorder:
+        self.fits.append(features)
+        self.mean_ = target.mean()
+        return self
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        self.predictions.append(features)
+        return np.full(len(features), self.mean_)
+
+
+@pytest.fixture
+def training(possums: pd.DataFrame) -> pd.DataFrame:
+    return select_training(possums)
+
+
+@pytest.fixture(scope="module")
+def folds() -> pd.DataFrame:
+    """The folds of the real table's training animals."""
+    return make_folds(select_training(read_possums(config.POSSUM_CSV)))
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> type[Recorder]:
+    """The class of the only candidate, which records."""
+    monkeypatch.setattr(candidates, "CANDIDATES", (Candidate(f"{__name__}.Recorder"),))
+    monkeypatch.setattr(candidates, "NAMES", ["Recorder"])
+    monkeypatch.setattr(Candidate, "build", lambda self, setting: Recorder())
+    Recorder.fits, Recorder.predictions = [], []
+    return Recorder
+
+
+def settings(**means: float) -> pd.DataFrame:
+    """A summary: the mean RMSE of each candidate, best first, every standard error 0.1."""
+    return pd.DataFrame(
+        [
+            {"candidate": name, "estimator": name, "hyper_parameters": "{}", "cv_rmse_mean": mean, "cv_rmse_se": 0.1}
+            for name, mean in sorted(means.items(), key=lambda item: item[1])
+        ]
+    )
+
+
+def test_every_setting_is_scored_on_the_same_50_folds(folds: pd.DataFrame) -> None:
+    scores = score_candidate(NET, folds)
+
+    assert list(scores) == ["candidate", "estimator", "fold", "hyper_parameters", "rmse", "mae", "r2"]
+    assert set(scores["hyper_parameters"]) == {'{"alpha": 0.1, "l1_ratio": 0.5}', '{"alpha": 1, "l1_ratio": 0.5}'}
+    assert scores.groupby("hyper_parameters")["fold"].apply(list).tolist() == [list(range(50))] * 2
+
+
+def test_each_animal_is_tested_once_a_repeat_and_every_fold_is_another(folds: pd.DataFrame) -> None:
+    tested = folds["tested"].to_numpy().reshape(50, 81)
+
+    assert (tested.reshape(10, 5, 81).sum(axis=1) == 1).all()
+    assert len({tuple(fold) for fold in tested}) == 50
+
+
+def test_encoder_and_scaler_learn_from_the_rows_of_the_fold_alone(
+    folds: pd.DataFrame, recorder: type[Recorder]
+) -> None:
+    score_candidate({"name": "Recorder", "estimator": "Recorder", "grid": {}}, folds)
+
+    assert len(recorder.fits) == 50
+    for features in recorder.fits:
+        assert features.mean(axis=0) == pytest.approx(0, abs=1e-9)  # scaled by themselves
+    for features in recorder.predictions:
+        assert np.abs(features.mean(axis=0)).max() > 0.01  # and these by the others
+    assert all(len(seen) + len(unseen) == 81 for seen, unseen in zip(recorder.fits, recorder.predictions, strict=True))
+
+
+def test_a_fold_is_scored_as_the_whole_model_would_be(training: pd.DataFrame, folds: pd.DataFrame) -> None:
+    splits = RepeatedKFold(n_splits=5, n_repeats=10, random_state=0)
+    model = build_model({"alpha": 0.1, "l1_ratio": 0.5}, "ElasticNet")
+    rmse = -cross_val_score(model, training[RAW], training[TARGET], cv=splits, scoring="neg_root_mean_squared_error")
+
+    scores = score_candidate({**NET, "grid": {"alpha": [0.1], "l1_ratio": [0.5]}}, folds)
+
+    np.testing.assert_allclose(scores["rmse"], rmse)
+
+
+def test_possums_tell_nothing_about_a_target_of_noise(training: pd.DataFrame) -> None:
+    shuffled = training[TARGET].sample(frac=1, random_state=1).to_numpy()
+
+    scores = score_candidate(RIDGE, make_folds(training.assign(**{TARGET: shuffled})))
+
+    assert scores["r2"].mean() < 0.05
+
+
+def test_the_real_table_meets_the_known_baseline(possums: pd.DataFrame) -> None:
+    """Ridge on all 104 animals is known to reach RMSE 1.26 +/- 0.22 cm and R2 0.52; predicting the mean, 1.95 cm."""
+    best = summarise(score_candidate(RIDGE, make_folds(possums))).iloc[0]
+
+    assert best["cv_rmse_mean"] == pytest.approx(1.26, abs=0.03)
+    assert best["cv_rmse_std"] == pytest.approx(0.22, abs=0.03)
+    assert best["cv_r2_mean"] == pytest.approx(0.52, abs=0.03)
+
+
+def test_a_candidate_that_cannot_be_fitted_is_named_with_its_setting(folds: pd.DataFrame) -> None:
+    with pytest.raises(CandidateError, match=r'Net with {"alpha": -1} cannot be fitted: The \'alpha\' parameter'):
+        score_candidate({"name": "Net", "estimator": "ElasticNet", "grid": {"alpha": [-1]}}, folds)
+
+
+def test_predictions_that_are_no_numbers_are_a_failure(
+    folds: pd.DataFrame, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "predict", lambda self, features: np.full(len(features), np.nan))
+
+    with pytest.raises(CandidateError, match="contain NaN"):
+        score_candidate({"name": "Recorder", "estimator": "Recorder", "grid": {}}, folds)
+
+
+def test_a_summary_has_mean_deviation_and_the_corrected_standard_error() -> None:
+    folds = pd.DataFrame({"rmse": [1.0, 3.0], "mae": [1.0, 1.0], "r2": [0.0, 0.5]})
+    scores = folds.assign(candidate="A", estimator="RidgeCV", hyper_parameters="{}", fold=[0, 1])
+
+    (row,) = summarise(scores).to_dict("records")
+
+    assert (row["cv_rmse_mean"], row["cv_rmse_std"], row["cv_r2_mean"]) == (2.0, pytest.approx(2**0.5), 0.25)
+    # Nadeau and Bengio: variance times (1 / folds + test rows / training rows)
+    assert row["cv_rmse_se"] == pytest.approx((2 * (1 / 2 + 1 / 4)) ** 0.5)
+
+
+def test_the_standard_error_is_near_the_truth_where_the_uncorrected_one_is_not() -> None:
+    """The mean RMSE of many independent tables varies about as much as one table's standard error says."""
+    means, errors = zip(*(_score_noise(seed) for seed in range(30)), strict=True)
+    truth, corrected = np.std(means), np.mean(errors)
+    uncorrected = corrected * (1 / 50 / (1 / 50 + 1 / 4)) ** 0.5
+
+    assert 0.6 < corrected / truth < 1.7
+    assert uncorrected / truth < 0.5
+
+
+def _score_noise(seed: int) -> tuple[float, float]:
+    """Mean and standard error of ridge's score on a table of noise, without possums' encoder and its cost."""
+    random = np.random.default_rng(seed)
+    rows, target = random.normal(size=(60, 5)), random.normal(size=60)
+    splits = RepeatedKFold(n_splits=tuning.FOLDS, n_repeats=tuning.REPEATS, random_state=0)
+    rmse = -cross_val_score(Ridge(), rows, target, cv=splits, scoring="neg_root_mean_squared_error")
+    scores = pd.DataFrame({"rmse": rmse, "mae": 0.0, "r2": 0.0, "fold": range(50)})
+    best = summarise(scores.assign(candidate="A", estimator="RidgeCV", hyper_parameters="{}")).iloc[0]
+    return best["cv_rmse_mean"], best["cv_rmse_se"]
+
+
+def test_the_best_setting_comes_first(folds: pd.DataFrame) -> None:
+    summary = summarise(score_candidate({**NET, "grid": {"alpha": [100, 0.1, 10]}}, folds))
+
+    assert json.loads(summary["hyper_parameters"].iloc[0]) == {"alpha": 0.1}
+    assert summary["cv_rmse_mean"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize(
+    ("means", "winner"),
+    [
+        ({"ExtraTreesRegressor": 1.00, "RidgeCV": 1.099, "ElasticNet": 1.05}, "RidgeCV"),
+        ({"ExtraTreesRegressor": 1.00, "RidgeCV": 1.101, "ElasticNet": 1.05}, "ElasticNet"),
+        ({"ExtraTreesRegressor": 1.00, "RidgeCV": 1.2, "ElasticNet": 1.2}, "ExtraTreesRegressor"),
+        ({"RidgeCV": 1.00, "GradientBoostingRegressor": 1.0}, "RidgeCV"),
+        ({"GradientBoostingRegressor": 3.0}, "GradientBoostingRegressor"),
+    ],
+    ids=["within one error", "beyond one error", "none near", "equal", "alone"],
+)
+def test_the_simplest_within_one_standard_error_of_the_best_wins(means: dict[str, float], winner: str) -> None:
+    assert choose(settings(**means))["name"] == winner
+
+
+def test_a_better_setting_of_the_same_candidate_is_preferred() -> None:
+    summary = settings(RidgeCV=1.05, ElasticNet=1.0)
+    summary = pd.concat([summary, summary[summary["candidate"] == "RidgeCV"].assign(hyper_parameters='{"a": 1}')])
+
+    assert choose(summary)["hyper_parameters"] == {}
+
+
+def test_of_two_of_the_same_estimator_the_better_one_wins() -> None:
+    summary = settings(RidgeCV=1.05, Champion=1.04, ElasticNet=1.0)
+    summary["estimator"] = summary["estimator"].replace("Champion", "RidgeCV")
+
+    assert choose(summary)["name"] == "Champion"
+
+
+def test_the_choice_says_why() -> None:
+    assert choose(settings(ElasticNet=1.0, RidgeCV=1.05))["reason"] == (
+        "RMSE 1.050 cm, at most 1.100, which is ElasticNet's 1.000 and one standard error, and simpler"
+    )
+    assert choose(settings(RidgeCV=1.0, ElasticNet=1.05))["reason"] == (
+        "RMSE 1.000 cm, the best of 2, and none that is simpler comes close"
+    )
+
+
+def test_the_choice_can_be_handed_on_as_json(folds: pd.DataFrame) -> None:
+    chosen = choose(summarise(score_candidate(NET, folds)))
+
+    assert json.loads(json.dumps(chosen)) == chosen
+    assert set(chosen["scores"]) >= {"cv_rmse_mean", "cv_rmse_std", "cv_r2_mean", "cv_r2_std", "cv_rmse_se"}
+
+
+def test_who_failed_is_logged_and_left_out(folds: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "include.model.tuning"):
+        summary = summarise_all([score_candidate(RIDGE, folds)], [RIDGE, NET])
+
+    assert set(summary["candidate"]) == {"RidgeCV"}
+    assert caplog.messages == ["Failed and left out: ElasticNet; their own logs say why"]
+
+
+def test_if_nobody_is_left_it_is_an_error_that_names_them_all() -> None:
+    with pytest.raises(CandidateError, match="all of them failed: RidgeCV, ElasticNet"):
+        summarise_all([], [RIDGE, NET])
+
+
+@pytest.mark.parametrize("candidate", list_candidates({}), ids=candidates.NAMES)
+def test_every_candidate_beats_predicting_the_mean(candidate: dict[str, Any], folds: pd.DataFrame) -> None:
+    some = folds[folds["fold"] < tuning.FOLDS]
+
+    best = summarise(score_candidate(candidate, some)).iloc[0]
+
+    assert best["cv_rmse_mean"] < 0.85 * some[TARGET].std()

@@ -1,0 +1,209 @@
+"""Alerts, sent to a real SMTP server and to a real HTTP server, as a Slack webhook is one."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineReference
+from airflow.sdk.log import mask_secret
+
+from include.platform import alerts
+from include.platform.alerts import Alert, Deadline, tell, tell_of_failure, tell_of_missed_deadline
+
+ALERT = Alert("train.train_model failed", {"task": "train_model", "error": "1 < 2 & {{ 6 * 7 }}"}, "http://x/log?try=1")
+
+
+class Mailbox:
+    def __init__(self) -> None:
+        self.mails: list[Message] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
+        self.mails.append(email.message_from_bytes(envelope.content))
+        return "250 OK"
+
+    def content(self) -> str:
+        (mail,) = self.mails
+        (part,) = [part for part in mail.walk() if part.get_content_type() == "text/html"]
+        return part.get_payload(decode=True).decode()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    """An SMTP server at the connection ``smtp_default``, and a team to be told."""
+    box, port = Mailbox(), free_port()
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.org", "retry_limit": 1}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_VAR_ALERTS", '{"to": "team@example.org, boss@example.org"}')
+    server = Controller(box, hostname="127.0.0.1", port=port)
+    server.start()
+    yield box
+    server.stop()
+
+
+def failed(error: object, map_index: int | None = -1) -> dict[str, Any]:
+    task = SimpleNamespace(
+        dag_id="train",
+        task_id="train_model",
+        run_id="manual__1",
+        try_number=3,
+        map_index=map_index,
+        log_url="http://localhost:8080/dags/train/runs/manual__1/tasks/train_model?try_number=3",
+    )
+    return {"ti": task, "exception": error}
+
+
+def test_without_the_setting_nobody_is_told_and_nothing_fails(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_VAR_ALERTS")
+
+    assert tell(ALERT) is False
+    assert mailbox.mails == []
+
+
+def test_an_address_is_all_that_mail_needs(mailbox: Mailbox) -> None:
+    assert tell(ALERT) is True
+
+    (mail,) = mailbox.mails
+    assert (mail["Subject"], mail["From"]) == ("train.train_model failed", "airflow@example.org")
+    assert mail["To"] == "team@example.org, boss@example.org"
+
+
+def test_what_an_error_says_is_shown_as_text_neither_as_a_template_nor_as_html(mailbox: Mailbox) -> None:
+    tell(ALERT)
+
+    assert "<td>1 &lt; 2 &amp; {{ 6 * 7 }}</td>" in mailbox.content()
+    assert '<a href="http://x/log?try=1">' in mailbox.content()
+
+
+def test_a_failure_names_dag_task_run_try_first_line_and_log(mailbox: Mailbox) -> None:
+    tell_of_failure(failed(ValueError("no rows\nTraceback ..."), map_index=0))
+
+    mail = mailbox.content()
+    for fact in ("train", "train_model[0]", "manual__1", "<td>3</td>", "<td>ValueError: no rows</td>"):
+        assert fact in mail
+    assert 'href="http://localhost:8080/dags/train/runs/manual__1/tasks/train_model?try_number=3"' in mail
+    assert "Traceback" not in mail
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (None, "none was left: the task was killed, or its worker was lost"),
+        ("Task killed!", "Task killed!"),
+        (KeyError(), "KeyError: none was left"),
+        (RuntimeError("x" * 9999), "RuntimeError: " + "x" * 286 + "<"),
+    ],
+)
+def test_a_failure_of_any_kind_is_told(mailbox: Mailbox, error: object, said: str) -> None:
+    tell_of_failure(failed(error))
+
+    assert said in mailbox.content()
+
+
+def test_no_credential_leaves_in_a_mail(mailbox: Mailbox) -> None:
+    mask_secret("my-own-secret-key")
+
+    tell_of_failure(failed(RuntimeError("my-own-secret-key refused at https://admin:hunter2@mlflow.example.org/api")))
+
+    assert "RuntimeError: *** refused at https://***@mlflow.example.org/api" in mailbox.content()
+
+
+def test_a_missed_deadline_names_the_run_and_the_limit(mailbox: Mailbox) -> None:
+    run = {"dag_id": "train", "dag_run_id": "asset__2026-11-21T08:00:00+00:00", "queued_at": "2026-11-21T08:00:01Z"}
+
+    asyncio.run(tell_of_missed_deadline({"dag_run": run}, limit="1:00:00"))
+
+    mail = mailbox.content()
+    for fact in ("train missed its deadline", "asset__2026-11-21T08:00:00+00:00", "1:00:00", "2026-11-21T08:00:01Z"):
+        assert fact in mail
+    assert "/dags/train/runs/asset__2026-11-21T08%3A00%3A00%2B00%3A00" in mail
+
+
+def test_one_setting_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[dict[str, str]] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    webhook = {"conn_type": "http", "host": f"http://127.0.0.1:{server.server_port}"}
+    setting = {
+        "notifier": "airflow.providers.http.notifications.http.HttpNotifier",
+        "http_conn_id": "webhook",
+        "json": {"text": "{{ alert.text }}"},
+        "headers": {"Content-Type": "application/json"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WEBHOOK", json.dumps(webhook))
+    monkeypatch.setenv("AIRFLOW_VAR_ALERTS", json.dumps(setting))
+    try:
+        tell(ALERT)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    text = "train.train_model failed\ntask: train_model\nerror: 1 < 2 & {{ 6 * 7 }}\nhttp://x/log?try=1"
+    assert received == [{"text": text}]
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize(
+    "setting", ["team@example.org", '["team@example.org"]', '{"notifier": "no.such.Notifier"}', '{"from_email": "a@b"}']
+)
+def test_a_setting_that_makes_no_notifier_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_ALERTS", setting)
+
+    with pytest.raises(ValueError, match=r"variable alerts makes no notifier: .*Set it to a JSON object such as"):
+        tell(ALERT)
+
+
+def test_a_mail_server_that_is_down_is_an_error_not_silence(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "a@example.org", "retry_limit": 1}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": free_port(), "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
+
+    with pytest.raises(OSError, match=r"[Cc]onnect"):
+        tell(ALERT)
+
+
+def test_a_deadline_counts_from_when_a_run_was_queued_and_calls_what_tells_of_it() -> None:
+    (deadline,) = list(Deadline(timedelta(hours=1)))
+
+    assert (deadline.reference, deadline.interval) == (DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1))
+    assert deadline.callback == AsyncCallback(tell_of_missed_deadline, kwargs={"limit": "1:00:00"})
+
+
+def test_naming_alerts_imports_no_airflow() -> None:
+    program = f"import sys; import {alerts.__name__}, include.config; print('airflow' in sys.modules)"
+
+    output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+    assert output.strip() == "False"

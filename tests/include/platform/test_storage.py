@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from include.platform.storage import (
+    StorageError,
+    artifact_uri,
+    delete,
+    delete_upload,
+    exists,
+    list_objects,
+    move,
+    read_bytes,
+    read_table,
+    read_upload,
+    write_bytes,
+    write_table,
+)
+
+pytestmark = pytest.mark.usefixtures("buckets")
+
+TABLE = pd.DataFrame({"case": [3, 1], "age": [2.5, None], "sex": ["f", "m"]}, index=[7, 9])
+Reconnect = Callable[..., str]
+
+
+@pytest.fixture
+def reconnect(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Reconnect:
+    """Changes the connection to S3 for one test; the returned address is that of the server."""
+
+    def change(endpoint_url: str | None = None, **changes: str) -> str:
+        connection = json.loads(services["AIRFLOW_CONN_AWS_DEFAULT"]) | changes
+        connection["extra"]["endpoint_url"] = endpoint_url or connection["extra"]["endpoint_url"]
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        return connection["extra"]["endpoint_url"]
+
+    return change
+
+
+@pytest.fixture
+def dead_server() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_bytes_come_back_as_they_were() -> None:
+    uri = write_bytes(b"\x00possum\xff", "s3://data/storage/a folder/bytes")
+
+    assert read_bytes(uri) == b"\x00possum\xff"
+
+
+def test_writing_again_replaces_the_object() -> None:
+    write_bytes(b"first, and longer", "s3://data/storage/twice")
+    write_bytes(b"second", "s3://data/storage/twice")
+
+    assert read_bytes("s3://data/storage/twice") == b"second"
+
+
+def test_a_parquet_table_comes_back_without_its_index() -> None:
+    uri = write_table(TABLE, "s3://data/storage/table.parquet")
+
+    assert uri == "s3://data/storage/table.parquet"
+    pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
+
+
+def test_a_parquet_table_comes_back_with_its_index_on_demand() -> None:
+    table = TABLE.set_index("case")
+
+    pd.testing.assert_frame_equal(read_table(write_table(table, "s3://data/storage/index.parquet", index=True)), table)
+
+
+def test_a_table_is_written_as_csv_where_the_name_says_so() -> None:
+    uri = write_table(TABLE, "s3://data/storage/table.csv")
+
+    assert read_bytes(uri) == b"case,age,sex\n3,2.5,f\n1,,m\n"
+
+
+def test_a_csv_table_has_its_index_on_demand() -> None:
+    uri = write_table(TABLE.set_index("case"), "s3://data/storage/index.csv", index=True)
+
+    assert read_bytes(uri) == b"case,age,sex\n3,2.5,f\n1,,m\n"
+
+
+def test_a_csv_table_is_read_as_one() -> None:
+    uri = write_table(TABLE, "s3://data/storage/read.csv")
+
+    pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
+
+
+def test_objects_are_listed_by_folder_and_by_age() -> None:
+    uris = [write_bytes(b"1", f"s3://data/storage/listed/{name}") for name in ("b", "a/c")]
+    write_bytes(b"1", "s3://data/storage/listed-not/d")
+
+    assert list_objects("s3://data/storage/listed") == sorted(uris)
+    assert list_objects("s3://data/storage/listed", since=datetime.now(UTC) - timedelta(hours=1)) == sorted(uris)
+    assert list_objects("s3://data/storage/listed", since=datetime.now(UTC) + timedelta(hours=1)) == []
+
+
+@pytest.mark.parametrize("uri", ["s3://data/storage/absent", "s3://no-such-bucket/table.parquet"])
+def test_a_missing_object_is_named_with_connection_and_server(reconnect: Reconnect, uri: str) -> None:
+    server = reconnect()
+
+    with pytest.raises(StorageError, match=f"{uri} on {server} .*aws_default.*"):
+        read_table(uri)
+
+
+def test_a_bucket_that_does_not_exist_cannot_be_written_to(reconnect: Reconnect) -> None:
+    server = reconnect()
+
+    with pytest.raises(StorageError, match=f"s3://no-such-bucket/a on {server} .*aws_default.*NoSuchBucket"):
+        write_bytes(b"possum", "s3://no-such-bucket/a")
+
+
+def test_a_wrong_key_is_an_error_that_does_not_tell_the_key(reconnect: Reconnect) -> None:
+    server = reconnect(password="not-the-secret-key")
+
+    with pytest.raises(StorageError, match=f"s3://data/storage/a on {server} .*aws_default") as caught:
+        write_bytes(b"possum", "s3://data/storage/a")
+    assert "not-the-secret-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize("use", [read_bytes, lambda uri: write_bytes(b"possum", uri)], ids=["reading", "writing"])
+def test_a_server_that_is_down_is_named_within_a_minute(
+    reconnect: Reconnect, dead_server: str, use: Callable[[str], Any]
+) -> None:
+    reconnect(endpoint_url=dead_server)
+    started = time.monotonic()
+
+    with pytest.raises(StorageError, match=f"s3://data/storage/a on {dead_server} .*aws_default"):
+        use("s3://data/storage/a")
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("uri", "location"),
+    [
+        ("mlflow-artifacts:/1/models/m-1/artifacts", "s3://mlflowdatapossums/1/models/m-1/artifacts"),
+        ("mlflow-artifacts://mlflow:5000/1/models", "s3://mlflowdatapossums/1/models"),
+        ("s3://elsewhere/1/models/m-1/artifacts", "s3://elsewhere/1/models/m-1/artifacts"),
+    ],
+)
+def test_an_artifact_is_found_in_s3_whether_or_not_the_server_passes_it_on(uri: str, location: str) -> None:
+    assert artifact_uri(uri) == location
+
+
+def test_an_object_exists_until_it_is_deleted() -> None:
+    uri = write_bytes(b"possum", "s3://data/storage/short-lived")
+    assert exists(uri)
+
+    delete(uri)
+    delete(uri)  # what is gone already is no error
+
+    assert not exists(uri)
+
+
+def test_an_object_is_moved_once() -> None:
+    source, target = write_bytes(b"possum", "s3://data/storage/from"), "s3://data/storage/to"
+
+    assert [move(source, target), move(source, target)] == [target, target]
+    assert read_bytes(target) == b"possum"
+    assert not exists(source)
+
+
+def test_an_upload_that_was_replaced_is_not_deleted() -> None:
+    uri = write_bytes(b"first", "s3://data/storage/upload")
+    content, written, etag = read_upload(uri) or pytest.fail("it is there")
+    write_bytes(b"second", uri)
+
+    assert (content, written.tzinfo is not None) == (b"first", True)
+    assert not delete_upload(uri, etag)
+    assert read_bytes(uri) == b"second"
+
+
+def test_an_upload_that_was_not_replaced_is_deleted() -> None:
+    uri = write_bytes(b"first", "s3://data/storage/upload")
+    _, _, etag = read_upload(uri) or pytest.fail("it is there")
+
+    assert delete_upload(uri, etag)
+    assert delete_upload(uri, etag)  # gone, by whomever
+    assert read_upload(uri) is None
