@@ -1,0 +1,27 @@
+"""Connections, buckets, folders and addresses of this installation: what is no part of the problem."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+INCLUDE = Path(__file__).parent
+PLOTS = INCLUDE / "plots"
+
+MLFLOW_CONN_ID = "mlflow_default"
+AWS_CONN_ID = "aws_default"
+DATA_BUCKET = "data"
+XCOM_BUCKET = "localxcom"
+
+# Where the environments are kept in which logged models predict; Airflow's home if empty.
+MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")
+
+DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
+# Where the champion is served over HTTP, if it is.
+MODEL_SERVER = os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', '5002')}"
+
+# The Python of OpenMetadata's connector, and its workflow file.
+OPENMETADATA_PYTHON = os.environ.get("OPENMETADATA_PYTHON") or str(
+    INCLUDE.parent / ".local" / "envs" / "openmetadata" / "bin" / "python"
+)
+OPENMETADATA_WORKFLOW = Path(os.environ.get("OPENMETADATA_WORKFLOW") or INCLUDE / "openmetadata" / "mlflow.yaml")

@@ -1,0 +1,256 @@
+"""The types that describe a prediction problem; ``include/problem.py`` fills them in.
+
+An impossible description raises :class:`ProblemError` when it is imported, with the name of the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from math import inf, isfinite
+
+# Columns that the pipeline itself adds to tables.
+SPLIT, ROW_HASH = "_split", "_row"
+PUBLISHED = ("true", "predicted", "prediction", "lower", "upper")
+RESERVED = (SPLIT, ROW_HASH, *PUBLISHED)
+
+Range = tuple[float, float]
+
+
+class ProblemError(ValueError):
+    """The description of a problem is impossible; the message names the field."""
+
+
+def _require(condition: bool, name: str, fault: str) -> None:
+    if not condition:
+        raise ProblemError(f"include/problem.py: {name} {fault}")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A numeric column.
+
+    :param name: the column in the table
+    :param title: what it measures, for people; the column's name if empty
+    :param unit: such as ``"mm"``; empty for counts and shares
+    :param possible: smallest and largest value that can be true, both included; anything else is an error
+    :param expected: smallest and largest value of the usual rows, both included; anything else is a warning.
+        Most of a column outside of it means another unit, and is an error
+    """
+
+    name: str
+    title: str = ""
+    _: KW_ONLY
+    unit: str = ""
+    possible: Range = (-inf, inf)
+    expected: Range = (-inf, inf)
+
+    def __post_init__(self) -> None:
+        for bounds, (low, high) in (("possible", self.possible), ("expected", self.expected)):
+            _require(low < high, f"{self.name}.{bounds}", f"is upside down: {low:g} is not less than {high:g}")
+        inside = self.possible[0] <= self.expected[0] and self.expected[1] <= self.possible[1]
+        given = isfinite(self.expected[0]) and isfinite(self.expected[1])
+        _require(inside or not given, f"{self.name}.expected", "reaches outside of possible")
+
+    @property
+    def label(self) -> str:
+        """Title and unit, for axes and tables: ``head length (mm)``."""
+        return f"{self.title or self.name} ({self.unit})" if self.unit else self.title or self.name
+
+    def format(self, value: float, digits: int = 2) -> str:
+        """Return a value with its unit: ``1.24 cm``."""
+        return f"{value:.{digits}f} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Category:
+    """A column of categories, which are text in the whole pipeline: site 1 is ``"1"``.
+
+    :param name: the column in the table
+    :param title: what it says, for people; the column's name if empty
+    :param levels: the categories that are known; none if there may be any
+    :param new_levels: what a category outside of ``levels`` is: an ``"error"`` or a ``"warning"``
+    :param nullable: whether cells may be missing; they become a category of their own
+    """
+
+    name: str
+    title: str = ""
+    _: KW_ONLY
+    levels: tuple[str, ...] = ()
+    new_levels: str = "error"
+    nullable: bool = False
+
+    def __post_init__(self) -> None:
+        text = isinstance(self.levels, tuple) and all(isinstance(level, str) for level in self.levels)
+        _require(text, f"{self.name}.levels", 'must be a tuple of texts, such as ("1", "2")')
+        _require(len(set(self.levels)) == len(self.levels), f"{self.name}.levels", "names a level twice")
+        _require(self.new_levels in ("error", "warning"), f"{self.name}.new_levels", 'must be "error" or "warning"')
+
+    @property
+    def label(self) -> str:
+        """The title, for axes and tables."""
+        return self.title or self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a challenger must keep to; :mod:`include.evaluation.gate` explains the test.
+
+    :param max_rmse: absolute floor, in the target's unit
+    :param subgroup_max_rmse: the same for every group of a category, by the category's name
+    :param margin: share of the champion's RMSE by which the challenger's may be larger
+    :param confidence: that a challenger that is worse by the margin does not pass
+    """
+
+    max_rmse: float
+    subgroup_max_rmse: Mapping[str, float] = field(default_factory=dict)
+    margin: float = 0.2
+    confidence: float = 0.975
+
+    def __post_init__(self) -> None:
+        limits = {"max_rmse": self.max_rmse} | {f"subgroup_max_rmse[{k!r}]": v for k, v in self.subgroup_max_rmse.items()}
+        for name, value in limits.items():
+            _require(value > 0, f"gate.{name}", f"must be greater than 0, not {value:g}")
+        _require(self.margin >= 0, "gate.margin", f"must not be negative: {self.margin:g}")
+        _require(0.5 < self.confidence < 1, "gate.confidence", f"must lie between 0.5 and 1: {self.confidence:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """From which point on a table is not trained from, or is warned about.
+
+    :param min_rows: fewest rows with a target
+    :param max_missing_target: largest share of rows without a target
+    :param max_missing: largest share of missing cells in a feature
+    :param usual_missing: share of missing cells in a feature from which on there is a warning
+    :param max_unexpected: largest share of a column outside its ``expected`` range
+    """
+
+    min_rows: int = 30
+    max_missing_target: float = 0.5
+    max_missing: float = 0.5
+    usual_missing: float = 0.05
+    max_unexpected: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(self.min_rows >= 30, "limits.min_rows", f"must be 30 or more, not {self.min_rows}")
+        for name in ("max_missing_target", "max_missing", "usual_missing", "max_unexpected"):
+            _require(0 <= getattr(self, name) <= 1, f"limits.{name}", "is a share: between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A table, the column to predict and what is demanded of the predictions.
+
+    :param name: short and lower-case; prefix of the assets, tag and owner of the DAGs
+    :param title: heading of the chart
+    :param summary: one sentence on what the model predicts
+    :param table: a path in the project, or an URI such as ``s3://bucket/key``; CSV or Parquet
+    :param row_id: the column that tells rows apart; None if there is none, then a row is told by its content
+    :param target: the column to predict
+    :param features: the columns to predict from
+    :param holdout_share: share of the rows that no model is trained on
+    :param gate: what a new model must keep to
+    :param limits: what the table must keep to
+    :param experiment: name of the MLflow experiment
+    :param registered_model: name of the model in MLflow's registry
+    :param artifact_bucket: S3 bucket of MLflow's artifacts
+    :param picture: file name of the chart in ``include/plots``
+    :param predictions_file: file name of the published predictions
+    :param illustration: image in ``include`` that the chart shows at its side, if the file is there
+    """
+
+    name: str
+    title: str
+    summary: str
+    table: str
+    row_id: str | None
+    target: Number
+    features: tuple[Number | Category, ...]
+    holdout_share: float = 0.25
+    gate: Gate
+    limits: Limits = Limits()
+    experiment: str
+    registered_model: str
+    artifact_bucket: str
+    picture: str
+    predictions_file: str
+    illustration: str = ""
+
+    def __post_init__(self) -> None:
+        for name, fault in self._faults():
+            raise ProblemError(f"include/problem.py: {name} {fault}")
+
+    @property
+    def id(self) -> str:
+        """The column that tells rows apart, in the pipeline's tables."""
+        return self.row_id or ROW_HASH
+
+    @property
+    def unit(self) -> str:
+        """The target's unit, which errors have too."""
+        return self.target.unit
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """The names of the categorical features."""
+        return [column.name for column in self.features if isinstance(column, Category)]
+
+    @cached_property
+    def numbers(self) -> list[str]:
+        """The names of the numeric features."""
+        return [column.name for column in self.features if isinstance(column, Number)]
+
+    @cached_property
+    def inputs(self) -> list[str]:
+        """The names of all features, in the order in which models take them."""
+        return [column.name for column in self.features]
+
+    @property
+    def subgroups(self) -> list[str]:
+        """The categories that the gate looks at group by group."""
+        return list(self.gate.subgroup_max_rmse)
+
+    def column(self, name: str) -> Number | Category:
+        """Return the description of the target or a feature.
+
+        :raises KeyError: there is no such column
+        """
+        return {column.name: column for column in (self.target, *self.features)}[name]
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        names = [column.name for column in self.features]
+        columns = [*names, self.target.name, *filter(None, [self.row_id])]
+        slug = re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name)
+        if not slug:
+            yield "name", f"must be lower-case letters, digits and _, at most 40: {self.name!r}"
+        if self.target.name in names:
+            yield "target", f"{self.target.name!r} is among the features"
+        if self.row_id in (*names, self.target.name):
+            yield "row_id", f"{self.row_id!r} is the target or a feature too"
+        if not names:
+            yield "features", "is empty: there is nothing to predict from"
+        for column in sorted({column for column in names if names.count(column) > 1}):
+            yield "features", f"names {column!r} twice"
+        for column in columns:
+            if not column or column != column.strip():
+                yield "features", f"has the column {column!r}: it must have a name without blanks around it"
+            if column in RESERVED:
+                yield "features", f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
+        if not isinstance(self.features, tuple):
+            yield "features", "must be a tuple"
+        if not 0.05 <= self.holdout_share <= 0.5:
+            yield "holdout_share", f"must lie between 0.05 and 0.5: {self.holdout_share:g}"
+        for column in self.gate.subgroup_max_rmse:
+            if column not in self.categories:
+                yield "gate.subgroup_max_rmse", f"names {column!r}, which is no category among the features"
+        if not self.table.lower().endswith((".csv", ".parquet")):
+            yield "table", f"must end in .csv or .parquet: {self.table!r}"
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.artifact_bucket):
+            yield "artifact_bucket", f"is no name of an S3 bucket: {self.artifact_bucket!r}"
+        yield from ((name, "is empty") for name in ("experiment", "registered_model") if not getattr(self, name))
+        for name, suffix in (("picture", ".png"), ("predictions_file", ".csv")):
+            if not re.fullmatch(rf"[\w.-]+\{suffix}", getattr(self, name)):
+                yield name, f"must be a file name that ends in {suffix}: {getattr(self, name)!r}"
