@@ -110,7 +110,9 @@ class Gate:
     confidence: float = 0.975
 
     def __post_init__(self) -> None:
-        limits = {"max_rmse": self.max_rmse} | {f"subgroup_max_rmse[{k!r}]": v for k, v in self.subgroup_max_rmse.items()}
+        limits = {"max_rmse": self.max_rmse} | {
+            f"subgroup_max_rmse[{k!r}]": v for k, v in self.subgroup_max_rmse.items()
+        }
         for name, value in limits.items():
             _require(value > 0, f"gate.{name}", f"must be greater than 0, not {value:g}")
         _require(self.margin >= 0, "gate.margin", f"must not be negative: {self.margin:g}")
@@ -221,36 +223,44 @@ class Problem:
         return {column.name: column for column in (self.target, *self.features)}[name]
 
     def _faults(self) -> Iterator[tuple[str, str]]:
-        names = [column.name for column in self.features]
-        columns = [*names, self.target.name, *filter(None, [self.row_id])]
-        slug = re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name)
-        if not slug:
-            yield "name", f"must be lower-case letters, digits and _, at most 40: {self.name!r}"
-        if self.target.name in names:
-            yield "target", f"{self.target.name!r} is among the features"
-        if self.row_id in (*names, self.target.name):
-            yield "row_id", f"{self.row_id!r} is the target or a feature too"
-        if not names:
-            yield "features", "is empty: there is nothing to predict from"
-        for column in sorted({column for column in names if names.count(column) > 1}):
-            yield "features", f"names {column!r} twice"
-        for column in columns:
-            if not column or column != column.strip():
-                yield "features", f"has the column {column!r}: it must have a name without blanks around it"
-            if column in RESERVED:
-                yield "features", f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
-        if not isinstance(self.features, tuple):
-            yield "features", "must be a tuple"
+        yield from self._column_faults()
+        yield from self._name_faults()
         if not 0.05 <= self.holdout_share <= 0.5:
             yield "holdout_share", f"must lie between 0.05 and 0.5: {self.holdout_share:g}"
         for column in self.gate.subgroup_max_rmse:
             if column not in self.categories:
-                yield "gate.subgroup_max_rmse", f"names {column!r}, which is no category among the features"
-        if not self.table.lower().endswith((".csv", ".parquet")):
-            yield "table", f"must end in .csv or .parquet: {self.table!r}"
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.artifact_bucket):
-            yield "artifact_bucket", f"is no name of an S3 bucket: {self.artifact_bucket!r}"
-        yield from ((name, "is empty") for name in ("experiment", "registered_model") if not getattr(self, name))
-        for name, suffix in (("picture", ".png"), ("predictions_file", ".csv")):
-            if not re.fullmatch(rf"[\w.-]+\{suffix}", getattr(self, name)):
-                yield name, f"must be a file name that ends in {suffix}: {getattr(self, name)!r}"
+                yield "gate.subgroup_max_rmse", f"names {column!r}, which is not a category among the features"
+
+    def _column_faults(self) -> Iterator[tuple[str, str]]:
+        names = [column.name for column in self.features]
+        if not names or not isinstance(self.features, tuple):
+            yield "features", "must be a tuple with at least one column"
+        if self.target.name in names:
+            yield "target", f"{self.target.name!r} is among the features"
+        if self.row_id in (*names, self.target.name):
+            yield "row_id", f"{self.row_id!r} is the target or a feature too"
+        for column in sorted({column for column in names if names.count(column) > 1}):
+            yield "features", f"names {column!r} twice"
+        for field_name, column in (
+            *(("features", name) for name in names),
+            ("target", self.target.name),
+            ("row_id", self.id),
+        ):
+            if not column or column != column.strip():
+                yield field_name, f"has the column {column!r}: it must have a name without blanks around it"
+            if column in RESERVED and (field_name, column) != ("row_id", ROW_HASH):
+                yield field_name, f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
+
+    def _name_faults(self) -> Iterator[tuple[str, str]]:
+        patterns = {
+            "name": (r"[a-z][a-z0-9_]{0,39}", "lower-case letters, digits and _, at most 40"),
+            "table": (r".+\.(csv|parquet)", "a path or URI that ends in .csv or .parquet"),
+            "artifact_bucket": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "a name of an S3 bucket"),
+            "picture": (r"[\w.-]+\.png", "a file name that ends in .png"),
+            "predictions_file": (r"[\w.-]+\.csv", "a file name that ends in .csv"),
+            "experiment": (r".+", "a name"),
+            "registered_model": (r"[^/:]+", "a name without / and :"),
+        }
+        for name, (pattern, meaning) in patterns.items():
+            if not re.fullmatch(pattern, getattr(self, name)):
+                yield name, f"must be {meaning}, not {getattr(self, name)!r}"

@@ -1,61 +1,42 @@
-"""The quality of a possum table: what is cleaned, what stops a run, and what is only warned about."""
+"""Checks of a table: what is repaired, what is an error, and what is only a warning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from include.config import CASE, NUMERIC, TARGET
+from include.data.table import TableError, add_identity
+from include.spec import Category, Number, Problem
 
-RARELY_MISSING, MOSTLY_MISSING = 0.05, 0.5  # share of a column's cells
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a measurement can be.
-
-    :param possible: no possum is outside; the bounds themselves are out too
-    :param expected: the 104 animals of Lindenmayer et al. (1995) and a tenth beyond them
-    """
-
-    unit: str
-    possible: tuple[float, float]
-    expected: tuple[float, float]
-
-
-MEASURES = {
-    "age": Measure("years", (0, 25), (0.5, 10)),
-    "hdlngth": Measure("mm", (0, 200), (74, 114)),
-    "skullw": Measure("mm", (0, 150), (45, 76)),
-    "totlngth": Measure("cm", (0, 150), (67, 107)),
-    TARGET: Measure("cm", (0, 80), (28, 48)),
-    "footlgth": Measure("mm", (0, 150), (54, 86)),
-    "earconch": Measure("mm", (0, 120), (36, 62)),
-    "eye": Measure("mm", (0, 40), (11, 20)),
-    "chest": Measure("cm", (0, 80), (19, 36)),
-    "belly": Measure("cm", (0, 100), (22, 44)),
-}
+# Texts that stand for a missing cell, in any CSV file.
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
+MAX_SHOWN = 100  # failures of a check that are named; all are counted
+MIN_JUDGED = 10  # cells of a column from which on its share outside of the expected range counts
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found: ``faults`` has a line for each cell or row that failed."""
+    """What one check found: `failures` names the first ``MAX_SHOWN`` of `count`."""
 
-    severity: str  # "cleaning", "halting" or "warning"
+    severity: str  # "repair", "error" or "warning"
     column: str
     check: str
-    faults: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    count: int = 0
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A table after cleaning, in the columns of ``SCHEMA``, and the result of every check.
+    """A table after repairs, and the result of every check.
 
-    The index of ``table`` is that of the rows that came in.
+    `table` has the columns ``problem.row_id`` (if there is one), ``problem.inputs`` and the target, in the index of the
+    rows that came in. It is of use only if there are no errors.
     """
 
     table: pd.DataFrame
@@ -63,144 +44,238 @@ class Inspection:
 
     @property
     def is_clean(self) -> bool:
-        """Whether every check passed and nothing had to be cleaned."""
-        return not any(result.faults for result in self.results)
+        """Whether every check passed and nothing was repaired."""
+        return not any(result.count for result in self.results)
 
-    def faults(self, severity: str) -> list[str]:
-        """Return one line for each fault of a severity."""
-        return [fault for result in self.results if result.severity == severity for fault in result.faults]
+    def failures(self, severity: str) -> list[str]:
+        """Return a line for each failure of a severity, and one for those of a check that are not named."""
+        return [line for result in self.results if result.severity == severity for line in describe_failures(result)]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a check: ``severity``, ``column``, ``check``, ``failures`` (count) and ``faults`` (text)."""
-        rows = [(r.severity, r.column, r.check, len(r.faults), "\n".join(r.faults)) for r in self.results]
-        return pd.DataFrame(rows, columns=["severity", "column", "check", "failures", "faults"])
+        """Return one row per check: ``severity``, ``column``, ``check``, ``failures`` (count), ``details``."""
+        rows = [(r.severity, r.column, r.check, r.count, "\n".join(describe_failures(r))) for r in self.results]
+        return pd.DataFrame(rows, columns=["severity", "column", "check", "failures", "details"])
 
     def report(self) -> str:
-        """Return what was found, for a person to read: totals first, then every fault with its row."""
-        passed = sum(not result.faults for result in self.results)
-        lines = [f"{len(self.results)} checks, {passed} passed; {len(self.table)} rows after cleaning"]
-        for severity in ("halting", "warning", "cleaning"):
-            faults = self.faults(severity)
-            lines += [f"{severity}: {len(faults) or 'nothing'}", *(f"  {fault}" for fault in faults)]
+        """Return the results for a person: totals first, then the failures with their rows."""
+        passed = sum(not result.count for result in self.results)
+        lines = [f"{len(self.results)} checks, {passed} passed; {len(self.table)} rows after repairs"]
+        for severity in ("error", "warning", "repair"):
+            count = sum(result.count for result in self.results if result.severity == severity)
+            lines += [f"{severity}s: {count or 'none'}", *(f"  {line}" for line in self.failures(severity))]
         return "\n".join(lines)
 
 
-def _missing_at_most(share: float) -> pa.Check:
-    return pa.Check(
-        lambda cells: cells.isna().mean() <= share, ignore_na=False, error=f"at most {share:.0%} of it is missing"
-    )
+def describe_failures(result: Result) -> list[str]:
+    """Return a line for each failure that is named, and one for the others."""
+    others = result.count - len(result.failures)
+    return [*result.failures, *([f"column {result.column}: {others} more: {result.check}"] if others else [])]
 
 
-def _within(measure: Measure) -> pa.Check:
-    low, high = measure.expected
-    return pa.Check.in_range(low, high, error=f"is rarely outside {low:g} to {high:g} {measure.unit}")
+def inspect(rows: pd.DataFrame, problem: Problem, *, labelled: bool = False) -> Inspection:
+    """Repair a table and check it.
 
+    Repairs trim cells, leave out repeated rows, and take impossible numbers as missing.
 
-def _one_of(*values: str) -> pa.Check:
-    return pa.Check.isin(values, error=f"must be one of {', '.join(values)}")
-
-
-_POSITIVE = pa.Check.gt(0, error="must be greater than 0")
-_WHOLE = pa.Check(lambda numbers: numbers % 1 == 0, error="must be a whole number")
-_SOME = pa.Check(
-    lambda cells: cells.notna().any(),
-    ignore_na=False,
-    error="every value is missing, so there is nothing to learn from",
-)
-
-# Without these no run goes on.
-SCHEMA = pa.DataFrameSchema(
-    {
-        CASE: pa.Column(float, [_WHOLE], unique=True, description="the animal"),
-        "site": pa.Column(float, [_POSITIVE, _WHOLE], description="where it was trapped"),
-        "Pop": pa.Column(str, [_one_of("Vic", "other")], description="Victoria or elsewhere"),
-        "sex": pa.Column(str, [_one_of("f", "m")]),
-        **{
-            name: pa.Column(float, [_missing_at_most(MOSTLY_MISSING)], nullable=True, description=MEASURES[name].unit)
-            for name in NUMERIC
-        },
-        TARGET: pa.Column(float, [_SOME], nullable=True, description=MEASURES[TARGET].unit),
-    },
-    coerce=True,
-)
-
-# Without these a file of animals measured later does not join: like the above, but for a table of a single row, of
-# which nothing may be known but who it is.
-LABELLED_SCHEMA = SCHEMA.update_columns({name: {"checks": []} for name in [*NUMERIC, TARGET]})
-
-# With these a run goes on, and says so.
-EXPECTATIONS = pa.DataFrameSchema(
-    {
-        "site": pa.Column(float, [pa.Check.isin(range(1, 8), error="is none of the sites 1 to 7 that are known")]),
-        **{
-            name: pa.Column(float, [_within(measure), _missing_at_most(RARELY_MISSING)], nullable=True)
-            for name, measure in MEASURES.items()
-        },
-    },
-    coerce=True,
-)
-
-
-def inspect(rows: pd.DataFrame, schema: pa.DataFrameSchema = SCHEMA) -> Inspection:
-    """Clean rows of possums and check them.
-
-    Cleaning leaves out rows that are there twice and takes impossible values for missing.
-
-    :param rows: as they are in a file; an index that counts them from 0 makes faults name the file's rows,
-        which count from 1, the header
-    :param schema: what the rows must keep to
-    :return: the cleaned table, of use only if there are no ``halting`` faults, and every check's result
+    :param rows: as :func:`include.data.table.parse_rows` returns them; row numbers count from 1, the header
+    :param labelled: whether these rows are added to a table, and may be few
     """
-    unique, repeated = _drop_repeated(rows)
-    possible, impossible = _drop_impossible(unique)
-    checked, halting = run_checks(schema, possible, "halting")
-    usable = [] if any(result.faults for result in halting) else run_checks(EXPECTATIONS, checked, "warning")[1]
-    return Inspection(checked, (repeated, impossible, *halting, *usable))
+    trimmed, trim = _trim(rows, problem)
+    unique, repeated = _drop_repeated(trimmed, problem)
+    possible, impossible = _drop_impossible(unique, problem)
+    checked, errors = run_checks(_schema(problem, labelled=labelled), possible, "error")
+    results = [trim, repeated, impossible, _find_unknown(rows, problem), *errors]
+    if not any(result.count for result in errors):
+        results += _check_units(checked, problem)
+        results += [] if labelled else _check_target(checked, problem)
+        results += run_checks(_expectations(problem), checked, "warning")[1]
+    return Inspection(checked, tuple(results))
+
+
+def check_inputs(
+    rows: pd.DataFrame, problem: Problem, name: str, *, with_id: bool = True, first: int = 2
+) -> pd.DataFrame:
+    """Check rows to predict, and return ``problem.id`` (if `with_id`) and ``problem.inputs``.
+
+    Impossible numbers are errors here, because a repair of rows to predict would go unnoticed.
+
+    :param name: of the rows, for messages
+    :param first: the number of the first row, for messages
+    :raises TableError: the message names every error with row and column
+    """
+    if rows.empty:
+        raise TableError(f"{name} has no rows: give it at least one")
+    schema = _schema(problem, labelled=True).remove_columns([problem.target.name])
+    schema = schema.update_columns(
+        {number: {"checks": [_possible(problem.column(number))]} for number in problem.numbers}
+    )
+    if problem.row_id and not with_id:
+        schema = schema.remove_columns([problem.row_id])
+    numbered = _trim(rows, problem)[0].set_axis(range(first - 2, first - 2 + len(rows)))
+    checked, results = run_checks(schema, numbered, "error")
+    if errors := Inspection(checked, tuple(results)).failures("error"):
+        raise TableError(f"{name} cannot be used:\n" + "\n".join(errors))
+    checked = checked.reset_index(drop=True)
+    return add_identity(checked, problem) if with_id else checked
 
 
 def run_checks(schema: pa.DataFrameSchema, rows: pd.DataFrame, severity: str) -> tuple[pd.DataFrame, list[Result]]:
-    """Return rows in the columns and types of a schema, and the result of each of its checks.
-
-    :param rows: faults name them by their index plus 2, as a file counts that has a header
-    """
-    faults: dict[tuple[str, str], list[str]] = {check: [] for check in _checks(schema)}
+    """Return rows in the columns and types of a schema, and the result of each of its checks."""
+    failures: dict[tuple[str, str], list[str]] = {check: [] for check in _list_checks(schema)}
     table = rows
     try:
         table = schema.validate(rows, lazy=True)[list(schema.columns)]
     except SchemaErrors as errors:
-        for column, check, fault in _faults(errors, rows, set(rows) - set(schema.columns)):
-            faults.setdefault((column, check), []).append(fault)
+        for column, check, line in _list_failures(errors, rows, schema):
+            failures.setdefault((column, check), []).append(line)
     return table, [
-        Result(severity, column, check, tuple(dict.fromkeys(found))) for (column, check), found in faults.items()
+        _result(severity, column, check, list(dict.fromkeys(found))) for (column, check), found in failures.items()
     ]
 
 
-def _drop_repeated(rows: pd.DataFrame) -> tuple[pd.DataFrame, Result]:
-    repeated = rows.duplicated()
-    faults = tuple(f"{_row(index)}: the same as a row before it, left out" for index in rows.index[repeated])
-    return rows[~repeated], Result("cleaning", "all", "no row is there twice", faults)
+def _result(severity: str, column: str, check: str, failures: Sequence[str]) -> Result:
+    return Result(severity, column, check, tuple(failures[:MAX_SHOWN]), len(failures))
 
 
-def _drop_impossible(rows: pd.DataFrame) -> tuple[pd.DataFrame, Result]:
-    cleaned, faults = rows.copy(), []
-    for name in [name for name in MEASURES if name in rows]:
-        measure = MEASURES[name]
+def _trim(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
+    """Remove blanks around cells, and bring texts for missing cells and for whole numbers into one form."""
+    table, trimmed = rows.copy(), 0
+    texts = [*problem.categories, *filter(None, [problem.row_id])]
+    for name in [name for name in (*texts, *problem.numbers, problem.target.name) if name in rows]:
+        if name in texts or not pd.api.types.is_numeric_dtype(rows[name].dtype):
+            cells = rows[name].astype(object).where(rows[name].notna(), np.nan).tolist()
+            stripped = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
+            trimmed += sum(isinstance(cell, str) and cell != new for cell, new in zip(cells, stripped, strict=True))
+            table[name] = pd.Series([np.nan if cell in MISSING else cell for cell in stripped], rows.index, object)
+        if name in texts:  # 1, 1.0 and "1" are one category
+            table[name] = table[name].astype("str").str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+    found = (f"{trimmed} cells had blanks around them: removed",) if trimmed else ()
+    return table, Result("repair", "all", "no cell has blanks around it", found, len(found))
+
+
+def _drop_repeated(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
+    """Leave out rows that are there twice, id and all; without an id, equal rows may be different ones."""
+    repeated = rows.duplicated() if problem.row_id else pd.Series(False, rows.index)
+    lines = [f"{_row(index)}: the same as a row before it, left out" for index in rows.index[repeated]]
+    return rows[~repeated], _result("repair", "all", "no row is repeated", lines)
+
+
+def _drop_impossible(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
+    repaired, lines = rows.copy(), []
+    for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
+        column = problem.column(name)
         numbers = pd.to_numeric(rows[name], errors="coerce")
-        impossible = numbers.notna() & ~numbers.between(*measure.possible, inclusive="neither")
-        cleaned[name] = rows[name].mask(impossible)
-        reason = f"is impossible (between {measure.possible[0]:g} and {measure.possible[1]:g} {measure.unit})"
-        faults += [
-            f"{_row(index)}, column {name}: {value:g} {reason}, taken for missing"
-            for index, value in numbers[impossible].items()
+        impossible = numbers.notna() & ~_is_possible(numbers, column)
+        repaired[name] = rows[name].mask(impossible, np.nan)
+        reason = f"is impossible ({_describe_range(column)}), taken as missing"
+        lines += [f"{_row(i)}, column {name}: {value:g} {reason}" for i, value in numbers[impossible].items()]
+    return repaired, _result("repair", "all", "no number is impossible", lines)
+
+
+def _find_unknown(rows: pd.DataFrame, problem: Problem) -> Result:
+    known = {problem.row_id, *problem.inputs, problem.target.name}
+    lines = [f"column {name} is not described in include/problem.py: ignored" for name in rows if name not in known]
+    return _result("warning", "all", "every column is described", lines)
+
+
+def _check_units(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
+    """A column that lies mostly outside of its expected range is probably in another unit."""
+    limit = problem.limits.max_unexpected
+    for name in (*problem.numbers, problem.target.name):
+        low, high = problem.column(name).expected
+        cells = table[name].dropna()
+        outside = float((~cells.between(low, high)).mean()) if len(cells) >= MIN_JUDGED else 0.0
+        lines = [
+            f"column {name}: {outside:.0%} of its values are outside of the expected {low:g} to {high:g} "
+            f"{problem.column(name).unit}".rstrip()
+            + ". Is it in another unit? If it is right, widen `expected` in "
+            "include/problem.py"
         ]
-    return cleaned, Result("cleaning", "all", "no measurement is impossible", tuple(faults))
+        yield _result("error", name, "is in the expected unit", lines if outside > limit else [])
 
 
-def _checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
+def _check_target(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
+    """A table must hold enough to learn from."""
+    name, limits = problem.target.name, problem.limits
+    known = table[name].dropna()
+    missing = 1 - len(known) / len(table)
+    few = [f"{len(known)} rows have a target, {limits.min_rows} is the minimum: add rows"]
+    yield _result("error", name, "has enough rows", few if len(known) < limits.min_rows else [])
+    sparse = [f"column {name}: {missing:.0%} of its cells are missing, at most {limits.max_missing_target:.0%} may be"]
+    yield _result("error", name, "is known for most rows", sparse if missing > limits.max_missing_target else [])
+    constant = [f"column {name}: every value is {known.iloc[0]:g}, there is nothing to learn"] if len(known) else []
+    yield _result("error", name, "varies", constant if known.nunique() == 1 else [])
+
+
+def _schema(problem: Problem, *, labelled: bool) -> pa.DataFrameSchema:
+    """Without this a table is not trained from; rows that are added may lack any number."""
+    share = problem.limits.max_missing
+    numbers = [] if labelled else [_missing_at_most(share)]
+    identity = {problem.row_id: pa.Column(str, unique=True)} if problem.row_id else {}
+    columns = {
+        column.name: pa.Column(float, numbers, nullable=True) if isinstance(column, Number) else _category(column)
+        for column in problem.features
+    }
+    target = pa.Column(float, nullable=True)
+    return pa.DataFrameSchema({**identity, **columns, problem.target.name: target}, coerce=True)
+
+
+def _category(column: Category) -> pa.Column:
+    checks = [_known_level(column)] if column.levels and column.new_levels == "error" else []
+    return pa.Column(str, checks, nullable=column.nullable)
+
+
+def _expectations(problem: Problem) -> pa.DataFrameSchema:
+    """Without this a table is trained from, with a warning."""
+    usual = _missing_at_most(problem.limits.usual_missing)
+    return pa.DataFrameSchema(
+        {
+            **{
+                column.name: pa.Column(str, [_known_level(column)], nullable=True)
+                for column in problem.features
+                if isinstance(column, Category) and column.levels and column.new_levels == "warning"
+            },
+            **{
+                name: pa.Column(float, [_expected(problem.column(name)), usual], nullable=True)
+                for name in (*problem.numbers, problem.target.name)
+            },
+        }
+    )
+
+
+def _missing_at_most(share: float) -> pa.Check:
+    return pa.Check(
+        lambda cells: cells.isna().mean() <= share, ignore_na=False, error=f"more than {share:.0%} of it is missing"
+    )
+
+
+def _known_level(column: Category) -> pa.Check:
+    return pa.Check.isin(column.levels, error=f"is not one of {', '.join(column.levels)}")
+
+
+def _expected(column: Any) -> pa.Check:
+    low, high = column.expected
+    return pa.Check.in_range(low, high, error=f"is outside of the expected {low:g} to {high:g} {column.unit}".rstrip())
+
+
+def _possible(column: Any) -> pa.Check:
+    return pa.Check(lambda cells: _is_possible(cells, column), error=f"is impossible ({_describe_range(column)})")
+
+
+def _is_possible(numbers: pd.Series, column: Any) -> pd.Series:
+    return numbers.between(*column.possible) & np.isfinite(numbers)
+
+
+def _describe_range(column: Any) -> str:
+    return f"{column.possible[0]:g} to {column.possible[1]:g} {column.unit}".rstrip()
+
+
+def _list_checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
     """Yield column and check for everything that a schema demands."""
     for name, column in schema.columns.items():
-        yield name, "is there"
-        yield name, "is not a number" if column.dtype.type == "float64" else "is not text"
+        yield name, "is missing from the table"
+        if column.dtype.type == "float64":
+            yield name, "is not a number"
         if not column.nullable:
             yield name, "is missing"
         if column.unique:
@@ -208,20 +283,22 @@ def _checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
         yield from ((name, check.error) for check in column.checks)
 
 
-def _faults(errors: SchemaErrors, rows: pd.DataFrame, unknown: set[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield column, check and one line for every fault, each fault once for a cell."""
-    for failure in errors.failure_cases.itertuples():
-        if failure.check == "column_in_dataframe":
-            name = failure.failure_case
-            others = ", ".join(sorted(unknown)) or "none"
-            yield name, "is there", f"column {name} is missing; columns that no one asked for: {others}"
-        elif pd.notna(failure.index):  # a check that could not run on text has no row; the text itself has one
-            value = rows[failure.column].loc[int(failure.index)]
-            reason = "is missing" if pd.isna(value) else _reason(failure.check)
-            fault = reason if pd.isna(value) else f"{value} {reason}"
-            yield failure.column, reason, f"{_row(failure.index)}, column {failure.column}: {fault}"
-        elif str(failure.failure_case) == "False":  # a check of the column as a whole
-            yield failure.column, failure.check, f"column {failure.column}: {failure.check}"
+def _list_failures(
+    errors: SchemaErrors, rows: pd.DataFrame, schema: pa.DataFrameSchema
+) -> Iterator[tuple[str, str, str]]:
+    """Yield column, check and one line for every failure, each once for a cell."""
+    cases = errors.failure_cases
+    wanted = (cases[name] for name in ("column", "check", "failure_case", "index"))
+    for column, check, case, index in zip(*wanted, strict=True):
+        if check == "column_in_dataframe":
+            others = ", ".join(sorted(set(rows) - set(schema.columns))) or "none"
+            yield case, "is missing from the table", f"column {case} is missing; other columns of the table: {others}"
+        elif pd.notna(index):  # a check that could not run on text has no row; the text itself has one
+            value = rows[column].loc[int(index)]
+            reason = "is missing" if pd.isna(value) else _reason(check)
+            yield column, reason, f"{_row(index)}, column {column}: {reason if pd.isna(value) else f'{value} {reason}'}"
+        elif str(case) == "False":  # a check of the column as a whole
+            yield column, check, f"column {column}: {check}"
 
 
 def _reason(check: str) -> str:

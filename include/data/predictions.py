@@ -1,41 +1,41 @@
-"""Predictions beside the truth, and beside the rows that they were made from."""
+"""Predictions beside the true values, and beside the rows that they were made from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+import pandas as pd
 
-from include.config import CASE, SPLIT, TARGET
+from include.spec import SPLIT, Problem
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-INTERVAL = ["lower", "upper"]  # ends of the 90 % prediction interval, cm
+INTERVAL = ["lower", "upper"]  # ends of the 90 % prediction interval, in the target's unit
 
 
-def compare(target: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Put predictions beside true tail lengths, animal by animal.
+def compare(target: pd.DataFrame, predicted: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Put predictions beside the true values.
 
-    :param target: columns ``case``, ``taill`` (cm, may be missing) and ``split``
-    :param predicted: columns ``prediction``, ``lower`` and ``upper`` (cm), indexed by ``case``; a model without
-        intervals gives ``prediction`` alone
-    :return: columns ``case``, ``true``, ``predicted``, ``lower``, ``upper`` and ``split``, one row an animal of
-        ``target``; the interval is empty where the model gave none
-    :raises ValueError: if an animal has no prediction
+    :param target: columns ``problem.id``, the target (may be missing) and ``_split``
+    :param predicted: as in :func:`attach`
+    :return: columns ``problem.id``, ``true``, ``predicted``, ``lower``, ``upper`` and ``split``, one row for each of
+        `target`; the interval is empty where the model gave none
+    :raises ValueError: a row has no prediction
     """
-    merged = attach(target, predicted).rename(columns={TARGET: "true"})
-    return merged[[CASE, "true", "predicted", *INTERVAL, SPLIT]]
+    names = {problem.target.name: "true", SPLIT: "split"}
+    return attach(target, predicted, problem).rename(columns=names)[
+        [problem.id, "true", "predicted", *INTERVAL, "split"]
+    ]
 
 
-def attach(rows: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns ``predicted``, ``lower`` and ``upper`` (cm) to rows.
+def attach(rows: pd.DataFrame, predicted: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Add the columns ``predicted``, ``lower`` and ``upper`` to rows.
 
-    :param rows: any columns, ``case`` among them
-    :param predicted: as in ``compare``
-    :raises ValueError: if an animal has no prediction
+    :param rows: any columns, ``problem.id`` among them
+    :param predicted: columns ``prediction`` and, of a model with intervals, ``lower`` and ``upper``, indexed by
+        ``problem.id``
+    :raises ValueError: a row has no finite prediction
     """
-    known = predicted.reindex(columns=["prediction", *INTERVAL])
-    merged = rows.merge(known, left_on=CASE, right_index=True, how="left", validate="one_to_one")
-    missing = merged.loc[merged["prediction"].isna(), CASE].tolist()
-    if missing:
-        raise ValueError(f"no prediction for animals {missing}: run_prediction left them out")
-    return merged.rename(columns={"prediction": "predicted"})
+    if not predicted.index.is_unique:
+        raise ValueError(f"the predictions have the same {problem.id} more than once")
+    known = predicted.reindex(index=rows[problem.id], columns=["prediction", *INTERVAL]).astype(float)
+    if missing := rows.loc[~np.isfinite(known["prediction"]).to_numpy(), problem.id].tolist():
+        raise ValueError(f"{len(missing)} rows have no prediction, such as {problem.id} {', '.join(missing[:5])}")
+    return rows.assign(predicted=known["prediction"].to_numpy(), **{end: known[end].to_numpy() for end in INTERVAL})

@@ -1,114 +1,100 @@
-"""The possum table: reading it, and telling training animals from holdout animals."""
+"""The table: reading it, telling rows apart, and setting the holdout aside."""
 
 from __future__ import annotations
 
 import csv
 from hashlib import sha256
-from io import StringIO
-from pathlib import Path
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from include.config import CASE, CATEGORICAL, NUMERIC, SPLIT, TARGET
-from include.data.checks import Inspection, inspect
+from include.spec import ROW_HASH, SPLIT, Problem
 
-HOLDOUT_SHARE = 0.25
+if TYPE_CHECKING:
+    from include.data.checks import Inspection
 
 
 class TableError(ValueError):
-    """A table of possums cannot be used; the message names file, row and column."""
-
-
-def read_rows(file: Path) -> pd.DataFrame:
-    """Read a table of possums as it is, one row a line of the file.
-
-    :raises TableError: if the file is missing, has no rows or is no table
-    """
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        raise TableError(f"{file} is missing: put the possum table there") from None
-    except OSError as error:
-        raise TableError(f"{file} is no table of comma-separated values: {error}") from error
-    return parse_rows(content, str(file))
+    """A table cannot be used; the message names file, row and column, and the remedy."""
 
 
 def parse_rows(content: bytes, name: str) -> pd.DataFrame:
-    """Read the content of a file of possums as it is, one row a line.
+    """Read a table as it is, one row for each line of the file.
 
+    :param content: Parquet if `name` ends in ``.parquet``, else comma-separated values in UTF-8
     :param name: of the file, for messages
-    :raises TableError: if it has no rows or is no table
+    :return: the cells of a CSV file as text, those of a Parquet file in their types; column names are trimmed
+    :raises TableError: it is not a table, has no rows, or has two columns of the same name
     """
-    try:
-        text = content.decode("utf-8-sig")
-        _check_shape(text, name)
-        rows = pd.read_csv(StringIO(text))
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{name} is no table of comma-separated values: {error}") from error
+    read = _read_parquet if name.lower().endswith(".parquet") else _read_csv
+    rows = read(content, name)
+    rows.columns = [str(column).strip() for column in rows.columns]
     if rows.empty:
-        raise TableError(f"{name} has no rows: the header is followed by nothing")
+        raise TableError(f"{name} has no rows: add some below the header")
+    if repeated := sorted({column for column in rows.columns if list(rows.columns).count(column) > 1}):
+        raise TableError(f"{name} has more than one column {', '.join(map(repr, repeated))}: rename or remove them")
     return rows
 
 
-def select_possums(inspection: Inspection, source: Path | str) -> pd.DataFrame:
-    """Return the animals of a table that was inspected, each told to be for training or held out.
+def select_rows(inspection: Inspection, source: str, problem: Problem) -> pd.DataFrame:
+    """Return the rows of an inspected table, split into training and holdout.
 
     :param source: what the table was read from, for the message
-    :return: one row an animal, the columns of ``SCHEMA`` and ``split``
-    :raises TableError: the inspection found faults that stop a run
+    :return: columns ``problem.id``, ``problem.inputs``, the target and ``_split``
+    :raises TableError: the inspection found errors
     """
-    if faults := inspection.faults("halting"):
-        raise TableError(f"{source} cannot be used:\n" + "\n".join(faults))
-    table = inspection.table.astype({CASE: int, "site": int})  # not by the schema, which cuts off decimals in silence
-    return table.assign(**{SPLIT: split_animals(table[CASE])}).reset_index(drop=True)
+    if errors := inspection.failures("error"):
+        raise TableError(f"{source} cannot be used:\n" + "\n".join(errors))
+    table = add_identity(inspection.table.reset_index(drop=True), problem)
+    # Rows of the same content have the same hash before the dash, and must not be on both sides.
+    keys = table[problem.id] if problem.row_id else table[problem.id].str.partition("-")[0]
+    return table.assign(**{SPLIT: split_rows(keys, problem.holdout_share)})
 
 
-def read_possums(file: Path) -> pd.DataFrame:
-    """Read, clean and check a table of possums.
+def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the table with the column that tells rows apart in front: theirs, or a hash of their inputs.
 
-    :param file: CSV file with the columns of ``SCHEMA``; rows count from 1, the header
-    :return: as :func:`select_possums`
-    :raises TableError: if the file is missing, empty or no table, or has faults that stop a run
+    The second row of the same content gets ``-2`` behind its hash, the third ``-3``.
     """
-    return select_possums(inspect(read_rows(file)), file)
+    if problem.row_id:
+        return table
+    digests = hash_inputs(table, problem).map("{:016x}".format)
+    copies = digests.groupby(digests).cumcount()
+    suffixes = (copies + 1).astype(str).radd("-").where(copies > 0, "")
+    return table.assign(**{ROW_HASH: digests + suffixes})[[ROW_HASH, *table.columns]]
 
 
-def split_animals(case: pd.Series) -> pd.Series:
-    """Tell training animals from holdout animals, by a hash of the animal alone.
+def split_rows(ids: pd.Series, holdout_share: float) -> pd.Series:
+    """Split rows by a hash of their identity alone: a row keeps its side when others are added.
 
-    An animal keeps its side whatever other animals are in the table.
-
-    :param case: the animals' identities
     :return: ``"train"`` or ``"holdout"`` for each
     """
-    return case.map(_position).lt(HOLDOUT_SHARE).map({True: "holdout", False: "train"})
+    return ids.map(_position).lt(holdout_share).map({True: "holdout", False: "train"})
 
 
-def select_training(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the animals that a model may learn from: not held out, and with a tail length."""
-    return table[(table[SPLIT] == "train") & table[TARGET].notna()]
+def select_training(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the rows that a model may learn from: not held out, and with a target."""
+    return table[(table[SPLIT] == "train") & table[problem.target.name].notna()]
 
 
-def select_holdout(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the animals that a model is judged by: held out, and with a tail length."""
-    return table[(table[SPLIT] == "holdout") & table[TARGET].notna()]
+def select_holdout(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the rows that a model is judged by: held out, and with a target."""
+    return table[(table[SPLIT] == "holdout") & table[problem.target.name].notna()]
 
 
-def remove_known(animals: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return the animals that are not in `known`, each once.
-
-    An animal is known by its raw columns: its number may be another one in another file.
-    """
-    identities = _identify(animals)
-    news = ~identities.isin(_identify(known)) & ~identities.duplicated()
-    return animals[news.to_numpy()]
+def remove_known(rows: pd.DataFrame, known: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the rows whose inputs are not in `known`, each once; an id may be another one in another file."""
+    digests = hash_inputs(rows, problem)
+    new = ~digests.isin(hash_inputs(known, problem)) & ~digests.duplicated()
+    return rows[new.to_numpy()]
 
 
-def name_categories(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return categories as text; a site is the same whether it was read as 1 or as 1.0."""
-    named = rows[CATEGORICAL].astype(object).map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-    return {name: named[name].to_numpy() for name in CATEGORICAL}
+def hash_inputs(rows: pd.DataFrame, problem: Problem) -> pd.Series:
+    """Return a hash of each row's inputs; numbers count with seven digits, which survive any text file."""
+    numbers = rows[problem.numbers].astype("float32").astype(float) + 0.0  # -0.0 is 0.0
+    texts = rows[problem.categories].astype(object).where(rows[problem.categories].notna(), "")
+    return pd.util.hash_pandas_object(pd.concat([numbers, texts], axis="columns"), index=False)
 
 
 def hash_table(table: pd.DataFrame) -> str:
@@ -117,20 +103,41 @@ def hash_table(table: pd.DataFrame) -> str:
     return sha256(header + table.to_csv(index=False).encode()).hexdigest()
 
 
-def _identify(rows: pd.DataFrame) -> pd.Series:
-    numbers = rows[NUMERIC].astype(float).round(6)  # what went through text may differ in the last digit
-    return pd.util.hash_pandas_object(numbers.assign(**name_categories(rows)), index=False)
+def _position(identity: str) -> float:
+    """Place a row evenly in [0, 1)."""
+    return int.from_bytes(sha256(identity.encode()).digest()[:8]) / 2**64
 
 
-def _position(case: object) -> float:
-    """Place an animal evenly in [0, 1)."""
-    return int.from_bytes(sha256(str(case).encode()).digest()[:8]) / 2**64
+def _read_parquet(content: bytes, name: str) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(BytesIO(content))
+    except Exception as error:  # pyarrow raises several kinds for broken files
+        raise TableError(f"{name} is not a Parquet file: {error}") from error
+    return table.reset_index() if table.index.name else table.reset_index(drop=True)
 
 
-def _check_shape(text: str, name: str) -> None:
-    """Refuse rows with more or fewer cells than the header: pandas shifts or fills them without a word."""
+def _read_csv(content: bytes, name: str) -> pd.DataFrame:
+    try:
+        text = content.decode("utf-8-sig")
+        header = _check_shape(text, name)
+        return pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, header=None, skiprows=1).set_axis(
+            header, axis="columns"
+        )
+    except pd.errors.EmptyDataError:
+        raise TableError(f"{name} has no rows: add some below the header") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{name} is not a table of comma-separated values in UTF-8: {error}") from error
+
+
+def _check_shape(text: str, name: str) -> list[str]:
+    """Return the header; reject rows with more or fewer cells, which pandas would shift or fill without a warning."""
     rows = csv.reader(StringIO(text, newline=""), strict=True)
-    width = len(next(rows, []))
+    header = next((cells for cells in rows if cells), [])
+    if not header:
+        raise TableError(f"{name} is empty: write a header and rows")
+    if len(header) == 1 and any(separator in header[0] for separator in ";\t|"):
+        raise TableError(f"{name} separates its cells by something else than commas: save it with commas")
     for cells in rows:
-        if cells and len(cells) != width:
-            raise TableError(f"{name}, row {rows.line_num}: {len(cells)} cells under a header of {width}")
+        if cells and len(cells) != len(header):
+            raise TableError(f"{name}, row {rows.line_num}: {len(cells)} cells under a header of {len(header)}")
+    return header
