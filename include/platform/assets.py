@@ -1,4 +1,4 @@
-"""The assets that link the DAGs, and where each run keeps its objects of them."""
+"""The assets that link the DAGs, and where each run keeps its objects."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher
 
-from include.config import AWS_CONN_ID, DATA_BUCKET
 from include.platform.watcher import S3FolderTrigger
+from include.problem import PROBLEM
+from include.settings import AWS_CONN_ID, DATA_BUCKET
 
-FEATURES = Asset("possum_features", uri=f"s3://{DATA_BUCKET}/features")
+FEATURES = Asset(f"{PROBLEM.name}_features", uri=f"s3://{DATA_BUCKET}/features")
 MODEL_TRAINED = Asset("model_trained")
-PREDICTIONS = Asset("possum_predictions", uri=f"s3://{DATA_BUCKET}/predictions")
 MODEL_EVALUATED = Asset("model_evaluated", uri=f"s3://{DATA_BUCKET}/evaluations")
-PROCESSING = f"s3://{DATA_BUCKET}/processing"  # what a run has taken out of INCOMING, until it is done with
+PREDICTIONS = Asset(f"{PROBLEM.name}_predictions", uri=f"s3://{DATA_BUCKET}/predictions")
+PROCESSING = f"s3://{DATA_BUCKET}/processing"  # files that a run has taken out of INCOMING and not finished yet
 INCOMING = Asset(
-    "possums_incoming",
+    f"{PROBLEM.name}_incoming",
     uri=f"s3://{DATA_BUCKET}/incoming",
     watchers=[
         AssetWatcher("incoming_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/incoming", AWS_CONN_ID, PROCESSING))
     ],
 )
 LABELLED = Asset(
-    "possum_tails_measured",
+    f"{PROBLEM.name}_labelled",
     uri=f"s3://{DATA_BUCKET}/labelled",
     watchers=[AssetWatcher("labelled_files", trigger=S3FolderTrigger(f"s3://{DATA_BUCKET}/labelled", AWS_CONN_ID))],
 )
-MONITORING = Asset("possum_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
-RETRAINING = Asset("retraining")  # an event: the champion no longer fits what it meets
+MONITORING = Asset(f"{PROBLEM.name}_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
+RETRAINING = Asset("retraining")  # an event without data: the champion no longer fits
 
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:
@@ -47,15 +48,15 @@ def latest_extra(
     triggering_asset_events: Mapping[Any, Sequence[Any]],
     inlet_events: Mapping[Any, Sequence[Any]],
 ) -> dict[str, Any]:
-    """Return what the producer said in the event that triggered this run, else in the asset's last event.
+    """Return the ``extra`` of the event that triggered this run, else of the asset's last event.
 
-    :raises LookupError: if the asset has never been produced
+    :raises LookupError: the asset has never been updated
     """
     events = triggering_asset_events.get(asset) or inlet_events[asset]
     try:
         return dict(events[-1].extra)
     except IndexError:
-        raise LookupError(f"asset {asset.name} has never been produced: trigger feature_eng first") from None
+        raise LookupError(f"asset {asset.name} has never been updated: trigger feature_eng first") from None
 
 
 def _slug(run_id: str) -> str:

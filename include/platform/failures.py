@@ -1,4 +1,4 @@
-"""What is done about errors that a task cannot get over by trying again."""
+"""Errors that must not be retried."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 
 @contextmanager
-def no_other_try(*errors: type[Exception]) -> Iterator[None]:
-    """Fail the task that asks without a retry if one of these errors comes up, in the error's own words.
+def fail_without_retry(*errors: type[Exception]) -> Iterator[None]:
+    """Re-raise these errors as ``AirflowFailException``, with their own message.
 
-    :raises AirflowFailException: one of them came up
+    :raises AirflowFailException: one of them was raised
     """
     try:
         yield

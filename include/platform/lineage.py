@@ -1,7 +1,7 @@
-"""What the running task reads, writes and checks, noted where it happens.
+"""What the running task reads, writes and checks, recorded for its OpenLineage event.
 
-The notes stay in the task's process until its OpenLineage event takes them along (``include/platform/openlineage.py``);
-nothing of them goes through XCom. They hold names, types and counts, no values.
+The notes stay in the task's process until ``include/platform/openlineage.py`` collects them; nothing goes through XCom.
+They hold names, types and counts, never values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Dataset(NamedTuple):
-    """A dataset by the names that OpenLineage has for it: https://openlineage.io/docs/spec/naming."""
+    """A dataset by its OpenLineage name: https://openlineage.io/docs/spec/naming."""
 
     namespace: str
     name: str
@@ -26,7 +26,7 @@ class Dataset(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """What is said of a table: the type of each column, the number of rows, how many cells of each column are empty."""
+    """Metadata of a table: the type of each column, the number of rows, the number of missing cells of each column."""
 
     columns: dict[str, str]
     rows: int
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass
 class Notes:
-    """All that one task noted."""
+    """The notes of one task."""
 
     inputs: dict[Dataset, Table | None] = field(default_factory=dict)
     outputs: dict[Dataset, Table | None] = field(default_factory=dict)
@@ -47,14 +47,14 @@ _notes = Notes()
 
 
 def take() -> Notes:
-    """Return what has been noted since the last time, and begin anew."""
+    """Return the notes since the last call, and start new ones."""
     global _notes
     taken, _notes = _notes, Notes()
     return taken
 
 
 def note_read(uri: str, table: pd.DataFrame | None = None) -> None:
-    """Note that the task read a file or object, and the table that is in it, if it is at hand."""
+    """Note that the task read a file or object, and the table in it, if given."""
     _notes.inputs[locate(uri)] = None if table is None else describe(table)
 
 
@@ -69,7 +69,7 @@ def note_model(uri: str, server: str) -> None:
 
 
 def note_checks(inspection: Inspection) -> None:
-    """Note what the checks of all that the task has read so far have found."""
+    """Note the results of the checks, for everything that the task has read so far."""
     _notes.checks |= dict.fromkeys(_notes.inputs, inspection.results)
 
 
@@ -95,12 +95,11 @@ def locate_model(uri: str, server: str) -> Dataset:
 
 
 def describe(table: pd.DataFrame) -> Table:
-    """Return what is said of a table; a named index, such as that of the animals, is a column too."""
-    columns = table.reset_index() if table.index.name else table
-    types = {str(name): str(dtype) for name, dtype in columns.dtypes.items()}
-    return Table(types, len(table), {str(name): int(count) for name, count in columns.isna().sum().items()})
+    """Return the metadata of a table."""
+    types = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
+    return Table(types, len(table), {str(name): int(count) for name, count in table.isna().sum().items()})
 
 
 def short_name(dataset: Dataset) -> str:
-    """Return the part of a dataset's name that a person tells it by."""
+    """Return a dataset's name for people: the file name, or model and version."""
     return dataset.name if dataset.namespace.startswith("mlflow:") else PurePosixPath(dataset.name).name

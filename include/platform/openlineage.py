@@ -1,4 +1,4 @@
-"""What the tasks' OpenLineage events say of data. Airflow finds the classes by ``AIRFLOW__OPENLINEAGE__EXTRACTORS``."""
+"""Datasets in the tasks' OpenLineage events; Airflow finds the classes by ``AIRFLOW__OPENLINEAGE__EXTRACTORS``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from openlineage.client.facet_v2 import (
     schema_dataset,
 )
 
-from include.platform import lineage as notes
+from include.platform import lineage
 from include.platform.lineage import Dataset, Notes, Table
 
 if TYPE_CHECKING:
     from include.data.checks import Result
 
-SEVERITIES = {"halting": "error", "warning": "warn", "cleaning": "warn"}  # the words that OpenLineage knows
+SEVERITIES = {"error": "error", "repair": "warn", "warning": "warn"}  # OpenLineage has these two
 
 
 @attr.define
@@ -35,7 +35,7 @@ class MLflowRunFacet(RunFacet):
 
 
 class PythonTaskExtractor(BaseExtractor):
-    """Tells what a ``@task`` function noted while it ran; never its source code."""
+    """Reports the notes of a ``@task`` function, never its source code."""
 
     @classmethod
     def get_operator_classnames(cls) -> list[str]:
@@ -43,16 +43,16 @@ class PythonTaskExtractor(BaseExtractor):
         return ["_PythonDecoratedOperator", "_BranchPythonDecoratedOperator"]
 
     def _execute_extraction(self) -> OperatorLineage:
-        notes.take()  # the task begins: what is there was left by another one in this process
+        lineage.take()  # another task in this process may have left notes
         return OperatorLineage()
 
     def extract_on_complete(self, task_instance: Any) -> OperatorLineage:
-        """Return the notes of a task that is through, or has failed."""
-        return to_lineage(notes.take())
+        """Return the notes of a task that has succeeded or failed."""
+        return to_lineage(lineage.take())
 
 
 class PredictionExtractor(BaseExtractor):
-    """Tells which rows and which model a ``ModelLoadAndPredictOperator`` read, and where it wrote the predictions."""
+    """Reports the rows, the model and the output of a ``ModelLoadAndPredictOperator``."""
 
     @classmethod
     def get_operator_classnames(cls) -> list[str]:
@@ -61,15 +61,15 @@ class PredictionExtractor(BaseExtractor):
 
     def _execute_extraction(self) -> OperatorLineage:
         operator = self.operator
-        inputs: dict[Dataset, Table | None] = {notes.locate_model(operator.model_uri, _server(operator)): None}
+        inputs: dict[Dataset, Table | None] = {lineage.locate_model(operator.model_uri, _server(operator)): None}
         if isinstance(operator.data, str):
-            inputs[notes.locate(operator.data)] = None
-        outputs = [notes.locate(operator.output_uri)] if operator.output_uri else []
+            inputs[lineage.locate(operator.data)] = None
+        outputs = [lineage.locate(operator.output_uri)] if operator.output_uri else []
         return to_lineage(Notes(inputs, dict.fromkeys(outputs)))
 
 
 class RegistrationExtractor(BaseExtractor):
-    """Tells which logged model a ``CreateModelVersionOperator`` made which version."""
+    """Reports the logged model and the version that a ``CreateModelVersionOperator`` made of it."""
 
     @classmethod
     def get_operator_classnames(cls) -> list[str]:
@@ -80,12 +80,12 @@ class RegistrationExtractor(BaseExtractor):
         return OperatorLineage()
 
     def extract_on_complete(self, task_instance: Any) -> OperatorLineage:
-        """Return model and version of a task that is through."""
+        """Return the model and its new version."""
         server = _server(self.operator)
         registered = task_instance.xcom_pull(task_ids=task_instance.task_id, map_indexes=task_instance.map_index)
         version = registered["model_version"]
-        made = notes.locate_model(f"models:/{version['name']}/{version['version']}", server)
-        source = notes.locate_model(self.operator.source, server)
+        made = lineage.locate_model(f"models:/{version['name']}/{version['version']}", server)
+        source = lineage.locate_model(self.operator.source, server)
         return to_lineage(Notes({source: None}, {made: None}, mlflow_run_id=self.operator.run_id or ""))
 
     def extract_on_failure(self, task_instance: Any) -> OperatorLineage:
@@ -93,43 +93,41 @@ class RegistrationExtractor(BaseExtractor):
         return OperatorLineage()
 
 
-def to_lineage(noted: Notes) -> OperatorLineage:
-    """Return notes in OpenLineage's terms."""
+def to_lineage(notes: Notes) -> OperatorLineage:
+    """Return notes as OpenLineage datasets and facets."""
+    checks = notes.checks
     return OperatorLineage(
-        inputs=[
-            _describe_input(dataset, table, noted.checks.get(dataset, ())) for dataset, table in noted.inputs.items()
-        ],
-        outputs=[_describe_output(dataset, table) for dataset, table in noted.outputs.items()],
-        run_facets={"mlflow_run": MLflowRunFacet(noted.mlflow_run_id)} if noted.mlflow_run_id else {},
+        inputs=[_input(dataset, table, checks.get(dataset, ())) for dataset, table in notes.inputs.items()],
+        outputs=[_output(dataset, table) for dataset, table in notes.outputs.items()],
+        run_facets={"mlflow_run": MLflowRunFacet(notes.mlflow_run_id)} if notes.mlflow_run_id else {},
     )
 
 
-def _describe_input(dataset: Dataset, table: Table | None, checks: tuple[Result, ...]) -> InputDataset:
+def _input(dataset: Dataset, table: Table | None, checks: tuple[Result, ...]) -> InputDataset:
     facets: dict[str, Any] = {}
     if table:
-        columns = {
-            name: data_quality_metrics_input_dataset.ColumnMetrics(nullCount=count)
-            for name, count in table.missing.items()
-        }
-        facets["dataQualityMetrics"] = data_quality_metrics_input_dataset.DataQualityMetricsInputDatasetFacet(
+        metrics = data_quality_metrics_input_dataset
+        columns = {name: metrics.ColumnMetrics(nullCount=count) for name, count in table.missing.items()}
+        facets["dataQualityMetrics"] = metrics.DataQualityMetricsInputDatasetFacet(
             columnMetrics=columns, rowCount=table.rows
         )
     if checks:
         facets["dataQualityAssertions"] = data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet(
-            assertions=[
-                data_quality_assertions_dataset.Assertion(
-                    assertion=result.check,
-                    success=not result.faults,
-                    column=None if result.column == "all" else result.column,
-                    severity=SEVERITIES[result.severity],
-                )
-                for result in checks
-            ]
+            assertions=[_assertion(result) for result in checks]
         )
     return InputDataset(*dataset, facets=_schema(table), inputFacets=facets)
 
 
-def _describe_output(dataset: Dataset, table: Table | None) -> OutputDataset:
+def _assertion(result: Result) -> data_quality_assertions_dataset.Assertion:
+    return data_quality_assertions_dataset.Assertion(
+        assertion=result.check,
+        success=not result.count,
+        column=None if result.column == "all" else result.column,
+        severity=SEVERITIES[result.severity],
+    )
+
+
+def _output(dataset: Dataset, table: Table | None) -> OutputDataset:
     if not table:
         return OutputDataset(*dataset)
     columns = {
@@ -145,10 +143,8 @@ def _describe_output(dataset: Dataset, table: Table | None) -> OutputDataset:
 
 
 def _schema(table: Table | None) -> dict[str, Any]:
-    fields = [
-        schema_dataset.SchemaDatasetFacetFields(name, type=kind)
-        for name, kind in (table.columns if table else {}).items()
-    ]
+    columns = table.columns if table else {}
+    fields = [schema_dataset.SchemaDatasetFacetFields(name, type=type_) for name, type_ in columns.items()]
     return {"schema": schema_dataset.SchemaDatasetFacet(fields=fields)} if fields else {}
 
 

@@ -1,7 +1,7 @@
-"""What every task needs, imported once by the process that tasks are forked from, so that each of them starts with it.
+"""Libraries that tasks need, imported once in the process that Airflow forks tasks from.
 
-Airflow imports this module there, by its setting ``mp_forkserver_preload``, which Linux alone has use for. Of this
-project nothing else is imported: an edit counts at once.
+Airflow imports this module by its setting ``mp_forkserver_preload``, on Linux only. Nothing else of this project is
+imported, so that edits take effect at once.
 """
 
 import contextlib
@@ -36,10 +36,10 @@ MODULES = (
 )
 
 for module in MODULES:
-    with contextlib.suppress(ImportError):  # a task that needs it says so; git has no use where there is no program
+    with contextlib.suppress(ImportError):  # the task that needs it fails with a message; git fails to import where there is no git program
         importlib.import_module(module)
 
-# AWS hooks ask who calls them, which makes Python look up the file of every module: 0.15 s, once.
+# AWS hooks inspect their caller, which makes Python look up the file of every module: 0.15 s, once.
 inspect.stack()
-# What is here now stays. A task that made Python look through it again for garbage spent 0.3 s on its first S3 client.
+# Freeze these objects: a full garbage collection cost each forked task 0.3 s.
 gc.freeze()

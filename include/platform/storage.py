@@ -1,4 +1,4 @@
-"""Tables and files in object storage: the only module that knows S3."""
+"""Tables and files in object storage."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.config import ARTIFACT_BUCKET, AWS_CONN_ID
 from include.platform.lineage import note_read, note_written
+from include.problem import PROBLEM
+from include.settings import AWS_CONN_ID
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +53,9 @@ def read_upload(uri: str) -> tuple[bytes, datetime, str] | None:
 
 
 def delete_upload(uri: str, etag: str) -> bool:
-    """Delete an object unless it was replaced meanwhile, and tell whether it is gone.
+    """Delete an object unless it was replaced since it was read, and return whether it is gone.
 
-    The check is S3's own; servers that ignore the condition leave some milliseconds between the look and the deed.
+    S3 checks the condition; servers that ignore it leave some milliseconds between check and deletion.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
     """
     with _connection(uri) as (hook, bucket, key):
@@ -72,7 +73,7 @@ def delete_upload(uri: str, etag: str) -> bool:
 
 
 def move(source: str, target: str) -> str:
-    """Move an object, unless that was done before, and return where it is now."""
+    """Move an object, unless it was moved before, and return its new URI."""
     if exists(source):
         write_bytes(read_bytes(source), target)
         delete(source)
@@ -80,26 +81,26 @@ def move(source: str, target: str) -> str:
 
 
 def exists(uri: str) -> bool:
-    """Tell whether there is such an object."""
+    """Return whether an object exists."""
     with _connection(uri) as (hook, bucket, key):
         return hook.check_for_key(key, bucket)
 
 
 def delete(uri: str) -> None:
-    """Delete an object, if there is one."""
+    """Delete an object, if it exists."""
     with _connection(uri) as (hook, bucket, key):
         hook.delete_objects(bucket, key)
 
 
 def list_objects(uri: str, since: datetime | None = None) -> list[str]:
-    """Return the URIs of all objects below a folder, sorted; only those written after `since`, if it is given."""
+    """Return the sorted URIs of all objects below a folder, or of those written after `since`."""
     with _connection(uri) as (hook, bucket, key):
         keys = hook.list_keys(bucket, prefix=f"{key.rstrip('/')}/", from_datetime=since)
         return [f"s3://{bucket}/{found}" for found in keys]
 
 
 def delete_folder(uri: str) -> list[str]:
-    """Delete all objects below a folder, if there are any, and return their URIs."""
+    """Delete all objects below a folder, and return their URIs."""
     deleted = list_objects(uri)
     with _connection(uri) as (hook, bucket, _):
         hook.delete_objects(bucket, [hook.parse_s3_url(found)[1] for found in deleted])
@@ -127,17 +128,17 @@ def read_table(uri: str) -> pd.DataFrame:
 def artifact_uri(uri: str) -> str:
     """Return where in S3 MLflow keeps an artifact.
 
-    :param uri: ``mlflow-artifacts:/...`` of a server that passes artifacts on, or ``s3://...`` of one that does not
+    :param uri: ``mlflow-artifacts:/...`` of a server that proxies artifacts, or ``s3://...`` of one that does not
     """
     location = urlsplit(uri)
     if location.scheme == "mlflow-artifacts":
-        return f"s3://{ARTIFACT_BUCKET}/{location.path.lstrip('/')}"
+        return f"s3://{PROBLEM.artifact_bucket}/{location.path.lstrip('/')}"
     return uri
 
 
 @lru_cache(maxsize=1)
 def _hook(_described: str | None) -> S3Hook:
-    """Return the hook, whose client serves as long as the connection is what it was: a new one takes 0.1 s."""
+    """Return the hook, one for each state of the connection: a new client takes 0.1 s."""
     return S3Hook(aws_conn_id=AWS_CONN_ID)
 
 
@@ -145,7 +146,7 @@ def _describe_connection() -> str | None:
     try:
         return BaseHook.get_connection(AWS_CONN_ID).get_uri()
     except AirflowNotFoundException:
-        return None  # boto3 then looks for keys itself
+        return None  # boto3 then finds credentials itself
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def start_tuning(experiment_id: str) -> str:
 
 @contextmanager
 def candidate_run(candidate: Mapping[str, Any], tuning_id: str) -> Iterator[None]:
-    """Do what is inside the block as the run of a candidate, below the tuning's; an error inside makes it FAILED.
+    """Run the block inside the run of a candidate, a child of the tuning's run; an error makes it FAILED.
 
     :param candidate: ``name``, ``estimator`` and ``grid``
     """
@@ -37,9 +37,9 @@ def candidate_run(candidate: Mapping[str, Any], tuning_id: str) -> Iterator[None
 
 
 def log_candidate(summary: pd.DataFrame) -> None:
-    """Log the scores of a candidate's best setting to the run of this candidate, inside of ``candidate_run``.
+    """Log the scores of a candidate's best setting, inside of ``candidate_run``.
 
-    :param summary: as ``tuning.summarise`` returns it
+    :param summary: as :func:`include.model.tuning.summarize` returns it
     """
     best = summary.iloc[0]
     mlflow.log_params({"hyper_parameters": best["hyper_parameters"], "settings": len(summary)})
@@ -57,7 +57,7 @@ def log_choice(summary: pd.DataFrame, selected: Mapping[str, Any], tuning_id: st
 
 
 def end_tuning(tuning_id: str) -> None:
-    """End what a task that was killed left RUNNING: the tuning's run, and those below it, become KILLED."""
+    """Set the tuning's run and its children to KILLED if a killed task left them RUNNING."""
     with connected():
         client = MlflowClient()
         tuning = client.get_run(tuning_id)

@@ -1,4 +1,4 @@
-"""Watching a folder of the object store from Airflow's triggerer."""
+"""A trigger that watches a folder of the object store."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 log = logging.getLogger(__name__)
-POLL = 5.0  # seconds between two looks: S3 tells nobody of an upload without a queue beside it
-REMIND = 300.0  # seconds after which an object that still lies there is announced again
+POLL = 5.0  # seconds; without a queue beside it, S3 has no event for an upload
+REMIND = 300.0  # seconds after which an object that is still there is announced again
 
 
 class S3FolderTrigger(BaseEventTrigger):
-    """Announces objects as they appear in a folder, those that appear together in one event.
+    """Fires when objects appear in a folder, once for those that appear together.
 
-    It waits without a thread or a task slot, lists its folders every few seconds, and goes on when S3 does not
-    answer. What it has announced it keeps in memory.
+    It lists the folders every few seconds without a thread or a task slot, and goes on when S3 does not answer. Which
+    objects it has announced is kept in memory.
 
-    :param folder: ``s3://bucket/prefix``, whose new and changed objects are announced at once
+    :param folder: ``s3://bucket/prefix``; new and changed objects are announced at once
     :param aws_conn_id: Airflow connection of the object store
-    :param leftovers: where objects of ``folder`` are while they are processed; one that lies there for ``remind``
-        seconds, as one does whose processing was killed, is announced. None if objects stay in ``folder``: then those
-        that lie there at the start are known, and none is announced again
-    :param poll: seconds between two looks
+    :param leftovers: where objects of ``folder`` are while they are processed; one that stays for ``remind`` seconds,
+        because its processing was killed, is announced. None if objects stay in ``folder``: then those that are there
+        at the start are known, and none is announced again
+    :param poll: seconds between two listings
     :param remind: seconds after which an object that should be gone is announced again
     """
 
@@ -44,25 +44,25 @@ class S3FolderTrigger(BaseEventTrigger):
         self.leftovers = leftovers
         self.poll = poll
         self.remind = remind
-        self._due: dict[str, float] | None = None  # when each object is announced next; None before the first look
+        self._due: dict[str, float] | None = None  # when each object is announced next; None before the first listing
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments, from which the triggerer makes its own instance."""
+        """Return class path and arguments, from which the triggerer creates its own instance."""
         names = ("folder", "aws_conn_id", "leftovers", "poll", "remind")
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield ``{"objects": <number of new ones>}`` whenever there are some."""
+        """Yield ``{"objects": <number>}`` when there are new ones."""
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-        trouble = ""
+        last_error = ""
         while True:
             try:
                 async for count in self._watch(S3Hook(self.aws_conn_id)):
                     yield TriggerEvent({"objects": count})
             except Exception as error:  # a watcher that ended would not start again by itself
-                if trouble != (trouble := str(error)):
-                    log.warning("%s cannot be listed, trying every %s s: %s", self.folder, self.poll, error)
+                if last_error != (last_error := str(error)):
+                    log.warning("%s cannot be listed, retrying every %s s: %s", self.folder, self.poll, error)
             await asyncio.sleep(self.poll)
 
     async def _watch(self, hook: S3Hook) -> AsyncIterator[int]:
@@ -101,5 +101,5 @@ async def _list(client: Any, uri: str) -> list[str]:
     return [
         f"{entry['Key']} {entry.get('ETag')} {entry['LastModified']}"
         for entry in found
-        if not entry["Key"].endswith("/")  # the mark that some tools leave for a folder
+        if not entry["Key"].endswith("/")  # the marker that some tools create for a folder
     ]

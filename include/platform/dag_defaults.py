@@ -1,0 +1,42 @@
+"""What every DAG of the pipeline shares."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from include.platform.alerts import alert_failure, alert_missed_deadline
+from include.problem import PROBLEM
+from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
+
+OWNER = f"{PROBLEM.name}-team"
+
+
+def deadline(limit: timedelta) -> DeadlineAlert:
+    """Return a deadline: an alert is sent for a run that has not ended within `limit` of being queued."""
+    # The executor would run a SyncCallback, but Airflow 3.3.2 refuses it variables and connections with 403:
+    # https://github.com/apache/airflow/pull/71192
+    callback = AsyncCallback(alert_missed_deadline, kwargs={"limit": str(limit)})
+    return DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=limit, callback=callback)
+
+
+# One run at a time, because a consumer of an asset must see one event at a time.
+DAG_DEFAULTS: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "deadline": deadline(timedelta(hours=1)),
+    "default_args": {
+        "owner": OWNER,
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=5),
+        "execution_timeout": timedelta(minutes=10),
+        "on_failure_callback": alert_failure,
+        "mlflow_conn_id": MLFLOW_CONN_ID,
+        "aws_conn_id": AWS_CONN_ID,
+    },
+}
