@@ -1,122 +1,145 @@
-"""How good a model is on the holdout animals, beside the champion where there is one.
+"""The quality of a model on the holdout, beside the champion if there is one.
 
-Every interval is a bootstrap over animals, 95 % unless it says otherwise: Efron and Tibshirani (1993), An
-Introduction to the Bootstrap, chapters 13 and 14, as ``scipy.stats.bootstrap`` computes it.
+Every interval is a bootstrap over rows, 95 % unless stated otherwise: Efron and Tibshirani (1993), An Introduction to
+the Bootstrap, chapters 13 and 14, as ``scipy.stats.bootstrap`` computes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 
-from include.config import CASE, RAW, TARGET
-from include.data import table as possums
-from include.evaluation.scores import mae, r2, rmse
+from include.data import table
+from include.evaluation.gate import judge
+from include.evaluation.scores import MIN_ROWS, SEED, mae, r2, resample, rmse
+from include.spec import Gate, Problem
 
-SUBGROUPS = ["site", "sex", "Pop"]
 CONFIDENCE = 0.95
-RESAMPLES = 2000
-SHUFFLES = 10  # of each column, for its permutation importance
-LEAST_ANIMALS = 7  # of 7, an RMSE has a relative standard error of 1 / sqrt(14), 27 %; of fewer, more
-SEED = 20240607
+MAX_SHUFFLES = 10  # of each column, for its permutation importance
+ENOUGH_ROWS = 20_000  # in all shuffles of a column together: a large holdout needs fewer
+MISSING = "missing"  # the group of rows without a category
 
 Metric = Callable[..., Any]
 
 
-METRICS: dict[str, Metric] = {"rmse": rmse, "mae": mae, "r2": r2}
-
-
 @dataclass(frozen=True)
 class Score:
-    """A value and the limits of its interval, which are NaN where there are too few animals for one."""
+    """A value and the limits of its interval, which are NaN for too few rows."""
 
     value: float
     low: float
     high: float
 
 
-def select_holdout(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the animals that a model is judged by: held out, and with a tail length.
+def select_holdout(features: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the rows that models are evaluated on: held out, and with a target.
 
-    :raises ValueError: there are fewer than ``LEAST_ANIMALS``
+    :raises ValueError: there are fewer than ``MIN_ROWS``
     """
-    holdout = possums.select_holdout(table).reset_index(drop=True)
-    if len(holdout) < LEAST_ANIMALS:
-        raise ValueError(f"{len(holdout)} holdout animals with a tail length, {LEAST_ANIMALS} are the least: add rows")
+    holdout = table.select_holdout(features, problem).reset_index(drop=True)
+    if len(holdout) < MIN_ROWS:
+        raise ValueError(
+            f"{len(holdout)} holdout rows with {problem.target.name}, at least {MIN_ROWS} are needed: add rows"
+        )
     return holdout
 
 
-def add_shuffled(holdout: pd.DataFrame) -> pd.DataFrame:
-    """Return the raw rows of the holdout, and below them the same rows with one column shuffled, for each column.
+def add_shuffled(holdout: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the inputs of the holdout, and below them copies in which one column is shuffled.
 
-    One call of the model then gives its predictions and its permutation importance: it lives in a process of
-    its own, out of reach of ``sklearn.inspection.permutation_importance``, whose definition this follows.
+    One call of the model then gives its predictions and its permutation importance. The model runs in another
+    process, out of reach of ``sklearn.inspection.permutation_importance``, whose definition this follows.
     """
     rng = np.random.default_rng(SEED)
-    rows = holdout[RAW]
-    shuffled = [
-        rows.assign(**{column: rows[column].to_numpy()[rng.permutation(len(rows))]})
-        for column in RAW
-        for _ in range(SHUFFLES)
-    ]
-    return pd.concat([rows, *shuffled], ignore_index=True)
+    shuffles = min(max(ENOUGH_ROWS // len(holdout), 1), MAX_SHUFFLES)
+    rows = holdout[problem.inputs]
+    blocks = [rows]
+    for column in np.repeat(problem.inputs, shuffles):
+        block = rows.copy()
+        block[column] = rows[column].to_numpy()[rng.permutation(len(rows))]
+        blocks.append(block)
+    return pd.concat(blocks, ignore_index=True)
 
 
-def read_predictions(answer: pd.DataFrame, holdout: pd.DataFrame) -> pd.DataFrame:
-    """Return a model's predictions of the holdout animals themselves.
+def read_predictions(answer: pd.DataFrame, holdout: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return a model's predictions of the unshuffled holdout rows.
 
-    :param answer: to the rows of :func:`add_shuffled`; ``prediction``, and ``lower`` and ``upper`` if the model has
-        intervals (cm)
-    :raises ValueError: an animal has no finite prediction
+    :param answer: for the rows of :func:`add_shuffled`: ``prediction``, and ``lower`` and ``upper`` if the model has
+        intervals
+    :raises ValueError: a row has no finite prediction
     """
     own = answer.iloc[: len(holdout)].reset_index(drop=True)
-    bad = holdout.loc[~np.isfinite(own["prediction"].astype(float)), CASE].tolist()
+    bad = holdout.loc[~np.isfinite(own["prediction"].astype(float)), problem.id].tolist()
     if bad:
-        raise ValueError(f"the model predicts no number for animals {bad}: it cannot be judged, nor be champion")
+        raise ValueError(
+            f"the model predicts no finite number for {len(bad)} holdout rows, such as {problem.id} {bad[:5]}: "
+            "it cannot be evaluated"
+        )
     return own
 
 
 def score(true: pd.Series, predicted: pd.DataFrame) -> dict[str, Score]:
-    """Return RMSE and MAE (cm) and R2 with their intervals, and of a model with intervals their coverage.
+    """Return RMSE and MAE (target's unit) and R2 with their intervals, and the coverage of prediction intervals.
 
     :param predicted: as :func:`read_predictions` returns it
     """
     pair = (true.to_numpy(float), predicted["prediction"].to_numpy(float))
-    scores = {name: _with_interval(metric, pair) for name, metric in METRICS.items()}
+    scores = {metric.__name__: _with_interval(metric, pair) for metric in (rmse, mae, r2)}
     if {"lower", "upper"} <= set(predicted):
         scores["coverage"] = _coverage(true, predicted)
     return scores
 
 
-def score_subgroups(holdout: pd.DataFrame, predicted: pd.Series) -> pd.DataFrame:
-    """Score every site, sex and population by itself.
+def score_subgroups(holdout: pd.DataFrame, predicted: pd.Series, problem: Problem) -> pd.DataFrame:
+    """Score every group of every category in ``problem.subgroups``.
 
-    :return: ``column``, ``group``, ``animals``, ``rmse``, ``rmse_low``, ``rmse_high``, ``mae`` (cm); limits are
-        NaN for fewer than ``LEAST_ANIMALS``
+    :return: ``column``, ``group``, ``rows``, ``rmse``, ``rmse_low``, ``rmse_high``, ``mae`` (target's unit); limits
+        are NaN for fewer than ``MIN_ROWS``
     """
-    return pd.DataFrame(_subgroup_rows(holdout, predicted))
+    columns = ["column", "group", "rows", "rmse", "rmse_low", "rmse_high", "mae"]
+    return pd.DataFrame(_subgroup_rows(holdout, predicted, problem), columns=columns)
 
 
-def importances(holdout: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Return by how much the RMSE (cm) grows when a column is shuffled.
+def importances(holdout: pd.DataFrame, predicted: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return by how much the RMSE (target's unit) grows when a column is shuffled.
 
-    :param predicted: of the rows of :func:`add_shuffled`
+    :param predicted: for the rows of :func:`add_shuffled`
     :return: ``column``, ``mean`` and ``std`` over the shuffles, the most important first
     """
-    blocks = predicted["prediction"].to_numpy(float).reshape(1 + len(RAW) * SHUFFLES, len(holdout))
-    errors = rmse(holdout[TARGET].to_numpy(float), blocks)
-    growth = (errors[1:] - errors[0]).reshape(len(RAW), SHUFFLES)
-    table = pd.DataFrame({"column": RAW, "mean": growth.mean(axis=1), "std": growth.std(axis=1)})
-    return table.sort_values("mean", ascending=False, ignore_index=True)
+    blocks = predicted["prediction"].to_numpy(float).reshape(-1, len(holdout))
+    errors = rmse(holdout[problem.target.name].to_numpy(float), blocks)
+    growth = (errors[1:] - errors[0]).reshape(len(problem.inputs), -1)
+    ranked = pd.DataFrame({"column": problem.inputs, "mean": growth.mean(axis=1), "std": growth.std(axis=1)})
+    return ranked.sort_values("mean", ascending=False, ignore_index=True)
+
+
+def assess(holdout: pd.DataFrame, answers: Sequence[pd.DataFrame], problem: Problem, gate: Gate) -> dict[str, Any]:
+    """Score and judge the models' answers for the rows of :func:`add_shuffled`, the challenger's first.
+
+    :return: ``scores`` of each model, and the challenger's ``subgroups``, ``importances``, ``checks`` and
+        ``verdict``, fit for JSON
+    """
+    true = holdout[problem.target.name]
+    own = [read_predictions(answer, holdout, problem) for answer in answers]
+    challenger, champion = ([rows["prediction"] for rows in own] + [None])[:2]
+    groups = _groups(holdout, problem.categories)
+    verdict = asdict(judge(true, challenger, champion, groups, gate, problem.unit))
+    return {
+        "scores": [{name: asdict(value) for name, value in score(true, rows).items()} for rows in own],
+        "subgroups": score_subgroups(holdout, challenger, problem).to_dict("records"),
+        "importances": importances(holdout, answers[0], problem).to_dict("records"),
+        "checks": verdict.pop("checks"),
+        "verdict": verdict,
+    }
 
 
 def flatten(scores: Mapping[str, Mapping[str, float]], prefix: str) -> dict[str, float]:
-    """Return scores as metrics ``<prefix>rmse``, ``<prefix>rmse_low`` and ``<prefix>rmse_high``; NaN left out."""
+    """Return scores as metrics ``<prefix>rmse``, ``<prefix>rmse_low`` and ``<prefix>rmse_high``, without NaN."""
     named = {
         f"{prefix}{name}{'' if part == 'value' else f'_{part}'}": value
         for name, score in scores.items()
@@ -125,8 +148,12 @@ def flatten(scores: Mapping[str, Mapping[str, float]], prefix: str) -> dict[str,
     return {name: value for name, value in named.items() if np.isfinite(value)}
 
 
+def _groups(holdout: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
+    return holdout[categories].astype(object).fillna(MISSING)
+
+
 def _coverage(true: pd.Series, predicted: pd.DataFrame) -> Score:
-    """Return the share of animals inside their prediction interval.
+    """Return the share of rows inside their prediction interval.
 
     Its own interval is exact: Clopper and Pearson (1934), Biometrika 26: 404-413.
     """
@@ -135,27 +162,19 @@ def _coverage(true: pd.Series, predicted: pd.DataFrame) -> Score:
     return Score(inside / len(true), float(exact.low), float(exact.high))
 
 
-def _subgroup_rows(holdout: pd.DataFrame, predicted: pd.Series) -> Iterator[dict[str, Any]]:
-    for column in SUBGROUPS:
-        for group, rows in holdout.groupby(column):
-            pair = (rows[TARGET].to_numpy(float), predicted[rows.index].to_numpy(float))
+def _subgroup_rows(holdout: pd.DataFrame, predicted: pd.Series, problem: Problem) -> Iterator[dict[str, Any]]:
+    groups = _groups(holdout, problem.subgroups)
+    for column in groups:
+        for group, index in groups.groupby(column).groups.items():
+            pair = (holdout[problem.target.name][index].to_numpy(float), predicted[index].to_numpy(float))
             error = _with_interval(rmse, pair)
             limits = {"rmse": error.value, "rmse_low": error.low, "rmse_high": error.high}
-            yield {"column": column, "group": str(group), "animals": len(rows), **limits, "mae": float(mae(*pair))}
+            yield {"column": column, "group": group, "rows": len(index), **limits, "mae": float(mae(*pair))}
 
 
 def _with_interval(metric: Metric, pair: tuple[np.ndarray, np.ndarray]) -> Score:
     value = float(metric(*pair))
-    if len(pair[0]) < LEAST_ANIMALS:
+    if len(pair[0]) < MIN_ROWS:
         return Score(value, np.nan, np.nan)
-    found = bootstrap(
-        pair,
-        metric,
-        paired=True,
-        vectorized=True,
-        confidence_level=CONFIDENCE,
-        n_resamples=RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return Score(value, float(found.low), float(found.high))
+    interval = resample(metric, pair, confidence_level=CONFIDENCE, method="BCa").confidence_interval
+    return Score(value, float(interval.low), float(interval.high))

@@ -1,13 +1,13 @@
-"""The model card: what a version is for, what it was made from, how good it is, and who let it through.
+"""The model card: what a version is for, what it was made from, how good it is, and who promoted it.
 
-The parts are those of Mitchell et al. (2019), Model Cards for Model Reporting, doi:10.1145/3287560.3287596.
+The sections follow Mitchell et al. (2019), Model Cards for Model Reporting, doi:10.1145/3287560.3287596.
 """
 
 from __future__ import annotations
 
-import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,25 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from include.evaluation.scores import format_value
+
 PICTURE = "evaluation.png"
-UNITS = {"rmse": "RMSE (cm)", "mae": "MAE (cm)", "r2": "R2", "coverage": "Animals inside their prediction interval"}
-SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
+METRICS = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "coverage": "Coverage of the prediction intervals"}
+SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#&~"} | {"\n": " ", "\r": " "})
 
 
 def render_markdown(facts: Mapping[str, Any]) -> str:
     """Return the card as Markdown; its picture is the file ``evaluation.png`` beside it.
 
-    :param facts: every name that ``templates/model_card.md.j2`` uses; what people wrote goes through :func:`plain`
-    :raises jinja2.UndefinedError: one is missing
+    :param facts: every name in ``templates/model_card.md.j2``: ``prose`` is Markdown and inserted as it is; names and
+        results of ``checks`` are escaped here, other text from people or data with :func:`plain` before
+    :raises jinja2.UndefinedError: a fact is missing
     """
     return _templates().get_template("model_card.md.j2").render(facts)
 
 
 def render_html(markdown: str, picture: bytes) -> str:
-    """Return the card as one HTML file that needs no other: the picture is inside. HTML in it is shown, not obeyed."""
+    """Return the card as one self-contained HTML file; HTML in the Markdown is shown as text."""
     whole = markdown.replace(f"({PICTURE})", f"(data:image/png;base64,{b64encode(picture).decode()})")
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(whole)
     title = markdown.partition("\n")[0].removeprefix("# ")
@@ -38,54 +41,63 @@ def render_html(markdown: str, picture: bytes) -> str:
 
 
 def plain(text: object) -> str:
-    """Return text that means itself in a Markdown table, whatever someone put into it."""
+    """Return text with Markdown's special characters escaped, on one line."""
     return str(text).translate(SPECIAL)
 
 
-def summarize(found: Mapping[str, Any]) -> str:
-    """Return what a person needs to decide on an evaluation, in Markdown: the scores and the checks."""
+def summarize(evaluated: Mapping[str, Any], unit: str) -> str:
+    """Return the scores and checks of an evaluation in Markdown, for a person who decides on it."""
     lines = [
-        f"- {check['name']} ({'passed' if check['passed'] else '**failed**'}): {check['found']}"
-        for check in found["checks"]
+        f"- {plain(check['name'])} ({'passed' if check['passed'] else '**failed**'}): {plain(check['result'])}"
+        for check in evaluated["checks"]
     ]
-    return "\n".join([tabulate_scores(found), "", *lines])
+    return "\n".join([tabulate_scores(evaluated, unit), "", *lines])
 
 
-def tabulate_scores(found: Mapping[str, Any]) -> str:
-    """Return a Markdown table: one row a metric with its unit, one column a model, values with their intervals."""
-    headings = ["", f"version {found['version']}"]
-    headings += [f"champion {found['champion']}"] if found["champion"] else []
+def tabulate_scores(evaluated: Mapping[str, Any], unit: str) -> str:
+    """Return a Markdown table: one row per metric, one column per model, values with their intervals."""
+    headings = ["", f"version {evaluated['version']}"]
+    headings += [f"champion {evaluated['champion']}"] if evaluated["champion"] else []
     rows = [
-        [UNITS[name], *(format_score(model[name]) if name in model else "-" for model in found["scores"])]
-        for name in found["scores"][0]
+        [_label(name, unit), *(describe_score(model[name]) if name in model else "-" for model in evaluated["scores"])]
+        for name in evaluated["scores"][0]
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in [headings, ["---"] * len(headings), *rows])
 
 
-def format_score(score: Mapping[str, float]) -> str:
-    """Return a value with its interval, such as ``1.24 (0.93 to 1.85)``."""
-    if not math.isfinite(score["low"]):
-        return f"{score['value']:.2f}"
-    return f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
+def describe_score(score: Mapping[str, float], unit: str = "") -> str:
+    """Return a value with its interval, such as ``1.24 (0.93 to 1.85) cm``."""
+    value, low, high = (format_value(score[name]) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high}) {unit}".rstrip() if isfinite(score["low"]) else f"{value} {unit}".rstrip()
 
 
 def tabulate_subgroups(subgroups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a subgroup: name, number of animals and errors with intervals."""
+    """Return one row per subgroup: ``name``, number of ``rows``, and ``rmse`` and ``mae`` as text.
+
+    :param subgroups: records of :func:`include.evaluation.holdout.score_subgroups`
+    """
     return [
         {
-            "name": f"{group['column']} {group['group']}",
-            "animals": group["animals"],
-            "rmse": format_score({"value": group["rmse"], "low": group["rmse_low"], "high": group["rmse_high"]}),
-            "mae": f"{group['mae']:.2f}",
+            "name": plain(f"{group['column']} {group['group']}"),
+            "rows": group["rows"],
+            "rmse": describe_score({"value": group["rmse"], "low": group["rmse_low"], "high": group["rmse_high"]}),
+            "mae": format_value(group["mae"]),
         }
         for group in subgroups
     ]
 
 
+def _label(metric: str, unit: str) -> str:
+    return f"{METRICS[metric]} ({plain(unit)})" if unit and metric in ("rmse", "mae") else METRICS[metric]
+
+
 def _templates() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         autoescape=select_autoescape(["html.j2"], default_for_string=False),
         keep_trailing_newline=True,
     )
+    environment.filters |= {"plain": plain}
+    environment.globals |= {"label": _label}
+    return environment

@@ -1,19 +1,25 @@
-"""How wrong predictions are; along an axis, so that a bootstrap can score thousands of samples at once."""
+"""Regression metrics along an axis, so that a bootstrap can score thousands of samples at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.stats import bootstrap
+
+RESAMPLES, SEED = 2000, 20240607
+MIN_ROWS = 7  # an RMSE of 7 rows has a relative standard error of 1 / sqrt(14), 27 %; of fewer, more
+CELLS = 10**7  # resampled at a time, to limit memory
 
 
 def rmse(true: Any, predicted: Any, axis: int = -1) -> Any:
-    """Return the root mean squared error, in the unit of the target."""
+    """Return the root mean squared error, in the target's unit."""
     return np.sqrt(_mean_squared(true, predicted, axis))
 
 
 def mae(true: Any, predicted: Any, axis: int = -1) -> Any:
-    """Return the mean absolute error, in the unit of the target."""
+    """Return the mean absolute error, in the target's unit."""
     return np.mean(np.abs(_errors(true, predicted)), axis=axis)
 
 
@@ -23,13 +29,38 @@ def r2(true: Any, predicted: Any, axis: int = -1) -> Any:
 
 
 def score_predictions(true: Any, predicted: Any) -> dict[str, float]:
-    """Return RMSE and MAE, in the unit of the target, and R2.
+    """Return RMSE and MAE, in the target's unit, and R2.
 
-    :raises ValueError: a prediction is no finite number
+    :raises ValueError: a prediction is NaN or infinite
     """
     if not np.isfinite(np.asarray(predicted, float)).all():
         raise ValueError("the predictions contain NaN or infinity")
     return {metric.__name__: float(metric(true, predicted)) for metric in (rmse, mae, r2)}
+
+
+def resample(statistic: Callable[..., Any], pair: tuple[np.ndarray, np.ndarray], **options: Any) -> Any:
+    """Bootstrap a statistic of two values per row, such as a metric; the same rows give the same result.
+
+    Efron and Tibshirani (1993), An Introduction to the Bootstrap.
+
+    :param options: other arguments of ``scipy.stats.bootstrap``, whose result is returned
+    """
+    return bootstrap(
+        pair,
+        statistic,
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(CELLS // len(pair[0]), 1),
+        rng=np.random.default_rng(SEED),
+        **options,
+    )
+
+
+def format_value(value: float, unit: str = "", digits: int = 2) -> str:
+    """Return a value with its unit, such as ``1.24 cm``; small values keep significant digits: ``0.000124``."""
+    number = f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.{digits + 1}g}"
+    return f"{number} {unit}".rstrip()
 
 
 def _mean_squared(true: Any, predicted: Any, axis: int) -> Any:
@@ -37,4 +68,4 @@ def _mean_squared(true: Any, predicted: Any, axis: int) -> Any:
 
 
 def _errors(true: Any, predicted: Any) -> np.ndarray:
-    return np.asarray(true, float) - np.asarray(predicted, float)  # by position, whatever their indexes
+    return np.asarray(true, float) - np.asarray(predicted, float)  # by position, not by index

@@ -1,6 +1,6 @@
-"""The models that training chooses from, each with its settings to try: the one place that names them.
+"""The candidate models and the hyper-parameters to try for each.
 
-Estimators stand here by name and are imported when one is built, so that a DAG file can read this list.
+Estimators are given by name and imported when they are built, so that a DAG file can read this list quickly.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sklearn.base import RegressorMixin
+    from sklearn.compose import TransformedTargetRegressor
 
 ALPHAS = [10 ** (-3 + 4 * step / 29) for step in range(30)]  # 0.001 to 10, evenly spaced on a logarithmic scale
 
 
 class UnknownCandidateError(ValueError):
-    """A candidate, a hyper-parameter or a grid cannot be used; the message lists what there is."""
+    """A candidate, a hyper-parameter or a grid cannot be used; the message lists what is available."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An estimator, the arguments that it always gets, and the values to try of others."""
+    """An estimator, its fixed arguments, and the grid of hyper-parameters to try."""
 
     estimator: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -31,20 +31,28 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The estimator's class."""
+        """The name of the estimator's class."""
         return self.estimator.rpartition(".")[2]
 
-    def build(self, hyper_parameters: Mapping[str, Any]) -> RegressorMixin:
-        """Return the unfitted estimator."""
+    def build(self, hyper_parameters: Mapping[str, Any]) -> TransformedTargetRegressor:
+        """Return the unfitted estimator, which standardizes the target.
+
+        Without that, penalties and tolerances would depend on the target's unit: with a standard deviation of 1e-3
+        or 1e6, elastic net or Bayesian ridge predict the mean.
+        """
+        from sklearn.compose import TransformedTargetRegressor
+        from sklearn.preprocessing import StandardScaler
+
         module, _, name = self.estimator.rpartition(".")
-        return getattr(import_module(module), name)(**{**self.arguments, **hyper_parameters})
+        estimator = getattr(import_module(module), name)(**{**self.arguments, **hyper_parameters})
+        return TransformedTargetRegressor(estimator, transformer=StandardScaler(), check_inverse=False)
 
 
-# From the simplest to the most complex: of two that are equally good, the earlier one wins.
+# From the simplest to the most complex: among equally good candidates, the first one is chosen.
 CANDIDATES = (
     Candidate("sklearn.linear_model.RidgeCV", {"alphas": ALPHAS}),
     Candidate("sklearn.linear_model.BayesianRidge"),
-    Candidate("sklearn.linear_model.ElasticNet", grid={"alpha": [0.03, 0.1, 0.3], "l1_ratio": [0.1, 0.5, 0.9]}),
+    Candidate("sklearn.linear_model.ElasticNet", grid={"alpha": [0.015, 0.05, 0.15], "l1_ratio": [0.1, 0.5, 0.9]}),
     Candidate(
         "sklearn.ensemble.ExtraTreesRegressor", {"n_estimators": 25, "random_state": 0}, {"min_samples_leaf": [2, 5]}
     ),
@@ -56,12 +64,12 @@ NAMES = [candidate.name for candidate in CANDIDATES]
 
 
 def list_candidates(chosen: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
-    """Return the candidates to tune, as the tasks hand them on.
+    """Return the candidates to tune.
 
-    :param chosen: grids by candidate, such as ``{"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}``; a candidate
-        with an empty grid keeps its own. All candidates, if empty
-    :return: ``name``, ``estimator`` (a name in ``CANDIDATES``) and ``grid`` of each
-    :raises UnknownCandidateError: if there is no such candidate or hyper-parameter, or a grid holds no list of values
+    :param chosen: grids by candidate, such as ``{"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}``. An empty grid
+        means the candidate's default grid; an empty mapping means all candidates
+    :return: ``name``, ``estimator`` (a name in ``CANDIDATES``) and ``grid`` of each, fit for JSON
+    :raises UnknownCandidateError: a candidate or hyper-parameter does not exist, or a grid is not lists of values
     """
     for name, grid in chosen.items():
         _check_grid(find_candidate(name), grid)
@@ -72,9 +80,9 @@ def list_candidates(chosen: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[d
 
 
 def find_candidate(name: str) -> Candidate:
-    """Return the candidate of a name.
+    """Return the candidate with this name.
 
-    :raises UnknownCandidateError: if there is none
+    :raises UnknownCandidateError: there is none
     """
     try:
         return CANDIDATES[NAMES.index(name)]
@@ -83,24 +91,24 @@ def find_candidate(name: str) -> Candidate:
 
 
 def check_hyper_parameters(candidate: Candidate, names: Mapping[str, Any]) -> None:
-    """Refuse arguments that an estimator does not have.
+    """Reject hyper-parameters that an estimator does not have.
 
-    :raises UnknownCandidateError: naming them, and those that it has
+    :raises UnknownCandidateError: naming them, and those that exist
     """
-    known = candidate.build({}).get_params()
+    known = candidate.build({}).regressor.get_params()
     if unknown := sorted(set(names) - set(known)):
         raise UnknownCandidateError(f"{candidate.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
 
 
 def describe() -> str:
-    """Return a Markdown list of the candidates and their grids, for people who choose among them."""
+    """Return a Markdown list of the candidates and their default grids, in the form's JSON."""
     return "\n".join(f"- `{json.dumps({candidate.name: dict(candidate.grid)})}`" for candidate in CANDIDATES)
 
 
 def _check_grid(candidate: Candidate, grid: Mapping[str, Any]) -> None:
     if not isinstance(grid, Mapping):
-        raise UnknownCandidateError(f"{candidate.name}: {grid!r} is no grid, such as {dict(candidate.grid)}")
+        raise UnknownCandidateError(f"{candidate.name}: {grid!r} is not a grid such as {dict(candidate.grid)}")
     check_hyper_parameters(candidate, grid)
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise UnknownCandidateError(f"{candidate.name}.{name}: {values!r} is no list of values to try")
+            raise UnknownCandidateError(f"{candidate.name}.{name}: {values!r} is not a list of values to try")

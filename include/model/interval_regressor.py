@@ -1,13 +1,14 @@
-"""The model that MLflow stores: what predicts a possum's tail length, with an interval, wherever it is loaded.
+"""The model that MLflow stores: predictions with intervals, wherever it is loaded.
 
-MLflow stores this file with the model and runs it there ("models from code"). The environment it runs in has
-neither Airflow nor anything else of this project, so nothing of it is imported here.
+MLflow stores this file with the model and runs it there ("models from code"). That environment has neither Airflow
+nor this project installed, so nothing of the project is imported here.
 https://mlflow.org/docs/latest/ml/model/models-from-code/
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED
@@ -17,23 +18,24 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
-MISCOVERAGE = 0.1  # of the intervals: nine in ten tails are to lie inside
-PARTS = "parts"  # the artifact that holds what was fitted
-# What skops may build besides its own list: types of categories, and trees, which hold numbers only.
+MISCOVERAGE = 0.1  # share of the rows that may lie outside of their interval
+PARTS = "parts"  # name of the artifact with the fitted parts
+# Types that skops may load in addition to its own list: those of categories, and trees, which hold numbers only.
 TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
+CELLS = 10**7  # computed at a time, to limit memory
 
 
-class PossumModel(PythonModel):
-    """Raw rows in; ``prediction``, ``lower`` and ``upper`` in cm out, one row each, index kept.
+class IntervalRegressor(PythonModel):
+    """Raw rows in; ``prediction``, ``lower`` and ``upper`` in the target's unit out, with the rows' index.
 
     The intervals are CV+ (Barber, Candes, Ramdas and Tibshirani 2021, Predictive inference with the jackknife+,
-    Annals of Statistics 49, section 3). Whatever the distribution, they hold at least 80 % of new animals, less
-    about sqrt(2 / n); where models are stable, close to 90 %.
+    Annals of Statistics 49, section 3). For any distribution they cover at least 80 % of new rows, less about
+    sqrt(2 / n); for stable models, close to 90 %.
 
-    :param model: the model fitted on all n training animals
-    :param fold_models: models fitted on all animals but those of one fold
-    :param folds: the fold, 0 to K - 1, of each training animal
-    :param residuals: of each training animal, the absolute error (cm) of the model that has not seen it
+    :param model: the model fitted on all training rows
+    :param fold_models: models fitted on all rows but those of one fold
+    :param folds: the fold, 0 to K - 1, of each of n training rows
+    :param residuals: absolute errors of these rows, each predicted by the model fitted without its fold
     """
 
     def __init__(
@@ -49,43 +51,49 @@ class PossumModel(PythonModel):
         self.residuals = np.asarray(residuals, dtype=float)
 
     def save(self, file: Path) -> None:
-        """Write what was fitted, without pickle."""
+        """Write the fitted parts, without pickle."""
         import skops.io
 
         skops.io.dump(vars(self), file, compression=ZIP_DEFLATED)
 
     def load_context(self, context: Any) -> None:
-        """Read what was fitted, as MLflow asks for when the model is loaded."""
+        """Read the fitted parts; MLflow calls this when it loads the model."""
         import skops.io
 
         vars(self).update(skops.io.load(context.artifacts[PARTS], trusted=TRUSTED))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return ``prediction``, ``lower`` and ``upper`` in cm."""
-        unseen = np.column_stack([model.predict(model_input) for model in self.fold_models])
-        lower, upper = bounds(unseen[:, self.folds], self.residuals)
+        """Return ``prediction``, ``lower`` and ``upper``."""
+        by_fold = np.column_stack([model.predict(model_input) for model in self.fold_models])
+        lower, upper = bounds(by_fold, self.folds, self.residuals)
         columns = {"prediction": self.model.predict(model_input), "lower": lower, "upper": upper}
         return pd.DataFrame(columns, index=model_input.index, dtype=float)
 
 
 def bounds(
-    unseen: np.ndarray, residuals: np.ndarray, miscoverage: float = MISCOVERAGE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the CV+ interval of each of m rows.
+    by_fold: np.ndarray, folds: np.ndarray, residuals: np.ndarray, miscoverage: float = MISCOVERAGE
+) -> np.ndarray:
+    """Return the bounds of the CV+ interval of m rows.
 
-    :param unseen: m x n: of each row, what is predicted by the model that has not seen training animal 1, 2, ... n
-    :param residuals: n absolute errors of these models, each for its animal
-    :param miscoverage: the share of animals that may lie outside
-    :return: lower and upper ends, m each
-    :raises ValueError: if n is too small for an interval of that kind to be finite
+    :param by_fold: m x K: the predictions of each fold's model
+    :param folds: the fold of each of n training rows
+    :param residuals: n absolute errors, each of the model fitted without the row's fold
+    :param miscoverage: share of the rows that may lie outside
+    :return: 2 x m: lower and upper bounds
+    :raises ValueError: n is too small for a finite interval
     """
     count = len(residuals)
     rank = int(miscoverage * (count + 1) + 1e-9)  # products such as 0.1 * 30 are not whole in binary
     if rank < 1:
-        raise ValueError(f"{count} animals are too few for intervals that {1 - miscoverage:.0%} of animals lie in")
-    lower = np.sort(unseen - residuals, axis=1)[:, rank - 1]
-    upper = np.sort(unseen + residuals, axis=1)[:, count - rank]  # the ceil((1 - miscoverage)(n + 1))-th smallest
-    return lower, upper
+        raise ValueError(f"{count} rows are too few for intervals that cover {1 - miscoverage:.0%}")
+
+    def compute(part: np.ndarray) -> list[np.ndarray]:
+        unseen = part[:, folds]
+        lower = np.partition(unseen - residuals, rank - 1)[:, rank - 1]
+        upper = np.partition(unseen + residuals, count - rank)[:, count - rank]
+        return [lower, upper]
+
+    return np.hstack([compute(part) for part in np.array_split(by_fold, ceil(len(by_fold) * count / CELLS))])
 
 
-mlflow.models.set_model(PossumModel())
+mlflow.models.set_model(IntervalRegressor())

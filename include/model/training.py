@@ -1,4 +1,4 @@
-"""The model of a possum's tail: raw rows in, a length with an interval out, and its scores on the holdout."""
+"""The model: built from a candidate, fitted with prediction intervals, and scored on the holdout."""
 
 from __future__ import annotations
 
@@ -8,64 +8,95 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from include.config import RAW, TARGET
 from include.data.features import PREFIX, build_transformer, compute_features
 from include.data.table import select_holdout, select_training
 from include.evaluation.scores import score_predictions
 from include.model.candidates import check_hyper_parameters, find_candidate
-from include.model.interval_regressor import PossumModel
-from include.model.intervals import FOLDS, fit_with_intervals, score_intervals
+from include.model.interval_regressor import IntervalRegressor
+from include.spec import Problem
+
+FOLDS = 10
+MAX_RESIDUALS = 2000  # give the coverage a standard error below 1 %; more would make predictions slow
 
 
-def build_model(hyper_parameters: Mapping[str, Any], estimator: str = "RidgeCV") -> Pipeline:
-    """Return the unfitted model: raw rows in, tail length in cm out.
+def build_model(problem: Problem, estimator: str, hyper_parameters: Mapping[str, Any]) -> Pipeline:
+    """Return the unfitted model, from ``problem.inputs`` to the target.
 
-    :param hyper_parameters: arguments of the estimator, besides those that ``CANDIDATES`` gives it
     :param estimator: the name of one of ``CANDIDATES``
-    :raises UnknownCandidateError: if there is no such estimator, or it has no such argument
+    :param hyper_parameters: arguments of the estimator, in addition to the candidate's fixed ones
+    :raises UnknownCandidateError: the estimator or an argument does not exist
     """
     candidate = find_candidate(estimator)
     check_hyper_parameters(candidate, hyper_parameters)
-    return make_pipeline(build_transformer(), candidate.build(hyper_parameters))
+    return make_pipeline(build_transformer(problem), candidate.build(hyper_parameters))
 
 
 def train_model(
-    table: pd.DataFrame, hyper_parameters: Mapping[str, Any], estimator: str = "RidgeCV"
-) -> tuple[PossumModel, dict[str, float]]:
-    """Fit the model on the training animals and score it on the holdout animals it has not seen.
+    table: pd.DataFrame, problem: Problem, estimator: str, hyper_parameters: Mapping[str, Any]
+) -> tuple[IntervalRegressor, dict[str, float]]:
+    """Fit the model on the training rows and score it on the holdout rows; rows without a target are left out.
 
-    Animals without a tail length take no part.
-
-    :param table: feature table: raw columns, ``feature_...`` columns, ``taill`` and ``split``
+    :param table: feature table, with the engineered columns
     :return: the fitted model, and its scores ``holdout_...``: RMSE, MAE, R2, and coverage and width of the intervals
-    :raises ValueError: if the model computes other features than the table holds, or there are too few animals
+    :raises ValueError: the model computes other features than the table has, or there are too few rows
     """
-    training = select_training(table)
-    holdout = select_holdout(table)
+    training, holdout = select_training(table, problem), select_holdout(table, problem)
     if len(training) < FOLDS or len(holdout) < 2:
         raise ValueError(
-            f"too few animals with a tail length: {len(training)} to train on and {len(holdout)} held out, "
-            f"but {FOLDS} and 2 are the least: add rows to the possum table"
+            f"too few rows with {problem.target.name}: {len(training)} for training and {len(holdout)} held out, "
+            f"but at least {FOLDS} and 2 are needed: add rows to the table"
         )
-    model = fit_with_intervals(build_model(hyper_parameters, estimator), training[RAW], training[TARGET])
-    _check_features(model.model, table)
-    predicted = model.predict(None, holdout[RAW])
-    scores = score_predictions(holdout[TARGET], predicted["prediction"]) | score_intervals(holdout[TARGET], predicted)
-    return model, {f"holdout_{name}": value for name, value in scores.items()}
+    model = build_model(problem, estimator, hyper_parameters)
+    fitted = fit_with_intervals(model, training[problem.inputs], training[problem.target.name])
+    _check_features(fitted.model[0], table, problem)
+    true, predicted = holdout[problem.target.name], fitted.predict(None, holdout[problem.inputs])
+    scores = score_predictions(true, predicted["prediction"]) | score_intervals(true, predicted)
+    return fitted, {f"holdout_{name}": value for name, value in scores.items()}
+
+
+def fit_with_intervals(model: BaseEstimator, rows: pd.DataFrame, target: pd.Series) -> IntervalRegressor:
+    """Fit a model on all rows, and once more without each of ten folds.
+
+    The fold models give errors on unseen rows, and show how predictions vary with the training rows; see
+    ``IntervalRegressor`` for the intervals. Hyper-parameters chosen on the same rows make them slightly too narrow.
+
+    :param model: unfitted; is cloned
+    """
+    folds, residuals, fold_models = np.empty(len(rows), dtype=int), np.empty(len(rows)), []
+    for fold, (seen, unseen) in enumerate(KFold(FOLDS, shuffle=True, random_state=0).split(rows)):
+        fitted = clone(model).fit(rows.iloc[seen], target.iloc[seen])
+        folds[unseen] = fold
+        residuals[unseen] = np.abs(target.iloc[unseen] - fitted.predict(rows.iloc[unseen]))
+        fold_models.append(fitted)
+    kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_RESIDUALS])
+    return IntervalRegressor(clone(model).fit(rows, target), fold_models, folds[kept], residuals[kept])
+
+
+def score_intervals(true: pd.Series, predicted: pd.DataFrame) -> dict[str, float]:
+    """Return the share of true values inside their intervals, and the intervals' mean width in the target's unit.
+
+    :param predicted: columns ``lower`` and ``upper``
+    """
+    return {
+        "coverage": float(true.between(predicted["lower"], predicted["upper"]).mean()),
+        "interval_width": float((predicted["upper"] - predicted["lower"]).mean()),
+    }
 
 
 def describe_model(model: Pipeline, selected: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a fitted model, and what it takes to fit such a model again.
+    """Return the parameters of a fitted model.
 
-    The latter are ``estimator`` and ``hyper_parameters`` (JSON): those that were selected, except that ``RidgeCV``
-    chooses one of its alphas itself.
+    ``estimator`` and ``hyper_parameters`` (JSON) are enough to fit such a model again: the selected ones, with the
+    alpha that ``RidgeCV`` chose.
 
     :param selected: ``estimator`` and ``hyper_parameters``
     """
-    estimator = model[-1]
+    estimator = model[-1].regressor_
     chosen = {"alphas": [float(estimator.alpha_)]} if isinstance(estimator, RidgeCV) else {}
     return {
         **estimator.get_params(),
@@ -74,9 +105,10 @@ def describe_model(model: Pipeline, selected: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _check_features(model: Pipeline, table: pd.DataFrame) -> None:
-    saved = table.filter(regex=f"^{PREFIX}")
-    computed = compute_features(table, model[0])
+def _check_features(transformer: Pipeline, table: pd.DataFrame, problem: Problem) -> None:
+    computed = compute_features(table, transformer, problem)
+    raw = {problem.id, problem.target.name, *problem.inputs}
+    saved = table[[name for name in table if str(name).startswith(PREFIX) and name not in raw]]
     if list(saved) != list(computed) or not np.allclose(saved, computed):
         raise ValueError(
             "the features in the table are not those that the model computes: include/data/features.py has changed "
