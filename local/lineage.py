@@ -1,57 +1,75 @@
-"""``make lineage``: where predictions come from, by the tasks' OpenLineage events."""
+"""``make lineage``: what predictions come from, by the tasks' OpenLineage events."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from include.platform import lineage_graph as graph
 from include.platform.lineage import Dataset, locate, short_name
-from include.platform.lineage_graph import Graph, Step
+from include.platform.lineage_graph import Graph, build_graph, find_predictions, read_events
+
+if TYPE_CHECKING:
+    from include.charts.lineage import Card
+
+MAX_SOURCES = 3  # of one task, as cards of their own
 
 
 def show_lineage(events: Path, picture: Path, console: Console, uri: str | None = None) -> Graph:
-    """Print what a dataset comes from, draw it, and return the graph.
+    """Print and draw what a dataset comes from, and return the graph.
 
-    :param events: a file of OpenLineage events, one a line
+    :param events: a file of OpenLineage events, one per line
     :param picture: the PNG file to write
-    :param uri: of the dataset; the predictions that were published last if not given
-    :raises LineageError: there are no events, or they say nothing of the dataset
+    :param uri: of the dataset; by default the predictions that were published last
+    :raises LineageError: there are no events, or none of the dataset
     """
     from include.charts.lineage import plot_lineage
     from include.charts.style import render
 
-    whole = graph.build_graph(graph.read_events(events))
-    last = locate(uri) if uri else graph.find_predictions(whole)
-    found = whole.upstream(last)
-    console.print(f"[bold]{last.namespace}/{last.name}[/] comes from:", soft_wrap=True)
-    console.print(tabulate(found))
-    picture.write_bytes(render(plot_lineage(found)))
+    graph = build_graph(read_events(events))
+    dataset = locate(uri) if uri else find_predictions(graph)
+    upstream = graph.upstream(dataset)
+    console.print(f"[bold]{dataset.namespace}/{dataset.name}[/] comes from:", soft_wrap=True)
+    console.print(tabulate(upstream))
+    picture.write_bytes(render(plot_lineage(make_cards(upstream))))
     console.print(f"Drawn in {picture}", soft_wrap=True)
-    return found
+    return upstream
 
 
-def tabulate(found: Graph) -> Table:
-    """Return one row a task: what it read and wrote, with rows and columns, and its MLflow run."""
-    table = Table(
-        *(Column(title, overflow="fold") for title in ("task", "read", "wrote", "MLflow run")), show_lines=True
-    )
-    for step in found.steps:
-        table.add_row(*(Text(cell) for cell in _cells(found, step)))
+def tabulate(graph: Graph) -> Table:
+    """Return one row per task: what it read and wrote, and its MLflow run."""
+    columns = (Column(title, overflow="fold") for title in ("task", "read", "wrote", "MLflow run"))
+    table = Table(*columns, show_lines=True)
+    written = {dataset for step in graph.steps for dataset in step.outputs}
+    for step in graph.steps:
+        read = [short_name(dataset) if dataset in written else _describe(graph, dataset) for dataset in step.inputs]
+        wrote = [_describe(graph, dataset) for dataset in step.outputs]
+        table.add_row(*map(Text, (step.job, "\n".join(read), "\n".join(wrote), step.mlflow_run_id)))
     return table
 
 
-def _cells(found: Graph, step: Step) -> list[str]:
-    read = [short_name(dataset) if dataset in found.makers else _say(found, dataset) for dataset in step.inputs]
-    wrote = [_say(found, dataset) for dataset in step.outputs]
-    return [step.job, "\n".join(read), "\n".join(wrote), step.mlflow_run_id]
+def make_cards(graph: Graph) -> dict[Dataset, Card]:
+    """Return the cards of the chart, each after its sources; many files that one task read share a card."""
+    from include.charts.lineage import Card
+
+    def card(dataset: Dataset, task: str = "", sources: tuple[Dataset, ...] = ()) -> Card:
+        system = dataset.namespace.partition(":")[0]
+        return Card(short_name(dataset), f"{system} · {graph.describe(dataset)}".rstrip(" ·"), task, sources)
+
+    cards: dict[Dataset, Card] = {}
+    for step in graph.steps:
+        sources = [dataset for dataset in step.inputs if dataset not in cards]
+        if len(sources) > MAX_SOURCES:
+            cards[sources[0]] = Card(f"{len(sources)} files", f"{short_name(sources[0])}, \u2026")
+        else:
+            cards |= {dataset: card(dataset) for dataset in sources}
+        known = tuple(dataset for dataset in step.inputs if dataset in cards)
+        cards |= {dataset: card(dataset, step.job, known) for dataset in step.outputs}
+    return cards
 
 
-def _say(found: Graph, dataset: Dataset) -> str:
-    rows, checks = found.rows(dataset), found.checks(dataset)
-    size = [] if rows is None else [f"{rows} x {len(found.columns(dataset))}"]
-    passed = [f"{sum(check['success'] for check in checks)} of {len(checks)} checks"] if checks else []
-    return "\n  ".join([short_name(dataset), ", ".join(size + passed)]).rstrip()
+def _describe(graph: Graph, dataset: Dataset) -> str:
+    return f"{short_name(dataset)}\n  {graph.describe(dataset)}".rstrip()

@@ -1,184 +1,105 @@
-"""The picture of the lineage: every dataset, from top to bottom, and between them the tasks that made them."""
+"""The chart of a lineage: every dataset is a card under the name of the task that wrote it, from top to bottom."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.path import Path
 
-from include.charts.style import DPI, INK, MISS, MUTED, PAPER, PREDICTED, TRUE
-from include.platform.lineage import Dataset, short_name
-from include.platform.lineage_graph import Graph, Step
+from include.charts.style import DPI, INK, MISS, MUTED, PAPER, PREDICTED, TRUE, cut, write_heading
 
-Node = Dataset | str  # a dataset, or the id of a step's run
-Place = tuple[int, int]  # column and row
 Point = tuple[float, float]  # inches from the left and from the top
-Size = tuple[float, float]  # width and height, inches
 
-COLUMN, ROW = 3.4, 0.66  # inches from one to the next
-CARD, PILL = (2.9, 0.5), (2.1, 0.26)  # datasets and tasks
-DETOUR = 0.2  # inches beside a card, for arrows that pass it
-TOP, SIDE = 1.35, 0.3  # margins, inches
-DAG_COLOURS = (TRUE, PREDICTED, "#5b8a5a", "#8a5a83", MUTED)
+COLUMN, ROW = 3.4, 1.05  # inches from one card to the next
+WIDTH, HEIGHT, TAB = 2.9, 0.6, 0.24  # inches: a card, and the tab with the name of its task
+TOP, SIDE = 1.4, 0.35  # margins, inches
+COLOURS = (TRUE, PREDICTED, "#5b8a5a", "#8a5a83", MUTED)
 
 
-def plot_lineage(graph: Graph) -> Figure:
-    """Draw where a dataset comes from.
+@dataclass(frozen=True)
+class Card:
+    """A dataset in the chart: what it is, the task that wrote it (``dag.task``), and the keys of what the task read."""
 
-    :param graph: as :meth:`include.platform.lineage_graph.Graph.upstream` returns it
+    name: str
+    details: str
+    task: str = ""
+    sources: tuple[Any, ...] = ()
+
+
+def plot_lineage(cards: Mapping[Any, Card]) -> Figure:
+    """Draw where the last of the cards comes from.
+
+    :param cards: each after its sources
     """
-    places = place_nodes(graph.steps)
-    columns = 1 + max(column for column, _ in places.values())
-    rows = 1 + max(row for _, row in places.values())
-    size = (columns * COLUMN + 2 * SIDE, rows * ROW + TOP + SIDE)
-    figure = Figure(figsize=size, dpi=DPI, facecolor=PAPER)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, size[0]), ylim=(size[1], 0))
+    places = place_cards(cards)
+    columns, rows = (1 + max(numbers) for numbers in zip(*places.values(), strict=True))
+    width, height = columns * COLUMN + 2 * SIDE, rows * ROW + TOP + SIDE
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    colours = _colour_dags(sorted(graph.steps, key=lambda step: places[step.run_id][1]))
-    _draw_heading(axes, graph, colours)
-    points = {node: (SIDE + (column + 0.5) * COLUMN, TOP + (row + 0.5) * ROW) for node, (column, row) in places.items()}
-    for step in graph.steps:
-        _draw_step(axes, step, points, colours[step.dag_id])
-    for dataset in (node for node in points if isinstance(node, Dataset)):
-        _draw_dataset(axes, graph, dataset, points[dataset])
+    tasks = list(dict.fromkeys(card.task for card in cards.values() if card.task))
+    dags = list(dict.fromkeys(task.partition(".")[0] for task in tasks))
+    colours = {dag: COLOURS[min(number, len(COLOURS) - 1)] for number, dag in enumerate(dags)}
+    left, title = SIDE + (COLUMN - WIDTH) / 2, f"Where does {list(cards.values())[-1].name} come from?"
+    write_heading(figure, left / width, 1 - SIDE / width, title, f"{len(cards)} datasets, {len(tasks)} tasks")
+    legend = [Line2D([], [], color=colour, marker="o", ls="", label=dag) for dag, colour in colours.items()]
+    style: dict[str, Any] = {"frameon": False, "labelcolor": "linecolor", "handlelength": 0.7, "borderpad": 0}
+    axes.legend(handles=legend, loc=(left / width, 1 - 1.13 / height), ncols=len(legend), fontsize=10.5, **style)
+    points = {key: (SIDE + (x + 0.5) * COLUMN, TOP + (y + 0.5) * ROW) for key, (x, y) in places.items()}
+    for key, card in cards.items():
+        for source in card.sources:
+            _draw_arrow(axes, points[source], points[key])
+        _draw_card(axes, card, points[key], colours.get(card.task.partition(".")[0], MUTED))
     return figure
 
 
-def place_nodes(steps: Iterable[Step]) -> dict[Node, Place]:
-    """Return column and row of every dataset and step: each as far down as what follows allows.
+def place_cards(cards: Mapping[Any, Card]) -> dict[Any, tuple[int, int]]:
+    """Return column and row of every card, as far down as the cards that come from it allow.
 
-    The longest way is the first column; each way that joins it from the side has a column of its own.
+    The longest path is the first column; every path that joins another one has its own column.
     """
-    after = _successors(steps)
-    heights: dict[Node, int] = {}
-    for node in after:
-        _measure(node, after, heights)
-    downwards = sorted(heights, key=lambda node: heights[node], reverse=True)
-    columns: dict[Node, int] = {}
-    for node in downwards:
-        if node not in columns:
-            column = 1 + max(columns.values(), default=-1)
-            columns |= dict.fromkeys(_follow(node, after, heights, columns), column)
-    return {node: (columns[node], heights[downwards[0]] - heights[node]) for node in downwards}
+    depths = dict.fromkeys(cards, 0)  # cards on the longest path below
+    followers: dict[Any, list[Any]] = {key: [] for key in cards}
+    for key in reversed(list(cards)):
+        for source in cards[key].sources:
+            depths[source] = max(depths[source], depths[key] + 1)
+            followers[source].append(key)
+    columns: dict[Any, int] = {}
+    for key in sorted(cards, key=depths.__getitem__, reverse=True):
+        column = 1 + max(columns.values(), default=-1)
+        while key not in columns:
+            columns[key] = column
+            key = max(followers[key], key=depths.__getitem__, default=key)
+    return {key: (columns[key], max(depths.values()) - depths[key]) for key in cards}
 
 
-def _follow(
-    node: Node, after: Mapping[Node, list[Node]], heights: Mapping[Node, int], columns: Mapping[Node, int]
-) -> list[Node]:
-    """Return the longest way down from a node, up to where it joins one that has its column already."""
-    way = [node]
-    while following := after[way[-1]]:
-        longest = max(following, key=lambda other: heights[other])
-        if longest in columns:
-            break
-        way.append(longest)
-    return way
+def _draw_card(axes: Axes, card: Card, centre: Point, colour: str) -> None:
+    x, y = centre
+    for middle, height, face, edge in ((y, HEIGHT, "white", MISS), (y - HEIGHT / 2, TAB, colour, colour)):
+        corner, shape = (x - WIDTH / 2, middle - height / 2), f"round,pad=0,rounding_size={height / 4}"
+        axes.add_patch(FancyBboxPatch(corner, WIDTH, height, shape, facecolor=face, edgecolor=edge, zorder=2))
+    font = {"ha": "center", "va": "center", "zorder": 3}
+    axes.text(x, y - HEIGHT / 2, card.task.rpartition(".")[2] or "source", font, size=8.5, color="white")
+    axes.text(x, y, cut(card.name, 26), font, size=10.5, color=INK, weight="bold")
+    axes.text(x, y + 0.18, cut(card.details, 48), font, size=8.5, color=MUTED)
 
 
-def _successors(steps: Iterable[Step]) -> dict[Node, list[Node]]:
-    after: dict[Node, list[Node]] = {}
-    for step in steps:
-        after.setdefault(step.run_id, []).extend(step.outputs)
-        for dataset in step.inputs:
-            after.setdefault(dataset, []).append(step.run_id)
-        for dataset in step.outputs:
-            after.setdefault(dataset, [])
-    return after
-
-
-def _measure(node: Node, after: Mapping[Node, list[Node]], heights: dict[Node, int]) -> int:
-    """Return how many nodes follow on the longest way down, and remember it."""
-    if node not in heights:
-        heights[node] = 1 + max((_measure(other, after, heights) for other in after[node]), default=-1)
-    return heights[node]
-
-
-def _colour_dags(steps: Iterable[Step]) -> dict[str, str]:
-    names = list(dict.fromkeys(step.dag_id for step in steps))
-    return {name: DAG_COLOURS[min(index, len(DAG_COLOURS) - 1)] for index, name in enumerate(names)}
-
-
-def _draw_heading(axes: Axes, graph: Graph, colours: Mapping[str, str]) -> None:
-    axes.text(
-        SIDE + (COLUMN - CARD[0]) / 2, 0.48, "Where do the predictions come from?", size=18, weight="bold", color=INK
-    )
-    datasets = {dataset for step in graph.steps for dataset in (*step.inputs, *step.outputs)}
-    axes.text(
-        SIDE + (COLUMN - CARD[0]) / 2,
-        0.78,
-        f"{len(datasets)} datasets, {len(graph.steps)} tasks",
-        size=10.5,
-        color=MUTED,
-    )
-    for index, (name, colour) in enumerate(colours.items()):
-        axes.text(SIDE + (COLUMN - CARD[0]) / 2 + 1.4 * index, 1.12, f"\u25cf {name}", size=10.5, color=colour)
-
-
-def _draw_step(axes: Axes, step: Step, points: Mapping[Node, Point], colour: str) -> None:
-    point = points[step.run_id]
-    for dataset in step.inputs:
-        _connect(axes, points[dataset], point, CARD, PILL)
-    for dataset in step.outputs:
-        _connect(axes, point, points[dataset], PILL, CARD)
-    _box(axes, point, PILL, colour, colour)
-    axes.text(*point, step.job.rpartition(".")[2], size=9, color="white", ha="center", va="center", zorder=3)
-
-
-def _draw_dataset(axes: Axes, graph: Graph, dataset: Dataset, point: Point) -> None:
-    _box(axes, point, CARD, "white", MISS)
-    x, y = point
-    axes.text(
-        x,
-        y - 0.08,
-        _shorten(short_name(dataset)),
-        size=10.5,
-        weight="bold",
-        color=INK,
-        ha="center",
-        va="center",
-        zorder=3,
-    )
-    axes.text(x, y + 0.12, _say(graph, dataset), size=8.5, color=MUTED, ha="center", va="center", zorder=3)
-
-
-def _say(graph: Graph, dataset: Dataset) -> str:
-    rows, columns, checks = graph.rows(dataset), graph.columns(dataset), graph.checks(dataset)
-    said = [dataset.namespace.partition(":")[0]]
-    said += [f"{rows} rows", f"{len(columns)} columns"] if rows is not None else []
-    said += [f"{sum(check['success'] for check in checks)} of {len(checks)} checks"] if checks else []
-    return " \u00b7 ".join(said)
-
-
-def _connect(axes: Axes, start: Point, end: Point, first: Size, second: Size) -> None:
-    """Draw an arrow from a box to one further down, around whatever stands between them."""
-    way = Path(_route(start, end, first, second))
-    axes.add_patch(
-        FancyArrowPatch(path=way, arrowstyle="-|>", mutation_scale=11, color=MISS, linewidth=1.3, fill=False, zorder=1)
-    )
-
-
-def _route(start: Point, end: Point, first: Size, second: Size) -> list[Point]:
-    (x, y), (to_x, to_y) = start, end
-    if to_x > x:  # out to the side, then down
-        return [(x + first[0] / 2, y), (to_x, y), (to_x, to_y - second[1] / 2)]
-    if to_x < x:  # down, then in from the side
-        return [(x, y + first[1] / 2), (x, to_y), (to_x + second[0] / 2, to_y)]
-    if to_y - y < 1.5 * ROW:
-        return [(x, y + first[1] / 2), (to_x, to_y - second[1] / 2)]
-    beside = x - CARD[0] / 2 - DETOUR
-    return [(x - first[0] / 2, y), (beside, y), (beside, to_y), (to_x - second[0] / 2, to_y)]
-
-
-def _box(axes: Axes, point: Point, size: Size, colour: str, edge: str) -> None:
-    (x, y), (width, height) = point, size
-    corner = (x - width / 2, y - height / 2)
-    style = f"round,pad=0,rounding_size={height / 4}"
-    axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, edgecolor=edge, zorder=2))
-
-
-def _shorten(name: str, length: int = 28) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}\u2026"
+def _draw_arrow(axes: Axes, start: Point, end: Point) -> None:
+    """Draw an arrow from a card to the tab of one further down, around the cards between them."""
+    (x, y), (to_x, to_y), half = start, (end[0], end[1] - HEIGHT / 2), WIDTH / 2
+    below, above = (x, y + HEIGHT / 2), (to_x, to_y - TAB / 2)
+    if to_x > x:
+        ends, route = ((x + half, y), above), "angle,angleA=0,angleB=90,rad=16"
+    elif to_x < x:
+        ends, route = (below, (to_x + half, to_y)), "angle,angleA=90,angleB=0,rad=16"
+    elif to_y - y < ROW:
+        ends, route = (below, above), "arc3"
+    else:
+        ends, route = ((x - half, y), (to_x - half, to_y)), "arc,angleA=180,angleB=180,armA=36,armB=36,rad=16"
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "lw": 1.3, "shrinkA": 0, "shrinkB": 0}
+    axes.add_patch(FancyArrowPatch(*ends, connectionstyle=route, color=MISS, zorder=1, **style))

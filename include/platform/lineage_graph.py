@@ -107,11 +107,10 @@ def find_predictions(graph: Graph) -> Dataset:
     """
     from include.platform.assets import PREDICTIONS
 
-    folder = locate(PREDICTIONS.uri)
+    bucket, folder = locate(PREDICTIONS.uri)
     for dataset in (output for step in reversed(graph.steps) for output in step.outputs):
-        if dataset.namespace == folder.namespace and dataset.name.startswith(folder.name):
-            if dataset.name.endswith(".csv"):
-                return dataset
+        if dataset.namespace == bucket and dataset.name.startswith(f"{folder}/") and dataset.name.endswith(".csv"):
+            return dataset
     raise LineageError("no event names predictions: trigger feature_eng, which leads to them")
 
 

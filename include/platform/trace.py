@@ -7,24 +7,21 @@ import os
 from hashlib import sha256
 from typing import Any
 
-from include import config
-from include.config import MLFLOW_CONN_ID
-from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.platform import champions, storage
 
-SUFFIX = ".trace.json"  # an object of its own: S3 servers do not agree on the case of metadata keys
+SUFFIX = ".trace.json"  # an object next to the file: S3 servers do not agree on the case of metadata keys
 
 
 class TraceError(LookupError):
-    """A file leads nowhere; the message names it and the remedy."""
+    """A file has no trail; the message names the file and the remedy."""
 
 
 def leave_trail(uri: str, model: dict[str, str], rows_uri: str) -> str:
-    """Write beside a file of predictions where it comes from, and return the URI of that.
+    """Write the trail of a file of predictions next to it, and return the trail's URI.
 
-    :param uri: the file, written already
+    :param uri: the file, already written
     :param model: ``version``, ``run_id`` and ``alias`` of the version that predicted
-    :param rows_uri: the object with the rows that it predicted
+    :param rows_uri: the object with the rows that were predicted
     """
     from include.platform.tracking import code_version
 
@@ -32,7 +29,7 @@ def leave_trail(uri: str, model: dict[str, str], rows_uri: str) -> str:
         "file": uri,
         "sha256": _hash(uri),
         "rows": rows_uri,
-        "model": config.REGISTERED_MODEL,
+        "model": champions.MODEL,
         **{name: model[name] for name in ("version", "run_id", "alias")},
         "airflow": {name: os.environ.get(f"AIRFLOW_CTX_{name.upper()}", "") for name in ("dag_id", "dag_run_id")},
         "code_version": os.environ.get("CODE_VERSION") or code_version(),
@@ -43,69 +40,61 @@ def leave_trail(uri: str, model: dict[str, str], rows_uri: str) -> str:
 def follow(uri: str) -> dict[str, list[str]]:
     """Follow the trail of a file of predictions.
 
-    :return: a few lines on each of ``predictions``, ``model``, ``training``, ``data`` and ``code``; what is no
-        longer as it was says so with ``CHANGED``
-    :raises TraceError: if the file has no trail
-    :raises StorageError: if S3 does not answer
-    :raises MLflowError: if MLflow does not answer, or no longer knows version or run
+    :return: a few lines on each of ``predictions``, ``model``, ``training``, ``data`` and ``code``; a line contains
+        ``CHANGED`` if its content has changed
+    :raises TraceError: the file has no trail
+    :raises StorageError: S3 does not answer
+    :raises MLflowError: MLflow does not answer, or no longer has the version or run
     """
     if not storage.exists(uri + SUFFIX):
         raise TraceError(
-            f"{uri} has no trail: there is no {uri + SUFFIX}. Give the CSV file that predict or predict_incoming "
+            f"{uri} has no trail: {uri + SUFFIX} does not exist. Give the CSV file that predict or predict_incoming "
             "wrote; their asset event and `make demo` name it"
         )
     trail = json.loads(storage.read_bytes(uri + SUFFIX))
-    hook = MLflowClientHook("GET", MLFLOW_CONN_ID)
-    version = hook.get_model_version(trail["model"], trail["version"])
-    run = hook.get_run(trail["run_id"])
+    hook = champions.connect()
+    version, run = hook.get_model_version(trail["model"], trail["version"]), hook.get_run(trail["run_id"])
     tags = champions.read_tags(run["data"])
+    found = _hash(uri) if storage.exists(uri) else None
     return {
-        "predictions": _predictions(uri, trail),
-        "model": _model(version, trail),
-        "training": _training(run, tags),
+        "predictions": [
+            uri,
+            f"sha256 {trail['sha256']}, {_compare(trail['sha256'], found)}",
+            f"written by {_airflow_run(**trail['airflow'])}",
+            f"from the rows in {trail['rows']}",
+        ],
+        "model": [
+            f"{trail['model']} version {trail['version']}",
+            f"then {trail['alias'] or 'no champion, the newest version'}; "
+            f"aliases now: {', '.join(version.get('aliases', [])) or 'none'}",
+            f"logged as {version.get('source', '')}",
+        ],
+        "training": [
+            f"MLflow run {trail['run_id']} ({run['info']['run_name']})",
+            f"logged by {_airflow_run(tags.get('airflow.dag_id', ''), tags.get('airflow.dag_run_id', ''))}",
+        ],
         "data": [line for used in run.get("inputs", {}).get("dataset_inputs", []) for line in _data(used, version)],
         "code": [f"trained with {tags.get('code_version', 'unknown')}", f"predicted with {trail['code_version']}"],
     }
 
 
-def _predictions(uri: str, trail: dict[str, Any]) -> list[str]:
-    found = _hash(uri) if storage.exists(uri) else "nothing: the file is gone"
-    state = "unchanged" if found == trail["sha256"] else f"CHANGED: it is {found} now"
-    written = f"written by {_airflow_run(**trail['airflow'])}"
-    return [uri, f"sha256 {trail['sha256']}, {state}", written, f"from the rows in {trail['rows']}"]
-
-
-def _model(version: dict[str, Any], trail: dict[str, Any]) -> list[str]:
-    then = trail["alias"] or "no champion, the newest version"
-    now = ", ".join(version.get("aliases", [])) or "none"
-    source = version.get("source", "")
-    return [f"{trail['model']} version {trail['version']}", f"then {then}; aliases now: {now}", f"logged as {source}"]
-
-
-def _training(run: dict[str, Any], tags: dict[str, str]) -> list[str]:
-    info = run["info"]
-    by = _airflow_run(tags.get("airflow.dag_id", ""), tags.get("airflow.dag_run_id", ""))
-    return [f"MLflow run {info['run_id']} ({info['run_name']})", f"logged by {by}"]
-
-
 def _data(used: dict[str, Any], version: dict[str, Any]) -> list[str]:
+    from mlflow.data.digest_utils import compute_pandas_digest
+
     dataset = used["dataset"]
     source = json.loads(dataset["source"]).get("uri")
     if not source:
-        return []  # rows that were never an object of their own, such as those of mlflow.models.evaluate
-    # The version knows better: MLflow keeps one entry for all tables of the same content, with the first one's address.
+        return []  # mlflow.models.evaluate logs rows without an address
+    # MLflow has one entry for all tables with the same content, with the address of the first: the version's is right.
     source = champions.read_tags(version).get("features_uri", source)
-    return [source, f"digest {dataset['digest']} ({dataset['name']}), {_compare(source, dataset['digest'])}"]
+    found = compute_pandas_digest(storage.read_table(source)) if storage.exists(source) else None
+    return [source, f"digest {dataset['digest']} ({dataset['name']}), {_compare(dataset['digest'], found)}"]
 
 
-def _compare(source: str, digest: str) -> str:
-    """Say whether an object still has the digest that MLflow computed of it."""
-    from mlflow.data.digest_utils import compute_pandas_digest
-
-    if not storage.exists(source):
-        return "CHANGED: the object is gone"
-    found = compute_pandas_digest(storage.read_table(source))
-    return "unchanged" if found == digest else f"CHANGED: it is {found} now"
+def _compare(expected: str, found: str | None) -> str:
+    if found is None:
+        return "CHANGED: it no longer exists"
+    return "unchanged" if found == expected else f"CHANGED: it is {found} now"
 
 
 def _airflow_run(dag_id: str, dag_run_id: str) -> str:
