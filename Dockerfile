@@ -1,16 +1,16 @@
 # Airflow for `astro dev start` and `astro deploy`. The Astro Runtime's own build steps install packages.txt and
-# requirements.txt, then copy the project to /usr/local/airflow. Its version stands here and nowhere else.
+# requirements.txt, then copy the project to /usr/local/airflow. Its version is set only here.
 FROM astrocrpublic.azurecr.io/runtime:3.3-8
 
-# The DAGs import the MLflow provider in place; installed as well, it gives Airflow its connection type. The project is
-# copied as root, and installing writes beside it.
+# The DAGs import the MLflow provider in place; installing it adds its connection type to Airflow. The project is copied
+# as root, and installing writes next to it.
 USER root
 RUN python -m pip install --no-cache-dir --no-deps --editable /usr/local/airflow/include/mlflow_provider \
     && mkdir -p /usr/local/airflow/include/plots \
     && chown -R astro /usr/local/airflow/include/plots
 
-# OpenMetadata's connector for the DAG openmetadata_mlflow, an environment of its own under a licence of its own:
-# docs/openmetadata.md. Built if there is a 1 here; the Astro CLI passes no build arguments on.
+# OpenMetadata's connector for the DAG openmetadata_mlflow, in a separate environment because of its packages and its
+# licence: docs/openmetadata.md. Set to 1 here to build it; the Astro CLI passes no build arguments.
 ARG OPENMETADATA=0
 ENV OPENMETADATA_PYTHON=/opt/openmetadata/bin/python
 RUN if [ "$OPENMETADATA" = 1 ]; then \

@@ -1,4 +1,4 @@
-"""What ``astro dev parse`` runs in the image: every DAG file is imported, with no connection and no variable set."""
+"""Run by ``astro dev parse`` in the image: every DAG file can be imported without connections and variables."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Gives Airflow a user of MLflow that is no administrator: it owns what it makes and may read the rest.
+"""Create Airflow's MLflow user, which is not an administrator: it owns what it creates and can read the rest.
 
-Run by the service ``mlflow-accounts`` and by the local stack. Needs nothing but Python itself.
+Run by the service ``mlflow-accounts`` and by the local stack. Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ Login = tuple[str, str]
 
 
 def main(url: str, folder: Path) -> int:
-    """Make the user whose name and password stand in a folder, if there is to be one, as its administrator."""
+    """Create the user in ``airflow.json``, with the administrator's password from the same folder."""
     user = json.loads((folder / "airflow.json").read_text())
     if user is None:
-        print("Airflow talks to another MLflow: no user is made here.")
+        print("Airflow uses another MLflow server: no user is created.")
         return 0
     ensure_user(url, ("admin", (folder / "admin_password").read_text()), (user["username"], user["password"]))
     return 0
 
 
 def ensure_user(url: str, admin: Login, user: Login) -> None:
-    """Create a user, or give one that is there this password.
+    """Create a user, or set the password of an existing one.
 
     :param url: address of the MLflow server
-    :raises HTTPError: the server refuses, such as with 401 for a wrong password of the administrator
+    :raises HTTPError: if the server refuses, for example with 401 for a wrong administrator password
     """
     body = dict(zip(("username", "password"), user, strict=True))
     try:
@@ -45,8 +45,7 @@ def _call(url: str, method: str, path: str, login: Login, body: dict[str, str]) 
     request = urllib.request.Request(f"{url}/api/2.0/mlflow/{path}", json.dumps(body).encode(), method=method)  # noqa: S310
     request.add_header("Content-Type", "application/json")
     request.add_header("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode())
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310 # the caller's own server
-        pass
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 # the caller's server
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs the MLflow server in /opt/mlflow exactly as locked, unless that is done already by this Python: another
-# one's environment does not start. The marker comes last, hence an installation that was cut short starts anew.
+# Installs the locked packages of the MLflow server in /opt/mlflow, once per lock file and Python version. The marker is
+# written last, so that an interrupted installation is repeated.
 set -eu
 
 wanted="$(python --version) $(cat /requirements/mlflow.txt)"
 if [ "$(cat /opt/mlflow/installed.txt 2>/dev/null)" = "$wanted" ]; then
-  echo "MLflow's packages are there"
+  echo "MLflow's packages are up to date"
   exit 0
 fi
 python -m venv --clear /opt/mlflow

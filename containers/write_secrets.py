@@ -1,7 +1,7 @@
-"""Writes the stack's keys and passwords to the volumes of those that need them; run by the service ``secrets``.
+"""Write the stack's keys and passwords to the volumes of the services that need them; run by the service ``secrets``.
 
-What nobody needs to know is generated, once, and kept. Airflow's own logins of MLflow and S3 stand in its
-connections, in ``.env``, from where they are handed to the servers. Needs nothing but Python itself.
+Internal secrets are generated once and kept. Airflow's logins for MLflow and S3 come from its connections in ``.env``.
+Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 EXAMPLE = "loopback-only"  # part of every secret in .env_example
-OWN_S3 = "http://minio:9000"  # the address, inside the stack, of its own S3 server
-OWN_MLFLOW = "mlflow"  # the name, inside the stack, of its own MLflow server
+OWN_S3 = "http://minio:9000"  # the stack's S3 server, inside the stack
+OWN_MLFLOW = "mlflow"  # host name of the stack's MLflow server, inside the stack
 ADMINISTRATOR = "admin"
-SHORTEST = 12  # characters of a password that MLflow accepts
-BUCKETS = {"airflow": ["data", "localxcom", "mlflowdatapossums"], "mlflow": ["mlflowdatapossums"]}
+MIN_PASSWORD = 12  # characters, required by MLflow
+DATA_BUCKETS = ("data", "localxcom")
 AUTH_INI = """\
 [mlflow]
 default_permission = READ
-database_uri = {database}/mlflow_auth
+database_uri = {database_uri}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+; Passwords are hashed slowly on purpose: check one once a minute, not at every request.
 auth_cache_ttl_seconds = 60
 """
 
@@ -38,14 +39,14 @@ Login = tuple[str, str]
 
 
 class RefusedError(Exception):
-    """The stack must not be started like this; the message says what to do."""
+    """The stack must not start with these settings; the message says what to do."""
 
 
 def main(env_file: Path, configuration: Path, *volumes: Path) -> int:
-    """Refuse a start that would publish known passwords, else write everything.
+    """Write all secrets, unless known passwords would be published.
 
     :param env_file: the project's ``.env``
-    :param configuration: the Astro CLI's folder of the project
+    :param configuration: the project's folder of the Astro CLI
     :param volumes: the folders of Airflow, MLflow, PostgreSQL, S3 and the model server
     """
     try:
@@ -59,7 +60,7 @@ def main(env_file: Path, configuration: Path, *volumes: Path) -> int:
 
 
 def read_settings(file: Path) -> dict[str, str]:
-    """Return the variables of a ``.env`` file, whose values may stand in quotes.
+    """Return the variables of a ``.env`` file, whose values may be in quotes.
 
     :raises RefusedError: if the file is missing
     """
@@ -70,29 +71,30 @@ def read_settings(file: Path) -> dict[str, str]:
 
 
 def is_published(address: str, configuration: Path) -> bool:
-    """Tell whether a port can be reached from outside: MLflow's and S3's, or those of the Astro CLI."""
-    astro = (configuration / "config.yaml").read_text() if (configuration / "config.yaml").exists() else ""
+    """Return whether a port of MLflow, S3 or Airflow can be reached from outside this machine."""
+    file = configuration / "config.yaml"
+    astro = file.read_text() if file.exists() else ""
     return not _is_loopback(address) or bool(re.search(r"^\s*expose_port:\s*[\"']?true", astro, re.MULTILINE))
 
 
 def check_example_values(settings: Settings, published: bool) -> None:
-    """Refuse to publish a stack that has a password everybody can read in ``.env_example``.
+    """Refuse to publish a stack with a password of ``.env_example``.
 
-    :raises RefusedError: naming the settings
+    :raises RefusedError: with the names of the settings
     """
     known = [name for name, value in settings.items() if EXAMPLE in value]
     if published and known:
         raise RefusedError(
             f"Refused: a port would be reachable from outside this machine, but {', '.join(known)} in .env still "
-            "has the password of .env_example, which everybody knows. Run `make env` for generated ones, "
+            "has the public password of .env_example. Run `make env` for generated passwords, "
             "or publish on 127.0.0.1 only (PUBLISH_ADDRESS, and expose_port in .astro/config.yaml)."
         )
 
 
 def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Path, s3: Path, serve: Path) -> None:
-    """Write the secrets to a folder for each that needs some, the same values as last time wherever they exist.
+    """Write each service's secrets to its folder, and keep generated ones that exist.
 
-    :raises RefusedError: if a setting is missing or is no connection
+    :raises RefusedError: if a setting is missing or is not a connection
     """
     keep(airflow / "fernet_key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
     keep(airflow / "jwt_secret", secrets.token_hex(32))
@@ -103,44 +105,39 @@ def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Pat
     passwords.chmod(0o666)  # Airflow opens it for appending, as another user
     mlflow_password = keep(postgres / "mlflow_password", secrets.token_hex(20))
     mlflow_key = (keep(s3 / "mlflow_key", secrets.token_hex(10)), keep(s3 / "mlflow_secret", secrets.token_hex(20)))
-    airflow_key, endpoint = s3_account(settings)
+    airflow_key = login(settings, "AIRFLOW_CONN_AWS_DEFAULT")
+    endpoint = (connection(settings, "AIRFLOW_CONN_AWS_DEFAULT").get("extra") or {}).get("endpoint_url", "")
     if os.environ.get("S3_SERVER") == "rustfs" or endpoint != OWN_S3:
-        mlflow_key = airflow_key  # a server whose accounts are not made here
+        mlflow_key = airflow_key  # these servers' accounts are not created here
     write_mlflow(mlflow, f"postgresql+psycopg2://mlflow:{mlflow_password}@postgres:5432", mlflow_key, endpoint)
     write(mlflow / "airflow.json", json.dumps(mlflow_account(settings)))
     write_s3(s3, airflow_key, mlflow_key)
     write_serve(serve, settings)
 
 
-def s3_account(settings: Settings) -> tuple[Login, str]:
-    """Return Airflow's key of S3, and the server's address, which is empty for AWS."""
-    key = login(settings, "AIRFLOW_CONN_AWS_DEFAULT")
-    extra = connection(settings, "AIRFLOW_CONN_AWS_DEFAULT").get("extra") or {}
-    return key, extra.get("endpoint_url", "")
-
-
 def mlflow_account(settings: Settings) -> dict[str, str] | None:
-    """Return the user that Airflow needs of the stack's own MLflow; none if it talks to another server.
+    """Return the user that Airflow needs in the stack's MLflow, or None if it uses another server.
 
-    :raises RefusedError: the server would refuse that user, or it is the administrator
+    :raises RefusedError: if MLflow would reject the user, or it is the administrator
     """
     host = connection(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT").get("host") or ""
     if urlsplit(host if "//" in host else f"//{host}").hostname != OWN_MLFLOW:
         return None
     user, password = login(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT")
-    if user == ADMINISTRATOR or len(password) < SHORTEST:
+    if user == ADMINISTRATOR or len(password) < MIN_PASSWORD:
         raise RefusedError(
-            f"AIRFLOW_CONN_MLFLOW_DEFAULT in .env needs a login other than {ADMINISTRATOR}, who is MLflow's "
-            f"administrator, and a password of at least {SHORTEST} characters"
+            f"AIRFLOW_CONN_MLFLOW_DEFAULT in .env needs a login other than {ADMINISTRATOR}, which is MLflow's "
+            f"administrator, and a password of at least {MIN_PASSWORD} characters"
         )
     return {"username": user, "password": password}
 
 
 def write_mlflow(folder: Path, database: str, key: Login, endpoint: str) -> None:
-    """Write the MLflow server's environment and its configuration of logins.
+    """Write the environment and the login configuration of the MLflow server.
 
-    :param database: address of the database server, with the login
-    :param key: of the S3 server at ``endpoint``
+    :param database: address of the database server, with its login
+    :param key: access key and secret key of the S3 server at ``endpoint``
+    :param endpoint: address of the S3 server; empty for AWS
     """
     environment = {
         "MLFLOW_AUTH_ADMIN_USERNAME": ADMINISTRATOR,
@@ -152,37 +149,42 @@ def write_mlflow(folder: Path, database: str, key: Login, endpoint: str) -> None
         **({"MLFLOW_S3_ENDPOINT_URL": endpoint} if endpoint else {}),
     }
     write(folder / "server.env", _lines(environment))
-    write(folder / "auth.ini", AUTH_INI.format(database=database))
+    write(folder / "auth.ini", AUTH_INI.format(database_uri=f"{database}/mlflow_auth"))
 
 
 def write_s3(folder: Path, airflow: Login, mlflow: Login) -> None:
-    """Write the keys of the S3 server in the form of each server that ``containers/s3`` knows."""
+    """Write the S3 keys in the format of each server in ``containers/s3``."""
     root = {
         "MINIO_ROOT_USER": keep(folder / "root_user", secrets.token_hex(10)),
         "MINIO_ROOT_PASSWORD": keep(folder / "root_password", secrets.token_hex(20)),
     }
+    artifacts = os.environ["ARTIFACT_BUCKET"]
+    identities = [
+        _identity("airflow", airflow, [*DATA_BUCKETS, artifacts]),
+        _identity("mlflow", mlflow, [artifacts]),
+    ]
     write(folder / "root.env", _lines(root))
     write(folder / "airflow.key", "\n".join(airflow) + "\n")
     write(folder / "mlflow.key", "\n".join(mlflow) + "\n")
     write(folder / "airflow.env", _lines({"RUSTFS_ACCESS_KEY": airflow[0], "RUSTFS_SECRET_KEY": airflow[1]}))
-    write(folder / "seaweedfs.json", json.dumps({"identities": _identities(airflow, mlflow)}))
+    write(folder / "seaweedfs.json", json.dumps({"identities": identities}))
 
 
 def write_serve(folder: Path, settings: Settings) -> None:
-    """Write the model server's environment: Airflow's login of MLflow, from where the models come too."""
+    """Write the model server's environment: Airflow's connection to MLflow."""
     name = "AIRFLOW_CONN_MLFLOW_DEFAULT"
     write(folder / "server.env", _lines({name: settings[name]}))
 
 
 def keep(file: Path, value: str) -> str:
-    """Return what a file holds, writing the value to it if there is no such file."""
+    """Return the content of a file, after writing the value to it if it is missing."""
     if not file.exists():
         write(file, value)
     return file.read_text()
 
 
 def write(file: Path, text: str) -> Path:
-    """Write a file at once; its volume, not its mode, says who may read it."""
+    """Write a file atomically; its volume, not its mode, protects it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
     part.write_text(text)
@@ -193,7 +195,7 @@ def write(file: Path, text: str) -> Path:
 def login(settings: Settings, name: str) -> Login:
     """Return login and password of a connection.
 
-    :raises RefusedError: if it is missing or has none
+    :raises RefusedError: if the connection, its login or its password is missing
     """
     try:
         found = connection(settings, name)
@@ -203,16 +205,16 @@ def login(settings: Settings, name: str) -> Login:
 
 
 def connection(settings: Settings, name: str) -> dict[str, Any]:
-    """Return a connection in JSON.
+    """Return a connection.
 
-    :raises RefusedError: if it is missing or something else
+    :raises RefusedError: if it is missing or not JSON
     """
     try:
         found = json.loads(_setting(settings, name))
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise RefusedError(f"{name} in .env is no connection in JSON: see .env_example")
+        raise RefusedError(f"{name} in .env is not a connection in JSON: see .env_example")
     return found
 
 
@@ -230,21 +232,14 @@ def _is_loopback(address: str) -> bool:
 
 
 def _lines(variables: Settings) -> str:
-    """Return a file of variables for a shell, which would run what is not quoted; MinIO reads such a file too."""
+    """Return variables as a file for a shell, quoted so that it runs none of them; MinIO reads it too."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
-def _identities(airflow: Login, mlflow: Login) -> list[dict[str, object]]:
-    return [
-        {
-            "name": name,
-            "credentials": [{"accessKey": key, "secretKey": secret}],
-            "actions": [
-                f"{action}:{bucket}" for bucket in BUCKETS[name] for action in ("Admin", "Read", "Write", "List")
-            ],
-        }
-        for name, (key, secret) in {"airflow": airflow, "mlflow": mlflow}.items()
-    ]
+def _identity(name: str, key: Login, buckets: list[str]) -> dict[str, object]:
+    """Return an account in SeaweedFS's format."""
+    actions = [f"{action}:{bucket}" for bucket in buckets for action in ("Admin", "Read", "Write", "List")]
+    return {"name": name, "credentials": [{"accessKey": key[0], "secretKey": key[1]}], "actions": actions}
 
 
 if __name__ == "__main__":

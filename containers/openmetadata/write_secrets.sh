@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run by the service openmetadata-secrets: what nobody needs to know is generated, once, and kept. The key pair signs
-# tokens; that in the image is the same everywhere, and whoever has it is administrator.
+# Run by the service openmetadata-secrets: generates the server's secrets once. The key pair signs tokens; the image's
+# key pair is public, and its owner would be administrator.
 set -eu
 cd "$1"
 
@@ -11,4 +11,4 @@ if ! [ -s public_key.der ]; then
     openssl pkcs8 -topk8 -nocrypt -outform DER -out private_key.der
   openssl pkey -in private_key.der -inform DER -pubout -outform DER -out public_key.der
 fi
-chmod 0444 password fernet_key private_key.der public_key.der # each container that mounts them has another user
+chmod 0444 password fernet_key private_key.der public_key.der # the containers that mount them run as other users

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once by the image of PostgreSQL, on an empty volume: a user and two databases for MLflow, its own and its logins'.
-# The password goes in on standard input, hence it is on no command line.
+# Run once by the PostgreSQL image on an empty volume: creates a user and two databases for MLflow, one for its logins.
+# The password is passed on standard input, so that it is on no command line.
 set -eu
 
 psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<SQL

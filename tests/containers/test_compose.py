@@ -1,10 +1,11 @@
-"""The compose file, merged with what the Astro CLI generates."""
+"""The compose file, merged with the one that the Astro CLI generates."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from dotenv import dotenv_values
 from mlflow import environment_variables
 
 from containers import make_env
-from containers.write_secrets import BUCKETS, login, read_settings
-from include import config
-from local.compose import ComposeError, containers, merged
+from containers.write_secrets import login, read_settings
+from include.problem import PROBLEM
+from include.settings import DATA_BUCKET, XCOM_BUCKET
 from local.settings import PROJECT
+from tests.containers.compose import ComposeError, containers, merged
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("docker-compose"), reason="needs Debian's docker-compose, which .ci/run installs"
@@ -35,7 +37,7 @@ SERVING += ["openmetadata-postgres", "openmetadata-search", "openmetadata"]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what Compose reads, and a ``.env`` of its own."""
+    """A folder with the files that Compose reads and a generated ``.env``."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("docker-compose.override.yml", ".env_example"):
         shutil.copy(PROJECT / name, folder)
@@ -68,31 +70,31 @@ def test_every_published_port_is_on_loopback(services: dict[str, Any]) -> None:
     assert all(str(port).startswith("127.0.0.1:") for port in ports), ports
 
 
-def test_whatever_serves_is_watched(services: dict[str, Any]) -> None:
+def test_every_server_has_a_health_check(services: dict[str, Any]) -> None:
     assert [name for name in SERVING if not services[name].get("healthcheck", {}).get("test")] == []
     for name, service in services.items():
         for needed, how in service.get("depends_on", {}).items():
             assert how["condition"] in ("service_healthy", "service_completed_successfully"), (name, needed)
 
 
-def test_services_meet_on_the_clis_network_by_name(services: dict[str, Any]) -> None:
+def test_services_use_the_clis_network(services: dict[str, Any]) -> None:
     assert {tuple(service.get("networks", ())) for service in services.values()} == {("airflow",), ()}
     assert services["secrets"]["network_mode"] == "none"
     assert "host.docker.internal" not in OVERRIDE
 
 
-def test_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
+def test_data_is_stored_in_named_volumes(services: dict[str, Any]) -> None:
     assert [mount.split(":")[0] for mount in services["minio"]["volumes"]] == ["s3_data", "secrets_s3"]
     assert "postgres_data:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
 
 
-def test_what_is_mounted_from_the_project_is_in_every_clone(project: Path, tmp_path: Path) -> None:
+def test_mounted_files_are_tracked_by_git(project: Path, tmp_path: Path) -> None:
     paths = {path for container in containers(project, tmp_path, SHELL) for path in container.paths.values()}
     mounted = {Path(path).relative_to(project) for path in paths if Path(path).is_relative_to(project)}
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     tracked = {path for line in listed.splitlines() for path in (Path(line), *Path(line).parents)}
     assert len(mounted) > 5
-    assert mounted <= tracked  # Compose would make a folder of what is missing, which belongs to root
+    assert mounted <= tracked  # Compose creates a folder that belongs to root in place of a missing file
 
 
 def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
@@ -101,9 +103,9 @@ def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("service", [*AIRFLOW, "db-migration"])
-def test_what_the_cli_gives_every_project_is_taken_back(service: str, project: Path) -> None:
+def test_the_clis_default_secrets_are_removed(service: str, project: Path) -> None:
     environment = merged(project, SHELL)["services"][service]["environment"]
-    taken_back = [
+    removed = [
         "AIRFLOW__API__SECRET_KEY",
         "AIRFLOW__API_AUTH__JWT_SECRET",
         "AIRFLOW__CORE__FERNET_KEY",
@@ -111,28 +113,28 @@ def test_what_the_cli_gives_every_project_is_taken_back(service: str, project: P
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
         "AIRFLOW__WEBSERVER__SECRET_KEY",
     ]
-    assert [environment[name] for name in taken_back] == [None] * 6
+    assert [environment[name] for name in removed] == [None] * 6
     assert environment["AIRFLOW_ADMIN_PASSWORD"] == ""
     assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
 
 
-def test_compose_prints_no_password_but_in_the_connections_that_the_cli_hands_over(project: Path) -> None:
+def test_compose_prints_passwords_only_in_the_connections_that_the_cli_passes_on(project: Path) -> None:
     services = merged(project, SHELL)["services"]
-    handed_over = [services[name]["environment"].pop(connection) for name in AIRFLOW for connection in CONNECTIONS]
+    passed_on = [services[name]["environment"].pop(connection) for name in AIRFLOW for connection in CONNECTIONS]
     printed = yaml.safe_dump(services)
-    assert all(handed_over)
+    assert all(passed_on)
     assert [name for name, secret in secrets_of(project).items() if secret in printed] == []
     assert "postgres:postgres@" not in printed
     assert not re.search(r"(?i)(password|secret|key): (?!null|''|/|cat )\S", printed)
 
 
-def test_containers_that_need_no_privileges_have_none(services: dict[str, Any]) -> None:
+def test_containers_without_need_for_privileges_have_none(services: dict[str, Any]) -> None:
     for name in ("mlflow", "mlflow-accounts", "minio-accounts"):
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["user"] == "10001:10001"
 
 
-def test_only_the_server_of_each_secret_sees_it(services: dict[str, Any]) -> None:
+def test_secrets_are_mounted_only_where_they_are_needed(services: dict[str, Any]) -> None:
     for name, service in services.items():
         mounted = {str(mount).split(":")[0] for mount in service.get("volumes", [])}
         secret = {volume for volume in mounted if volume.startswith("secrets_")}
@@ -142,7 +144,7 @@ def test_only_the_server_of_each_secret_sees_it(services: dict[str, Any]) -> Non
         assert secret <= {f"secrets_{expected}"} or name == "secrets", name
 
 
-def test_openmetadata_starts_on_demand_only_and_for_nobody_else(services: dict[str, Any]) -> None:
+def test_openmetadata_starts_on_demand_and_no_other_service_needs_it(services: dict[str, Any]) -> None:
     own = {name: service for name, service in services.items() if name.startswith("openmetadata")}
     assert len(own) == 5
     assert {tuple(service.get("profiles", ())) for service in own.values()} == {("openmetadata",)}
@@ -153,7 +155,7 @@ def test_openmetadata_starts_on_demand_only_and_for_nobody_else(services: dict[s
     assert not set(elsewhere) & set(own)
 
 
-def test_the_champion_is_served_on_demand_without_privileges(services: dict[str, Any]) -> None:
+def test_the_model_server_starts_on_demand_without_privileges(services: dict[str, Any]) -> None:
     serve = services["serve"]
     assert serve["profiles"] == ["serve"]
     assert not [name for name, service in services.items() if "serve" in service.get("depends_on", {})]
@@ -163,7 +165,7 @@ def test_the_champion_is_served_on_demand_without_privileges(services: dict[str,
     assert "env_file" not in serve
 
 
-def test_the_scheduler_finds_the_model_server_where_it_listens(services: dict[str, Any]) -> None:
+def test_the_scheduler_has_the_address_of_the_model_server(services: dict[str, Any]) -> None:
     listens = services["serve"]["environment"]
     assert services["scheduler"]["environment"]["MODEL_SERVER"] == f"http://serve:{listens['SERVE_PORT']}"
     assert listens["SERVE_HOST"] == "0.0.0.0"  # noqa: S104 # within its own container
@@ -178,7 +180,7 @@ def test_the_openmetadata_server_has_the_connectors_version(services: dict[str, 
         assert services[name]["image"].endswith(f"/server:{version[1]}")
 
 
-def test_every_variable_is_explained_in_the_example_and_none_is_idle() -> None:
+def test_every_variable_is_in_the_example_and_is_used() -> None:
     example = dotenv_values(PROJECT / ".env_example")
     of_providers = {
         section.replace(".", "_"): found["options"]
@@ -188,7 +190,7 @@ def test_every_variable_is_explained_in_the_example_and_none_is_idle() -> None:
     files = [
         PROJECT / "docker-compose.override.yml",
         *(PROJECT / "containers").rglob("*.*"),
-        PROJECT / "include/config.py",
+        PROJECT / "include/settings.py",
     ]
     text = "".join(file.read_text() for file in files if file.suffix in (".yml", ".py", ".sh"))
     assert set(re.findall(r"\$\{(\w+)", OVERRIDE)) <= set(example)
@@ -205,7 +207,7 @@ def test_every_setting_of_the_example_has_a_comment() -> None:
     assert all(block.startswith("#") for block in blocks)
 
 
-def test_tasks_start_with_the_libraries_of_the_local_stack(project: Path) -> None:
+def test_tasks_are_forked_from_a_process_with_preloaded_libraries(project: Path) -> None:
     environment = merged(project, SHELL)["services"]["scheduler"]["environment"]
     assert environment["AIRFLOW__CORE__MP_START_METHOD"] == "forkserver"
     assert environment["AIRFLOW__CORE__MP_FORKSERVER_PRELOAD"] == "include.platform.preloaded"
@@ -216,13 +218,21 @@ def test_an_unknown_s3_server_is_refused(project: Path) -> None:
         merged(project, SHELL | {"S3_SERVER": "azure"})
 
 
+def test_the_artifact_bucket_is_that_of_the_problem(project: Path) -> None:
+    services = merged(project, SHELL)["services"]
+    assert dotenv_values(PROJECT / ".env_example")["ARTIFACT_BUCKET"] == PROBLEM.artifact_bucket
+    assert set(re.findall(r"\$\{ARTIFACT_BUCKET:-(.+?)\}", OVERRIDE)) == {PROBLEM.artifact_bucket}
+    assert services["secrets"]["environment"]["ARTIFACT_BUCKET"] == PROBLEM.artifact_bucket
+    assert f"--artifacts-destination s3://{PROBLEM.artifact_bucket} " in services["mlflow"]["command"][-1]
+
+
 @pytest.mark.parametrize(
-    ("owner", "buckets"),
-    [
-        ("airflow", {config.DATA_BUCKET, config.XCOM_BUCKET, config.ARTIFACT_BUCKET}),
-        ("mlflow", {config.ARTIFACT_BUCKET}),
-    ],
+    ("owner", "expected"),
+    [("airflow", {DATA_BUCKET, XCOM_BUCKET, PROBLEM.artifact_bucket}), ("mlflow", {PROBLEM.artifact_bucket})],
 )
-def test_a_key_opens_its_owners_buckets_only(owner: str, buckets: set[str]) -> None:
+def test_minios_policies_allow_the_owners_buckets_only(owner: str, expected: set[str]) -> None:
     policy = (PROJECT / f"containers/s3/{owner}.json").read_text()
-    assert set(re.findall(r"s3:::([^/\"]+)", policy)) == buckets == set(BUCKETS[owner])
+    patterns = set(re.findall(r"s3:::([^/\"]+)", policy))
+    matching = {pattern: {bucket for bucket in expected if fnmatch(bucket, pattern)} for pattern in patterns}
+    assert set().union(*matching.values()) == expected
+    assert all(matching.values()), matching  # no pattern for other buckets

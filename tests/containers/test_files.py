@@ -1,4 +1,4 @@
-"""What goes into the image, and the DAGs' test as ``astro dev pytest`` runs it."""
+"""The Dockerfile, ignored files, and the DAGs' tests as the Astro CLI runs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.settings import PROJECT
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 
 
-def test_the_runtime_is_pinned_in_one_place() -> None:
+def test_the_runtime_is_pinned_in_the_dockerfile_only() -> None:
     tag = re.search(r"^FROM \S+/runtime:(\d+\.\d+-\d+)$", DOCKERFILE, re.MULTILINE)
     assert tag
     tracked = subprocess.run(
@@ -25,7 +25,7 @@ def test_the_runtime_is_pinned_in_one_place() -> None:
     assert tracked.stdout.decode().split() in (["Dockerfile"], [])
 
 
-def test_the_image_does_not_run_as_root_and_holds_no_secret() -> None:
+def test_the_image_does_not_run_as_root_and_has_no_secret() -> None:
     assert re.findall(r"^USER (\w+)", DOCKERFILE, re.MULTILINE)[-1] == "astro"
     assert not re.search(r"(?i)^(ARG|ENV) .*(password|secret|token|key)", DOCKERFILE, re.MULTILINE)
 
@@ -38,7 +38,7 @@ def test_secrets_stay_out_of_images_and_git() -> None:
 
 
 @pytest.mark.parametrize("test", [".astro/test_dag_integrity_default.py", "tests/dags/test_dag_integrity.py"])
-def test_the_integrity_tests_need_nothing_that_the_image_lacks(test: str, tmp_path: Path) -> None:
+def test_the_integrity_tests_run_with_the_files_of_the_image(test: str, tmp_path: Path) -> None:
     for name in ("dags", "include", "pyproject.toml", "tests/__init__.py", "tests/conftest.py", test):
         source, target = PROJECT / name, tmp_path / name
         target.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""MinIO's accounts: the script of the service minio-accounts, where ``mc`` and a shell are all there is."""
+"""The script of the service minio-accounts, with ``mc`` as the only program."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 
 from local.settings import PROJECT
 
-# It is the image's client of a server that cannot be had here: it knows its commands and notes what it is told.
+# Replaces MinIO's client: it records its arguments and input, and answers like the real one.
 MC = """\
 #!{shell}
-echo "$*" >>{folder}/said
+echo "$*" >>{folder}/arguments
 case "$*" in
-  "admin user add possums") read -r key && read -r secret && echo "$key $secret" >>{folder}/added ;;
+  "admin user add server") read -r key && read -r secret && echo "$key $secret" >>{folder}/added ;;
   "admin policy attach "*) {attach} ;;
-  "admin user info possums airflow --json") echo '{{"accessKey":"airflow","policyName":"{policy}"}}' ;;
-  "admin user info possums "*" --json") echo '{{"accessKey":"a-key","policyName":"mlflow"}}' ;;
+  "admin user info server airflow --json") echo '{{"accessKey":"airflow","policyName":"{policy}"}}' ;;
+  "admin user info server "*" --json") echo '{{"accessKey":"a-key","policyName":"mlflow"}}' ;;
 esac
 """
 
 
 def run(folder: Path, **answers: str) -> subprocess.CompletedProcess[str]:
-    """Run the script in a folder that takes the place of the container's, where ``mc`` is the only program."""
+    """Run the script with a folder in place of the container's."""
     shell = shutil.which("sh")
     client = folder / "bin" / "mc"
     for file, text in {
@@ -43,18 +43,18 @@ def run(folder: Path, **answers: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("attach", ["true", "false"], ids=["the first time", "again"])
-def test_each_gets_a_key_with_a_policy_of_its_own(attach: str, tmp_path: Path) -> None:
+def test_airflow_and_mlflow_get_a_key_and_a_policy_each(attach: str, tmp_path: Path) -> None:
     ended = run(tmp_path, policy="airflow", attach=attach)
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / "added").read_text() == "airflow secret of Airflow\na-key secret of MLflow\n"
-    said = (tmp_path / "said").read_text()
-    assert "admin policy attach possums mlflow --user a-key" in said
-    assert "secret of" not in said
+    arguments = (tmp_path / "arguments").read_text()
+    assert "admin policy attach server mlflow --user a-key" in arguments
+    assert "secret of" not in arguments
 
 
-def test_a_policy_that_is_not_there_in_the_end_is_an_error(tmp_path: Path) -> None:
+def test_a_policy_that_is_not_attached_is_an_error(tmp_path: Path) -> None:
     ended = run(tmp_path, policy="readwrite", attach="false")
 
     assert ended.returncode == 1
-    assert ended.stderr == "MinIO has not given the policy airflow to its user\n"
+    assert ended.stderr == "MinIO has not attached the policy airflow to its user\n"

@@ -1,4 +1,4 @@
-"""MLflow's packages in their volume: installed once for a lock and a Python."""
+"""The script of the service mlflow-packages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from local.compose import Container
 from local.settings import PROJECT
+from tests.containers.compose import Container
 
-# Takes the place of the image's, because a real installation takes minutes.
+# Replaces the image's Python, because a real installation takes minutes.
 PYTHON = """\
 #!/bin/sh
 case "$1" in
@@ -21,7 +21,7 @@ esac
 
 
 def installed(folder: Path, version: str, lock: str) -> bool:
-    """Run the script in a folder that takes the place of the container's; return whether it installed something."""
+    """Run the script with a folder in place of the container's, and return whether it installed packages."""
     (folder / "mlflow.txt").write_text(lock)
     python = folder / "bin" / "python"
     python.parent.mkdir(exist_ok=True)
@@ -35,7 +35,7 @@ def installed(folder: Path, version: str, lock: str) -> bool:
     return "are installed" in ended.stdout
 
 
-def test_packages_are_installed_once_for_a_lock_and_a_python(tmp_path: Path) -> None:
+def test_packages_are_installed_once_per_lock_and_python(tmp_path: Path) -> None:
     steps = [("3.11.14", "one"), ("3.11.14", "one"), ("3.11.14", "other"), ("3.12.1", "other"), ("3.12.1", "other")]
     assert [installed(tmp_path, *step) for step in steps] == [True, False, True, True, False]
     assert (tmp_path / "opt/got").read_text() == "other"

@@ -1,4 +1,4 @@
-"""The secrets of OpenMetadata's server, as the service openmetadata-secrets makes them."""
+"""The script of the service openmetadata-secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def written(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_the_key_that_signs_tokens_is_no_ones_but_this_stacks(tmp_path: Path) -> None:
+def test_each_stack_gets_its_own_secrets(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
@@ -36,5 +36,5 @@ def test_the_key_that_signs_tokens_is_no_ones_but_this_stacks(tmp_path: Path) ->
     assert private.public_key() == load_der_public_key(one["public_key.der"])
 
 
-def test_what_was_generated_is_kept(tmp_path: Path) -> None:
+def test_generated_secrets_are_kept(tmp_path: Path) -> None:
     assert written(tmp_path) == written(tmp_path)

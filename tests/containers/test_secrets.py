@@ -1,4 +1,4 @@
-"""Keys and passwords of the compose file: generated, kept, and refused where everybody knows them."""
+"""Secrets of the compose file: generated, kept, and refused when they are public."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from containers import make_env, mlflow_accounts, write_secrets
 from containers.write_secrets import EXAMPLE, read_settings
+from include.settings import DATA_BUCKET, XCOM_BUCKET
 from local.settings import PROJECT
 
 GIVEN = "".join((PROJECT / name).read_text() for name in (".env_example", "docs/tutorial.md", "docs/storage.md"))
@@ -31,7 +32,7 @@ def project(tmp_path: Path) -> Path:
 def start(project: Path, address: str = "127.0.0.1", server: str = "minio") -> subprocess.CompletedProcess[str]:
     folders = [project / ".env", project / ".astro", *(project / name for name in FOLDERS)]
     command = [sys.executable, "-I", PROJECT / "containers/write_secrets.py", *folders]
-    environment = {"PUBLISH_ADDRESS": address, "S3_SERVER": server}
+    environment = {"PUBLISH_ADDRESS": address, "S3_SERVER": server, "ARTIFACT_BUCKET": "artifacts"}
     return subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
 
 
@@ -46,11 +47,11 @@ def copy_example(project: Path) -> None:
 def test_a_copied_example_starts_on_this_machine(project: Path) -> None:
     copy_example(project)
     assert start(project).returncode == 0
-    assert json.loads((project / "airflow/passwords.json").read_text()) == {"admin": "possums-loopback-only-airflow"}
+    assert json.loads((project / "airflow/passwords.json").read_text()) == {"admin": "loopback-only-airflow"}
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.5", "::", ""])  # noqa: S104
-def test_a_copied_example_is_refused_beyond_this_machine(project: Path, address: str) -> None:
+def test_a_copied_example_is_refused_outside_this_machine(project: Path, address: str) -> None:
     copy_example(project)
     ended = start(project, address)
     assert ended.returncode == 1
@@ -81,13 +82,13 @@ def test_make_env_generates_different_passwords_for_its_owner_only(project: Path
     assert settings.keys() == read_settings(project / ".env_example").keys()
 
 
-def test_make_env_leaves_a_file_alone(project: Path) -> None:
+def test_make_env_keeps_an_existing_file(project: Path) -> None:
     (project / ".env").write_text("MINE=1\n")
     assert make_env.main(project) == 1
     assert (project / ".env").read_text() == "MINE=1\n"
 
 
-def test_make_env_says_how_to_get_rid_of_a_folder_in_its_place(
+def test_make_env_names_the_remedy_for_a_folder_in_place_of_the_file(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / ".env").mkdir()
@@ -116,7 +117,7 @@ def test_two_projects_share_no_secret(project: Path, tmp_path_factory: pytest.Te
         assert (project / name).read_text() != (other / name).read_text(), name
 
 
-def test_mlflow_has_a_key_of_its_own_where_the_server_can_tell_them_apart(project: Path) -> None:
+def test_mlflow_has_its_own_key_where_accounts_are_created(project: Path) -> None:
     make_env.main(project)
     start(project)
     assert (project / "s3/airflow.key").read_text() != (project / "s3/mlflow.key").read_text()
@@ -124,7 +125,15 @@ def test_mlflow_has_a_key_of_its_own_where_the_server_can_tell_them_apart(projec
     assert (project / "s3/airflow.key").read_text() == (project / "s3/mlflow.key").read_text()
 
 
-def test_airflows_folder_has_no_password_of_an_administrator(project: Path) -> None:
+def test_seaweedfs_limits_each_key_to_its_buckets(project: Path) -> None:
+    make_env.main(project)
+    start(project, server="seaweedfs")
+    identities = json.loads((project / "s3/seaweedfs.json").read_text())["identities"]
+    buckets = {one["name"]: {action.partition(":")[2] for action in one["actions"]} for one in identities}
+    assert buckets == {"airflow": {DATA_BUCKET, XCOM_BUCKET, "artifacts"}, "mlflow": {"artifacts"}}
+
+
+def test_airflow_gets_no_administrators_password(project: Path) -> None:
     make_env.main(project)
     start(project)
     administrators = [(project / name).read_text() for name in ("mlflow/admin_password", "s3/root_password")]
@@ -133,7 +142,7 @@ def test_airflows_folder_has_no_password_of_an_administrator(project: Path) -> N
 
 
 @pytest.mark.parametrize("line", CONNECTIONS)
-def test_every_connection_that_the_documents_give_to_paste_starts(project: Path, line: str) -> None:
+def test_every_connection_in_the_documentation_is_accepted(project: Path, line: str) -> None:
     (project / ".env").write_text(f"{(project / '.env_example').read_text()}\n{line}\n")
     ended = start(project, server="none")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -141,7 +150,7 @@ def test_every_connection_that_the_documents_give_to_paste_starts(project: Path,
     assert bool(account) == ("_MLFLOW_" not in line or "http://mlflow:5000" in line)
 
 
-def test_another_mlflow_gets_no_user_from_here(tmp_path: Path) -> None:
+def test_no_user_is_created_in_another_mlflow(tmp_path: Path) -> None:
     (tmp_path / "airflow.json").write_text("null")
     assert mlflow_accounts.main("http://nowhere.invalid", tmp_path) == 0
 
@@ -149,16 +158,14 @@ def test_another_mlflow_gets_no_user_from_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("login", "password"), [("admin", "a long enough password"), ("airflow", "11 letters.")], ids=["admin", "short"]
 )
-def test_a_login_that_mlflow_would_refuse_or_that_is_its_administrators_is_refused(
-    project: Path, login: str, password: str
-) -> None:
+def test_an_administrators_login_and_a_short_password_are_refused(project: Path, login: str, password: str) -> None:
     copy_example(project)
     own = {"conn_type": "mlflow", "host": "http://mlflow:5000/", "login": login, "password": password}
     with (project / ".env").open("a") as file:
         file.write(f"AIRFLOW_CONN_MLFLOW_DEFAULT='{json.dumps(own)}'\n")
     ended = start(project)
     assert ended.returncode == 1
-    assert "a login other than admin, who is MLflow's administrator, and a password of at least 12" in ended.stderr
+    assert "a login other than admin, which is MLflow's administrator, and a password of at least 12" in ended.stderr
     assert password not in ended.stderr
 
 
@@ -172,14 +179,15 @@ def read_by_a_shell(file: Path) -> dict[str, str]:
     return {name: value for name, value in ast.literal_eval(printed).items() if name not in own}
 
 
-def test_a_shell_reads_the_keys_of_s3_as_they_are_and_runs_nothing(tmp_path: Path) -> None:
+def test_a_shell_reads_s3_keys_unchanged_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARTIFACT_BUCKET", "artifacts")
     write_secrets.write_mlflow(tmp_path, "postgresql://", ("key", ODD), "https://s3.example.com")
     write_secrets.write_s3(tmp_path, ("key", ODD), ("key", ODD))
     assert read_by_a_shell(tmp_path / "server.env")["AWS_SECRET_ACCESS_KEY"] == ODD
     assert read_by_a_shell(tmp_path / "airflow.env") == {"RUSTFS_ACCESS_KEY": "key", "RUSTFS_SECRET_KEY": ODD}
 
 
-def test_a_shell_reads_the_model_servers_connection_as_it_is(tmp_path: Path) -> None:
+def test_a_shell_reads_the_model_servers_connection_unchanged(tmp_path: Path) -> None:
     name, connection = "AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "password": ODD})
     write_secrets.write_serve(tmp_path, {name: connection, "ANOTHER": "setting"})
     assert read_by_a_shell(tmp_path / "server.env") == {name: connection}
@@ -188,4 +196,4 @@ def test_a_shell_reads_the_model_servers_connection_as_it_is(tmp_path: Path) -> 
 def test_a_missing_or_broken_setting_is_named(project: Path) -> None:
     assert "There is no .env: run `make env`" in start(project).stderr
     (project / ".env").write_text("AIRFLOW_ADMIN_PASSWORD=x\nAIRFLOW_CONN_AWS_DEFAULT=aws://\n")
-    assert "AIRFLOW_CONN_AWS_DEFAULT in .env is no connection in JSON" in start(project).stderr
+    assert "AIRFLOW_CONN_AWS_DEFAULT in .env is not a connection in JSON" in start(project).stderr
