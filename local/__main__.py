@@ -1,4 +1,4 @@
-"""The command line of the local stack, behind ``make up``, ``make demo`` and their kin."""
+"""Command line of the local stack, used by ``make up``, ``make demo`` and other targets."""
 
 from __future__ import annotations
 
@@ -13,76 +13,73 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from local.settings import LINEAGE_SETTINGS, USER, Settings, common_settings, load
+from local.settings import AWS_CONNECTION, LINEAGE_SETTINGS, MLFLOW_CONNECTION, USER, Settings, common_settings, load
 from local.stack import SERVICES, Service, Stack, StackError
 
 console = Console(highlight=False)
 
 
 def main() -> int:
-    """Run one command of the stack; its exit code is 0 only if all went well."""
+    """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
         "names",
         nargs="*",
-        help=f"for up: any of {', '.join(SERVICES)}; for trace, lineage: the URI of a file of predictions; "
-        "for ingest: a workflow file",
+        help=f"up: any of {', '.join(SERVICES)}; trace, lineage: URI of a file of predictions; ingest: a workflow file",
     )
     arguments = parser.parse_args()
-    stack = Stack(load())
     try:
-        return COMMANDS[arguments.command](stack, arguments.names)
+        return COMMANDS[arguments.command](Stack(load()), arguments.names)
     except StackError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        _print_error(error)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def up(stack: Stack, services: list[str]) -> int:
-    """Start services, unless named all but the optional ones, telling of each when it is ready."""
+    """Start services, by default all but the optional ones, and print each when it is ready."""
     services = services or [service.name for service in SERVICES.values() if not service.optional]
 
     def ready(service: Service, seconds: float) -> None:
         console.print(f"  [green]✔[/] {service.title} is ready [dim]{seconds:.1f} s[/]")
 
-    with console.status(f"Starting {', '.join(SERVICES[name].title for name in services if name in SERVICES)}"):
+    with console.status(f"Starting {', '.join(services)}"):
         stack.start(services, on_ready=ready)
     return 0
 
 
-def demo(stack: Stack, services: list[str]) -> int:
-    """Start everything, run the DAGs, show what came out."""
+def demo(stack: Stack, _: list[str]) -> int:
+    """Start the services, run the DAGs and print the results."""
     from local.demo import DemoError, run_demo
 
-    up(stack, services)
+    up(stack, [])
     _connect(stack.settings)
     try:
         run_demo(stack.settings, console)
     except (DemoError, TimeoutError) as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        _print_error(error)
         return 1
     return 0
 
 
 def serve(stack: Stack, _: list[str]) -> int:
-    """Start the model server and, unless MLflow is elsewhere, MLflow and S3."""
-    elsewhere = os.environ.get("AIRFLOW_CONN_MLFLOW_DEFAULT")
-    up(stack, ["serve"] if elsewhere else ["s3", "mlflow", "serve"])
-    console.print(f"The champion answers at {stack.settings.serve_url}/invocations. Stop it with make down.")
+    """Start the model server, and MLflow and S3 unless MLflow runs elsewhere."""
+    up(stack, ["serve"] if os.environ.get(MLFLOW_CONNECTION) else ["s3", "mlflow", "serve"])
+    console.print(f"The champion is served at {stack.settings.serve_url}/invocations. Stop it with make down.")
     return 0
 
 
 def trace(stack: Stack, names: list[str]) -> int:
-    """Follow a file of predictions back to version, run, data and commit; 1 if something is not as it was."""
+    """Print version, run, data and commit of a file of predictions; return 1 if any of them has changed."""
     _connect(stack.settings)
     from include.mlflow_provider.exceptions import MLflowError
     from include.platform.storage import StorageError
     from include.platform.trace import TraceError, follow
 
     if len(names) != 1 or not names[0].startswith("s3://"):
-        raise StackError("name one file of predictions: make trace FILE=s3://data/predictions/<run>/<file>.csv")
+        raise StackError("give one file of predictions: make trace FILE=s3://data/predictions/<run>/<file>.csv")
     try:
         trail = follow(names[0])
     except (TraceError, StorageError, MLflowError) as error:
@@ -94,7 +91,7 @@ def trace(stack: Stack, names: list[str]) -> int:
 
 
 def lineage(stack: Stack, names: list[str]) -> int:
-    """Show and draw what predictions come from, those published last unless a URI is given."""
+    """Print and draw the lineage of predictions, by default of the last ones published."""
     from include.platform.lineage_graph import LineageError
     from local.lineage import show_lineage
 
@@ -109,12 +106,12 @@ def lineage(stack: Stack, names: list[str]) -> int:
 def ingest(stack: Stack, names: list[str]) -> int:
     """Send MLflow's registered models to OpenMetadata, as the DAG openmetadata_mlflow does."""
     _connect(stack.settings)
-    from include import config
     from include.openmetadata.credentials import connected_environment
     from include.openmetadata.possums import COMPLETION
     from include.openmetadata.workflow import CatalogueError
+    from include.settings import OPENMETADATA_WORKFLOW
 
-    workflow = Path(names[0]) if names else config.OPENMETADATA_WORKFLOW
+    workflow = Path(names[0]) if names else OPENMETADATA_WORKFLOW
     try:
         with connected_environment(workflow) as environment:
             command = [os.environ["OPENMETADATA_PYTHON"], "-m", "include.openmetadata", str(workflow)]
@@ -124,31 +121,26 @@ def ingest(stack: Stack, names: list[str]) -> int:
 
 
 def down(stack: Stack, _: list[str]) -> int:
-    """Stop everything."""
+    """Stop every service."""
     with console.status("Stopping"):
         stack.stop()
-    console.print("Nothing is running any more.")
+    console.print("All services are stopped.")
     return 0
 
 
 def status(stack: Stack, _: list[str]) -> int:
-    """Say of each service whether it runs, and where."""
+    """Print the state and address of each service."""
     for service in SERVICES.values():
         state = "is not running" + (f" (make {service.name})" if service.optional else "")
         if stack.is_running(service):
-            state = f"is {'ready' if stack.is_ready(service) else 'starting'} at {_url(stack.settings, service)}"
+            url = getattr(stack.settings, f"{service.name}_url")
+            state = f"is {'ready' if stack.is_ready(service) else 'starting'} at {url}"
         console.print(f"{service.title:8} {state}")
     return 0
 
 
-def logs(stack: Stack, _: list[str]) -> int:
-    """Follow the logs of all services."""
-    files = sorted(map(str, stack.settings.logs.glob("*.log")))
-    return subprocess.run(["tail", "-n", "20", "-F", *files], check=False).returncode
-
-
 def password(stack: Stack, _: list[str]) -> int:
-    """Print the logins, because the user asks for them."""
+    """Print the logins of Airflow and MLflow."""
     secret = stack.settings.secrets()
     console.print(f"Airflow  {stack.settings.airflow_url}  user {USER}  password {secret['AIRFLOW_PASSWORD']}")
     console.print(f"MLflow   {stack.settings.mlflow_url}  user {USER}  password {secret['MLFLOW_PASSWORD']}")
@@ -156,11 +148,10 @@ def password(stack: Stack, _: list[str]) -> int:
 
 
 def standalone(stack: Stack, _: list[str]) -> int:
-    """Write the environment with which the Astro CLI starts Airflow beside the local services."""
+    """Write the environment file for ``astro dev start --standalone``, which uses the local MLflow and S3."""
     environment = stack.settings.environment()
-    names = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW__CORE__FERNET_KEY", *common_settings())
-    wanted = [name for name in dict.fromkeys((*names, *LINEAGE_SETTINGS)) if name in environment]
-    text = "".join(f"{name}='{environment[name]}'\n" for name in wanted)
+    names = [MLFLOW_CONNECTION, AWS_CONNECTION, "AIRFLOW__CORE__FERNET_KEY", *common_settings(), *LINEAGE_SETTINGS]
+    text = "".join(f"{name}='{environment[name]}'\n" for name in dict.fromkeys(names) if name in environment)
     file = stack.settings.home / "standalone.env"
     file.touch(mode=0o600)
     file.write_text(text)
@@ -168,13 +159,13 @@ def standalone(stack: Stack, _: list[str]) -> int:
 
 
 def clean(stack: Stack, _: list[str]) -> int:
-    """Delete the stack's data, if the user says so."""
+    """Delete the stack's data after confirmation."""
     home = stack.settings.home
     data = [path for path in home.iterdir() if path.name != "envs"] if home.exists() else []
     if not data:
         console.print("There is no data.")
         return 0
-    console.print(f"This deletes every run, model, object and login of the local stack, in {home}.")
+    console.print(f"This deletes every run, model, object and password of the local stack, in {home}.")
     if console.input("Delete it? \\[y/N] ").strip().lower() != "y":
         console.print("Nothing was deleted.")
         return 1
@@ -185,28 +176,16 @@ def clean(stack: Stack, _: list[str]) -> int:
 
 
 def _connect(settings: Settings) -> None:
-    """Let this process look at S3 and MLflow; what Airflow's modules log here belongs to no task."""
+    """Set the connections to S3 and MLflow in this process, and silence Airflow's log."""
     os.environ.update(settings.environment() | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
 
 
-def _url(settings: Settings, service: Service) -> str:
-    return getattr(settings, f"{service.name}_url")
+def _print_error(error: Exception) -> None:
+    console.print(str(error), style="red", markup=False, soft_wrap=True)
 
 
-COMMANDS = {
-    "up": up,
-    "serve": serve,
-    "trace": trace,
-    "lineage": lineage,
-    "ingest": ingest,
-    "down": down,
-    "status": status,
-    "logs": logs,
-    "demo": demo,
-    "password": password,
-    "standalone": standalone,
-    "clean": clean,
-}
+_FUNCTIONS = (up, serve, trace, lineage, ingest, down, status, demo, password, standalone, clean)
+COMMANDS = {function.__name__: function for function in _FUNCTIONS}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The benchmark: the pipeline beside DAGs of the same shape that do nothing, measured on one stack in turns."""
+"""Benchmark: the pipeline compared with empty DAGs of the same shape (the floor), alternately on one stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -27,51 +27,67 @@ from local.settings import PROJECT, temporary
 from local.stack import SERVICES, Stack
 
 ROUNDS = 3
+KINDS = ("floor", "pipeline", "cold")
 FLOOR = [f"floor_{dag_id}" for dag_id in DAGS]
 EMPTY_FILE = """\
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import dag
+from airflow.sdk import DAG
 
-
-@dag(schedule=None)
-def empty():
+with DAG("empty"):
     EmptyOperator(task_id="nothing")
-
-
-empty()
 """
 
+Tasks = list[dict[str, Any]]
 console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of several DAGs.
+
+    :param total: seconds from the trigger to the end of the last DAG
+    :param instances: task instances by DAG id
+    """
+
+    total: float
+    instances: dict[str, Tasks]
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each task, summed over mapped instances."""
+        seconds: dict[str, float] = defaultdict(float)
+        for dag_id, tasks in self.instances.items():
+            for task in tasks:
+                seconds[f"{dag_id}.{task['task_id']}"] += task["duration"] or 0
+        return seconds
 
 
 def main() -> None:
     """Measure and print."""
     logging.disable(logging.WARNING)
     sys.path.insert(0, str(PROJECT))
-    with tempfile.TemporaryDirectory(prefix="possums-bench-") as folder:
-        os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"  # what reads the DAG files here leaves nothing in the user's
-        settings = replace(temporary(Path(folder)), model_environments=Path(folder) / "models")
-        parse = _parse_seconds(Path(folder))
-        stack = Stack(settings)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"  # parsing DAG files here must not write to the user's
+        parsed = _parse_seconds(folder)
+        stack = Stack(replace(temporary(folder), model_environments=folder / "models"))
         try:
             with console.status("Starting"):
                 stack.start(list(SERVICES))
-            runs = _measure(Airflow(settings), settings.project / "dags")
+            runs = _measure(Airflow(stack.settings), stack.settings.project / "dags")
         finally:
             with console.status("Stopping"):
                 stack.stop()
-    for table in (_pipeline_table(runs), _task_table(runs), _parse_table(parse)):
-        console.print(table)
+    console.print(_tabulate_runs(runs), _tabulate_parsing(parsed))
 
 
-def _measure(airflow: Airflow, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run the pipeline once cold, then floor and pipeline in turns; return what each run took.
+def _measure(airflow: Airflow, folder: Path) -> dict[str, list[Run]]:
+    """Run the pipeline once cold, then floor and pipeline alternately.
 
-    The floor has the shape of the pipeline's second run, in which a champion is there to compare with.
+    The floor has the shape of the pipeline's second run, which compares the new version with a champion.
     """
     airflow.wait_for_dags(DAGS)
-    runs: dict[str, list[dict[str, Any]]] = {"cold": [_run(airflow, DAGS)], "pipeline": [], "floor": []}
-    write_floor(folder, _run(airflow, DAGS)["instances"])
+    runs: dict[str, list[Run]] = {"cold": [_run(airflow, DAGS)], "pipeline": [], "floor": []}
+    write_floor(folder, _run(airflow, DAGS).instances)
     airflow.wait_for_dags(FLOOR)
     for _ in range(ROUNDS):
         runs["floor"].append(_run(airflow, FLOOR))
@@ -79,32 +95,27 @@ def _measure(airflow: Airflow, folder: Path) -> dict[str, list[dict[str, Any]]]:
     return runs
 
 
-def _run(airflow: Airflow, dag_ids: list[str]) -> dict[str, Any]:
-    """Run DAGs that set each other off; return the seconds from trigger to the last task and of each task."""
-    with console.status(f"{', '.join(dag_ids)}"):
+def _run(airflow: Airflow, dag_ids: list[str]) -> Run:
+    """Run DAGs that trigger each other."""
+    instances: dict[str, Tasks] = {}
+    with console.status(", ".join(dag_ids)):
         run_id = airflow.trigger(dag_ids[0])
         started = airflow.run(dag_ids[0], run_id)["queued_at"]
-        instances: dict[str, list[dict[str, Any]]] = {}
         for dag_id, consumer in zip(dag_ids, [*dag_ids[1:], None], strict=True):
             if airflow.wait(dag_id, run_id) != "success":
-                raise SystemExit(f"{dag_id} {run_id} failed: the benchmark measures nothing")
+                raise SystemExit(f"{dag_id} {run_id} failed: there is nothing to measure")
             instances[dag_id.removeprefix("floor_")] = airflow.tasks(dag_id, run_id)
             ended = airflow.run(dag_id, run_id)["end_date"]
             run_id = airflow.wait_for_consumer(dag_id, run_id, consumer) if consumer else run_id
-    seconds: dict[str, float] = defaultdict(float)
-    for dag_id, tasks in instances.items():
-        for task in tasks:
-            seconds[f"{dag_id}.{task['task_id']}"] += task["duration"] or 0
-    total = (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
-    return {"total": total, "tasks": seconds, "instances": instances}
+    total = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
+    return Run(total.total_seconds(), instances)
 
 
-def write_floor(folder: Path, instances: dict[str, list[dict[str, Any]]]) -> None:
-    """Write DAGs with the tasks, edges and assets of the real ones, doing nothing.
+def write_floor(folder: Path, instances: dict[str, Tasks]) -> None:
+    """Write empty DAGs with the tasks, edges and assets of the real ones.
 
-    :param folder: of the DAG files
-    :param instances: the task instances of a run of each DAG; as many copies are made of mapped tasks, and branches
-        go where they went
+    :param folder: folder of the DAG files
+    :param instances: task instances of a run of each DAG, which give the number of mapped tasks and the branches taken
     """
     for dag_id, ran in instances.items():
         dag = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
@@ -117,12 +128,12 @@ def write_floor(folder: Path, instances: dict[str, list[dict[str, Any]]]) -> Non
         shutil.copy(Path(__file__).with_name("floor.py"), file)
 
 
-def _shape(task: Any, ran: list[dict[str, Any]]) -> dict[str, Any]:
-    went_on = {instance["task_id"] for instance in ran if instance["state"] == "success"}
+def _shape(task: Any, ran: Tasks) -> dict[str, Any]:
+    succeeded = {instance["task_id"] for instance in ran if instance["state"] == "success"}
     return {
         "kind": "empty" if task.task_type == "EmptyOperator" else "branch" if "Branch" in task.task_type else "task",
         "copies": sum(instance["task_id"] == task.task_id and instance["map_index"] >= 0 for instance in ran),
-        "follows": sorted(task.downstream_task_ids & went_on),
+        "follows": sorted(task.downstream_task_ids & succeeded),
         "outlets": [f"floor_{asset.name}" for asset in task.outlets],
         "trigger_rule": "all_done" if task.is_teardown else task.trigger_rule.value,
         "downstream": sorted(task.downstream_task_ids),
@@ -130,7 +141,7 @@ def _shape(task: Any, ran: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _parse_seconds(folder: Path) -> dict[str, list[float]]:
-    """Run each DAG file and one with an empty task by themselves, in turns."""
+    """Run each DAG file, and one with an empty task, in its own process."""
     empty = folder / "empty.py"
     empty.write_text(EMPTY_FILE)
     files = {"one empty task": empty} | {dag_id: PROJECT / "dags" / f"{dag_id}.py" for dag_id in DAGS}
@@ -141,31 +152,25 @@ def _parse_seconds(folder: Path) -> dict[str, list[float]]:
             for name, file in files.items():
                 started = time.perf_counter()
                 subprocess.run([sys.executable, str(file)], env=environment, check=True, capture_output=True)
-                if attempt:  # the first fills caches
+                if attempt:  # the first one fills caches
                     seconds[name].append(time.perf_counter() - started)
     return seconds
 
 
-def _pipeline_table(runs: dict[str, list[dict[str, Any]]]) -> Table:
-    table = Table("", "seconds", "x floor", title="From trigger to the last task")
-    floor = median(run["total"] for run in runs["floor"])
-    for name in ("floor", "pipeline", "cold"):
-        seconds = median(run["total"] for run in runs[name])
-        table.add_row(name, f"{seconds:.1f}", f"{seconds / floor:.2f}")
-    return table
-
-
-def _task_table(runs: dict[str, list[dict[str, Any]]]) -> Table:
-    table = Table("task", "floor", "pipeline", "cold", title="Seconds of each task (copies added up)")
-    for name in runs["cold"][0]["tasks"]:
-        row = [median(run["tasks"][name] for run in runs[kind]) for kind in ("floor", "pipeline", "cold")]
+def _tabulate_runs(runs: dict[str, list[Run]]) -> Table:
+    table = Table("task", *KINDS, title="Seconds from trigger to the last task, and of each task with all its copies")
+    totals = [median(run.total for run in runs[kind]) for kind in KINDS]
+    table.add_row("total", *(f"{seconds:.1f}" for seconds in totals))
+    table.add_row("x floor", *(f"{seconds / totals[0]:.2f}" for seconds in totals), end_section=True)
+    for name in runs["cold"][0].seconds():
+        row = [median(run.seconds()[name] for run in runs[kind]) for kind in KINDS]
         if any(row):
             table.add_row(name, *(f"{seconds:.1f}" for seconds in row))
     return table
 
 
-def _parse_table(seconds: dict[str, list[float]]) -> Table:
-    table = Table("DAG file", "seconds", "x empty", title="Parsing a DAG file in a fresh process")
+def _tabulate_parsing(seconds: dict[str, list[float]]) -> Table:
+    table = Table("DAG file", "seconds", "x empty", title="Parsing a DAG file in a new process")
     empty = median(seconds["one empty task"])
     for name, values in seconds.items():
         table.add_row(name, f"{median(values):.2f}", f"{median(values) / empty:.2f}")

@@ -1,4 +1,4 @@
-"""A DAG of the shape that the JSON file beside it describes, whose tasks do nothing: the benchmark's floor.
+"""An empty DAG with the shape in the JSON file of the same name: the floor of ``make bench``.
 
 The benchmark copies this file into a stack's DAG folder, once for each DAG of the pipeline.
 """
@@ -19,12 +19,12 @@ def nothing(*_: Any) -> None:
 
 
 def follow(*task_ids: str) -> list[str]:
-    """Follow some branches."""
+    """Return the branches to follow."""
     return list(task_ids)
 
 
 def add_task(task_id: str, shape: dict[str, Any]) -> Any:
-    """Add a task of a shape to the DAG."""
+    """Add a task to the DAG."""
     common = {
         "task_id": task_id,
         "trigger_rule": shape["trigger_rule"],

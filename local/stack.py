@@ -1,4 +1,4 @@
-"""Start, watch and stop the services of a local stack with the process supervisor."""
+"""Start, check and stop the services of a local stack with supervisord."""
 
 from __future__ import annotations
 
@@ -19,38 +19,46 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from containers.mlflow_accounts import ensure_user
-from local.settings import AIRFLOW_USER, USER, Settings, remember, used_ports
+from local.settings import AIRFLOW_USER, USER, Settings, save_ports, used_ports
 
-START_TIMEOUT = 180  # seconds until a service that is not ready counts as broken
+START_TIMEOUT = 180  # seconds
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service of the stack: its name, its programs in ``supervisord.conf`` and the setting of its port.
+    """A service of the stack.
 
-    An optional one starts only when it is named.
+    :param name: the name on the command line; the settings have its address as ``<name>_url``
+    :param title: the name in messages
+    :param programs: its programs in ``supervisord.conf``
+    :param port: the setting of its port
+    :param health: the path to request, and the status codes that mean ready
+    :param optional: whether it starts only when named
     """
 
     name: str
     title: str
     programs: tuple[str, ...]
     port: str
+    health: tuple[str, range | tuple[int, ...]]
     optional: bool = False
 
 
+AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
 SERVICES = {
     service.name: service
     for service in (
-        Service("s3", "S3", ("s3",), "S3_PORT"),
-        Service("mlflow", "MLflow", ("mlflow",), "MLFLOW_PORT"),
-        Service("airflow", "Airflow", ("api-server", "scheduler", "dag-processor", "triggerer"), "AIRFLOW_PORT"),
-        Service("serve", "Model", ("model-server",), "SERVE_PORT", optional=True),
+        Service("s3", "S3", ("s3",), "S3_PORT", ("/", range(500))),
+        Service("mlflow", "MLflow", ("mlflow",), "MLFLOW_PORT", ("/health", (200,))),
+        Service("airflow", "Airflow", AIRFLOW, "AIRFLOW_PORT", ("/api/v2/monitor/health", (200,))),
+        # Without a champion the model server is up and returns 503.
+        Service("serve", "Model", ("model-server",), "SERVE_PORT", ("/ping", (200, 503)), optional=True),
     )
 }
 
 
 class StackError(Exception):
-    """The stack cannot do what was asked; the message says what to do."""
+    """A command failed; the message says what to do."""
 
 
 class Stack:
@@ -61,15 +69,15 @@ class Stack:
 
     @property
     def supervisor(self) -> ServerProxy:
-        """The supervisor's remote interface."""
+        """The supervisor's XML-RPC interface."""
         transport = SupervisorTransport(None, None, f"unix://{self.settings.socket}")
         return ServerProxy("http://127.0.0.1", transport=transport)
 
     def start(self, names: list[str], on_ready: Callable[[Service, float], None] = lambda *_: None) -> None:
-        """Start services and wait until each is ready; those that run already are left alone.
+        """Start services and wait until each is ready; running ones are left alone.
 
         :param names: any of ``s3``, ``mlflow``, ``airflow``, ``serve``
-        :param on_ready: called with each service and its seconds as it becomes ready
+        :param on_ready: called with each service and its start time in seconds
         :raises StackError: if a name is unknown, a port is taken or a service does not become ready
         """
         wanted = [_service(name) for name in names]
@@ -85,11 +93,11 @@ class Stack:
                 self.start_program(program)
         for service in self._as_they_become_ready(wanted):
             if service.name == "mlflow":
-                self._give_airflow_its_login()
+                self._create_airflow_user()
             on_ready(service, time.monotonic() - started)
 
     def stop(self) -> None:
-        """Stop every process of the stack, its supervisor last."""
+        """Stop every process of the stack."""
         if supervisor := self._supervisor_process():
             supervisor.terminate()
             supervisor.wait(timeout=60)
@@ -97,76 +105,65 @@ class Stack:
 
     def start_program(self, name: str) -> None:
         """Start one program of ``supervisord.conf``."""
-        with _told("ALREADY_STARTED", f"{name} does not start"):
+        with _ignoring("ALREADY_STARTED", f"{name} does not start"):
             self.supervisor.supervisor.startProcess(name, False)
 
     def stop_program(self, name: str) -> None:
-        """Stop one program and wait for its end."""
-        with _told("NOT_RUNNING", f"{name} does not stop"):
+        """Stop one program and wait until it has ended."""
+        with _ignoring("NOT_RUNNING", f"{name} does not stop"):
             self.supervisor.supervisor.stopProcess(name)
 
     def is_running(self, service: Service) -> bool:
-        """Tell whether the supervisor runs a service, ready or not."""
-        if not self._answers():
+        """Return whether the supervisor runs a service, ready or not."""
+        if not self._has_supervisor():
             return False
         return any(self._info(name)["statename"] in ("STARTING", "RUNNING", "BACKOFF") for name in service.programs)
 
     def is_ready(self, service: Service) -> bool:
-        """Tell whether a service answers requests."""
-        probe = {
-            "s3": self._s3_is_ready,
-            "mlflow": self._mlflow_is_ready,
-            "airflow": self._airflow_is_ready,
-            "serve": self._serve_is_ready,
-        }
+        """Return whether a service accepts requests."""
+        path, codes = service.health
         try:
-            return probe[service.name]()
+            response = httpx.get(getattr(self.settings, f"{service.name}_url") + path)
         except httpx.TransportError:
             return False
+        if service.name == "airflow" and response.is_success:
+            parts = response.json().values()
+            return all(part["status"] == "healthy" for part in parts if part["status"])
+        return response.status_code in codes
 
-    def _runs(self, service: Service) -> bool:
-        return all(self._info(name)["statename"] == "RUNNING" for name in service.programs)
+    def processes(self) -> Iterator[psutil.Process]:
+        """Yield every process of this stack, identified by ``STACK_HOME`` in its environment."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.pid != os.getpid() and process.environ().get("STACK_HOME") == str(self.settings.home):
+                    yield process
 
     def _info(self, program: str) -> dict[str, str]:
         return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))
-
-    def _s3_is_ready(self) -> bool:
-        return httpx.get(self.settings.s3_url).status_code < 500
-
-    def _mlflow_is_ready(self) -> bool:
-        return httpx.get(f"{self.settings.mlflow_url}/health").is_success
-
-    def _airflow_is_ready(self) -> bool:
-        response = httpx.get(f"{self.settings.airflow_url}/api/v2/monitor/health")
-        parts = response.json() if response.is_success else {}
-        return bool(parts) and all(part["status"] == "healthy" for part in parts.values() if part["status"])
-
-    def _serve_is_ready(self) -> bool:
-        # Without a champion it answers 503, and goes on looking for one: it is ready nonetheless.
-        return httpx.get(f"{self.settings.serve_url}/ping").status_code in (200, 503)
 
     def _as_they_become_ready(self, services: list[Service]) -> Iterator[Service]:
         deadline = time.monotonic() + START_TIMEOUT
         waiting = list(services)
         while waiting:
-            # Running, because on a port taken at the last moment somebody else would answer.
-            for service in [service for service in waiting if self._runs(service) and self.is_ready(service)]:
+            for service in [service for service in waiting if self._has_started(service) and self.is_ready(service)]:
                 waiting.remove(service)
                 yield service
-            for service in waiting:
-                self._check_running(service)
             if waiting and time.monotonic() > deadline:
                 names = ", ".join(service.title for service in waiting)
                 raise StackError(f"not ready after {START_TIMEOUT} s: {names}. See {self.settings.logs}")
             time.sleep(0.2)
 
-    def _check_running(self, service: Service) -> None:
-        for program in service.programs:
-            info = self._info(program)
+    def _has_started(self, service: Service) -> bool:
+        """Return whether all programs run; without this check, another server on the port would pass for the service.
+
+        :raises StackError: if one of them has failed
+        """
+        infos = {program: self._info(program) for program in service.programs}
+        for program, info in infos.items():
             if info["statename"] == "FATAL":
                 log = self.settings.logs / f"{program}.log"
-                reason = info["spawnerr"] or _last_line(log)
-                raise StackError(f"{service.title} does not start: {reason}\nThe whole log: {log}")
+                raise StackError(f"{service.title} does not start: {info['spawnerr'] or _last_line(log)}\nLog: {log}")
+        return all(info["statename"] == "RUNNING" for info in infos.values())
 
     def _check_port(self, service: Service) -> None:
         port = self.settings.ports[service.port]
@@ -176,26 +173,25 @@ class Stack:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise StackError(
-                    f"Port {port} ({service.title}) cannot be used ({error.strerror}): stop what listens there, "
-                    f"or choose another with {service.port}=<port>, for example: "
-                    f"make up {service.port}={port + 1000}"
+                    f"Port {port} ({service.title}) cannot be used ({error.strerror}): stop the program that uses it, "
+                    f"or choose another port, for example: make up {service.port}={port + 1000}"
                 ) from error
 
     def _start_supervisor(self, wanted: list[Service]) -> None:
         if self._supervisor_process():
             if self.settings.ports != used_ports(self.settings.home):
-                raise StackError("the stack runs on other ports already: make down, then start it again")
+                raise StackError("the stack already runs on other ports: run make down, then start it again")
             return
         self._end_leftovers()
         for service in wanted:
             self._check_port(service)
         self.settings.create_folders()
-        remember(self.settings)
+        save_ports(self.settings)
         configuration = Path(__file__).with_name("supervisord.conf")
         command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration)]
         subprocess.run(command, env=self.settings.environment(), cwd=self.settings.project, check=True)
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
+        while not self._has_supervisor():
             if time.monotonic() > deadline:
                 raise StackError(f"the supervisor does not start: see {self.settings.logs / 'supervisord.log'}")
             time.sleep(0.05)
@@ -207,7 +203,7 @@ class Stack:
         except (OSError, ValueError):
             return None
 
-    def _answers(self) -> bool:
+    def _has_supervisor(self) -> bool:
         try:
             self.supervisor.supervisor.getState()
         except (OSError, Fault):
@@ -215,39 +211,29 @@ class Stack:
         return True
 
     def _migrate(self) -> None:
-        """Create or upgrade Airflow's database, before four processes ask for it at once."""
+        """Create or upgrade Airflow's database before its four processes connect to it."""
         log = self.settings.logs / "migrate.log"
+        command = [sys.executable, "-m", "airflow", "db", "migrate"]
         with log.open("w") as stream:
-            command = [sys.executable, "-m", "airflow", "db", "migrate"]
             ended = subprocess.run(
                 command, env=self.settings.environment(), stdout=stream, stderr=subprocess.STDOUT, check=False
             )
         if ended.returncode:
-            raise StackError(f"Airflow's database cannot be prepared: {_last_line(log)}\nThe whole log: {log}")
+            raise StackError(f"Airflow's database cannot be migrated: {_last_line(log)}\nLog: {log}")
 
-    def _give_airflow_its_login(self) -> None:
+    def _create_airflow_user(self) -> None:
         secret = self.settings.secrets()
         administrator = (USER, secret["MLFLOW_PASSWORD"])
         ensure_user(self.settings.mlflow_url, administrator, (AIRFLOW_USER, secret["AIRFLOW_MLFLOW_PASSWORD"]))
 
     def _end_leftovers(self) -> None:
-        """End what outlived its supervisor, such as the workers of a scheduler that was killed."""
-        leftovers = list(self.processes())
-        for process in leftovers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
-        stubborn = psutil.wait_procs(leftovers, timeout=10)[1]
-        for process in stubborn:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(stubborn, timeout=10)
-
-    def processes(self) -> Iterator[psutil.Process]:
-        """Yield every process of this stack, known by the home folder in its environment."""
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.pid != os.getpid() and process.environ().get("STACK_HOME") == str(self.settings.home):
-                    yield process
+        """End processes that outlived their supervisor, such as the workers of a killed scheduler."""
+        waiting = list(self.processes())
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in waiting:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end(process)
+            waiting = psutil.wait_procs(waiting, timeout=10)[1]
 
 
 def _service(name: str) -> Service:
@@ -257,12 +243,12 @@ def _service(name: str) -> Service:
 
 
 @contextlib.contextmanager
-def _told(harmless: str, failure: str) -> Iterator[None]:
-    """Turn what the supervisor says of a failure into an error, unless it is a harmless one."""
+def _ignoring(fault: str, failure: str) -> Iterator[None]:
+    """Turn the supervisor's faults into errors, except the given one."""
     try:
         yield
     except Fault as error:
-        if not error.faultString.startswith(harmless):
+        if not error.faultString.startswith(fault):
             raise StackError(f"{failure}: {error.faultString}") from error
 
 

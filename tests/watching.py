@@ -1,4 +1,4 @@
-"""What can be seen of processes from outside while a test goes on."""
+"""Observe processes from outside during a test."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import psutil
 
 @contextmanager
 def watched(processes: Callable[[], Iterator[psutil.Process]]) -> Iterator[set[str]]:
-    """Collect the command line of every process that runs meanwhile.
+    """Collect the command lines of all processes that run inside the block.
 
-    :param processes: yields those that are to be watched
+    :param processes: yields the processes to observe
     """
     seen: set[str] = set()
     ended = threading.Event()
 
-    def look() -> None:
+    def collect() -> None:
         while not ended.wait(0.1):
             for process in processes():
                 with suppress(psutil.Error):
                     seen.add(" ".join(process.cmdline()))
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=collect)
     watcher.start()
     try:
         yield seen

@@ -1,4 +1,4 @@
-"""What ``astro dev start`` starts, started as processes: the DAGs run on it, and no secret leaves its place."""
+"""The containers of ``astro dev start``, run as processes: the DAGs run on them, and no secret leaks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ import pytest
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from include import config
-from local.compose import merged
+from include.problem import PROBLEM
+from include.settings import DATA_BUCKET
 from local.demo import DAGS, run_demo
-from local.rehearsal import Rehearsal, Rehearsed
 from local.settings import ENVIRONMENTS, PROJECT
+from tests.containers.compose import merged
+from tests.containers.rehearsal import Rehearsal, Rehearsed
 from tests.containers.test_compose import AIRFLOW, CONNECTIONS
 from tests.watching import watched
 
@@ -46,7 +47,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
 
 @pytest.fixture(scope="module")
 def commands(rehearsal: Rehearsal) -> Iterator[set[str]]:
-    """The command line of every process, from before the first one starts."""
+    """The command lines of all processes, collected from before the first one starts."""
     with watched(rehearsal.processes) as seen:
         yield seen
 
@@ -58,7 +59,7 @@ def stack(rehearsal: Rehearsal, commands: set[str]) -> Rehearsed:
 
 @pytest.fixture(scope="module")
 def printed(rehearsal: Rehearsal, stack: Rehearsed) -> Iterator[str]:
-    """What the demonstration printed of one run of the DAGs."""
+    """The output of the demonstration."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in rehearsal.environment().items():
             patch.setenv(name, value)
@@ -73,10 +74,10 @@ def mlflow_login(rehearsal: Rehearsal) -> tuple[str, str]:
 
 
 def test_the_dags_run_end_to_end(printed: str, stack: Rehearsed) -> None:
-    assert f"{config.REGISTERED_MODEL} version 1" in printed
+    assert f"{PROBLEM.registered_model} version 1" in printed
     plots = stack.project / "include/plots"
-    assert (plots / "possum_tails.png").exists()
-    assert stat.S_IMODE(plots.stat().st_mode) == 0o777  # in containers, the tasks' user is another one
+    assert (plots / PROBLEM.picture).exists()
+    assert stat.S_IMODE(plots.stat().st_mode) == 0o777  # in containers, the tasks run as another user
 
 
 def test_airflow_and_mlflow_keep_their_data_in_postgresql(rehearsal: Rehearsal, printed: str) -> None:
@@ -87,18 +88,18 @@ def test_airflow_and_mlflow_keep_their_data_in_postgresql(rehearsal: Rehearsal, 
     assert query(rehearsal, "postgres", ran) == str(len(DAGS))
 
 
-def test_mlflow_refuses_whoever_has_no_login(stack: Rehearsed) -> None:
+def test_mlflow_refuses_requests_without_a_login(stack: Rehearsed) -> None:
     for path in ("/", "/api/2.0/mlflow/experiments/search", "/api/2.0/mlflow-artifacts/artifacts"):
         assert httpx.get(f"{stack.mlflow_url}{path}").status_code == 401, path
 
 
-def test_airflows_user_of_mlflow_is_no_administrator(rehearsal: Rehearsal, stack: Rehearsed) -> None:
+def test_airflows_mlflow_user_is_not_an_administrator(rehearsal: Rehearsal, stack: Rehearsed) -> None:
     user = {"username": "another", "password": "a long enough password"}
     answer = httpx.post(f"{stack.mlflow_url}/api/2.0/mlflow/users/create", json=user, auth=mlflow_login(rehearsal))
     assert answer.status_code == 403
 
 
-def test_airflow_asks_for_a_login(stack: Rehearsed) -> None:
+def test_airflow_refuses_requests_without_a_login(stack: Rehearsed) -> None:
     assert httpx.get(f"{stack.airflow_url}/api/v2/dags").status_code == 401
     wrong = {"username": "admin", "password": "admin"}
     assert httpx.post(f"{stack.airflow_url}/auth/token", json=wrong).status_code == 401
@@ -109,7 +110,7 @@ def test_s3_refuses_a_wrong_key(stack: Rehearsed) -> None:
         "s3", endpoint_url=stack.s3_url, aws_access_key_id="airflow", aws_secret_access_key="wrong", region_name="x"
     )
     with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|AccessDenied|InvalidAccessKeyId"):
-        client.list_objects_v2(Bucket=config.DATA_BUCKET)
+        client.list_objects_v2(Bucket=DATA_BUCKET)
 
 
 def test_no_secret_is_in_logs_objects_or_the_repository(rehearsal: Rehearsal, stack: Rehearsed, printed: str) -> None:
@@ -135,7 +136,7 @@ def test_no_secret_is_on_a_command_line(stack: Rehearsed, printed: str, commands
     assert [name for name, secret in stack.secrets().items() if any(secret in command for command in seen)] == []
 
 
-def test_compose_prints_no_secret_but_in_the_connections_that_the_cli_hands_over(stack: Rehearsed) -> None:
+def test_compose_prints_secrets_only_in_the_connections_that_the_cli_passes_on(stack: Rehearsed) -> None:
     services = merged(stack.project)["services"]
     for name in AIRFLOW:
         for connection in CONNECTIONS:

@@ -1,45 +1,47 @@
 from __future__ import annotations
 
 from io import StringIO
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from local import demo
-from local.settings import Settings, temporary
-
-TASKS = [
-    {"task_id": name, "map_index": -1, "try_number": 1, "state": state, "end_date": "2026", "duration": 1.0}
-    for name, state in (("tune.tune_candidate", "failed"), ("tune.select_candidate", "success"))
-]
+from local.settings import Settings
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return temporary(tmp_path)
+class Airflow:
+    """A task of each run fails; the run of ``feature_eng`` succeeds without it, the run of ``train`` does not."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.task = {"task_id": "tune", "map_index": 1, "try_number": 2, "state": "failed", "duration": 1.0}
+
+    def wait_for_dags(self, dag_ids: list[str]) -> None:
+        pass
+
+    def trigger(self, dag_id: str) -> str:
+        return "manual__1"
+
+    def wait_for_consumer(self, dag_id: str, run_id: str, consumer: str) -> str:
+        return f"{consumer}__1"
+
+    def follow(self, dag_id: str, run_id: str) -> list[list[dict[str, Any]]]:
+        return [[self.task | {"dag_id": dag_id, "dag_run_id": run_id, "end_date": "2026"}]]
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, str]:
+        return {"state": "success" if dag_id == "feature_eng" else "failed"}
+
+    def error(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+        return "ValueError: alpha [-1] is negative"
 
 
-def follow(settings: Settings, state: str) -> str:
-    airflow: Any = SimpleNamespace(
-        follow=lambda *run: [TASKS],
-        tasks=lambda *run: TASKS,
-        run=lambda *run: {"state": state},
-        error=lambda *run: "ValueError: alpha [-1] is negative",
-    )
+def test_failed_tasks_are_printed_and_a_failed_run_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "Airflow", Airflow)
     console = Console(record=True, width=200, file=StringIO())
-    demo._follow(airflow, "train", "manual__1", settings, console)
-    return console.export_text()
-
-
-def test_a_failed_task_that_the_run_got_over_is_told(settings: Settings) -> None:
-    assert "went on without train.tune.tune_candidate failed: ValueError: alpha [-1] is negative" in follow(
-        settings, "success"
-    )
-
-
-def test_a_failed_run_ends_the_demonstration_with_the_task_and_its_log(settings: Settings) -> None:
-    with pytest.raises(demo.DemoError, match=r"tune_candidate failed: ValueError[^\n]*\n  log: .*attempt=1.log"):
-        follow(settings, "failed")
+    with pytest.raises(
+        demo.DemoError, match=r"^train.tune \[1\] failed: ValueError.*\n  log: .*/run_id=train__1/.*=2.log"
+    ):
+        demo.run_demo(Settings(), console)
+    printed = console.export_text()
+    assert "✘ tune [1] 1.0 s" in printed
+    assert "continued without feature_eng.tune [1] failed: ValueError: alpha [-1] is negative" in printed

@@ -1,4 +1,4 @@
-"""Who may do what on the local stack."""
+"""Permissions of the local stack's users and keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_mlflow_shows_nothing_without_a_login(stack: Stack, path: str) -> None:
     assert httpx.get(f"{stack.settings.mlflow_url}{path}").status_code == 401
 
 
-def test_airflows_user_owns_what_it_makes_and_nothing_else(stack: Stack) -> None:
+def test_airflows_mlflow_user_owns_only_what_it_creates(stack: Stack) -> None:
     url = f"{stack.settings.mlflow_url}/api/2.0/mlflow"
     administrator = (USER, stack.settings.secrets()["MLFLOW_PASSWORD"])
     made = httpx.post(f"{url}/experiments/create", json={"name": "not Airflow's"}, auth=administrator).json()
@@ -33,7 +33,7 @@ def test_airflows_user_owns_what_it_makes_and_nothing_else(stack: Stack) -> None
     assert httpx.post(f"{url}/users/create", json=user, auth=airflow_login(stack)).status_code == 403
 
 
-def test_a_user_that_is_there_gets_the_new_password(stack: Stack) -> None:
+def test_an_existing_user_gets_the_new_password(stack: Stack) -> None:
     url, administrator = stack.settings.mlflow_url, (USER, stack.settings.secrets()["MLFLOW_PASSWORD"])
     for password in ("the first password", "the second password"):
         ensure_user(url, administrator, ("somebody", password))
@@ -42,7 +42,7 @@ def test_a_user_that_is_there_gets_the_new_password(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "MLFLOW_"])
-def test_s3_takes_the_keys_of_airflow_and_mlflow_but_no_other_secret(stack: Stack, prefix: str) -> None:
+def test_s3_accepts_the_keys_of_airflow_and_mlflow_only(stack: Stack, prefix: str) -> None:
     secret = stack.settings.secrets()
     key, value = secret[f"{prefix}S3_ACCESS_KEY"], secret[f"{prefix}S3_SECRET_KEY"]
     buckets(stack, key, value)

@@ -1,4 +1,4 @@
-"""Pins and locks: what one says the other says too, whoever raised a version."""
+"""Pins and lock files have the same versions."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def pins(file: Path) -> set[tuple[str, str]]:
     [(PROJECT / "requirements.txt", "airflow"), *((file, file.stem) for file in sorted(FOLDER.glob("*.in")))],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_every_pin_is_what_is_locked(pinned: Path, lock: str) -> None:
+def test_every_pin_is_locked(pinned: Path, lock: str) -> None:
     assert pins(pinned)
     assert pins(pinned) - pins(FOLDER / f"{lock}.txt") == set()  # else: make lock

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from include.problem import PROBLEM
+from include.settings import DEFAULT_PORTS
 from local import __main__ as command_line
 from local import settings
-from local.settings import DEFAULT_PORTS, Settings
+from local.settings import Settings
 from local.stack import Stack
 
 
@@ -23,7 +25,7 @@ def no_ports_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_secrets_are_generated_once_for_this_user_only(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_readable_by_this_user_only(tmp_path: Path) -> None:
     secrets = Settings(home=tmp_path).secrets()
     assert secrets == Settings(home=tmp_path).secrets()
     assert stat.S_IMODE((tmp_path / "secrets.env").stat().st_mode) == 0o600
@@ -35,7 +37,7 @@ def test_two_stacks_share_no_secret(tmp_path: Path) -> None:
     assert not set(one.values()) & set(other.values())
 
 
-def test_the_password_of_the_airflow_page_is_a_generated_one(tmp_path: Path) -> None:
+def test_airflows_password_is_generated(tmp_path: Path) -> None:
     stack = Settings(home=tmp_path)
     stack.create_folders()
     file = tmp_path / "airflow" / "passwords.json"
@@ -48,12 +50,12 @@ def test_ports_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert settings.load(tmp_path).ports == DEFAULT_PORTS | {"MLFLOW_PORT": 5050}
 
 
-def test_ports_are_remembered_for_the_commands_that_follow(tmp_path: Path) -> None:
-    settings.remember(Settings(home=tmp_path, ports=DEFAULT_PORTS | {"AIRFLOW_PORT": 8181}))
+def test_ports_are_stored_for_later_commands(tmp_path: Path) -> None:
+    settings.save_ports(Settings(home=tmp_path, ports=DEFAULT_PORTS | {"AIRFLOW_PORT": 8181}))
     assert settings.load(tmp_path).ports["AIRFLOW_PORT"] == 8181
 
 
-def test_the_ports_of_a_temporary_stack_differ_and_are_lent_to_no_connection(tmp_path: Path) -> None:
+def test_the_ports_of_a_temporary_stack_differ_and_are_not_ephemeral(tmp_path: Path) -> None:
     ports = settings.temporary(tmp_path).ports
     with contextlib.ExitStack() as held, socket.socket() as outgoing:
         for port in ports.values():
@@ -63,15 +65,13 @@ def test_the_ports_of_a_temporary_stack_differ_and_are_lent_to_no_connection(tmp
 
 
 @pytest.mark.parametrize("value", ["http", "0", "65536", "-1"])
-def test_what_is_no_port_is_refused_by_name(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_port_is_an_error(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_PORT", value)
-    with pytest.raises(SystemExit, match=f"S3_PORT={value} is no port: choose a number from 1 to 65535"):
+    with pytest.raises(SystemExit, match=f"S3_PORT={value} is not a port: choose a number from 1 to 65535"):
         settings.load(tmp_path)
 
 
-def test_a_connection_from_outside_takes_the_place_of_the_local_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_from_outside_replaces_the_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remote = '{"conn_type": "http", "host": "https://mlflow.example.com"}'
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", remote)
     environment = Settings(home=tmp_path).environment()
@@ -79,14 +79,14 @@ def test_a_connection_from_outside_takes_the_place_of_the_local_one(
     assert "127.0.0.1" in environment["AIRFLOW_CONN_AWS_DEFAULT"]
 
 
-def test_openmetadatas_connector_may_be_somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openmetadatas_connector_may_be_installed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENMETADATA_PYTHON", raising=False)
     assert Settings(home=tmp_path).environment()["OPENMETADATA_PYTHON"].endswith("/openmetadata/bin/python")
     monkeypatch.setenv("OPENMETADATA_PYTHON", "/elsewhere/bin/python")
     assert Settings(home=tmp_path).environment()["OPENMETADATA_PYTHON"] == "/elsewhere/bin/python"
 
 
-def test_settings_of_another_airflow_do_not_leak_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_another_airflow_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere.example.com")
     environment = Settings(home=tmp_path).environment()
@@ -99,16 +99,27 @@ def test_the_common_settings_are_those_of_the_example(tmp_path: Path) -> None:
     assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.platform.xcom.XComBackend"
     assert environment["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] == "s3://aws_default@localxcom/xcom"
     assert not [name for name, value in environment.items() if "loopback-only" in value]
+    assert environment["ARTIFACT_BUCKET"] == PROBLEM.artifact_bucket
 
 
-def test_a_stack_from_before_gets_the_secrets_that_it_lacks(tmp_path: Path) -> None:
+def test_airflows_connection_to_s3_has_the_stacks_key_and_the_timeouts_of_the_example(tmp_path: Path) -> None:
+    stack = Settings(home=tmp_path)
+    connection = json.loads(stack.environment()["AIRFLOW_CONN_AWS_DEFAULT"])
+    assert (connection["login"], connection["password"]) == tuple(
+        stack.secrets()[name] for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY")
+    )
+    assert connection["extra"]["endpoint_url"] == stack.s3_url
+    assert connection["extra"]["config_kwargs"]["connect_timeout"] == 5
+
+
+def test_missing_secrets_of_an_older_stack_are_added(tmp_path: Path) -> None:
     (tmp_path / "secrets.env").write_text("MLFLOW_PASSWORD=kept\n")
     secrets = Settings(home=tmp_path).secrets()
     assert secrets["MLFLOW_PASSWORD"] == "kept"
     assert len(secrets["AIRFLOW_MLFLOW_PASSWORD"]) >= 20
 
 
-def test_the_environment_for_the_astro_cli_is_for_this_user_only(tmp_path: Path) -> None:
+def test_the_environment_file_for_the_astro_cli_is_readable_by_this_user_only(tmp_path: Path) -> None:
     tmp_path.joinpath("home").mkdir()
     stack = Stack(Settings(home=tmp_path / "home"))
     assert command_line.standalone(stack, []) == 0
@@ -120,7 +131,7 @@ def test_the_environment_for_the_astro_cli_is_for_this_user_only(tmp_path: Path)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_where_lineage_goes_may_be_said_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openlineage_may_be_configured_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in settings.LINEAGE_SETTINGS:
         monkeypatch.setenv(name, f"given as {name}")
     environment = Settings(home=tmp_path).environment()
@@ -131,6 +142,6 @@ def test_where_lineage_goes_may_be_said_from_outside(tmp_path: Path, monkeypatch
     ]
 
 
-def test_the_socket_path_is_short_however_deep_the_clone_lies(tmp_path: Path) -> None:
+def test_the_socket_path_is_short_in_a_deep_folder(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 10)
     assert len(str(Settings(home=deep).socket)) < 100

@@ -1,4 +1,4 @@
-"""Starting, watching and stopping a stack of its own."""
+"""Starting, checking and stopping a local stack."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_a_started_service_is_ready_and_a_stopped_one_leaves_no_process(own_stac
     assert not own_stack.is_running(S3)
 
 
-def test_starting_what_runs_already_leaves_it_alone(own_stack: Stack) -> None:
+def test_starting_a_running_service_changes_nothing(own_stack: Stack) -> None:
     own_stack.start(["s3"])
     before = {process.pid for process in own_stack.processes()}
     own_stack.start(["s3"])
     assert {process.pid for process in own_stack.processes()} == before
 
 
-def test_what_outlives_a_killed_supervisor_is_stopped_too(own_stack: Stack) -> None:
+def test_processes_that_outlive_their_supervisor_are_stopped(own_stack: Stack) -> None:
     own_stack.start(["s3"])
     supervisor = psutil.Process(int((own_stack.settings.home / "supervisord.pid").read_text()))
     supervisor.kill()
@@ -57,32 +57,34 @@ def test_what_outlives_a_killed_supervisor_is_stopped_too(own_stack: Stack) -> N
     assert not list(own_stack.processes())
 
 
-def test_a_taken_port_is_named_before_anything_starts(own_stack: Stack) -> None:
+def test_a_taken_port_is_an_error_before_anything_starts(own_stack: Stack) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", own_stack.settings.ports["MLFLOW_PORT"]))
         taken.listen()
         port = own_stack.settings.ports["MLFLOW_PORT"]
-        with pytest.raises(StackError, match=rf"Port {port} \(MLflow\) .* choose another with MLFLOW_PORT=<port>"):
+        with pytest.raises(StackError, match=rf"Port {port} \(MLflow\) .* make up MLFLOW_PORT={port + 1000}"):
             own_stack.start(["s3", "mlflow"])
     assert not list(own_stack.processes())
 
 
-def test_a_stranger_on_a_port_is_not_taken_for_the_service(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stack, "_check_port", lambda *_: None)  # the stranger came after the look at the port
-    with ThreadingHTTPServer(("127.0.0.1", own_stack.settings.ports["S3_PORT"]), SimpleHTTPRequestHandler) as stranger:
-        Thread(target=stranger.serve_forever, args=(0.05,), daemon=True).start()
+def test_another_server_on_the_port_does_not_pass_for_the_service(
+    own_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "_check_port", lambda *_: None)  # the other server started after the check
+    with ThreadingHTTPServer(("127.0.0.1", own_stack.settings.ports["S3_PORT"]), SimpleHTTPRequestHandler) as other:
+        Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
         with pytest.raises(StackError, match=r"S3 does not start: (?s:.*)s3\.log"):
             own_stack.start(["s3"])
-        stranger.shutdown()
+        other.shutdown()
     assert "address already in use" in (own_stack.settings.logs / "s3.log").read_text()
 
 
-def test_an_unknown_service_is_refused_with_those_there_are(own_stack: Stack) -> None:
+def test_an_unknown_service_is_an_error(own_stack: Stack) -> None:
     with pytest.raises(StackError, match=r"there is no service 'minio': choose from s3, mlflow, airflow, serve"):
         own_stack.start(["minio"])
 
 
-def test_a_service_that_cannot_start_is_named_with_the_reason(
+def test_a_service_that_cannot_start_is_an_error_with_the_reason(
     own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = tmp_path / "empty"
@@ -114,7 +116,7 @@ def test_clean_asks_before_it_deletes(own_stack: Stack, monkeypatch: pytest.Monk
     assert not list(own_stack.processes())
 
 
-def test_status_says_what_runs_and_where(own_stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_prints_state_and_address_of_each_service(own_stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     own_stack.start(["s3"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command_line, "console", command_line.Console(highlight=False, width=200))
@@ -125,15 +127,15 @@ def test_status_says_what_runs_and_where(own_stack: Stack, capsys: pytest.Captur
     assert "is not running (make serve)" in printed
 
 
-def test_the_ports_of_a_started_stack_are_those_of_the_commands_that_follow(own_stack: Stack) -> None:
+def test_later_commands_use_the_ports_of_a_started_stack(own_stack: Stack) -> None:
     own_stack.start(["s3"])
     assert load(own_stack.settings.home).ports == own_stack.settings.ports
 
 
-def test_a_running_stack_does_not_move_to_other_ports(own_stack: Stack) -> None:
+def test_a_running_stack_keeps_its_ports(own_stack: Stack) -> None:
     own_stack.start(["s3"])
     moved = replace(own_stack.settings, ports=own_stack.settings.ports | {"S3_PORT": 9999})
-    with pytest.raises(StackError, match="the stack runs on other ports already: make down"):
+    with pytest.raises(StackError, match="the stack already runs on other ports: run make down"):
         Stack(moved).start(["s3"])
 
 
@@ -144,8 +146,8 @@ def test_the_model_server_starts_only_when_it_is_named(own_stack: Stack, monkeyp
     assert started == ["s3", "mlflow", "airflow"]
 
 
-def test_a_trail_needs_the_address_of_one_file(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trace_needs_the_uri_of_one_file(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_line, "_connect", lambda settings: None)
-    for names in ([], ["possum_tail_length.csv"], ["s3://a/b.csv", "s3://a/c.csv"]):
-        with pytest.raises(StackError, match="name one file of predictions: make trace FILE=s3://"):
+    for names in ([], ["predictions.csv"], ["s3://a/b.csv", "s3://a/c.csv"]):
+        with pytest.raises(StackError, match="give one file of predictions: make trace FILE=s3://"):
             command_line.trace(own_stack, names)

@@ -1,8 +1,8 @@
-"""The rehearsal: what ``astro dev start`` starts in containers, started here as processes, and the DAGs run on it.
+"""Run the containers of ``astro dev start`` as processes, without Docker, and the DAGs on them: ``make rehearse``.
 
-Commands, environment, order and health checks are read from the compose file. What stands in for what: this
-machine's PostgreSQL for the image of PostgreSQL, the locked local environments for the images of Airflow and Python,
-and the local stack's S3 server for MinIO, whose accounts therefore are not made. Run by ``make rehearse``.
+Commands, environment, order and health checks come from the compose file. This machine's PostgreSQL replaces its image,
+the locked local environments replace the images of Airflow and Python, and rclone replaces MinIO, whose accounts are
+therefore not created.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from dotenv import dotenv_values
 from rich.console import Console
 
 from containers.make_env import main as make_env
-from local.compose import Container, containers
 from local.settings import ENVIRONMENTS, PROJECT, Settings, inherited
+from tests.containers.compose import Container, containers
 
 COPIED = (
     "dags",
@@ -42,32 +42,32 @@ HEALTHY_WITHIN = 180  # seconds
 
 
 class RehearsalError(Exception):
-    """A service does not start; the message names it and its log."""
+    """A service does not start; the message has its name and the end of its log."""
 
 
 @dataclass(frozen=True)
 class Rehearsed(Settings):
-    """The running rehearsal in the form that the demonstration and the REST client know."""
+    """The running rehearsal, as settings for the demonstration and the REST client."""
 
     hosts: dict[str, str] = field(default_factory=dict)
 
     @property
     def airflow_url(self) -> str:
-        """The address of Airflow's pages and REST API."""
+        """URL of Airflow's UI and REST API."""
         return f"http://{self.hosts['api-server']}:8080"
 
     @property
     def mlflow_url(self) -> str:
-        """The address of MLflow's pages and REST API."""
+        """URL of MLflow's UI and REST API."""
         return f"http://{self.hosts['mlflow']}:5000"
 
     @property
     def s3_url(self) -> str:
-        """The address of the S3 server."""
+        """URL of the S3 server."""
         return f"http://{self.hosts['minio']}:9000"
 
     def secrets(self) -> dict[str, str]:
-        """Return every secret of the stack: of the connections, and by file those that were generated."""
+        """Return every secret of the stack: those of the connections, and the generated ones by file."""
         given = dotenv_values(self.project / ".env")
         found = {"AIRFLOW_PASSWORD": str(given["AIRFLOW_ADMIN_PASSWORD"])}
         for name in ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
@@ -78,7 +78,7 @@ class Rehearsed(Settings):
 
 
 class Rehearsal:
-    """Starts and ends the processes."""
+    """Starts and stops the processes."""
 
     def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
@@ -88,10 +88,10 @@ class Rehearsal:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.containers: dict[str, Container] = {}
 
-    def start(self, told: Callable[[str], None] = lambda _: None) -> Rehearsed:
-        """Start every service in order and return where they are.
+    def start(self, report: Callable[[str], None] = lambda _: None) -> Rehearsed:
+        """Start every service in order.
 
-        :param told: called with a line about each service
+        :param report: called with a line about each service
         :raises RehearsalError: if one does not start
         """
         self._prepare()
@@ -99,14 +99,14 @@ class Rehearsal:
             self.containers[container.name] = container
             for name, condition in container.waits_for.items():
                 self._wait(self.containers[name], condition)
-            told(self._start(container))
+            report(self._start(container))
         for container in self.containers.values():
             self._wait(container, "service_healthy")
         hosts = {name: container.host for name, container in self.containers.items()}
         return Rehearsed(project=self.project, home=self.home, hosts=hosts)
 
     def stop(self) -> None:
-        """End every process, the last started first."""
+        """Stop every process, in reverse order."""
         for process in reversed(self.running.values()):
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -118,14 +118,14 @@ class Rehearsal:
         psutil.wait_procs(leftovers, timeout=10)
 
     def processes(self) -> Iterator[psutil.Process]:
-        """Yield every process of this rehearsal, known by a variable in its environment."""
+        """Yield every process of this rehearsal, identified by ``REHEARSAL`` in its environment."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if process.environ().get("REHEARSAL") == str(self.home):
                     yield process
 
     def environment(self) -> dict[str, str]:
-        """Return the connections and settings of ``.env``, as Airflow's services have them."""
+        """Return the connections and settings of ``.env``, as Airflow's services get them."""
         given = {name: value for name, value in dotenv_values(self.project / ".env").items() if value}
         scheduler = self.containers["scheduler"]
         return {name: scheduler.translate(value) for name, value in given.items()}
@@ -139,14 +139,14 @@ class Rehearsal:
         make_env(self.project)
         self.logs.mkdir(parents=True)
         self.volumes.mkdir()
-        (self.volumes / "mlflow_packages").symlink_to(ENVIRONMENTS / "mlflow")  # the same lock, installed already
+        (self.volumes / "mlflow_packages").symlink_to(ENVIRONMENTS / "mlflow")  # already installed from the same lock
         for folder in (self.home.parent, self.home, self.volumes, self.project):
             folder.chmod(0o755)  # PostgreSQL runs as another user
 
     def _start(self, container: Container) -> str:
-        prepare = {"postgres": self._postgres, "minio": self._s3, "mlflow-packages": self._nothing}
-        if container.name == "minio-accounts":
-            return "minio-accounts: left out, because MinIO is not here"
+        if container.name in ("minio-accounts", "mlflow-packages"):
+            return f"{container.name}: left out, not needed here"
+        prepare = {"postgres": self._postgres, "minio": self._s3}
         container = prepare.get(container.name, lambda it: it)(container)
         self.containers[container.name] = container
         with (self.logs / f"{container.name}.log").open("wb") as log:
@@ -173,7 +173,7 @@ class Rehearsal:
         )
 
     def _airflow_environment(self, container: Container) -> dict[str, str]:
-        """What the image adds: Airflow's home and PYTHONPATH."""
+        """Return the variables that the image adds."""
         home = self.home / "airflow"
         home.mkdir(exist_ok=True)
         return {
@@ -186,7 +186,7 @@ class Rehearsal:
         }
 
     def _postgres(self, container: Container) -> Container:
-        """Do what the image's entry point does with an empty volume, then leave the server itself to be started."""
+        """Initialise the volume as the image's entry point does, and return the container with the server's command."""
         data = Path(container.paths["/var/lib/postgresql/data"])
         data.mkdir()
         if os.geteuid() == 0:
@@ -208,7 +208,7 @@ class Rehearsal:
         return _with_command(container, ["postgres", "-D", str(data), *listen.split()])
 
     def _s3(self, container: Container) -> Container:
-        """Start the local stack's S3 server with the keys that the accounts would have."""
+        """Return the container with rclone's S3 server, and the keys that the accounts would have."""
         folder = Path(container.paths["/data"])
         folder.mkdir()
         keys = [
@@ -222,9 +222,6 @@ class Rehearsal:
         service = {**container.service, "environment": environment, "healthcheck": check}
         return _with_command(replace(container, service=service), command)
 
-    def _nothing(self, container: Container) -> Container:
-        return _with_command(container, ["true"])
-
     def _run(self, command: list[Any], container: Container) -> None:
         process = self._spawn([str(part) for part in command], container, stdout=subprocess.PIPE)
         output, _ = process.communicate(timeout=HEALTHY_WITHIN)
@@ -232,7 +229,7 @@ class Rehearsal:
             raise RehearsalError(f"{container.name}: {command[0]} failed: {output.decode()}")
 
     def _wait(self, container: Container, condition: str) -> None:
-        """Wait until a service is in the condition that another needs."""
+        """Wait until a service is in the condition that another one needs."""
         process = self.running.get(container.name)
         if process is None:
             return
@@ -252,7 +249,7 @@ class Rehearsal:
         return "\n".join((self.logs / f"{container.name}.log").read_text().splitlines()[-30:])
 
     def _translate_addresses(self, container: Container) -> None:
-        """Put this machine's addresses into the files that hold a service's."""
+        """Replace the services' addresses in the files of secrets by this machine's."""
         for file in self.volumes.glob("secrets_*/*"):
             text = file.read_text()
             if (translated := container.translate(text)) != text:
@@ -267,7 +264,7 @@ class Rehearsal:
 
 
 def _secrets_in(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield each long word of digits and letters in a file: every generated secret is one."""
+    """Yield each long word with a digit in a file: every generated secret is one."""
     for number, word in enumerate(re.findall(r"[\w-]{20,}=*", file.read_text())):
         if any(character.isdigit() for character in word):
             yield f"{file.parent.name}/{file.name} {number}", word
@@ -278,15 +275,17 @@ def _with_command(container: Container, command: list[str]) -> Container:
 
 
 def _postgres_programs() -> list[str]:
-    return [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]  # Debian's place
+    return [
+        str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    ]  # Debian's folder
 
 
 def main() -> int:
-    """Rehearse: start everything, run the DAGs, end everything."""
+    """Start everything, run the DAGs, stop everything."""
     from local.demo import DemoError, run_demo
 
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="possums-rehearsal-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         rehearsal = Rehearsal(Path(folder))
         try:
             settings = rehearsal.start(lambda line: console.print(line, markup=False, soft_wrap=True))

@@ -1,7 +1,6 @@
-"""The compose file as a program for this machine: each service's command, environment, files and health check.
+"""Translate the compose file's containers to processes of this machine.
 
-Containers become processes: a container's paths become folders, and its name an address of the loopback network, so
-that every service keeps its port.
+A container's paths become folders, and its name becomes a loopback address, so that every service keeps its port.
 """
 
 from __future__ import annotations
@@ -18,28 +17,18 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from local.settings import PROJECT
-
-ASTRO_CLI = PROJECT / "tests" / "containers" / "astro_cli.yml"
+ASTRO_CLI = Path(__file__).with_name("astro_cli.yml")
 OVERRIDE = "docker-compose.override.yml"
 
 
 class ComposeError(Exception):
-    """The compose file cannot be used; the message is Compose's own."""
+    """The compose file is not valid; the message is Compose's."""
 
 
 def merged(project: Path, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the Astro CLI's services with the project's override, as ``docker-compose config`` merges them.
+    """Return the Astro CLI's services merged with the project's override, as ``docker-compose config`` prints them.
 
-    :param environment: the shell's variables, this process's if not given
-    :raises ComposeError: if the file is not valid
-    """
-    return yaml.safe_load(merged_text(project, environment))
-
-
-def merged_text(project: Path, environment: dict[str, str] | None = None) -> str:
-    """Return what ``docker-compose config`` prints.
-
+    :param environment: the shell's variables, by default this process's
     :raises ComposeError: if the file is not valid
     """
     command = ["docker-compose", "--project-directory", str(project), "-f", str(ASTRO_CLI), "-f", OVERRIDE, "config"]
@@ -47,7 +36,7 @@ def merged_text(project: Path, environment: dict[str, str] | None = None) -> str
     ended = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise ComposeError(ended.stderr)
-    return ended.stdout
+    return yaml.safe_load(ended.stdout)
 
 
 @dataclass(frozen=True)
@@ -72,28 +61,28 @@ class Container:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that the file and ``.env`` set; those that are taken back or empty are not there."""
+        """The variables that the file and ``.env`` set, without null and empty ones."""
         given = self.service.get("environment", {})
         return {name: self.translate(str(value)) for name, value in given.items() if value not in (None, "")}
 
     @property
     def health_check(self) -> list[str]:
-        """The command that tells whether the service is healthy; empty if it has none."""
+        """The command of the health check; empty if there is none."""
         test = self.service.get("healthcheck", {}).get("test", [])
         return [self.translate(part) for part in test[1:]]
 
     @property
     def waits_for(self) -> dict[str, str]:
-        """The services that must be started, healthy or done before, and which of that."""
+        """The conditions of the services that it depends on, by name."""
         return {name: needed["condition"] for name, needed in self.service.get("depends_on", {}).items()}
 
     @property
     def is_task(self) -> bool:
-        """Whether it is done at some time, instead of serving on."""
+        """Whether it runs once instead of serving."""
         return "restart" not in self.service
 
     def translate(self, text: str) -> str:
-        """Return a command or value of the container as it must be on this machine."""
+        """Return a text of the container with this machine's paths and addresses."""
         for path in sorted(self.paths, key=len, reverse=True):
             text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w.-])", self.paths[path], text)
         for name, host in self.hosts.items():
@@ -102,17 +91,17 @@ class Container:
 
 
 def containers(project: Path, volumes: Path, environment: dict[str, str] | None = None) -> Iterator[Container]:
-    """Yield the services in an order in which each comes after those that it waits for.
+    """Yield the services in the order of their dependencies.
 
-    :param project: the folder that the file's relative paths start from
-    :param volumes: where named volumes are kept, one folder each
+    :param project: folder of the file's relative paths
+    :param volumes: folder with one folder for each named volume
     """
     services = {
         name: service
         for name, service in merged(project, environment)["services"].items()
-        if not service.get("profiles")  # started on demand
+        if not service.get("profiles")  # services with a profile start on demand only
     }
-    network = f"127.{random.randint(2, 254)}.{random.randint(0, 254)}"  # noqa: S311 # two rehearsals at once, no secret
+    network = f"127.{random.randint(2, 254)}.{random.randint(0, 254)}"  # not a secret: two rehearsals may run at once
     hosts = {name: f"{network}.{number}" for number, name in enumerate(services, start=1)}
     made = {
         name: Container(name, service, hosts[name], dict(_mounts(service, volumes)), hosts)
