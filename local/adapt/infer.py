@@ -1,0 +1,191 @@
+"""What each column of a table is used as: target, ID, number or category; or why it is left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_hashable
+
+from include.data.checks import MISSING
+from include.spec import RESERVED, Limits
+
+MAX_LEVELS = 20  # of a category with more, any value is accepted
+FEW_NUMBERS = range(3, 11)  # so many different whole numbers may be the names of something
+MAX_NUMBER = 1e100  # beyond it, ranges overflow
+MOSTLY = 0.8  # share of numbers from which on the other cells of a column are probably mistakes
+DATE = (
+    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})"
+    r"|\d{1,2}\.? [A-Za-z]{3,9}\.?,? \d{4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})([T ].*)?"
+)
+ID_WORDS = {"id", "key", "no", "nr", "case", "code", "index", "uuid", "guid", "identifier"}
+
+
+class AdaptError(Exception):
+    """The project cannot be adapted to a table; the message names the reason and the remedy."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a column is used as, and why.
+
+    :param use: "target", "ID", "number", "category" or "left out"
+    :param unsure: whether a person should check it
+    """
+
+    column: str
+    use: str
+    reason: str = ""
+    unsure: bool = False
+
+
+def clean_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with every cell as trimmed text, or NaN if it is missing.
+
+    :param rows: as :func:`include.data.table.parse_rows` returns them
+    :raises AdaptError: a cell is a list, or something else that is more than one value
+    """
+    if nested := [name for name in rows if not rows[name].map(is_hashable).all()]:
+        raise AdaptError(
+            f"Cells of {', '.join(nested)} hold more than one value: keep one in each, or remove the column"
+        )
+    texts = rows.astype(object).map(lambda cell: str(cell).strip(), na_action="ignore")
+    texts = texts.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)  # 1.0 is the ID 1
+    return texts.mask(texts.isin(MISSING), np.nan)
+
+
+def to_numbers(cells: pd.Series) -> pd.Series:
+    """Return text cells as numbers, those that are not finite numbers as NaN."""
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    return numbers.where(numbers.abs() < MAX_NUMBER)
+
+
+def choose_uses(cells: pd.DataFrame, target: str, row_id: str | None = None) -> list[Choice]:
+    """Choose what each column is used as.
+
+    :param cells: as :func:`clean_cells` returns them
+    :param row_id: the column that identifies rows; if None, one that looks like it is proposed
+    :return: one choice for each column, in the table's order
+    :raises AdaptError: there is nothing to predict, or nothing to predict from
+    """
+    check_names(cells.columns, target, row_id)
+    check_target(target, cells[target])
+    unique = cells.drop_duplicates()  # the pipeline leaves out repeated rows of a table with IDs
+    if row_id:
+        check_id(row_id, unique[row_id])
+    chosen = {target: Choice(target, "target", *_question_target(cells[target]))}
+    if row_id:
+        chosen[row_id] = Choice(row_id, "ID", "identifies the rows")
+    elif proposed := propose_id(unique.drop(columns=target)):
+        chosen[proposed] = Choice(proposed, "ID", "proposed: it is different in every row")
+    choices = [chosen.get(name) or choose_use(name, cells[name]) for name in cells.columns]
+    if not any(choice.use in ("number", "category") for choice in choices):
+        reasons = "; ".join(f"{c.column}: {c.reason}" for c in choices if c.use == "left out")
+        raise AdaptError(f"No column is left to predict {target} from: add one. {reasons}".rstrip())
+    return choices
+
+
+def check_names(columns: Iterable[str], target: str, row_id: str | None) -> None:
+    """Raise an error unless the target and the ID are columns, and no column has a reserved name."""
+    names = list(columns)
+    for name, option in ((target, "TARGET"), (row_id, "ID")):
+        if name and name not in names:
+            close = get_close_matches(name.casefold(), [known.casefold() for known in names], n=1)
+            meant = next((f" Did you mean {known}?" for known in names if known.casefold() in close), "")
+            raise AdaptError(f"{option}={name} is not a column of the table.{meant} Its columns: {', '.join(names)}")
+    if row_id == target:
+        raise AdaptError(f"ID={row_id} is the target: name another column, or leave ID out")
+    if taken := [name for name in names if name in RESERVED]:
+        raise AdaptError(f"The pipeline uses the column name {', '.join(taken)} itself: rename it in the table")
+
+
+def check_target(name: str, cells: pd.Series) -> None:
+    """Raise an error unless the target has enough numbers that differ."""
+    known = cells.dropna()
+    numbers = to_numbers(known)
+    if (wrong := known[numbers.isna()]).size:
+        raise AdaptError(
+            f"{len(wrong)} of {len(known)} cells of the target {name} are not numbers, such as {wrong.iloc[0]!r}. "
+            "Regression needs numbers: correct these cells, or choose another target"
+        )
+    if len(known) < Limits().min_rows:
+        raise AdaptError(f"{len(known)} rows have a target, {Limits().min_rows} is the minimum: add rows")
+    if numbers.nunique() == 1:
+        raise AdaptError(f"Every {name} is {known.iloc[0]}: there is nothing to predict. Choose another target")
+
+
+def check_id(name: str, cells: pd.Series) -> None:
+    """Raise an error unless every row has an ID, and no two have the same."""
+    if missing := int(cells.isna().sum()):
+        raise AdaptError(f"{missing} cells of ID={name} are missing: fill them in, or leave ID out")
+    if (repeated := cells[cells.duplicated()]).size:
+        raise AdaptError(
+            f"{len(repeated)} rows have an ID that another row has, such as {name} {repeated.iloc[0]}: "
+            "correct them, name another column, or leave ID out"
+        )
+
+
+def propose_id(cells: pd.DataFrame) -> str | None:
+    """Return the first column that is different in every row and is named like an ID."""
+    return next((name for name in cells.columns if _is_id(name, cells[name])), None)
+
+
+def choose_use(name: str, cells: pd.Series) -> Choice:
+    """Choose what a column is used as that is neither the target nor the ID."""
+    known = cells.dropna()
+    numbers = to_numbers(known)
+    if not name:
+        return Choice(name, "left out", "it has no name in the header")
+    if known.empty:
+        return Choice(name, "left out", "every cell is missing")
+    numeric = numbers.notna().all()
+    if (numbers if numeric else cells).nunique(dropna=bool(numeric)) == 1:
+        return Choice(name, "left out", f"every cell is {known.iloc[0]}")
+    return _choose_number(name, cells, numbers) if numeric else _choose_text(name, known, numbers)
+
+
+def _choose_number(name: str, cells: pd.Series, numbers: pd.Series) -> Choice:
+    missing, distinct = 1 - len(numbers) / len(cells), numbers.nunique()
+    if missing > Limits().max_missing:
+        return Choice(name, "left out", f"{missing:.0%} of its cells are missing, {Limits().max_missing:.0%} may be")
+    if _is_id(name, cells):
+        return Choice(name, "left out", "it looks like another ID")
+    if distinct in FEW_NUMBERS and len(numbers) >= 5 * distinct and (numbers % 1 == 0).all():
+        return Choice(
+            name, "number", f"has {distinct} different whole numbers: are they names? Then use Category", True
+        )
+    return Choice(name, "number")
+
+
+def _choose_text(name: str, known: pd.Series, numbers: pd.Series) -> Choice:
+    distinct = known.nunique()
+    if numbers.notna().mean() >= MOSTLY:
+        wrong = known[numbers.isna()]
+        return Choice(
+            name, "left out", f"{len(wrong)} cells are not numbers, such as {wrong.iloc[0]!r}: correct them", True
+        )
+    if known.str.fullmatch(DATE).mean() > 0.9:
+        return Choice(name, "left out", "it has dates: add numbers that follow from them, such as an age")
+    if distinct > len(known) / 2:
+        return Choice(name, "left out", f"{distinct} different texts in {len(known)} cells")
+    if distinct > MAX_LEVELS:
+        return Choice(name, "category", f"has {distinct} different values: any value is accepted", True)
+    return Choice(name, "category")
+
+
+def _is_id(name: str, cells: pd.Series) -> bool:
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    if not words & ID_WORDS or cells.isna().any() or cells.duplicated().any():
+        return False
+    numbers = to_numbers(cells)
+    return bool(numbers.isna().any() or (numbers % 1 == 0).all())
+
+
+def _question_target(cells: pd.Series) -> tuple[str, bool]:
+    distinct = cells.nunique()
+    few = distinct < FEW_NUMBERS.stop and len(cells) >= 5 * distinct
+    return (f"has {distinct} different values: if they are classes, this is not regression" if few else ""), few

@@ -1,0 +1,622 @@
+"""A table of one's own: what is chosen for its columns, what is written, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from include.data.checks import inspect
+from include.data.table import TableError, parse_rows, select_holdout, select_rows, select_training
+from include.evaluation.scores import rmse
+from include.model.training import build_model
+from include.problem import PROBLEM
+from include.spec import RESERVED, Category, Gate, Limits, Number, Problem
+from local.adapt.__main__ import PROJECT, main
+from local.adapt.infer import AdaptError, Choice, choose_uses, clean_cells
+from local.adapt.propose import Proposal, make_slug, propose
+from local.adapt.write import check_committed, format_source, render_problem, write_all
+from tests.toy import AREA, DISTRICT, HOUSES, make_rows
+
+WRITTEN = ("include/problem.py", "include/problem.md", "docker-compose.override.yml", ".env_example")
+NAMES = [
+    "lambda",
+    "index",
+    "class",
+    "a b",
+    "größe",
+    "m²",
+    "価格",
+    "it's",
+    'say "so"',
+    "a\\b",
+    "{x}",
+    "$5%",
+    "[red]",
+    "\u041e",
+    "x" * 130,
+]
+
+
+def as_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    return parse_rows(frame.to_csv(index=False).encode(), "rows.csv")
+
+
+def choose(**columns: Any) -> dict[str, Choice]:
+    frame = pd.DataFrame({"y": range(40)} | columns)
+    return {choice.column: choice for choice in choose_uses(clean_cells(as_rows(frame)), "y")}
+
+
+def describe(frame: pd.DataFrame, target: str = "price", row_id: str | None = None, name: str = "rows.csv") -> Proposal:
+    return propose(as_rows(frame), name, f"include/{name}", target, row_id)
+
+
+# --- What a column is used as
+
+
+def test_every_column_of_houses_has_a_use() -> None:
+    problem = describe(make_rows(300), row_id="address").problem
+
+    assert (problem.row_id, problem.target.name) == ("address", "price")
+    assert problem.categories == [DISTRICT, "index"]
+    assert problem.numbers == [AREA, "lambda"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "use"),
+    [
+        ([f" {n} " if n % 10 else " " for n in range(40)], "number"),
+        ([n / 7 for n in range(40)], "number"),
+        ([True, False] * 20, "category"),
+        ([True, None] * 20, "category"),
+        (["1", "2", "A", "B"] * 10, "category"),
+        (["20-30", "30-40"] * 20, "category"),
+        (["2024-01-31", "2024-02-28"] * 20, "left out"),
+        (["31.01.2024 12:30", "1.2.2024 08:15"] * 20, "left out"),
+        (["31 Jan 2024", "Feb 1, 2024"] * 20, "left out"),
+        ([f"A comment on {n}" for n in range(40)], "left out"),
+        ([3] * 40, "left out"),
+        ([3, None] * 20, "left out"),
+        (["1.5", "1.50"] * 20, "left out"),
+        (["yes", None] * 20, "category"),
+        (["x"] * 40, "left out"),
+        ([None] * 40, "left out"),
+        ([1.5, 2.5, 3.5, None, None, None, None, None] * 5, "left out"),
+    ],
+)
+def test_the_use_of_a_column_follows_from_its_cells(cells: list[Any], use: str) -> None:
+    choice = choose(x=cells, z=[0.5, 1.5] * 20)["x"]
+
+    assert choice.use == use
+    assert choice.reason or use != "left out"
+
+
+def test_a_few_cells_that_are_not_numbers_are_named() -> None:
+    choice = choose(x=["?", *range(1, 40)], z=[0.5, 1.5] * 20)["x"]
+
+    assert (choice.use, choice.unsure) == ("left out", True)
+    assert "1 cells are not numbers, such as '?'" in choice.reason
+
+
+def test_few_whole_numbers_stay_numbers_with_a_question() -> None:
+    choices = choose(site=[1, 2, 3, 4] * 10, rooms=[0.5, 1.5, 2.5, 3.5] * 10, flag=[0, 1] * 20)
+
+    assert {name: choice.unsure for name, choice in choices.items() if choice.unsure} == {"site": True}
+    assert choices["site"].use == "number"
+
+
+def test_a_target_of_few_values_is_questioned() -> None:
+    assert choose(y=[0, 1] * 20, x=np.arange(40) / 3)["y"].unsure
+
+
+def test_columns_without_a_name_are_left_out() -> None:
+    frame = make_rows(40).assign(**{"": range(40)})
+
+    choices = {choice.column: choice for choice in describe(frame).choices}
+
+    assert choices[""].use == "left out"
+
+
+def test_parquet_cells_keep_their_meaning() -> None:
+    days, noise = pd.date_range("2024-01-01", periods=40), np.random.default_rng(0).normal(size=40)
+    frame = pd.DataFrame(
+        {"day": days, "open": [True, False] * 20, "level": pd.Categorical(["a", "b"] * 20), "x": noise}
+    )
+    content = BytesIO()
+    frame.assign(y=noise * 2).to_parquet(content)
+
+    problem = propose(parse_rows(content.getvalue(), "t.parquet"), "t.parquet", "include/t.parquet", "y").problem
+
+    assert problem.features[:2] == (
+        Category("open", levels=("False", "True"), new_levels="warning"),
+        Category("level", levels=("a", "b"), new_levels="warning"),
+    )
+    assert problem.numbers == ["x"]
+
+
+# --- The ID
+
+
+@pytest.mark.parametrize(
+    ("name", "ids", "proposed"),
+    [
+        ("id", range(40), True),
+        ("customerId", [f"C{n}" for n in range(40)], True),
+        ("case_no", range(40), True),
+        ("id", np.arange(40) / 3, False),
+        ("id", [*range(39), 0], False),
+        ("id", [*range(39), None], False),
+        ("width", range(40), False),
+        ("idle", range(40), False),
+    ],
+)
+def test_an_id_is_proposed_if_it_is_unique_and_named_like_one(name: str, ids: Any, proposed: bool) -> None:
+    choices = choose(**{name: ids, "x": [0.5, 1.5] * 20})
+
+    assert (choices[name].use == "ID") is proposed
+
+
+def test_a_second_id_is_left_out() -> None:
+    assert choose(id=range(40), key=range(40), x=[0.5, 1.5] * 20)["key"].use == "left out"
+
+
+def test_repeated_rows_do_not_make_an_id_ambiguous() -> None:
+    rows = make_rows(100)
+
+    assert describe(pd.concat([rows, rows.head(5)]), row_id="address").rows == 100
+
+
+# --- Ranges and levels
+
+
+def test_ranges_reach_beyond_what_was_observed() -> None:
+    frame = make_rows(300).assign(change=np.linspace(-3, 5, 300), year=np.resize(np.arange(2011, 2021), 300))
+
+    problem = describe(frame).problem
+
+    assert problem.column("change") == Number("change", possible=(-50, 50), expected=(-3.8, 5.8))
+    assert problem.column("year") == Number("year", possible=(0, 21_000), expected=(2010, 2021))
+    assert problem.target.possible[0] == 0
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1, 1e6, 1e12])
+@pytest.mark.parametrize("shift", [-1e3, 0, 1e3])
+def test_no_observed_number_is_unexpected(scale: float, shift: float) -> None:
+    rng = np.random.default_rng(0)
+    frame = make_rows(60).assign(x=(rng.lognormal(size=60) + shift) * scale, price=rng.normal(size=60) * scale)
+
+    problem = describe(frame).problem
+
+    assert inspect(as_rows(frame[[*problem.inputs, "price"]]), problem).is_clean
+
+
+def test_levels_are_listed_up_to_twenty() -> None:
+    rng = np.random.default_rng(0)
+    frame = make_rows(300).assign(
+        site=rng.choice(["1", "2", "A"], 300), town=rng.choice([f"Town {n}" for n in range(40)], 300)
+    )
+    frame.loc[::9, "index"] = None
+
+    problem = describe(frame).problem
+
+    assert problem.column("site") == Category("site", levels=("1", "2", "A"), new_levels="warning")
+    assert problem.column("town") == Category("town", new_levels="warning")
+    assert problem.column("index") == Category("index", levels=("a", "b", "c"), new_levels="warning", nullable=True)
+
+
+# --- The gate
+
+
+def test_the_limit_lies_between_the_model_and_the_mean() -> None:
+    proposal = describe(make_rows(300))
+    evidence, gate = proposal.evidence, proposal.problem.gate
+
+    assert evidence.ridge == pytest.approx(20, rel=0.15)  # the noise of the toy rows
+    assert evidence.ridge < gate.max_rmse < evidence.mean
+    assert "halfway" in evidence.reason
+
+
+def test_a_useless_table_gets_the_limit_of_the_mean_and_a_warning() -> None:
+    proposal = describe(make_rows(300).assign(price=np.random.default_rng(1).normal(100, 10, 300)))
+
+    assert proposal.evidence.is_weak
+    assert proposal.problem.gate.max_rmse == pytest.approx(proposal.evidence.mean, rel=0.01)
+
+
+def test_subgroups_are_categories_of_few_groups_none_of_them_small() -> None:
+    rng = np.random.default_rng(0)
+    frame = make_rows(400).assign(
+        rare=np.where(np.arange(400) % 100, "common", "rare"), town=rng.choice([f"Town {n}" for n in range(9)], 400)
+    )
+
+    gate = describe(frame).problem.gate
+
+    assert gate.subgroup_max_rmse == dict.fromkeys([DISTRICT, "index"], pytest.approx(1.25 * gate.max_rmse, rel=0.01))
+
+
+def test_a_group_that_is_harder_to_predict_gets_a_higher_limit() -> None:
+    rows = make_rows(400)
+    rows["price"] += np.random.default_rng(1).normal(0, 120, 400) * (rows[DISTRICT] == "south")
+
+    gate = describe(rows).problem.gate
+
+    assert gate.subgroup_max_rmse[DISTRICT] > 1.25 * 110
+    assert gate.subgroup_max_rmse["index"] < gate.subgroup_max_rmse[DISTRICT]
+
+
+@pytest.mark.parametrize(("rows", "passed"), [(40, 17), (120, 19)])
+def test_the_first_model_of_a_sane_table_passes(rows: int, passed: int) -> None:
+    """Of 20 tables of the toy problem with much noise (R2 about 0.6), so many pass at least."""
+
+    def passes(seed: int) -> bool:
+        frame = make_rows(rows, seed)
+        frame["price"] += np.random.default_rng(seed + 1000).normal(0, 75, rows)
+        problem = describe(frame).problem
+        table = select_rows(inspect(as_rows(frame), problem), "rows.csv", problem)
+        training, holdout = select_training(table, problem), select_holdout(table, problem)
+        model = build_model(problem, "RidgeCV", {}).fit(training[problem.inputs], training["price"])
+        return bool(rmse(holdout["price"], model.predict(holdout[problem.inputs])) <= problem.gate.max_rmse)
+
+    assert sum(passes(seed) for seed in range(20)) >= passed
+
+
+# --- Small tables, and targets that are missing
+
+
+def test_a_small_table_sets_more_rows_aside_until_the_gate_can_judge() -> None:
+    for seed in range(5):
+        rows = make_rows(30, seed)
+        problem = describe(rows).problem
+        table = select_rows(inspect(as_rows(rows), problem), "rows.csv", problem)
+        assert (table["_split"] == "holdout").sum() >= 7
+
+
+def test_a_limit_is_raised_if_most_targets_are_missing() -> None:
+    rows = make_rows(300)
+    rows.loc[100:, "price"] = None
+
+    assert describe(rows).problem.limits == Limits(max_missing_target=0.7)
+
+
+# --- Names
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("House prices", "house_prices"),
+        ("2024-houses", "table_2024_houses"),
+        ("Größe", "grosse"),
+        ("価格", "table"),
+        ("a" * 50, "a" * 40),
+        ("__x__", "x"),
+    ],
+)
+def test_names_follow_from_the_file(name: str, slug: str) -> None:
+    problem = describe(make_rows(60), name=f"{name}.csv").problem
+
+    assert make_slug(name) == problem.name == slug
+    assert problem.registered_model == f"Reg_{slug}"
+    assert problem.predictions_file == f"{slug}_predictions.csv"
+
+
+# --- Source text
+
+
+def run(source: str) -> Problem:
+    names: dict[str, Any] = {}
+    exec(source, names)  # noqa: S102
+    return names["PROBLEM"]
+
+
+@pytest.mark.parametrize("problem", [PROBLEM, HOUSES])
+def test_source_gives_the_problem_back(problem: Problem) -> None:
+    assert run(render_problem(problem)) == problem
+    assert run(format_source(render_problem(problem), PROJECT)) == problem
+
+
+def test_source_gives_a_proposed_problem_back() -> None:
+    problem = describe(make_rows(60), row_id="address").problem
+
+    assert run(render_problem(problem)) == problem
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_source_with_an_odd_name_gives_it_back_and_is_clean(name: str, tmp_path: Path) -> None:
+    problem = Problem(
+        name="odd",
+        title=name,
+        summary=name,
+        table="include/odd.csv",
+        row_id=f"{name} 2",
+        target=Number(name, name, unit=name, possible=(-1e300, 1e300), expected=(-12345.678, 1e15)),
+        features=(Category(f"{name} 3", levels=(name, f"{name}!"), nullable=True), Number(f"{name} 4")),
+        gate=Gate(max_rmse=1e-7, subgroup_max_rmse={f"{name} 3": 2.5}),
+        limits=Limits(max_missing=0.25),
+        experiment=name,
+        registered_model=name,
+        artifact_bucket="odd",
+        picture="odd.png",
+        predictions_file="odd.csv",
+    )
+
+    source = format_source(render_problem(problem, ["A comment."]), PROJECT)
+
+    assert run(source) == problem
+    file = tmp_path / "problem.py"
+    file.write_text(source)
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ruff"), *command, "--config", PROJECT / "pyproject.toml", file]
+        )
+        assert done.returncode == 0
+
+
+def test_source_is_readable_without_ruff() -> None:
+    lines = render_problem(HOUSES).splitlines()
+
+    assert "    artifact_bucket='mlflowdatahouses'," in lines
+    assert "        Number('lambda', 'rooms', possible=(1, 50), expected=(1, 12))," in lines
+
+
+# --- The command
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A checkout with the files that are written, all committed."""
+    project = tmp_path / "project"
+    for name in (*WRITTEN, "pyproject.toml"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, project / name)
+    git(project, "init", "--quiet")
+    commit(project)
+    return project
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    file = tmp_path / "House prices.csv"
+    make_rows(120).to_csv(file, index=False)
+    return file
+
+
+def git(project: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    return subprocess.run(
+        ["git", "-C", project, *identity, *arguments], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def commit(project: Path) -> None:
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "All")
+
+
+def adapt(project: Path, table: Path | str, target: str = "price", *more: str) -> tuple[int, str]:
+    printed = StringIO()
+    console = Console(file=printed, width=100, highlight=False)
+    code = main([f"--table={table}", f"--target={target}", *more], project, console)
+    return code, printed.getvalue()
+
+
+def problem_in(project: Path) -> Problem:
+    return run((project / "include/problem.py").read_text())
+
+
+def test_a_table_is_described_in_the_project(project: Path, table: Path) -> None:
+    code, printed = adapt(project, table, "price", "--id=address")
+
+    problem = problem_in(project)
+    assert code == 0, printed
+    assert (problem.table, problem.row_id) == ("include/house_prices.csv", "address")
+    assert (project / problem.table).read_bytes() == table.read_bytes()
+    assert "## What it is for" in (project / "include/problem.md").read_text()
+    assert "make demo" in printed
+
+
+def test_only_the_name_of_the_bucket_changes_in_the_container_files(project: Path, table: Path) -> None:
+    before = {name: (project / name).read_text() for name in WRITTEN[2:]}
+
+    adapt(project, table)
+
+    for name, text in before.items():
+        assert PROBLEM.artifact_bucket in text
+        assert (project / name).read_text() == text.replace(PROBLEM.artifact_bucket, "mlflowdatahouseprices")
+
+
+def test_the_prose_has_the_headings_of_a_model_card(project: Path, table: Path) -> None:
+    headings = [line for line in (project / "include/problem.md").read_text().splitlines() if line.startswith("#")]
+
+    adapt(project, table)
+
+    prose = (project / "include/problem.md").read_text()
+    assert [line for line in prose.splitlines() if line.startswith("#")] == headings
+    assert "Describe here" in prose
+
+
+def test_the_summary_names_columns_gate_and_doubts(project: Path, table: Path) -> None:
+    printed = adapt(project, table)[1]
+
+    for part in ("120 rows, 6 columns", "ridge regression has an RMSE of", "max_rmse is", "lambda: has 8 different"):
+        assert part in printed
+    assert [line for line in printed.splitlines() if "address" in line and "left out" in line]
+
+
+def test_a_table_in_include_stays_where_it_is(project: Path) -> None:
+    file = project / "include" / "houses.csv"
+    make_rows(60).to_csv(file, index=False)
+
+    assert adapt(project, file)[0] == 0
+    assert problem_in(project).table == "include/houses.csv"
+
+
+def test_a_project_can_be_adapted_again_once_it_is_committed(project: Path, table: Path) -> None:
+    adapt(project, table)
+    commit(project)
+
+    code, printed = adapt(project, table, AREA)
+
+    assert code == 0, printed
+    assert problem_in(project).target.name == AREA
+    assert git(project, "status", "--porcelain").split() == ["M", "include/problem.py"]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_is_not_committed_is_overwritten_by_force_only(project: Path, table: Path, name: str) -> None:
+    file = project / name
+    file.write_text(file.read_text() + "\n# mine\n")
+    before = file.read_text()
+
+    code, printed = adapt(project, table)
+
+    assert (code, file.read_text()) == (1, before)
+    assert name in printed
+    assert "FORCE=1" in printed
+    assert not (project / "include/house_prices.csv").exists()
+    assert adapt(project, table, "price", "--force")[0] == 0
+
+
+def test_a_copy_of_the_project_without_git_needs_force(project: Path, table: Path) -> None:
+    shutil.rmtree(project / ".git")
+
+    assert "FORCE=1" in adapt(project, table)[1]
+    assert adapt(project, table, "price", "--force")[0] == 0
+
+
+def test_runs_of_the_earlier_problem_are_mentioned(project: Path, table: Path) -> None:
+    (project / ".local" / "mlflow").mkdir(parents=True)
+
+    assert "earlier problem stay" in adapt(project, table)[1]
+
+
+def test_nothing_changes_if_a_file_cannot_be_written(tmp_path: Path) -> None:
+    first, folder, new = tmp_path / "first", tmp_path / "folder", tmp_path / "new"
+    first.write_text("before")
+    (folder / "child").mkdir(parents=True)
+
+    with pytest.raises((AdaptError, OSError)):
+        write_all({first: b"after", new: b"after", folder: b"after"})
+
+    assert first.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "folder"]
+
+
+def test_files_that_are_not_there_yet_are_committed(project: Path) -> None:
+    check_committed([project / "include" / "new.csv"], project)
+
+
+# --- What is refused
+
+
+def test_a_missing_table_is_named(project: Path, tmp_path: Path) -> None:
+    assert adapt(project, tmp_path / "none.csv") == (
+        1,
+        f"TABLE={tmp_path}/none.csv does not exist: name a CSV or Parquet file\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("t.txt", b"a,b\n1,2\n", "does not end in .csv or .parquet"),
+        ("t.csv", b"", "is empty"),
+        ("t.csv", b"a,y\n", "has no rows"),
+        ("t.csv", b"a,y\n1,2,3\n", "row 2: 3 cells under a header of 2"),
+        ("t.csv", b"a;y\n1;2\n", "save it with commas"),
+        ("t.csv", b"a,a ,y\n1,2,3\n", "more than one column 'a'"),
+        ("t.csv", b"\xff\xfe", "UTF-8"),
+        ("t.parquet", b"a,b\n1,2\n", "is not a Parquet file"),
+    ],
+)
+def test_a_file_that_is_not_a_table_is_refused(
+    project: Path, tmp_path: Path, name: str, content: bytes, error: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    code, printed = adapt(project, tmp_path / name, "y")
+
+    assert code == 1
+    assert error in printed
+
+
+def test_a_folder_and_a_table_in_s3_are_refused(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+
+    assert "cannot be read" in adapt(project, tmp_path / "folder.csv")[1]
+    assert "download it" in adapt(project, "s3://data/houses.csv")[1]
+
+
+@pytest.mark.parametrize(("option", "value"), [("--table", ""), ("--target", "")])
+def test_table_and_target_must_be_named(project: Path, table: Path, option: str, value: str) -> None:
+    code, printed = adapt(project, table, "price", f"{option}={value}")
+
+    assert code == 1
+    assert "make adapt TABLE=my.csv TARGET=price" in printed
+
+
+@pytest.mark.parametrize(
+    ("frame", "target", "error"),
+    [
+        (make_rows(60), "Prize", "TARGET=Prize is not a column of the table. Did you mean price? Its columns: address"),
+        (make_rows(60).assign(price=5), "price", "Every price is 5"),
+        (make_rows(60), "index", "60 of 60 cells of the target index are not numbers, such as '"),
+        (
+            make_rows(60).assign(price=["5 k€", *range(59)]),
+            "price",
+            "1 of 60 cells of the target price are not numbers",
+        ),
+        (make_rows(60).assign(price=[True, False] * 30), "price", "Regression needs numbers"),
+        (make_rows(29), "price", "29 rows have a target, 30 is the minimum"),
+        (make_rows(60)[["price"]], "price", "No column is left to predict price from"),
+        (make_rows(60)[["price", "address"]], "price", "address: 60 different texts"),
+    ],
+)
+def test_a_target_that_cannot_be_predicted_is_refused(frame: pd.DataFrame, target: str, error: str) -> None:
+    with pytest.raises(AdaptError) as refused:
+        describe(frame, target)
+
+    assert error in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("row_id", "change", "error"),
+    [
+        ("adress", {}, "Did you mean address?"),
+        ("price", {}, "is the target"),
+        ("index", {}, "have an ID that another row has"),
+        ("address", {"address": [None, *map(str, range(59))]}, "1 cells of ID=address are missing"),
+    ],
+)
+def test_an_id_that_identifies_nothing_is_refused(row_id: str, change: dict[str, Any], error: str) -> None:
+    with pytest.raises(AdaptError, match="ID") as refused:
+        describe(make_rows(60).assign(**change), row_id=row_id)
+
+    assert error in str(refused.value)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_name_that_the_pipeline_uses_is_refused(name: str) -> None:
+    with pytest.raises(AdaptError, match=f"column name {name} itself: rename it"):
+        describe(make_rows(60).rename(columns={AREA: name}))
+
+
+def test_cells_of_several_values_are_refused() -> None:
+    content = BytesIO()
+    pd.DataFrame({"x": [[1, 2]] * 40, "y": range(40)}).to_parquet(content)
+
+    with pytest.raises(AdaptError, match="Cells of x hold more than one value"):
+        propose(parse_rows(content.getvalue(), "t.parquet"), "t.parquet", "include/t.parquet", "y")
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(TableError, match="more than one column"):
+        parse_rows(b"y,y\n1,2\n", "t.csv")
