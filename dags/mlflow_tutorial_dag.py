@@ -3,16 +3,16 @@
 Three ways to use MLflow from Airflow, for a first look. Each is a task of its own:
 
 1. **A hook in a task.** `create_experiment` calls MLflow's REST API through the `MLflowClientHook`, and creates the
-   experiment unless it is there.
+   experiment unless it exists.
 2. **MLflow's own library in a task.** `scale_features` scales 13 measurements of 178 wines with scikit-learn.
-   Autologging writes parameters, data and the fitted scaler to MLflow as run `Scaler`; one line more adds the means as
+   Autologging writes parameters, data and the fitted scaler to MLflow as run `Scaler`; one more line adds the means as
    metrics.
-3. **An operator.** `create_registered_model` makes an entry in MLflow's model registry, without any code.
+3. **An operator.** `create_registered_model` creates an entry in MLflow's model registry, without any code.
 
 `create_buckets_if_not_exists` comes first: this project keeps MLflow's files and Airflow's XComs in S3.
 
-Trigger it by hand, as often as you like: every run adds an MLflow run, and finds experiment and registered model that
-are there already. The form takes other names for both. `docs/tutorial.md` says where to look afterwards.
+Trigger it manually, as often as you like: every run adds an MLflow run, and uses experiment and registered model if they
+exist. The form takes other names for both. `docs/tutorial.md` says where to look afterwards.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from airflow.providers.amazon.aws.operators.s3 import S3CreateBucketOperator
 from airflow.sdk import Param, dag, task
 
 from include.mlflow_provider.operators.registry import CreateRegisteredModelOperator
+from include.problem import PROBLEM
+from include.settings import XCOM_BUCKET
 
 
 @dag(
@@ -36,7 +38,7 @@ from include.mlflow_provider.operators.registry import CreateRegisteredModelOper
         "model": Param("Wine_scaler", type="string", minLength=1, description="Name in MLflow's model registry"),
     },
     default_args={
-        "owner": "possum-team",
+        "owner": "tutorial",
         "retries": 2,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": 2.0,
@@ -45,9 +47,9 @@ from include.mlflow_provider.operators.registry import CreateRegisteredModelOper
     },
 )
 def mlflow_tutorial_dag() -> None:
-    # The names that include/config.py has for the possum DAGs. An Airflow whose buckets are there needs no such task.
+    # An installation whose buckets exist does not need this task.
     create_buckets_if_not_exists = S3CreateBucketOperator.partial(task_id="create_buckets_if_not_exists").expand(
-        bucket_name=["mlflowdatapossums", "localxcom"]
+        bucket_name=[PROBLEM.artifact_bucket, XCOM_BUCKET]
     )
 
     @task
@@ -69,10 +71,10 @@ def mlflow_tutorial_dag() -> None:
 
         from include.mlflow_provider.hooks.base import MLflowBaseHook
 
-        # skops looks at every loaded module, and Airflow's old ones warn each time: a thousand lines in the log.
+        # skops touches every loaded module, and Airflow's old ones warn each time: a thousand lines of log.
         warnings.simplefilter("ignore", DeprecatedImportWarning)
-        # Autologging pickles by default, and a pickle runs whatever code it holds when it is loaded. skops loads data,
-        # and of code only types that are known to be harmless, all that a scaler needs.
+        # Autologging pickles by default, and loading a pickle can run any code. skops loads data, and only types that
+        # are known to be safe, which is all that a scaler needs.
         mlflow.sklearn.autolog(serialization_format="skops")
         features = load_wine(as_frame=True).data
         with MLflowBaseHook().environment(), mlflow.start_run(experiment_id=experiment_id, run_name="Scaler"):
@@ -80,9 +82,9 @@ def mlflow_tutorial_dag() -> None:
             scaler = make_pipeline(StandardScaler()).fit(features)
             mlflow.log_metrics({f"mean_{name}": mean for name, mean in zip(features, scaler[-1].mean_, strict=True)})
             model = mlflow.last_logged_model()
-            # Autologging only warns if it fails: the run would lack its model, and nobody would know.
+            # Autologging only warns if it fails, and the run would lack its model.
             if model is None or model.status != LoggedModelStatus.READY:
-                raise RuntimeError("MLflow has not stored the scaler; the warning above says why")
+                raise RuntimeError("MLflow did not store the scaler, see the warning above")
         return model.model_uri
 
     create_registered_model = CreateRegisteredModelOperator(

@@ -1,29 +1,31 @@
 """## Catalogue
 
-Sends the registered models of MLflow to an OpenMetadata server, every night and whenever a model was evaluated.
+Sends the registered models of MLflow to an OpenMetadata server, every night and after each evaluation of a model.
 
-1. `ingest` runs OpenMetadata's own connector for MLflow, as `include/openmetadata/mlflow.yaml` says: an entity for
-   each model, with features and parameters. Models without a version are skipped; if anything else did not arrive
-   whole, it fails.
+1. `ingest` runs OpenMetadata's own connector for MLflow, configured in `include/openmetadata/mlflow.yaml`: one entity
+   per model, with features and parameters. Models without a version are skipped; anything else that is incomplete
+   fails the task.
 2. `complete` adds what the connector leaves out: the champion with its metrics and links to MLflow, its aliases as
-   tags, an owner, and lineage from the possum table over the features to the model and its predictions.
+   tags, an owner, and lineage from the source table through the features to the model and its predictions.
 
-Paused until you switch it on, because it needs what nothing else here does: the connector's environment (`make
-setup-openmetadata`) and the connection `openmetadata_default` to a server. `docs/openmetadata.md` says how.
+The DAG is paused at first, because it needs the connector's environment (`make setup-openmetadata`) and the connection
+`openmetadata_default`; `docs/openmetadata.md` shows both.
 """
 
 from __future__ import annotations
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, literal
 
-from include import config
-from include.openmetadata.operator import ConnectorOperator
-from include.openmetadata.possums import COMPLETION
+from include.openmetadata.catalogue import describe_completion
+from include.openmetadata.operator import ConnectorOperator, complete, ingest
 from include.openmetadata.workflow import read_workflow
 from include.platform.assets import MODEL_EVALUATED
+from include.platform.dag_defaults import DAG_DEFAULTS
+from include.problem import PROBLEM
+from include.settings import OPENMETADATA_WORKFLOW
 
-read_workflow(config.OPENMETADATA_WORKFLOW)  # what it refuses is an import error of this DAG
+read_workflow(OPENMETADATA_WORKFLOW)  # settings that it refuses are an import error of this DAG
 
 
 @dag(
@@ -32,31 +34,21 @@ read_workflow(config.OPENMETADATA_WORKFLOW)  # what it refuses is an import erro
     ),
     is_paused_upon_creation=True,
     doc_md=__doc__,
-    tags=["possums", "catalogue"],
-    **config.DAG_DEFAULTS,
+    tags=[PROBLEM.name, "catalogue"],
+    **DAG_DEFAULTS,
 )
 def openmetadata_mlflow() -> None:
     start = EmptyOperator(task_id="start")
     end = EmptyOperator(task_id="end")
 
-    # The bodies run in the connector's environment, where there is no Airflow.
-    def ingest(workflow: str) -> dict:
-        from include.openmetadata import connector
-
-        return connector.ingest(workflow)
-
-    def complete(workflow: str, ingested: dict, alias: str, owner: str, lineage: dict) -> dict:
-        from include.openmetadata import completion
-
-        return completion.complete(workflow, ingested["sent"], alias, owner, lineage)
-
-    workflow = str(config.OPENMETADATA_WORKFLOW)
+    workflow = str(OPENMETADATA_WORKFLOW)
     ingested = ConnectorOperator(task_id="ingest", python_callable=ingest, workflow=workflow)
     completed = ConnectorOperator(
         task_id="complete",
         python_callable=complete,
         workflow=workflow,
-        op_kwargs={"ingested": ingested.output, **COMPLETION},
+        # Column names may contain braces, which a template would replace.
+        op_kwargs={"ingested": ingested.output, "completion": literal(describe_completion(PROBLEM))},
     )
     start >> ingested >> completed >> end
 

@@ -215,6 +215,14 @@ class Problem:
         """The categories that the gate looks at group by group."""
         return list(self.gate.subgroup_max_rmse)
 
+    def number(self, name: str) -> Number:
+        """Return the description of the target or a numeric feature.
+
+        :raises KeyError: there is no such column
+        """
+        columns = (self.target, *self.features)
+        return {column.name: column for column in columns if isinstance(column, Number)}[name]
+
     def column(self, name: str) -> Number | Category:
         """Return the description of the target or a feature.
 

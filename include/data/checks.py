@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,7 +106,7 @@ def check_inputs(
         raise TableError(f"{name} has no rows: give it at least one")
     schema = _schema(problem, labelled=True).remove_columns([problem.target.name])
     schema = schema.update_columns(
-        {number: {"checks": [_possible(problem.column(number))]} for number in problem.numbers}
+        {number: {"checks": [_possible(problem.number(number))]} for number in problem.numbers}
     )
     if problem.row_id and not with_id:
         schema = schema.remove_columns([problem.row_id])
@@ -163,7 +162,7 @@ def _drop_repeated(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, 
 def _drop_impossible(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
     repaired, lines = rows.copy(), []
     for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
-        column = problem.column(name)
+        column = problem.number(name)
         numbers = pd.to_numeric(rows[name], errors="coerce")
         impossible = numbers.notna() & ~_is_possible(numbers, column)
         repaired[name] = rows[name].mask(impossible, np.nan)
@@ -182,12 +181,12 @@ def _check_units(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
     """A column that lies mostly outside of its expected range is probably in another unit."""
     limit = problem.limits.max_unexpected
     for name in (*problem.numbers, problem.target.name):
-        low, high = problem.column(name).expected
+        low, high = problem.number(name).expected
         cells = table[name].dropna()
         outside = float((~cells.between(low, high)).mean()) if len(cells) >= MIN_JUDGED else 0.0
         lines = [
             f"column {name}: {outside:.0%} of its values are outside of the expected {low:g} to {high:g} "
-            f"{problem.column(name).unit}".rstrip()
+            f"{problem.number(name).unit}".rstrip()
             + ". Is it in another unit? If it is right, widen `expected` in "
             "include/problem.py"
         ]
@@ -236,7 +235,7 @@ def _expectations(problem: Problem) -> pa.DataFrameSchema:
                 if isinstance(column, Category) and column.levels and column.new_levels == "warning"
             },
             **{
-                name: pa.Column(float, [_expected(problem.column(name)), usual], nullable=True)
+                name: pa.Column(float, [_expected(problem.number(name)), usual], nullable=True)
                 for name in (*problem.numbers, problem.target.name)
             },
         }
@@ -253,20 +252,20 @@ def _known_level(column: Category) -> pa.Check:
     return pa.Check.isin(column.levels, error=f"is not one of {', '.join(column.levels)}")
 
 
-def _expected(column: Any) -> pa.Check:
+def _expected(column: Number) -> pa.Check:
     low, high = column.expected
     return pa.Check.in_range(low, high, error=f"is outside of the expected {low:g} to {high:g} {column.unit}".rstrip())
 
 
-def _possible(column: Any) -> pa.Check:
+def _possible(column: Number) -> pa.Check:
     return pa.Check(lambda cells: _is_possible(cells, column), error=f"is impossible ({_describe_range(column)})")
 
 
-def _is_possible(numbers: pd.Series, column: Any) -> pd.Series:
+def _is_possible(numbers: pd.Series, column: Number) -> pd.Series:
     return numbers.between(*column.possible) & np.isfinite(numbers)
 
 
-def _describe_range(column: Any) -> str:
+def _describe_range(column: Number) -> str:
     return f"{column.possible[0]:g} to {column.possible[1]:g} {column.unit}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""Animals whose tails were measured after they had been predicted: files under ``labelled/``, which join the table."""
+"""Rows whose target was measured after they had been predicted, which join the table."""
 
 from __future__ import annotations
 
@@ -7,48 +7,43 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from include.config import CASE, TARGET
-from include.data.checks import LABELLED_SCHEMA, inspect
-from include.data.table import TableError, parse_rows, remove_known, select_possums
-from include.platform.lineage import note_read
+from include.data.checks import inspect
+from include.data.table import TableError, parse_rows, remove_known, select_rows
+from include.spec import Problem
 
 log = logging.getLogger(__name__)
 
 
-def add_labelled(table: pd.DataFrame, files: Mapping[str, bytes]) -> pd.DataFrame:
-    """Add the animals of labelled files to a table of possums, each animal once.
+def read_labelled(content: bytes, name: str, problem: Problem) -> pd.DataFrame | None:
+    """Return the rows of a labelled file that have a target, checked and repaired; the log has what was found.
 
-    A file that cannot be used is left out, as are animals without a tail length, and those whose number belongs to
-    another animal; the log names them. Nothing that is left out stops a run.
-
-    :param table: as :func:`include.data.table.select_possums` returns it
-    :param files: content of CSV files by their URIs; they join in the order of their names
-    :return: the table with more rows
-    """
-    for uri, content in sorted(files.items()):
-        animals = read_animals(content, uri)
-        if animals is None:
-            continue
-        news = remove_known(animals, table)
-        taken = news[CASE].isin(table[CASE])
-        if taken.any():
-            log.warning("Left out of %s: other animals have the numbers %s", uri, news.loc[taken, CASE].tolist())
-        log.info("%s brings %d animals", uri, (~taken).sum())
-        table = pd.concat([table, news[~taken]], ignore_index=True)
-    return table
-
-
-def read_animals(content: bytes, uri: str) -> pd.DataFrame | None:
-    """Return the animals of a labelled file that have a tail length, cleaned; what was found is in the log.
-
-    :return: as :func:`include.data.table.select_possums`; None if the file cannot be used
+    :param name: of the file, for messages
+    :return: as :func:`include.data.table.select_rows`; None if the file cannot be used
     """
     try:
-        inspection = inspect(parse_rows(content, uri), LABELLED_SCHEMA)
-        animals = select_possums(inspection, uri).dropna(subset=TARGET)
+        inspection = inspect(parse_rows(content, name), problem, labelled=True)
+        rows = select_rows(inspection, name, problem).dropna(subset=problem.target.name)
     except TableError as error:
         log.warning("Left out: %s", error)
         return None
-    note_read(uri, animals)
-    log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s: %s", uri, inspection.report())
-    return animals
+    log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s: %s", name, inspection.report())
+    return rows
+
+
+def add_labelled(table: pd.DataFrame, labelled: Mapping[str, pd.DataFrame], problem: Problem) -> pd.DataFrame:
+    """Add the rows of labelled files to the table, each row once.
+
+    Rows whose id belongs to another row are left out, and the log names them.
+
+    :param table: as :func:`include.data.table.select_rows` returns it
+    :param labelled: rows as :func:`read_labelled` returns them, by file; they join in the order of the names
+    """
+    for name, rows in sorted(labelled.items()):
+        new = remove_known(rows, table, problem)
+        taken = new[problem.id].isin(table[problem.id])
+        if taken.any():
+            ids = new.loc[taken, problem.id].tolist()
+            log.warning("Left out of %s: %s rows with the id of another, such as %s", name, len(ids), ids[:5])
+        log.info("%s adds %s rows", name, (~taken).sum())
+        table = pd.concat([table, new[~taken]], ignore_index=True)
+    return table

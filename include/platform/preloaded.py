@@ -36,7 +36,8 @@ MODULES = (
 )
 
 for module in MODULES:
-    with contextlib.suppress(ImportError):  # the task that needs it fails with a message; git fails to import where there is no git program
+    # The task that needs it fails with a message; git cannot be imported where there is no git program.
+    with contextlib.suppress(ImportError):
         importlib.import_module(module)
 
 # AWS hooks inspect their caller, which makes Python look up the file of every module: 0.15 s, once.

@@ -1,4 +1,4 @@
-"""Asking the server that answers with the champion's predictions."""
+"""A client of the model server."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERSION_HEADER = "X-Model-Version"
-POLL = 0.5  # seconds between two looks at the version that answers
+POLL = 0.5  # seconds between two requests for the version
 
 
 class ServingError(RuntimeError):
-    """The server does not answer as it should; the message names it and what it said."""
+    """The server does not respond as it should; the message has its address and response."""
 
 
 def is_up(url: str) -> bool:
-    """Tell whether a server answers there, with a model or, as yet, without."""
+    """Return whether a server responds, with a model or not yet."""
     try:
         served_version(url)
     except ServingError:
@@ -31,34 +31,34 @@ def is_up(url: str) -> bool:
 
 
 def served_version(url: str) -> str:
-    """Return the version that answers, or nothing if none does yet.
+    """Return the version that answers, or an empty string if there is none yet.
 
-    :raises ServingError: if there is no server
+    :raises ServingError: no server responds
     """
-    return _ask(Request(f"{url}/ping"))[1]  # noqa: S310 # the address is the project's own setting
+    return _send(Request(f"{url}/ping"))[1]  # noqa: S310 # the address is a setting of this project
 
 
 def smoke_test(url: str, rows: pd.DataFrame, version: str | None = None, timeout: float = 60) -> str:
-    """Have a few rows predicted by the server, and check the answer.
+    """Let the server predict a few rows, and check the response.
 
-    :param rows: columns ``config.RAW`` and ``case``
-    :param version: the version that should answer; the server is given time to notice that the alias moved
-    :param timeout: seconds until another version's answer is a failure
-    :return: what was found, in one sentence
-    :raises ServingError: if another version answers, rows are refused, or a prediction is no length in its interval
+    :param rows: the columns ``problem.inputs``
+    :param version: the version that should answer; the server may take until `timeout` to load it
+    :param timeout: seconds
+    :return: the result in one sentence
+    :raises ServingError: another version answers, rows are rejected, or a prediction is not a number in its interval
     """
     if version:
         _wait_for_version(url, version, timeout)
     body = json.dumps({"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}).encode()
     started = time.monotonic()
     request = Request(f"{url}/invocations", body, {"Content-Type": "application/json"})  # noqa: S310 # see above
-    status, answered, text = _ask(request)
+    status, answered, text = _send(request)
     took = (time.monotonic() - started) * 1000
     if status != 200 or (version and answered != version):
-        raise ServingError(f"{url}/invocations answered {status}, version {answered or 'unknown'}: {text}")
+        raise ServingError(f"{url}/invocations responds with {status}, version {answered or 'unknown'}: {text}")
     predictions = json.loads(text)["predictions"]
-    if len(predictions) != len(rows) or not all(_is_sound(prediction) for prediction in predictions):
-        raise ServingError(f"{url}, version {answered}, gave for {len(rows)} rows: {text[:500]}")
+    if len(predictions) != len(rows) or not all(_is_valid(prediction) for prediction in predictions):
+        raise ServingError(f"{url}, version {answered}, predicts for {len(rows)} rows: {text[:500]}")
     return f"version {answered} at {url} predicted {len(rows)} rows in {took:.0f} ms"
 
 
@@ -66,26 +66,26 @@ def _wait_for_version(url: str, version: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while (served := served_version(url)) != version:
         if time.monotonic() > deadline:
-            raise ServingError(f"{url} answers with version {served or 'none'} after {timeout:.0f} s, not {version}")
+            raise ServingError(f"{url} serves version {served or 'none'} after {timeout:.0f} s, not {version}")
         time.sleep(POLL)
 
 
-def _is_sound(prediction: Any) -> bool:
-    """Tell whether a prediction is a positive length within its interval, if it has one."""
+def _is_valid(prediction: Any) -> bool:
+    """Return whether a prediction is a finite number, in its interval if it has one."""
     if not isinstance(prediction, dict):
-        return math.isfinite(prediction) and prediction > 0
-    length, lower, upper = (prediction.get(name) for name in ("prediction", "lower", "upper"))
-    if length is None or not math.isfinite(length) or length <= 0:
+        return math.isfinite(prediction)
+    value, lower, upper = (prediction.get(name) for name in ("prediction", "lower", "upper"))
+    if value is None or not math.isfinite(value):
         return False
-    return lower is None or upper is None or lower <= upper
+    return lower is None or upper is None or lower <= value <= upper
 
 
-def _ask(request: Request) -> tuple[int, str, str]:
-    """Return status, version and text of an answer, of whatever status."""
+def _send(request: Request) -> tuple[int, str, str]:
+    """Return status, version and text of a response, of any status."""
     try:
-        with urlopen(request, timeout=20) as answer:  # noqa: S310 # as above
-            return answer.status, answer.headers.get(VERSION_HEADER, ""), answer.read().decode()
-    except HTTPError as answer:
-        return answer.code, answer.headers.get(VERSION_HEADER, ""), answer.read().decode()
+        with urlopen(request, timeout=20) as response:  # noqa: S310 # as above
+            return response.status, response.headers.get(VERSION_HEADER, ""), response.read().decode()
+    except HTTPError as response:
+        return response.code, response.headers.get(VERSION_HEADER, ""), response.read().decode()
     except (URLError, HTTPException, OSError) as error:
-        raise ServingError(f"{request.full_url}: {error}. Is the model server up? make serve") from error
+        raise ServingError(f"{request.full_url}: {error}. Is the model server running? make serve") from error

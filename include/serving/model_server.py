@@ -1,8 +1,8 @@
-"""The champion over HTTP: MLflow's own scoring server, which follows the alias when it moves.
+"""The champion over HTTP: MLflow's scoring server, which follows the alias when it moves.
 
 ``python -m include.serving.model_server`` answers as ``mlflow models serve`` does (``/invocations``, ``/ping``,
 ``/version``: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/), on ``SERVE_HOST`` (127.0.0.1) and
-``SERVE_PORT``. Every answer names the version that gave it, in the header ``X-Model-Version``.
+``SERVE_PORT``. The header ``X-Model-Version`` of every response has the version that answered.
 """
 
 from __future__ import annotations
@@ -19,29 +19,26 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from include import config
-from include.config import CHAMPION_ALIAS, MLFLOW_CONN_ID, RAW
+from include.data.checks import check_inputs
 from include.data.table import TableError
-from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.platform.champions import find_champion
+from include.platform.champions import CHAMPION_ALIAS, MODEL, find_champion
 from include.platform.tracking import load_version
+from include.problem import PROBLEM
 from include.serving.model_client import VERSION_HEADER
-from include.tasks.predict_incoming import ROWS_ALONE, check_rows
+from include.settings import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     import pandas as pd
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+POLL = 3.0  # seconds; MLflow has no event for a moved alias
+NO_CHAMPION = f"{MODEL} has no version with the alias {CHAMPION_ALIAS} yet, or MLflow does not answer"
+
 log = logging.getLogger(__name__)
-POLL = 3.0  # seconds between two looks at the alias; MLflow tells nobody when it moves
-NOBODY = f"{config.REGISTERED_MODEL} has no version with the alias {CHAMPION_ALIAS} yet, or MLflow does not answer"
 
 
 class CheckedModel:
-    """A model that refuses rows which are no possums, with a reason for each, before it predicts the others.
-
-    MLflow itself compares names and types of columns with the model's signature, and no values.
-    """
+    """A model that checks values before it predicts; MLflow checks names and types of columns only."""
 
     def __init__(self, model: PyFuncModel) -> None:
         self.model = model
@@ -50,33 +47,33 @@ class CheckedModel:
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         """Predict.
 
-        :raises MlflowException: rows cannot be used; it becomes the answer 400
+        :raises MlflowException: rows cannot be used; the response has status 400 and names every error
         """
         try:
-            checked = check_rows(rows, "the request", ROWS_ALONE)
+            checked = check_inputs(rows, PROBLEM, "the request", with_id=False, first=1)
         except TableError as error:
             raise MlflowException(str(error), error_code=BAD_REQUEST) from None
-        return self.model.predict(checked[RAW], params=params)
+        return self.model.predict(checked[PROBLEM.inputs], params=params)
 
 
 class ChampionServer:
-    """An ASGI application that passes each request to the scoring server of the version that is champion.
+    """An ASGI application that passes each request to the scoring server of the present champion.
 
-    The next version is loaded and tried beside the one that answers, which is then replaced at once: a request that
-    has begun ends with the version that it began with. A version that cannot be loaded replaces nothing.
+    The next version is loaded and tried before it replaces the one that answers; requests that have begun end with the
+    version that they began with. A version that cannot be loaded replaces nothing.
     """
 
     def __init__(self) -> None:
-        self._serving: tuple[str, ASGIApp] = ("", PlainTextResponse(NOBODY, status_code=503))
+        self._serving: tuple[str, ASGIApp] = ("", PlainTextResponse(NO_CHAMPION, status_code=503))
         self._stopped = threading.Event()
-        self._trouble = ""
+        self._last_error = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start and stop with the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        version, app = self._serving  # read once: what replaces it meanwhile is for the next request
+        version, app = self._serving  # read once: it may be replaced at any time
 
         async def send_with_version(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -86,21 +83,21 @@ class ChampionServer:
         await app(scope, receive, send_with_version)
 
     def follow(self) -> None:
-        """Look at the alias again and again until the server stops; what goes wrong is logged once."""
+        """Check the alias until the server stops; an error is logged once."""
         while True:
             try:
                 self.update()
-                self._trouble = ""
-            except Exception as error:  # whatever it is, the version that answers goes on answering
-                if str(error) != self._trouble:
+                self._last_error = ""
+            except Exception as error:  # the present version must go on answering
+                if str(error) != self._last_error:
                     log.exception("Version %s goes on answering", self._serving[0] or "none")
-                self._trouble = str(error)
+                self._last_error = str(error)
             if self._stopped.wait(POLL):
                 return
 
     def update(self) -> None:
         """Serve the champion, if it is not served yet."""
-        champion = find_champion(MLflowClientHook("GET", MLFLOW_CONN_ID))
+        champion = find_champion()
         if champion is None or champion["version"] == self._serving[0]:
             return
         version = champion["version"]
@@ -120,10 +117,10 @@ class ChampionServer:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), int(os.environ.get("SERVE_PORT", "5002"))
-    uvicorn.run(ChampionServer(), host=host, port=port, log_level="warning")
+    host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), os.environ.get("SERVE_PORT", DEFAULT_PORTS["SERVE_PORT"])
+    uvicorn.run(ChampionServer(), host=host, port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":

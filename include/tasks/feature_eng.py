@@ -1,60 +1,152 @@
-"""From the possum table to the feature table, a function for each task; what they hand each other lies in S3."""
+"""The tasks of ``feature_eng``: from the problem's table to the feature table."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from include import config
-from include.data import checks as quality
-from include.data import features
-from include.data import table as possums
-from include.data.labelled import add_labelled
-from include.platform import storage, tracking
+from include.platform import champions, storage
 from include.platform.assets import FEATURES, LABELLED, object_uri
-from include.platform.failures import no_other_try
-from include.platform.lineage import note_read
+from include.platform.failures import fail_without_retry
+from include.platform.lineage import note_checks, note_read
+from include.problem import PROBLEM
+from include.settings import INCLUDE
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+MAX_METRICS = 1000  # that MLflow accepts in one request
 
 log = logging.getLogger(__name__)
 
 
-def extract_data(run_id: str) -> str:
-    """Copy the possum table, as it is, into the run's folder, and return the URI of the copy.
+def list_existing_experiments() -> list[str]:
+    """Return the names of MLflow's experiments."""
+    return [experiment["name"] for experiment in champions.connect().search_experiments()]
 
-    :raises AirflowFailException: the file is no table of possums
+
+def check_if_experiment_exists(names: Sequence[str]) -> str:
+    """Return the task to continue with: create the experiment only if it is missing."""
+    exists = PROBLEM.experiment in names
+    return f"prepare_mlflow_experiment.{'experiment_exists' if exists else 'create_experiment'}"
+
+
+def create_experiment() -> str:
+    """Create the experiment and return its id."""
+    return champions.connect().create_experiment(PROBLEM.experiment, exist_ok=True)
+
+
+def get_current_experiment_id() -> str:
+    """Return the id of the experiment.
+
+    :raises LookupError: there is no such experiment
     """
-    with no_other_try(possums.TableError):
-        rows = possums.read_rows(config.POSSUM_CSV)
-    note_read(str(config.POSSUM_CSV), rows)
+    experiment = champions.connect().get_experiment_by_name(PROBLEM.experiment)
+    if experiment is None:
+        raise LookupError(f"MLflow has no experiment {PROBLEM.experiment}: trigger feature_eng, which creates it")
+    return experiment["experiment_id"]
+
+
+def extract_data(run_id: str) -> str:
+    """Copy the table as it is into the run's folder, and return the URI of the copy.
+
+    :raises AirflowFailException: the table cannot be read
+    """
+    from include.data.table import TableError, parse_rows
+
+    with fail_without_retry(TableError, FileNotFoundError):
+        rows = parse_rows(_read_source(), PROBLEM.table)
+    note_read(_source_uri(), rows)
     return storage.write_table(rows, object_uri(FEATURES, run_id, "raw.parquet"))
 
 
 def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
-    """Check and clean the table, add the animals measured since, and return the URI of the outcome.
+    """Check and repair the table, add the labelled rows, and return the URI of the result.
 
-    What the checks found is logged to MLflow and to the task's log, also if it ends the run.
+    The results of all checks are logged to MLflow and to the task's log, also if they end the run.
 
     :raises AirflowFailException: the table cannot be trained from
     """
-    inspection = quality.inspect(storage.read_table(rows_uri))
-    tracking.log_quality(inspection, experiment_id)
+    from include.data.checks import inspect
+    from include.data.labelled import add_labelled, read_labelled
+    from include.data.table import TableError, select_rows
+
+    inspection = inspect(storage.read_table(rows_uri), PROBLEM)
+    _log_checks(inspection, experiment_id)
     log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s", inspection.report())
-    with no_other_try(possums.TableError):
-        table = possums.select_possums(inspection, config.POSSUM_CSV)
-    measured = {uri: storage.read_bytes(uri) for uri in storage.list_objects(LABELLED.uri) if uri.endswith(".csv")}
-    return storage.write_table(add_labelled(table, measured), object_uri(FEATURES, run_id, "possum.parquet"))
+    with fail_without_retry(TableError):
+        table = select_rows(inspection, PROBLEM.table, PROBLEM)
+    labelled = {}
+    for uri in storage.list_tables(LABELLED.uri):
+        if (rows := read_labelled(storage.read_bytes(uri), uri, PROBLEM)) is not None:
+            note_read(uri, rows)
+            labelled[uri] = rows
+    return storage.write_table(add_labelled(table, labelled, PROBLEM), object_uri(FEATURES, run_id, "checked.parquet"))
 
 
-def build_features(possums_uri: str, experiment_id: str, run_id: str) -> str:
-    """Fit the transformer on the training animals, compute everyone's features, and return their URI."""
-    table = storage.read_table(possums_uri)
-    training = possums.select_training(table)[config.RAW]
-    transformer = features.build_transformer().fit(training)
-    tracking.log_transformer(transformer, training, experiment_id)
-    engineered = features.compute_features(table, transformer)
+def build_features(table_uri: str, experiment_id: str, run_id: str) -> str:
+    """Fit the transformer on the training rows, compute the features of all rows, and return their URI."""
+    from include.data.features import build_transformer, compute_features
+    from include.data.table import select_training
+
+    table = storage.read_table(table_uri)
+    training = select_training(table, PROBLEM)[PROBLEM.inputs]
+    transformer = build_transformer(PROBLEM).fit(training)
+    _log_transformer(transformer, training, experiment_id)
+    engineered = compute_features(table, transformer, PROBLEM)
     return storage.write_table(engineered, object_uri(FEATURES, run_id, "engineered.parquet"))
 
 
-def save_data_to_s3(possums_uri: str, engineered_uri: str, run_id: str) -> str:
+def save_data_to_s3(table_uri: str, engineered_uri: str, run_id: str, outlet_events: Mapping[Any, Any]) -> str:
     """Write the feature table, raw columns and features side by side, and return its URI."""
-    table = storage.read_table(possums_uri).join(storage.read_table(engineered_uri))
-    return storage.write_table(table, object_uri(FEATURES, run_id, "features.parquet"))
+    table = storage.read_table(table_uri).join(storage.read_table(engineered_uri))
+    uri = storage.write_table(table, object_uri(FEATURES, run_id, "features.parquet"))
+    outlet_events[FEATURES].extra = {"uri": uri}
+    return uri
+
+
+def _source_uri() -> str:
+    return PROBLEM.table if "://" in PROBLEM.table else str(INCLUDE.parent / PROBLEM.table)
+
+
+def _read_source() -> bytes:
+    source = _source_uri()
+    if "://" in source:
+        return storage.read_bytes(source)
+    try:
+        return (INCLUDE.parent / PROBLEM.table).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{source} is missing: put the table there, or change `table` in include/problem.py"
+        ) from None
+
+
+def _log_checks(inspection: Any, experiment_id: str) -> None:
+    """Log run ``Data quality``: a table of all results, and the number of failures of each severity."""
+    from include.platform import tracking
+
+    results = inspection.to_frame()
+    failures = results.groupby("severity")["failures"].sum()
+    with tracking.start_run("Data quality", experiment_id):
+        tracking.mlflow.log_metrics({"rows": len(inspection.table)} | {f"{name}s": n for name, n in failures.items()})
+        tracking.mlflow.log_table(results, "data_quality.json")
+    note_checks(inspection)
+
+
+def _log_transformer(transformer: Pipeline, rows: Any, experiment_id: str) -> None:
+    """Log run ``Scaler``: the transformer, the means of the features, and a hash of the rows that it was fitted on."""
+    from include.data.features import feature_names
+    from include.data.table import hash_table
+    from include.monitoring.result import metric_name
+    from include.platform import tracking
+
+    names = feature_names(transformer, PROBLEM)
+    means = {
+        f"mean_{metric_name(name.removeprefix('feature_'))}": float(mean)
+        for name, mean in zip(names, transformer[-1].mean_, strict=True)
+    }
+    with tracking.start_run("Scaler", experiment_id):
+        tracking.mlflow.log_params({"input_sha256": hash_table(rows), "input_rows": len(rows)})
+        tracking.mlflow.log_metrics(dict(list(means.items())[:MAX_METRICS]))
+        tracking.log_transformer(transformer, rows)

@@ -1,116 +1,115 @@
-"""Files of new possums, whose tails nobody has measured: taking them, checking them, putting them away."""
+"""The tasks of ``predict_incoming``: files of new rows, claimed, checked, predicted and moved."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import Any
 
-import pandas as pd
-from pandera.pandas import Check, DataFrameSchema
+from airflow.sdk.exceptions import AirflowSkipException
 
-from include.config import CASE, DATA_BUCKET, NUMERIC, TARGET
-from include.data.checks import MEASURES, SCHEMA, run_checks
-from include.data.table import TableError, parse_rows
-from include.platform import storage, trace
-from include.platform.assets import INCOMING, PREDICTIONS, PROCESSING
+from include.platform import champions, storage
+from include.platform.assets import INCOMING, PREDICTIONS, PROCESSING, object_uri
+from include.problem import PROBLEM
+from include.settings import DATA_BUCKET
 
-log = logging.getLogger(__name__)
 INBOX, PUBLISHED = INCOMING.uri.rstrip("/"), f"{PREDICTIONS.uri.rstrip('/')}/incoming"
 PROCESSED, REJECTED = f"s3://{DATA_BUCKET}/processed", f"s3://{DATA_BUCKET}/rejected"
-BATCH = 500  # files a run: Airflow maps a task over 1024 at most
+BATCH = 500  # files in a run: Airflow maps a task over 1024 at most
 
-
-def _possible(name: str) -> Check:
-    low, high = MEASURES[name].possible
-    return Check.in_range(low, high, False, False, error=f"is impossible ({low:g} to {high:g} {MEASURES[name].unit})")
-
-
-# The schema of the training table, but for a table of a single row: a column may be empty, and since nobody looks at
-# what was cleaned, an impossible value is refused instead of taken for missing.
-NEW_POSSUMS = SCHEMA.remove_columns([TARGET]).update_columns({name: {"checks": [_possible(name)]} for name in NUMERIC})
-ROWS_ALONE = NEW_POSSUMS.remove_columns([CASE])  # whoever asks for predictions one by one knows the animals himself
+log = logging.getLogger(__name__)
 
 
 def claim_files() -> list[str]:
-    """Take what lies in ``incoming/`` and return the URIs of all files to be processed.
+    """Move the files in ``incoming/`` to ``processing/``, and return all files there.
 
-    A file that is taken gets a name of its own: a later upload of the same name is another file, and one that is
-    taken twice, because the task was killed, is one. What an earlier run did not finish is among the result.
+    A claimed file gets a unique name: a later upload of the same name is another file, and a file that is claimed twice
+    because the task was killed is one. Files that an earlier run did not finish are included.
     """
     waiting = [uri for uri in storage.list_objects(INBOX) if not uri.endswith("/")]
     if len(waiting) > BATCH:
-        log.warning("%s files are waiting: %s of them now, the others later", len(waiting), BATCH)
+        log.warning("%s files are waiting: %s in this run, the others in the next", len(waiting), BATCH)
     for uri in waiting[:BATCH]:
         _claim(uri)
     return storage.list_objects(PROCESSING)[:BATCH]
 
 
-def _claim(uri: str) -> None:
-    if (upload := storage.read_upload(uri)) is None:
-        return  # whoever put it there has taken it back
-    content, written, etag = upload
-    name = name_upload(uri.removeprefix(f"{INBOX}/"), written, content)
-    storage.write_bytes(content, f"{PROCESSING}/{name}")
-    log.info("%s is processed as %s", uri, name)
-    if not storage.delete_upload(uri, etag):
-        log.info("%s has been uploaded anew meanwhile: that is another file, for the next run", uri)
+def choose_model() -> dict[str, str]:
+    """Return the version that predicts in the whole run."""
+    return champions.serving_version()
+
+
+def check_rows(upload: str, run_id: str) -> str:
+    """Check a file and write its rows, indexed by their id; return the URI.
+
+    :raises AirflowSkipException: the file was processed before, or is rejected; the message names every error
+    """
+    from include.data.checks import check_inputs
+    from include.data.table import TableError, parse_rows
+
+    name = _skip_if_done(upload)
+    try:
+        if not name.lower().endswith((".csv", ".parquet")):
+            raise TableError(f"{name} is not a table: its name must end in .csv or .parquet")
+        rows = check_inputs(parse_rows(storage.read_bytes(upload), name), PROBLEM, name)
+    except TableError as error:
+        raise AirflowSkipException(f"Moved to {_reject(upload, str(error))}: {error}") from error
+    return storage.write_table(
+        rows.set_index(PROBLEM.id), object_uri(PREDICTIONS, run_id, f"{name}.parquet"), index=True
+    )
+
+
+def save_predictions(
+    upload: str, rows_uri: str, predicted_uri: str, model: Mapping[str, str], outlet_events: Mapping[Any, Any]
+) -> str:
+    """Publish the predictions for a file with their audit trail, move the file to ``processed/``, return the URI.
+
+    :raises AirflowSkipException: the file was processed before
+    """
+    from include.data.predictions import attach
+    from include.platform import trace
+
+    name = _skip_if_done(upload)
+    rows = storage.read_table(rows_uri).reset_index(names=PROBLEM.id)
+    predicted = attach(rows, storage.read_table(predicted_uri), PROBLEM)
+    uri = storage.write_table(predicted, f"{PUBLISHED}/{PurePosixPath(name).with_suffix('.csv')}")
+    trace.write_trace(uri, dict(model), rows_uri=f"{PROCESSED}/{name}")
+    storage.move(upload, f"{PROCESSED}/{name}")
+    outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
+    return uri
 
 
 def name_upload(key: str, written: datetime, content: bytes) -> str:
-    """Return a name for one upload: that of the file, when it was uploaded (UTC) and a hash of key and content."""
+    """Return a unique name for an upload: of the file, when it was written (UTC), and a hash of key and content."""
     path = PurePosixPath(key)
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(path.with_suffix("")))
     suffix = re.sub(r"[^A-Za-z0-9.]+", "", path.suffix)
     return f"{stem}-{written:%Y%m%dT%H%M%SZ}-{sha256(key.encode() + content).hexdigest()[:8]}{suffix}"
 
 
-def read_rows(uri: str) -> pd.DataFrame:
-    """Read and check a file of new possums.
-
-    :return: one row an animal, the columns of ``possums.SCHEMA`` but the tail length
-    :raises TableError: if it is no CSV file, is empty or breaks the schema; the message names row and column
-    """
-    name = PurePosixPath(uri).name
-    if not name.lower().endswith(".csv"):
-        raise TableError(f"{name} is no CSV file: its name must end in .csv")
-    table = parse_rows(storage.read_bytes(uri), name)
-    return check_rows(table, name, NEW_POSSUMS, first=2)
+def _claim(uri: str) -> None:
+    if (upload := storage.read_upload(uri)) is None:
+        return  # deleted since it was listed
+    content, written, etag = upload
+    name = name_upload(uri.removeprefix(f"{INBOX}/"), written, content)
+    storage.write_bytes(content, f"{PROCESSING}/{name}")
+    log.info("%s is processed as %s", uri, name)
+    if not storage.delete_upload(uri, etag):
+        log.info("%s was uploaded again: that is another file, for the next run", uri)
 
 
-def check_rows(table: pd.DataFrame, name: str, schema: DataFrameSchema, first: int = 1) -> pd.DataFrame:
-    """Check rows of possums against a schema, and return its columns.
-
-    :param name: of the table, for messages
-    :param first: the number of its first row, for messages
-    :raises TableError: naming every fault with row and column
-    """
-    if table.empty:
-        raise TableError(f"{name} has no rows: give it one an animal")
-    numbered = table.set_axis(range(first - 2, first - 2 + len(table)))
-    checked, results = run_checks(schema, numbered, "halting")
-    if faults := [fault for result in results for fault in result.faults]:
-        raise TableError(f"{name} cannot be used:\n" + "\n".join(faults))
-    checked = checked.reset_index(drop=True)
-    return checked.astype({column: int for column in (CASE, "site") if column in checked})
+def _skip_if_done(upload: str) -> str:
+    if not storage.exists(upload):
+        raise AirflowSkipException(f"{upload} was processed before")
+    return PurePosixPath(upload).name
 
 
-def reject(uri: str, reason: str) -> str:
-    """Put a file away with the reason beside it, and return its URI there; the reason is there first."""
+def _reject(uri: str, reason: str) -> str:
+    """Move a file to ``rejected/``, after the reason beside it, and return its URI there."""
     target = f"{REJECTED}/{PurePosixPath(uri).name}"
     storage.write_bytes(f"{reason}\n".encode(), f"{target}.reason.txt")
     return storage.move(uri, target)
-
-
-def finish(uri: str, predictions: pd.DataFrame, model: dict[str, str]) -> str:
-    """Publish the predictions for a file, with their trail, then put the file away; return the predictions' URI.
-
-    :param model: ``version``, ``run_id`` and ``alias`` of the version that predicted
-    """
-    name = PurePosixPath(uri).name
-    published = storage.write_table(predictions, f"{PUBLISHED}/{name}")
-    trace.leave_trail(published, model, rows_uri=f"{PROCESSED}/{name}")
-    storage.move(uri, f"{PROCESSED}/{name}")
-    return published

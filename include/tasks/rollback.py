@@ -1,66 +1,74 @@
-"""Back to an earlier champion, after it has shown that it still predicts."""
+"""The tasks of ``rollback``: back to an earlier champion, after it has shown that it still predicts."""
 
 from __future__ import annotations
 
+import json
 import logging
-from io import StringIO
+from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import config
-from include.config import MLFLOW_CONN_ID, POSSUM_CSV, RAW
-from include.data.table import read_possums
-from include.evaluation.model_card import plain
 from include.mlflow_provider.exceptions import MLflowAPIError
-from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.platform import champions
+from include.platform import champions, storage
+from include.platform.assets import MODEL_EVALUATED, object_uri
+
+BEFORE = ". Before that: "  # what the version's description was until then
+ROWS = 5  # that a version must predict before it becomes champion again
 
 log = logging.getLogger(__name__)
 
-BEFORE = ". Before that: "  # what the description said until then
-ROWS = 5  # that a version must predict before it becomes champion again
 
+def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
+    """Return the version of the form, else the champion before the present one, and rows to try it with.
 
-def choose_version(version: str | None) -> dict[str, Any]:
-    """Return the version that becomes champion again, and rows to try it with.
-
-    :param version: the version that a person named, or None for the champion before the present one
-    :return: ``version``, ``model_uri``, and ``rows``: raw rows of a few possums without a missing value
-    :raises AirflowFailException: there is no such version, none to go back to, or it is champion already
+    :return: ``version``, ``model_uri``, and ``rows_uri``: the first rows of the table that it was trained on
+    :raises AirflowFailException: there is no such version, none to go back to, or it is the champion already
     """
-    hook = MLflowClientHook("GET", MLFLOW_CONN_ID)
+    hook = champions.connect()
     try:
-        chosen = version or champions.previous(hook)
-        hook.get_model_version(config.REGISTERED_MODEL, chosen)
+        version = params["version"] or champions.previous()
+        found = hook.get_model_version(champions.MODEL, version)
     except (LookupError, MLflowAPIError) as error:
         if getattr(error, "error_code", "") not in ("", "RESOURCE_DOES_NOT_EXIST"):
             raise
         raise AirflowFailException(f"no rollback: {error}") from error
-    if chosen == champions.champion(hook):
-        raise AirflowFailException(f"no rollback: version {chosen} is the champion already; name another one")
-    rows = read_possums(POSSUM_CSV)[RAW].dropna().head(ROWS)
-    return {"version": chosen, "model_uri": champions.model_uri(chosen), "rows": rows.to_dict("records")}
-
-
-def roll_back(version: str, predicted: str | list[float], *, by: str, why: str) -> str:
-    """Make a version champion again that has shown that it predicts, and return it.
-
-    :param predicted: its answer to the rows of :func:`choose_version`, as ``ModelLoadAndPredictOperator`` returns it
-    :raises AirflowFailException: a prediction is no finite number; nothing has changed
-    """
-    answer = (
-        pd.read_json(StringIO(predicted)) if isinstance(predicted, str) else pd.DataFrame({"prediction": predicted})
+    if version == champions.champion():
+        raise AirflowFailException(f"no rollback: version {version} is the champion already, name another one")
+    # Its own table, because the present one may have other columns.
+    uri = champions.read_tags(found).get("features_uri", "")
+    if not uri or not storage.exists(uri):
+        raise AirflowFailException(f"no rollback: the table of version {version} is gone ({uri or 'no features_uri'})")
+    rows_uri = storage.write_table(
+        storage.read_table(uri).head(ROWS), object_uri(MODEL_EVALUATED, run_id, "rows.parquet")
     )
-    lengths = pd.to_numeric(answer["prediction"], errors="coerce")
-    if len(lengths) != ROWS or not np.isfinite(lengths).all():
-        raise AirflowFailException(f"no rollback: version {version} predicts {predicted}, not {ROWS} lengths in cm")
-    hook = MLflowClientHook("GET", MLFLOW_CONN_ID)
-    champions.promote(hook, version, by=by, why=why)
-    before = hook.get_model_version(config.REGISTERED_MODEL, version).get("description", "").rpartition(BEFORE)[2]
-    description = f"Champion again, as {plain(by)} wanted: {plain(why)}{BEFORE}{before}"
-    hook.update_model_version(config.REGISTERED_MODEL, version, description)
-    log.info("Version %s is champion again, as %s wanted: %s", version, by, why)
+    return {"version": version, "model_uri": champions.model_uri(version), "rows_uri": rows_uri}
+
+
+def move_champion(chosen: Mapping[str, Any], predicted: Any, params: Mapping[str, Any], dag_run: Any) -> str:
+    """Make the version champion if its predictions are finite numbers, and return it.
+
+    :param predicted: of the rows of :func:`choose_version`, as ``ModelLoadAndPredictOperator`` returns them
+    :raises AirflowFailException: a prediction is not a finite number; nothing has changed
+    """
+    from include.evaluation.model_card import plain
+
+    version, reason = chosen["version"], params["reason"]
+    values = _read_predictions(predicted)
+    if len(values) != ROWS or not all(isinstance(value, int | float) and isfinite(value) for value in values):
+        raise AirflowFailException(f"no rollback: version {version} predicts {predicted}, not {ROWS} finite numbers")
+    by = getattr(dag_run, "triggering_user_name", None) or "unknown"
+    champions.promote(version, by=by, why=reason)
+    hook = champions.connect()
+    before = hook.get_model_version(champions.MODEL, version).get("description", "").rpartition(BEFORE)[2]
+    description = f"Champion again by {plain(by)}: {plain(reason)}{BEFORE}{before}"
+    hook.update_model_version(champions.MODEL, version, description)
+    log.info("Version %s is champion again, by %s: %s", version, by, reason)
     return version
+
+
+def _read_predictions(predicted: Any) -> list[Any]:
+    """Return the values of the column ``prediction`` of a table as JSON, or of a plain list."""
+    table = json.loads(predicted) if isinstance(predicted, str) else predicted
+    return list(table["prediction"].values()) if isinstance(table, dict) else list(table)

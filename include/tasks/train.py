@@ -1,98 +1,166 @@
-"""From the feature table to a model in MLflow, a function for each task; what they hand each other lies in S3."""
+"""The tasks of ``train``: from the feature table to a registered version."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.data.table import select_training
-from include.model import candidates, tuning
-from include.model import training as model
-from include.platform import storage, tracking, tuning_runs
-from include.platform.assets import scratch_uri
-from include.platform.failures import no_other_try
-from include.tasks import warm_start
+from include.platform import champions, storage
+from include.platform.assets import FEATURES, MODEL_TRAINED, latest_extra, scratch_uri
+from include.platform.failures import fail_without_retry
+from include.platform.lineage import note_model
+from include.problem import PROBLEM
+from include.settings import MLFLOW_CONN_ID
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from include.model.interval_regressor import IntervalRegressor
+
+
+def fetch_feature_df(triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]) -> str:
+    """Return the URI of the feature table that triggered this run, else of the last one."""
+    return latest_extra(FEATURES, triggering_asset_events, inlet_events)["uri"]
 
 
 def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-    """Make the run's scratch folder, with the folds in it, and start the tuning in MLflow.
+    """Create the run's scratch folder with the folds in it, and start the tuning in MLflow.
 
     :return: ``uri`` of the folder and ``tuning_id``, the MLflow run
     """
+    from include.data.table import select_training
+    from include.model import tuning
+    from include.platform import tuning_runs
+
     uri = scratch_uri(run_id)
-    training = select_training(storage.read_table(features_uri))
-    storage.write_table(tuning.make_folds(training), f"{uri}/folds.parquet")
+    training = select_training(storage.read_table(features_uri), PROBLEM)
+    storage.write_table(tuning.make_folds(training, PROBLEM), f"{uri}/folds.parquet")
     try:
         return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
     except Exception:
-        storage.delete_folder(uri)  # the teardown does not run after a setup that failed
+        storage.delete_folder(uri)  # the teardown does not run after a failed setup
         raise
 
 
-def list_candidates(features_uri: str, chosen: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the candidates that somebody chose, or all there are and, with new animals, the champion once more.
+def list_candidates(features_uri: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the candidates of the form, else all of them and, with new rows, the champion fitted again.
 
-    :param chosen: grids by the candidates' names
-    :raises AirflowFailException: there is no such candidate, or it has no such hyper-parameter
+    :raises AirflowFailException: there is no such candidate or hyper-parameter
     """
-    with no_other_try(candidates.UnknownCandidateError):
+    from include.model import candidates
+    from include.tasks.warm_start import champion_candidate
+
+    chosen = params["candidates"]
+    with fail_without_retry(candidates.UnknownCandidateError):
         listed = candidates.list_candidates(chosen)
-    if chosen:
-        return listed
-    return listed + warm_start.champion_candidate(storage.read_table(features_uri))
+    return listed if chosen else listed + champion_candidate(storage.read_table(features_uri))
 
 
 def tune_candidate(candidate: Mapping[str, Any], scratch: Mapping[str, str]) -> None:
-    """Score all settings of a candidate on the folds, as an MLflow run of its own, into the scratch folder.
+    """Score all settings of a candidate on the folds, in an MLflow run, and write the scores to the scratch folder.
 
     :raises AirflowFailException: a setting cannot be fitted
     """
+    from include.model import tuning
+    from include.platform import tuning_runs
+
     folds = storage.read_table(f"{scratch['uri']}/folds.parquet")
-    with no_other_try(tuning.CandidateError), tuning_runs.candidate_run(candidate, scratch["tuning_id"]):
+    with fail_without_retry(tuning.CandidateError), tuning_runs.candidate_run(candidate, scratch["tuning_id"]):
         scores = tuning.score_candidate(candidate, folds)
-        tuning_runs.log_candidate(tuning.summarise(scores))
+        tuning_runs.log_candidate(tuning.summarize(scores))
     storage.write_table(scores, f"{scratch['uri']}/scores/{candidate['name']}.parquet")
 
 
-def select_candidate(listed: Sequence[Mapping[str, Any]] | None, scratch: Mapping[str, str] | None) -> dict[str, Any]:
-    """Choose among the candidates that were scored, and log the choice to the tuning's run.
+def select_candidate(listed: Sequence[Mapping[str, Any]] | None, ti: Any) -> dict[str, Any]:
+    """Choose among the candidates that have scores, and log the choice to the tuning's run.
 
-    :param listed: all candidates; nothing if the task that lists them failed
-    :param scratch: as :func:`create_scratch` returns it; nothing if it failed
+    :param listed: all candidates; None if listing them failed
     :return: ``name``, ``estimator``, ``hyper_parameters`` and ``scores`` of the winner, ``reason`` of the choice
     :raises AirflowFailException: there is nothing to choose from
     """
+    from include.model import tuning
+    from include.platform import tuning_runs
+
+    # Not an argument: Airflow does not let a task with another trigger rule follow a setup directly.
+    scratch = ti.xcom_pull("tune.create_scratch")
     if not (listed and scratch):
         raise AirflowFailException("There are no candidates to choose from: a task before this one failed")
     scored = storage.list_objects(f"{scratch['uri']}/scores")
-    with no_other_try(tuning.CandidateError):
-        summary = tuning.summarise_all([storage.read_table(uri) for uri in scored], listed)
-    selected = tuning.choose(summary)
+    with fail_without_retry(tuning.CandidateError):
+        summary = tuning.summarize_all([storage.read_table(uri) for uri in scored], listed)
+    selected = tuning.choose(summary, PROBLEM.unit)
     tuning_runs.log_choice(summary, selected, scratch["tuning_id"])
     return selected
 
 
 def delete_scratch(scratch: Mapping[str, str]) -> None:
     """Delete the scratch folder, and end the runs that a killed task left open."""
+    from include.platform import tuning_runs
+
     storage.delete_folder(scratch["uri"])
     tuning_runs.end_tuning(scratch["tuning_id"])
 
 
 def train_model(features_uri: str, experiment_id: str, selected: Mapping[str, Any]) -> dict[str, str]:
-    """Fit the chosen candidate on all training animals, and log it with its scores.
+    """Fit the chosen candidate on all training rows, and log it with its scores.
 
     :return: ``run_id``, ``model_uri`` and ``artifact_sha256`` of the model, and the ``features_uri``
     """
+    from include.model import training
+
     table = storage.read_table(features_uri)
-    fitted, scores = model.train_model(table, selected["hyper_parameters"], selected["estimator"])
-    logged = tracking.log_training(
-        fitted,
-        table,
-        scores | selected["scores"],
-        selected=selected,
-        experiment_id=experiment_id,
-        source=features_uri,
-    )
+    model, scores = training.train_model(table, PROBLEM, selected["estimator"], selected["hyper_parameters"])
+    logged = _log_training(model, table, scores | selected["scores"], selected, experiment_id, features_uri)
     return {**logged, "features_uri": features_uri}
+
+
+def check_if_model_already_registered() -> str:
+    """Return the task to continue with: create the registered model only if it is missing."""
+    found = champions.connect().get_registered_model(champions.MODEL)
+    return f"register_model.{'model_already_registered' if found else 'create_registered_model'}"
+
+
+def end(registered: Mapping[str, Any], outlet_events: Mapping[Any, Any]) -> None:
+    """Announce the version: the event of ``model_trained`` has its ``version``, ``run_id`` and ``features_uri``."""
+    version = registered["model_version"]
+    outlet_events[MODEL_TRAINED].extra = {
+        "version": version["version"],
+        "run_id": version["run_id"],
+        "features_uri": champions.read_tags(version)["features_uri"],
+    }
+
+
+def _log_training(
+    model: IntervalRegressor,
+    table: pd.DataFrame,
+    metrics: Mapping[str, float],
+    selected: Mapping[str, Any],
+    experiment_id: str,
+    source: str,
+) -> dict[str, str]:
+    """Log a model as a run of the candidate's name: parameters, scores, data, code version and the model.
+
+    The parameters ``estimator`` and ``hyper_parameters`` (JSON) are all that fitting such a model again takes.
+    """
+    from mlflow.data.pandas_dataset import from_pandas
+
+    from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+    from include.model.training import describe_model
+    from include.platform import tracking
+    from include.spec import SPLIT
+
+    data = from_pandas(table, source=source, targets=PROBLEM.target.name, name=FEATURES.name)
+    tags = {"candidate": selected["name"], "selection": selected["reason"]}
+    with tracking.start_run(selected["name"], experiment_id, tags) as run:
+        tracking.mlflow.log_input(data, context="training")
+        tracking.mlflow.log_params(describe_model(model.model, selected))
+        tracking.mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
+        logged = tracking.log_model(model, table[PROBLEM.inputs])
+        # After the model, because log_model looks up the history of each metric that is there before.
+        tracking.mlflow.log_metrics(dict(metrics), model_id=logged.model_id)
+    model_uri = f"models:/{logged.model_id}"
+    hook = MLflowPyfuncHook(MLFLOW_CONN_ID)
+    note_model(model_uri, hook.server.base_url)
+    return {"run_id": run.info.run_id, "model_uri": model_uri, HASH_TAG: hook.hash_model(model_uri)}

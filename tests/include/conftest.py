@@ -1,8 +1,8 @@
-"""Tables of possums, and the buckets that storage and MLflow write to."""
+"""Tables, buckets in the real S3, and registered models in the real MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,104 +12,112 @@ from uuid import uuid4
 import pandas as pd
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from mlflow.data.pandas_dataset import from_pandas
 from mlflow.tracking import MlflowClient
 
-from include import config
+from include.data.checks import inspect
 from include.data.features import build_transformer, compute_features
-from include.data.table import read_possums
+from include.data.table import parse_rows, select_rows, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.platform import storage
-from include.platform.tracking import connected
+from include.platform import champions, storage, tracking
+from include.platform.champions import CHAMPION_ALIAS
+from include.problem import PROBLEM
+from include.settings import AWS_CONN_ID, DATA_BUCKET, INCLUDE, XCOM_BUCKET
+from include.spec import Problem
+
+from ..toy import HOUSES, make_rows
+
+TAGS = {"code_version": "1f0c9d", "airflow.dag_id": "train", "airflow.dag_run_id": "manual__1"}
 
 
-@pytest.fixture
-def possums() -> pd.DataFrame:
-    """The real table: 81 training animals and 23 holdout animals."""
-    return read_possums(config.POSSUM_CSV)
+def make_table(rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return raw rows as feature_eng publishes them: checked, split, with features."""
+    table = select_rows(inspect(rows, problem), "rows", problem)
+    transformer = build_transformer(problem).fit(select_training(table, problem)[problem.inputs])
+    return table.join(compute_features(table, transformer, problem))
 
 
 @pytest.fixture(scope="session")
-def with_features() -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Adds to a table the features of a transformer that was fitted on its training animals, as feature_eng does."""
-
-    def add_features(possums: pd.DataFrame) -> pd.DataFrame:
-        training = possums[(possums[config.SPLIT] == "train") & possums[config.TARGET].notna()]
-        return possums.join(compute_features(possums, build_transformer().fit(training[config.RAW])))
-
-    return add_features
+def houses() -> pd.DataFrame:
+    """The feature table of the toy problem."""
+    return make_table(make_rows(), HOUSES)
 
 
-@pytest.fixture
-def table(possums: pd.DataFrame, with_features: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    """The real table with its features, as train reads it."""
-    return with_features(possums)
+@pytest.fixture(scope="session")
+def project_rows() -> pd.DataFrame:
+    """The raw rows of the project's own problem."""
+    return parse_rows((INCLUDE.parent / PROBLEM.table).read_bytes(), PROBLEM.table)
+
+
+@pytest.fixture(scope="session")
+def project_table(project_rows: pd.DataFrame) -> pd.DataFrame:
+    """The feature table of the project's own problem."""
+    return make_table(project_rows, PROBLEM)
 
 
 @pytest.fixture(scope="session")
 def buckets(services: dict[str, Any]) -> None:
     """The project's buckets, in the real S3."""
-    hook = S3Hook(config.AWS_CONN_ID)
-    for bucket in (config.DATA_BUCKET, config.ARTIFACT_BUCKET, config.XCOM_BUCKET):
+    hook = S3Hook(AWS_CONN_ID)
+    for bucket in (DATA_BUCKET, PROBLEM.artifact_bucket, XCOM_BUCKET):
         if not hook.check_for_bucket(bucket):  # the pipeline may have run on this stack before
             hook.create_bucket(bucket)
 
 
 @pytest.fixture(scope="module")
 def client(buckets: None) -> Iterator[MlflowClient]:
-    """MLflow's own client of the real server."""
-    with connected():
+    """MLflow's client of the real server."""
+    with tracking.connected():
         yield MlflowClient()
 
 
 @dataclass(frozen=True)
-class Tails:
-    """A registered model of its own, with two versions that keep to the contract of the pipeline's models."""
+class Registered:
+    """A registered model with two versions that have the contract of the pipeline's models."""
 
     name: str
     run_id: str
     hook: MLflowClientHook
 
-    def crown(self, version: str) -> None:
-        """Make a version the champion."""
-        self.hook.set_registered_model_alias(self.name, config.CHAMPION_ALIAS, version)
+    def promote(self, version: str) -> None:
+        """Move the champion's alias, without the record of a promotion."""
+        self.hook.set_registered_model_alias(self.name, CHAMPION_ALIAS, version)
 
 
 @pytest.fixture(scope="session")
-def tails_run(buckets: None) -> str:
-    """The run that logged the model of ``models/tails.py``, with its data."""
-    return log_tails(MLflowClientHook().create_experiment("tails", exist_ok=True))
+def registered_run(buckets: None, project_table: pd.DataFrame) -> str:
+    """The run that logged the model of ``models/constant.py``, with its data."""
+    return log_constant(MLflowClientHook().create_experiment("constant", exist_ok=True), project_table)
 
 
 @pytest.fixture
-def tails(tails_run: str, monkeypatch: pytest.MonkeyPatch) -> Tails:
-    """Two versions and no champion, under the name that the project knows its model by during the test."""
+def registered(registered_run: str, monkeypatch: pytest.MonkeyPatch) -> Registered:
+    """Two versions and no champion, under the name that the project's model has during the test."""
     hook = MLflowClientHook()
-    name = f"Tails {uuid4().hex[:8]}"
-    model = hook.get_run(tails_run)["outputs"]["model_outputs"][0]["model_id"]
+    name = f"Constant {uuid4().hex[:8]}"
+    model = hook.get_run(registered_run)["outputs"]["model_outputs"][0]["model_id"]
     hook.create_registered_model(name)
     for _ in range(2):
-        hook.create_model_version(name, f"models:/{model}", tails_run)
-    monkeypatch.setattr(config, "REGISTERED_MODEL", name)
-    return Tails(name, tails_run, hook)
+        hook.create_model_version(name, f"models:/{model}", registered_run)
+    monkeypatch.setattr(champions, "MODEL", name)
+    return Registered(name, registered_run, hook)
 
 
-def log_tails(experiment_id: str) -> str:
-    import mlflow
-    from mlflow.data.pandas_dataset import from_pandas
-
-    rows = read_possums(config.POSSUM_CSV)
-    uri = storage.write_table(rows, "s3://data/tails/features.parquet")
+def log_constant(experiment_id: str, table: pd.DataFrame) -> str:
+    """Log the model with the table that it pretends to be trained on, and return the run's id."""
+    uri = storage.write_table(table, f"s3://{DATA_BUCKET}/constant/features.parquet")
     predicted = pd.DataFrame({"prediction": [36.0], "lower": [34.0], "upper": [38.0]})
-    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="Tails", tags=_TAGS) as run:
-        mlflow.log_input(from_pandas(storage.read_table(uri), source=uri, name="possum_features"))
-        mlflow.log_input(from_pandas(rows.head(3), name="rows without an address, as mlflow.models.evaluate logs them"))
-        mlflow.pyfunc.log_model(
+    with (
+        tracking.connected(),
+        tracking.mlflow.start_run(experiment_id=experiment_id, run_name="Constant", tags=TAGS) as run,
+    ):
+        tracking.mlflow.log_input(from_pandas(storage.read_table(uri), source=uri, name="features"))
+        unnamed = from_pandas(table.head(3), name="rows without an address, as mlflow.models.evaluate logs them")
+        tracking.mlflow.log_input(unnamed)
+        tracking.mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(Path(__file__).parent / "models" / "tails.py"),
-            signature=mlflow.models.infer_signature(rows[config.RAW], predicted),
+            python_model=str(Path(__file__).parent / "models" / "constant.py"),
+            signature=tracking.infer_signature(table[PROBLEM.inputs], predicted),
             pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("mlflow-skinny", "pandas")],
         )
     return run.info.run_id
-
-
-_TAGS = {"code_version": "1f0c9d", "airflow.dag_id": "train", "airflow.dag_run_id": "manual__1"}

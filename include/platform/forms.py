@@ -1,0 +1,65 @@
+"""Parameters of DAGs, with the problem's limits as defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param
+
+from include.problem import PROBLEM
+
+_IN_UNIT = f", in {PROBLEM.unit}" if PROBLEM.unit else ""
+
+
+def number(default: float, description: str, **limits: Any) -> Param:
+    """Return a parameter for a number that is not negative, unless `limits` say otherwise."""
+    return Param(default, type="number", description=description, **{"minimum": 0, **limits})
+
+
+GATE = {
+    "margin": number(
+        PROBLEM.gate.margin, "A challenger is worse if its RMSE exceeds the champion's by this share or more"
+    ),
+    "confidence": number(
+        PROBLEM.gate.confidence,
+        "Confidence that a worse challenger is not promoted",
+        exclusiveMinimum=0.5,
+        exclusiveMaximum=1,
+    ),
+    "max_rmse": number(PROBLEM.gate.max_rmse, f"Largest RMSE on the holdout{_IN_UNIT}", exclusiveMinimum=0),
+    "subgroup_max_rmse": Param(
+        dict(PROBLEM.gate.subgroup_max_rmse),
+        type="object",
+        propertyNames={"enum": PROBLEM.categories},
+        additionalProperties={"type": "number", "exclusiveMinimum": 0},
+        description=f"Largest RMSE of each group of a category{_IN_UNIT}; small groups may exceed it by chance",
+    ),
+}
+APPROVAL = {
+    "approval": Param(
+        False,
+        type="boolean",
+        description="Require a person's approval. The Airflow variable ask_before_promotion requires it in every run",
+    ),
+    "approval_minutes": number(1440, "Time to respond; after that the challenger is rejected", exclusiveMinimum=0),
+}
+MONITORING = {
+    "days": number(30, "Age up to which predictions and measured targets are recent"),
+    "min_samples": number(50, "Fewer new rows than this are not compared", minimum=2),
+    "alpha": number(0.02, "Rate of false alarms if no input has changed", maximum=1),
+    "min_psi": number(0.25, "Population stability index, above chance, from which on drift matters"),
+    "degradation_margin": number(0.1, "Share by which the RMSE may grow"),
+    "degradation_confidence": number(
+        0.99, "Confidence that the RMSE has grown", exclusiveMinimum=0.5, exclusiveMaximum=1
+    ),
+    "cool_down_days": number(7, "Minimum days between two retraining requests"),
+}
+ROLLBACK = {
+    "version": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^\d+$",
+        description="Such as 3; empty for the champion before the present one",
+    ),
+    "reason": Param(type="string", minLength=3, maxLength=1000, description="Recorded at the version"),
+}

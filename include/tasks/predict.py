@@ -1,0 +1,129 @@
+"""The tasks of ``predict``: every row predicted by the champion, as a file and as a figure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+from include.mlflow_provider.objects import hash_folder
+from include.platform import champions, storage
+from include.platform.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
+from include.problem import PROBLEM
+from include.settings import INCLUDE, MLFLOW_CONN_ID, PLOTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEEDED = ("boto3", "pandas")  # to read rows from S3 and predict them
+
+
+def fetch_feature_df_no_target(
+    run_id: str, triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]
+) -> str:
+    """Write the inputs of all rows, indexed by their id, and return the URI."""
+    event = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+    rows = storage.read_table(event["features_uri"]).set_index(PROBLEM.id)[PROBLEM.inputs]
+    return storage.write_table(rows, object_uri(PREDICTIONS, run_id, "rows.parquet"), index=True)
+
+
+def fetch_target(run_id: str, triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]) -> str:
+    """Write id, target and split of all rows, and return the URI."""
+    from include.spec import SPLIT
+
+    event = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+    target = storage.read_table(event["features_uri"])[[PROBLEM.id, PROBLEM.target.name, SPLIT]]
+    return storage.write_table(target, object_uri(PREDICTIONS, run_id, "target.parquet"))
+
+
+def fetch_model_run_id(triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the version that predicts in the whole run: the champion, else the version that was just trained."""
+    event = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
+    return champions.serving_version(fallback=event["version"])
+
+
+def add_line_to_file(version: str) -> str:
+    """Make sure that the model's ``requirements.txt`` names boto3 and pandas, and return its URI.
+
+    If a line is added, the hash of the version's files changes. It is recorded before the file is written: a retry
+    after a kill in between recognises it.
+
+    :raises MLflowError: the files are not those that were registered
+    """
+    hook, model_uri = MLflowPyfuncHook(MLFLOW_CONN_ID), champions.model_uri(version)
+    artifact_uri = hook.get_model_artifact_uri(model_uri)
+    uri = f"{storage.artifact_uri(artifact_uri)}/requirements.txt"
+    completed = complete_requirements(content := storage.read_bytes(uri))
+    if completed == content:
+        return uri
+    with TemporaryDirectory() as folder, TemporaryDirectory() as checked:
+        local = hook.download_model(artifact_uri, Path(folder))
+        (local / "requirements.txt").write_bytes(completed)
+        digest = hash_folder(local)
+        if hook.get_recorded_hash(model_uri) != digest:
+            hook.fetch_model(model_uri, Path(checked))  # compares the present files with the recorded hash
+            hook.client.set_model_version_tag(champions.MODEL, version, HASH_TAG, digest)
+    storage.write_bytes(completed, uri)
+    return uri
+
+
+def complete_requirements(content: bytes) -> bytes:
+    """Return a ``requirements.txt`` that names all of ``NEEDED``; lines that are there stay as they are."""
+    lines = content.decode().splitlines()
+    named = {canonicalize_name(re.match(r"[\w.-]*", line.strip())[0]) for line in lines}  # type: ignore[index]
+    missing = [package for package in NEEDED if package not in named]
+    return "".join(f"{line}\n" for line in [*lines, *missing]).encode() if missing else content
+
+
+def plot_predictions(target_uri: str, predicted_uri: str, model: Mapping[str, str], run_id: str) -> str:
+    """Draw the predictions: into ``include/plots``, to the version's run in MLflow, and to S3. Return the URI."""
+    from include.charts.predictions import plot_predictions
+    from include.charts.style import render
+    from include.platform import tracking
+
+    described = f"version {model['version']}, {model['alias'] or f'no {champions.CHAMPION_ALIAS} yet'}"
+    picture = render(plot_predictions(_compare(target_uri, predicted_uri), PROBLEM, _illustration(), described))
+    file = PLOTS / PROBLEM.picture
+    PLOTS.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)  # with Docker and without, it belongs to different users
+    file.write_bytes(picture)
+    tracking.log_files({file.name: picture}, model["run_id"])
+    return storage.write_bytes(picture, object_uri(PREDICTIONS, run_id, file.name))
+
+
+def save_predictions(
+    target_uri: str,
+    predicted_uri: str,
+    rows_uri: str,
+    model: Mapping[str, str],
+    run_id: str,
+    outlet_events: Mapping[Any, Any],
+) -> str:
+    """Publish the predictions beside the true values, with their audit trail, and return the URI."""
+    from include.platform import trace
+
+    compared = _compare(target_uri, predicted_uri)
+    uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, PROBLEM.predictions_file))
+    trace.write_trace(uri, dict(model), rows_uri)
+    outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
+    return uri
+
+
+def _compare(target_uri: str, predicted_uri: str) -> pd.DataFrame:
+    from include.data.predictions import compare
+
+    return compare(storage.read_table(target_uri), storage.read_table(predicted_uri), PROBLEM)
+
+
+def _illustration() -> Path | None:
+    """Return the image beside the chart: a photograph of the same name (.jpeg) takes the place of the drawing."""
+    if not PROBLEM.illustration:
+        return None
+    drawing = INCLUDE / PROBLEM.illustration
+    photograph = drawing.with_suffix(".jpeg")
+    return photograph if photograph.exists() else drawing
