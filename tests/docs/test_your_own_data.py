@@ -1,0 +1,93 @@
+"""The commands of the page run, and its tables name the fields that there are."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include import spec
+from include.data.checks import MISSING
+from local.settings import ENVIRONMENTS, PROJECT
+from tests.toy import make_rows
+
+PAGE = (PROJECT / "docs" / "your-own-data.md").read_text()
+COMMANDS = re.findall(r"^(?:make adapt|git) .+$", PAGE, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of the project as it is, with a table beside it."""
+    project = tmp_path_factory.mktemp("own") / "project"
+    files = subprocess.run(["git", "-C", PROJECT, "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
+    for name in filter(None, files.split("\0")):
+        if (PROJECT / name).exists():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, project / name)
+    make_rows(120).to_csv(project / "houses.csv", index=False)
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for arguments in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "All"]):
+        subprocess.run(["git", "-C", project, *arguments], check=True)
+    return project
+
+
+def run(command: str, project: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the page with the environments of this project, which are not built again."""
+    return subprocess.run(
+        ["bash", "-c", command.replace("make adapt", f"make --assume-old=setup adapt ENVS={ENVIRONMENTS}")],
+        cwd=project,
+        env={**os.environ, "PAGER": "cat"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def table(heading: str) -> list[str]:
+    """Return the first column of the table below a heading."""
+    return re.findall(r"^\| `(\w+)` \|", PAGE.partition(f"### {heading}\n")[2].partition("\n#")[0], re.MULTILINE)
+
+
+def test_the_commands_run_one_after_the_other(project: Path) -> None:
+    assert len(COMMANDS) == 3
+
+    for command in COMMANDS:
+        done = run(command, project)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    description = (project / "include/problem.py").read_text()
+    assert 'table="include/houses.csv"' in description
+    assert "make demo" in done.stdout
+
+
+def test_uncommitted_changes_are_kept_without_force(project: Path) -> None:
+    (project / "include/problem.py").write_text("mine")
+
+    done = run(COMMANDS[0], project)
+
+    assert done.returncode != 0
+    assert "FORCE=1" in done.stdout
+    assert (project / "include/problem.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize("described", [spec.Problem, spec.Number, spec.Category, spec.Gate, spec.Limits])
+def test_every_field_is_explained(described: Any) -> None:
+    assert table(described.__name__) == [field.name for field in fields(described)]
+
+
+def test_the_texts_for_missing_cells_are_those_of_the_checks() -> None:
+    sentence = re.search(r"empty cells, (.+?) are missing", PAGE)
+
+    assert sentence
+    assert set(re.findall("`(.+?)`", sentence[1])) <= set(MISSING)
+
+
+def test_every_file_that_is_named_exists() -> None:
+    for name in re.findall(r"`((?:include|docs)/[\w/]+\.\w+)`", PAGE):
+        assert (PROJECT / name).exists() or name == "include/houses.csv"
