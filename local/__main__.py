@@ -106,16 +106,18 @@ def lineage(stack: Stack, names: list[str]) -> int:
 def ingest(stack: Stack, names: list[str]) -> int:
     """Send MLflow's registered models to OpenMetadata, as the DAG openmetadata_mlflow does."""
     _connect(stack.settings)
-    from include.openmetadata.credentials import connected_environment
-    from include.openmetadata.possums import COMPLETION
+    from include.openmetadata.catalogue import describe_completion
+    from include.openmetadata.operator import connected_environment
     from include.openmetadata.workflow import CatalogueError
+    from include.problem import PROBLEM
     from include.settings import OPENMETADATA_WORKFLOW
 
     workflow = Path(names[0]) if names else OPENMETADATA_WORKFLOW
+    completion = describe_completion(PROBLEM)
     try:
         with connected_environment(workflow) as environment:
             command = [os.environ["OPENMETADATA_PYTHON"], "-m", "include.openmetadata", str(workflow)]
-            return subprocess.run([*command, json.dumps(COMPLETION)], env=environment, check=False).returncode
+            return subprocess.run([*command, json.dumps(completion)], env=environment, check=False).returncode
     except CatalogueError as error:
         raise StackError(str(error)) from error
 

@@ -57,11 +57,11 @@ class Airflow:
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return a run: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds, ..."""
-        return self.get(_run_path(dag_id, run_id))
+        return self.get(run_path(dag_id, run_id))
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return a run's task instances: ``task_id``, ``map_index``, ``state``, ``duration``, ``try_number``, ..."""
-        return self.get(f"{_run_path(dag_id, run_id)}/taskInstances", limit=500)["task_instances"]
+        return self.get(f"{run_path(dag_id, run_id)}/taskInstances", limit=500)["task_instances"]
 
     def follow(self, dag_id: str, run_id: str) -> Iterator[list[dict[str, Any]]]:
         """Yield a run's task instances repeatedly until the run has ended."""
@@ -116,36 +116,13 @@ class Airflow:
         errors = [text for line in self._log_lines(dag_id, run_id, task) for text in _texts(line)[1:2]]
         return errors[-1] if errors else "its log has no error"
 
-    def create_connection(self, conn_id: str, **fields: Any) -> None:
-        """Create a connection: ``conn_type``, ``host``, ``login``, ``password``, ``extra`` (JSON), ..."""
-        self.send("POST", "connections", {"connection_id": conn_id, **fields})
-
-    def announce(self, asset: str, extra: dict[str, Any]) -> None:
-        """Create an asset event, which triggers the DAGs that are scheduled on the asset."""
-        assets = self.get("assets", name_pattern=asset)["assets"]
-        asset_id = next(found["id"] for found in assets if found["name"] == asset)
-        self.send("POST", "assets/events", {"asset_id": asset_id, "extra": extra})
-
-    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
-        """Choose an option of a human-in-the-loop task."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
-        self.send("PATCH", path, {"chosen_options": [option], "params_input": {}})
-
-    def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
-        """Clear task instances of a run in any state, so that they run again."""
-        body = {"dag_run_id": run_id, "task_ids": task_ids, "dry_run": False, "only_failed": False}
-        self.send("POST", f"dags/{dag_id}/clearTaskInstances", body)
-
-    def kill(self, dag_id: str, run_id: str) -> None:
-        """Mark a run as failed: its running tasks are killed, teardown tasks still run."""
-        self.send("PATCH", _run_path(dag_id, run_id), {"state": "failed"})
-
     def _log_lines(self, dag_id: str, run_id: str, task: dict[str, Any]) -> list[str | dict[str, Any]]:
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         return self.get(path, map_index=task["map_index"], full_content=True)["content"]
 
 
-def _run_path(dag_id: str, run_id: str) -> str:
+def run_path(dag_id: str, run_id: str) -> str:
+    """Return the path of a run below ``/api/v2/``."""
     return f"dags/{dag_id}/dagRuns/{run_id}"
 
 

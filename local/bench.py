@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -27,7 +27,6 @@ from local.settings import PROJECT, temporary
 from local.stack import SERVICES, Stack
 
 ROUNDS = 3
-KINDS = ("floor", "pipeline", "cold")
 FLOOR = [f"floor_{dag_id}" for dag_id in DAGS]
 EMPTY_FILE = """\
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -38,27 +37,8 @@ with DAG("empty"):
 """
 
 Tasks = list[dict[str, Any]]
+Seconds = dict[str, float]
 console = Console(highlight=False)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of several DAGs.
-
-    :param total: seconds from the trigger to the end of the last DAG
-    :param instances: task instances by DAG id
-    """
-
-    total: float
-    instances: dict[str, Tasks]
-
-    def seconds(self) -> dict[str, float]:
-        """Return the seconds of each task, summed over mapped instances."""
-        seconds: dict[str, float] = defaultdict(float)
-        for dag_id, tasks in self.instances.items():
-            for task in tasks:
-                seconds[f"{dag_id}.{task['task_id']}"] += task["duration"] or 0
-        return seconds
 
 
 def main() -> None:
@@ -80,23 +60,27 @@ def main() -> None:
     console.print(_tabulate_runs(runs), _tabulate_parsing(parsed))
 
 
-def _measure(airflow: Airflow, folder: Path) -> dict[str, list[Run]]:
+def _measure(airflow: Airflow, folder: Path) -> dict[str, list[Seconds]]:
     """Run the pipeline once cold, then floor and pipeline alternately.
 
     The floor has the shape of the pipeline's second run, which compares the new version with a champion.
     """
     airflow.wait_for_dags(DAGS)
-    runs: dict[str, list[Run]] = {"cold": [_run(airflow, DAGS)], "pipeline": [], "floor": []}
-    write_floor(folder, _run(airflow, DAGS).instances)
+    runs: dict[str, list[Seconds]] = {"floor": [], "pipeline": [], "cold": [_run(airflow, DAGS)[0]]}
+    write_floor(folder, _run(airflow, DAGS)[1])
     airflow.wait_for_dags(FLOOR)
     for _ in range(ROUNDS):
-        runs["floor"].append(_run(airflow, FLOOR))
-        runs["pipeline"].append(_run(airflow, DAGS))
+        runs["floor"].append(_run(airflow, FLOOR)[0])
+        runs["pipeline"].append(_run(airflow, DAGS)[0])
     return runs
 
 
-def _run(airflow: Airflow, dag_ids: list[str]) -> Run:
-    """Run DAGs that trigger each other."""
+def _run(airflow: Airflow, dag_ids: list[str]) -> tuple[Seconds, dict[str, Tasks]]:
+    """Run DAGs that trigger each other.
+
+    :return: the seconds from trigger to end as ``total``, and of each task with all its mapped instances; the task
+        instances by DAG id
+    """
     instances: dict[str, Tasks] = {}
     with console.status(", ".join(dag_ids)):
         run_id = airflow.trigger(dag_ids[0])
@@ -108,7 +92,11 @@ def _run(airflow: Airflow, dag_ids: list[str]) -> Run:
             ended = airflow.run(dag_id, run_id)["end_date"]
             run_id = airflow.wait_for_consumer(dag_id, run_id, consumer) if consumer else run_id
     total = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
-    return Run(total.total_seconds(), instances)
+    seconds = defaultdict(float, total=total.total_seconds())
+    for dag_id, tasks in instances.items():
+        for task in tasks:
+            seconds[f"{dag_id}.{task['task_id']}"] += task["duration"] or 0
+    return seconds, instances
 
 
 def write_floor(folder: Path, instances: dict[str, Tasks]) -> None:
@@ -157,15 +145,14 @@ def _parse_seconds(folder: Path) -> dict[str, list[float]]:
     return seconds
 
 
-def _tabulate_runs(runs: dict[str, list[Run]]) -> Table:
-    table = Table("task", *KINDS, title="Seconds from trigger to the last task, and of each task with all its copies")
-    totals = [median(run.total for run in runs[kind]) for kind in KINDS]
-    table.add_row("total", *(f"{seconds:.1f}" for seconds in totals))
-    table.add_row("x floor", *(f"{seconds / totals[0]:.2f}" for seconds in totals), end_section=True)
-    for name in runs["cold"][0].seconds():
-        row = [median(run.seconds()[name] for run in runs[kind]) for kind in KINDS]
+def _tabulate_runs(runs: dict[str, list[Seconds]]) -> Table:
+    table = Table("task", *runs, title="Seconds from trigger to end, and of each task with all its mapped instances")
+    for name in runs["cold"][0]:
+        row = [median(run[name] for run in measured) for measured in runs.values()]
         if any(row):
             table.add_row(name, *(f"{seconds:.1f}" for seconds in row))
+        if name == "total":
+            table.add_row("x floor", *(f"{seconds / row[0]:.2f}" for seconds in row), end_section=True)
     return table
 
 

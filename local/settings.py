@@ -30,18 +30,11 @@ USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's MLflow user, which is not an administrator
 MLFLOW_CONNECTION, AWS_CONNECTION = "AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"
 LINEAGE_SETTINGS = tuple(f"AIRFLOW__OPENLINEAGE__{name}" for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED"))
-SECRET_BYTES = {
-    "S3_ACCESS_KEY": 10,
-    "S3_SECRET_KEY": 20,
-    "MLFLOW_S3_ACCESS_KEY": 10,
-    "MLFLOW_S3_SECRET_KEY": 20,
-    "MLFLOW_PASSWORD": 16,
-    "AIRFLOW_MLFLOW_PASSWORD": 16,
-    "MLFLOW_FLASK_SERVER_SECRET_KEY": 32,
-    "AIRFLOW_PASSWORD": 16,
-    "AIRFLOW_SECRET_KEY": 32,
-    "AIRFLOW_JWT_SECRET": 32,
-}
+SECRETS = (
+    *("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_S3_ACCESS_KEY", "MLFLOW_S3_SECRET_KEY"),
+    *("MLFLOW_PASSWORD", "AIRFLOW_MLFLOW_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
+    *("AIRFLOW_PASSWORD", "AIRFLOW_SECRET_KEY", "AIRFLOW_JWT_SECRET"),
+)
 
 
 @dataclass(frozen=True)
@@ -268,7 +261,7 @@ def _port(name: str, value: str) -> int:
 
 def _new_secrets() -> dict[str, str]:
     fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    return {name: secrets.token_hex(size) for name, size in SECRET_BYTES.items()} | {"AIRFLOW_FERNET_KEY": fernet}
+    return {name: secrets.token_hex(32) for name in SECRETS} | {"AIRFLOW_FERNET_KEY": fernet}
 
 
 def _write_private(file: Path, text: str) -> None:

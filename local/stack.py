@@ -190,11 +190,7 @@ class Stack:
         configuration = Path(__file__).with_name("supervisord.conf")
         command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration)]
         subprocess.run(command, env=self.settings.environment(), cwd=self.settings.project, check=True)
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._has_supervisor():
-            if time.monotonic() > deadline:
-                raise StackError(f"the supervisor does not start: see {self.settings.logs / 'supervisord.log'}")
-            time.sleep(0.05)
+        self.supervisor.supervisor.getState()  # the socket exists now; wait for the first response
 
     def _supervisor_process(self) -> psutil.Process | None:
         try:

@@ -17,8 +17,8 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_airflow_home.name}/airflow.db"
 
 if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is not installed
-    from local.airflow import Airflow
     from local.stack import Stack
+    from tests.airflow import Airflow
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,7 +71,7 @@ def services(stack: Stack) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def airflow(stack: Stack) -> Airflow:
     """Airflow itself, running the stack's copy of the DAGs."""
-    from local.airflow import Airflow
+    from tests.airflow import Airflow
 
     stack.start(["airflow"])
     return Airflow(stack.settings)

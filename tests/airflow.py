@@ -1,0 +1,36 @@
+"""The client of Airflow's REST API with the calls that only tests make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local import airflow
+from local.airflow import run_path
+
+
+class Airflow(airflow.Airflow):
+    """The Airflow of a local stack."""
+
+    def create_connection(self, conn_id: str, **fields: Any) -> None:
+        """Create a connection: ``conn_type``, ``host``, ``login``, ``password``, ``extra`` (JSON), ..."""
+        self.send("POST", "connections", {"connection_id": conn_id, **fields})
+
+    def announce(self, asset: str, extra: dict[str, Any]) -> None:
+        """Create an asset event, which triggers the DAGs that are scheduled on the asset."""
+        assets = self.get("assets", name_pattern=asset)["assets"]
+        asset_id = next(found["id"] for found in assets if found["name"] == asset)
+        self.send("POST", "assets/events", {"asset_id": asset_id, "extra": extra})
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Choose an option of a human-in-the-loop task."""
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        self.send("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
+        """Clear task instances of a run in any state, so that they run again."""
+        body = {"dag_run_id": run_id, "task_ids": task_ids, "dry_run": False, "only_failed": False}
+        self.send("POST", f"dags/{dag_id}/clearTaskInstances", body)
+
+    def kill(self, dag_id: str, run_id: str) -> None:
+        """Mark a run as failed: its running tasks are killed, teardown tasks still run."""
+        self.send("PATCH", run_path(dag_id, run_id), {"state": "failed"})
