@@ -1,1 +1,1 @@
-"""Every figure of the project, in one style."""
+"""The charts of the project, in one style."""

@@ -1,102 +1,123 @@
-"""The picture of an evaluation: predictions beside the truth, residuals, what the model looks at, subgroups."""
+"""The chart of an evaluation: predicted and true values, residuals, permutation importance, errors by subgroup."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from include.charts.style import GRID, INK, MISS, MUTED, PAPER, PREDICTED, TRUE
-from include.config import TARGET
+from include.charts import style
+from include.charts.style import DASHED, INK, MISS, MUTED, PAPER, PREDICTED, TRUE
+from include.evaluation.scores import format_value
+from include.spec import Problem
 
 SIZE_INCHES, DPI = (12, 9), 130  # 1560 x 1170 px
-LEFT, RIGHT, TOP, BOTTOM = 0.075, 0.98, 0.86, 0.07
+DOTS, COLUMNS, GROUPS = 1000, 20, 15  # shown at most
 
 
 def plot_evaluation(
-    holdout: pd.DataFrame, predicted: pd.DataFrame, importance: pd.DataFrame, subgroups: pd.DataFrame, title: str
+    holdout: pd.DataFrame,
+    predicted: pd.DataFrame,
+    importance: pd.DataFrame,
+    subgroups: pd.DataFrame,
+    title: str,
+    problem: Problem,
 ) -> Figure:
-    """Draw how a model does on the holdout animals.
+    """Draw how well a model predicts the holdout.
 
-    :param holdout: one row an animal, with the column ``taill`` (cm)
-    :param predicted: ``prediction`` and, of a model with intervals, ``lower`` and ``upper`` (cm), in the same order
+    Of a large table, the chart shows a sample of the rows, the most important columns and the subgroups with the
+    largest errors, and says so.
+
+    :param holdout: the rows, with the target
+    :param predicted: ``prediction`` and, of a model with intervals, ``lower`` and ``upper``, in the same order
     :param importance: as :func:`include.evaluation.holdout.importances` returns it
     :param subgroups: as :func:`include.evaluation.holdout.score_subgroups` returns it
     :param title: such as the model's version
     :return: a figure of 1560 x 1170 px
     """
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=PAPER)
-    axes = figure.subplots(2, 2)
-    figure.subplots_adjust(LEFT, BOTTOM, RIGHT, TOP, wspace=0.24, hspace=0.36)
-    figure.text(LEFT, 0.945, title, size=17, weight="bold", color=INK)
-    subtitle = (
-        f"{len(holdout)} holdout animals that it was not trained on; lines show 95 % intervals, unless another is named"
-    )
-    figure.text(LEFT, 0.915, subtitle, size=10.5, color=MUTED)
-    true = holdout[TARGET].to_numpy(float)
-    _draw_truth(axes[0, 0], true, predicted)
-    _draw_residuals(axes[0, 1], true, predicted["prediction"].to_numpy(float))
-    _draw_importance(axes[1, 0], importance)
-    _draw_subgroups(axes[1, 1], subgroups, float(np.sqrt(np.mean((true - predicted["prediction"]) ** 2))))
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=PAPER, layout="constrained")
+    figure.get_layout_engine().set(rect=(0.02, 0.02, 0.96, 0.86), wspace=0.06)  # type: ignore[union-attr,call-arg]
+    above, below = (part.subplots(1, 2) for part in figure.subfigures(2, 1, hspace=0.08))  # type: ignore[union-attr]
+    rows = predicted.reset_index(drop=True).assign(true=holdout[problem.target.name].to_numpy(float))
+    shown = style.thin(rows, DOTS)
+    note = f", {DOTS:,} of them shown" if len(shown) < len(rows) else ""
+    subtitle = f"{len(rows):,} holdout rows{note}  \u00b7  lines are 95 % intervals unless another is named"
+    style.write_heading(figure, 0.025, 0.975, title, subtitle)
+    _draw_truth(above[0], shown, problem)
+    _draw_residuals(above[1], shown, problem)
+    _draw_importance(below[0], importance, problem)
+    _draw_subgroups(below[1], subgroups, float(np.sqrt(np.square(rows["true"] - rows["prediction"]).mean())), problem)
     return figure
 
 
-def _draw_truth(graph: Axes, true: np.ndarray, predicted: pd.DataFrame) -> None:
-    middle = predicted["prediction"].to_numpy(float)
-    span = [min(true.min(), middle.min()) - 0.7, max(true.max(), middle.max()) + 0.7]
-    graph.plot(span, span, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
-    y = "predicted (cm)"
-    if {"lower", "upper"} <= set(predicted):
-        graph.vlines(true, predicted["lower"], predicted["upper"], color=MISS, lw=1.6, zorder=1)
-        y = "predicted, with prediction interval (cm)"
-    graph.scatter(true, middle, s=34, color=PREDICTED, edgecolor=PAPER, lw=0.8, zorder=3)
-    _label(graph, "Predicted and true tail length", "true tail length (cm); dashed: a perfect prediction", y)
+def _draw_truth(graph: Axes, rows: pd.DataFrame, problem: Problem) -> None:
+    values = rows[["true", "prediction"]]
+    span = np.array([values.min(axis=None), values.max(axis=None)])
+    graph.plot(*[span + np.ptp(span) * np.array([-0.05, 0.05])] * 2, color=MUTED, lw=1, ls=DASHED, zorder=1)
+    y = "predicted"
+    if {"lower", "upper"} <= set(rows):
+        graph.vlines(rows["true"], rows["lower"], rows["upper"], color=MISS, lw=_bar(rows), zorder=1)
+        y = "predicted, with 90 % prediction interval"
+    graph.scatter(rows["true"], rows["prediction"], color=PREDICTED, **_dots(rows))
+    x = style.cut(f"true {problem.target.label}", 44) + "; dashed: perfect"
+    style.style_axes(graph, "Predicted and true values", x, y)
+    style.show_numbers(graph.xaxis, graph.yaxis)
 
 
-def _draw_residuals(graph: Axes, true: np.ndarray, predicted: np.ndarray) -> None:
-    residuals = true - predicted
-    graph.axhline(0, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
-    graph.vlines(predicted, 0, residuals, color=MISS, lw=1.6, zorder=1)
-    graph.scatter(predicted, residuals, s=34, color=TRUE, edgecolor=PAPER, lw=0.8, zorder=3)
-    reach = 1.15 * max(1.0, float(np.abs(residuals).max()))
+def _draw_residuals(graph: Axes, rows: pd.DataFrame, problem: Problem) -> None:
+    residuals = rows["true"] - rows["prediction"]
+    graph.axhline(0, color=MUTED, lw=1, ls=DASHED, zorder=1)
+    graph.vlines(rows["prediction"], 0, residuals, color=MISS, lw=_bar(rows), zorder=1)
+    graph.scatter(rows["prediction"], residuals, color=TRUE, **_dots(rows))
+    reach = 1.15 * residuals.abs().max() or 1
     graph.set_ylim(-reach, reach)
-    _label(graph, "What is left over", "predicted (cm)", "true minus predicted (cm)")
+    x, y = style.cut(f"predicted {problem.target.label}", 56), style.with_unit("true minus predicted", problem.unit)
+    style.style_axes(graph, "Residuals", x, y)
+    style.show_numbers(graph.xaxis, graph.yaxis)
 
 
-def _draw_importance(graph: Axes, importance: pd.DataFrame) -> None:
-    shown = importance[::-1]
-    graph.barh(shown["column"], shown["mean"], color=PREDICTED, height=0.62, zorder=2)
-    reach = [shown["mean"] - shown["std"], shown["mean"] + shown["std"]]
-    graph.hlines(shown["column"], *reach, color=INK, lw=1.1, zorder=3)
+def _bar(rows: pd.DataFrame) -> float:
+    return float(np.clip(200 / len(rows), 0.5, 1.6))
+
+
+def _dots(rows: pd.DataFrame) -> dict[str, Any]:
+    return {"s": float(np.clip(4000 / len(rows), 9, 34)), "edgecolor": PAPER, "lw": 0.6, "zorder": 3}
+
+
+def _draw_importance(graph: Axes, importance: pd.DataFrame, problem: Problem) -> None:
+    shown = importance.head(COLUMNS)[::-1].reset_index(drop=True)
+    graph.barh(shown.index, shown["mean"], color=PREDICTED, height=0.62, zorder=2)
+    graph.hlines(shown.index, shown["mean"] - shown["std"], shown["mean"] + shown["std"], color=INK, lw=1.1, zorder=3)
     graph.axvline(0, color=MUTED, lw=1, zorder=2.5)
-    _label(graph, "What the model looks at", "growth of RMSE when a column is shuffled (cm); line: one SD", "", "x")
+    title = style.name_part("Permutation importance", "top", len(shown), len(importance))
+    x = style.with_unit("increase of the RMSE when a column is shuffled", problem.unit) + "; line: one SD"
+    style.style_axes(graph, title, x, "", grid="x")
+    style.list_names(graph, [style.cut(problem.column(name).label, 28) for name in shown["column"]])
+    style.show_numbers(graph.xaxis)
 
 
-def _draw_subgroups(graph: Axes, subgroups: pd.DataFrame, overall: float) -> None:
-    shown = subgroups[::-1].reset_index(drop=True)
-    graph.axvline(overall, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
-    graph.annotate(
-        f"all {overall:.2f}", (overall, 1), (4, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
-        color=MUTED, size=9.5,
-    )  # fmt: skip
+def _draw_subgroups(graph: Axes, subgroups: pd.DataFrame, overall: float, problem: Problem) -> None:
+    shown = _choose_groups(subgroups)[::-1].reset_index(drop=True)
+    graph.axvline(overall, color=MUTED, lw=1, ls=DASHED, zorder=1)
     graph.hlines(shown.index, shown["rmse_low"], shown["rmse_high"], color=MISS, lw=3, zorder=2)
-    judged = shown["rmse_low"].notna()
-    graph.scatter(shown["rmse"][judged], shown.index[judged], s=46, color=TRUE, zorder=3)
-    graph.scatter(shown["rmse"][~judged], shown.index[~judged], s=40, color=PAPER, edgecolor=TRUE, lw=1.3, zorder=3)
-    names = shown["column"] + " " + shown["group"] + "  (" + shown["animals"].astype(str) + ")"
-    graph.set_yticks(shown.index, names)
+    colours = np.where(shown["rmse_low"].notna(), TRUE, PAPER)
+    graph.scatter(shown["rmse"], shown.index, s=44, color=colours, edgecolor=TRUE, lw=1.3, zorder=3)
+    title = style.name_part("RMSE by subgroup", "worst", len(shown), len(subgroups))
+    unit = style.with_unit("RMSE", problem.unit)
+    x = f"{unit}; dashed: all rows ({format_value(overall)}); hollow: no interval"
+    style.style_axes(graph, title, x, "", grid="x")
+    names = zip(shown["column"], shown["group"], shown["rows"], strict=True)
+    style.list_names(
+        graph, [f"{style.cut(name, 14)} {style.cut(group, 14)}  ({rows:,})" for name, group, rows in names]
+    )
+    style.show_numbers(graph.xaxis)
     graph.set_xlim(left=0)
-    _label(graph, "Error by subgroup", "RMSE (cm); hollow: too few animals for an interval", "", "x")
 
 
-def _label(graph: Axes, title: str, x: str, y: str, grid: str = "both") -> None:
-    graph.set_title(title, loc="left", size=12.5, weight="bold", color=INK, pad=10)
-    graph.set_xlabel(x, size=10.5, color=INK, labelpad=6)
-    graph.set_ylabel(y, size=10.5, color=INK, labelpad=6)
-    graph.tick_params(length=0, labelsize=10, labelcolor=MUTED, pad=5)
-    graph.xaxis.set_major_locator(MaxNLocator(6))
-    graph.grid(axis=grid, color=GRID, lw=1)  # type: ignore[arg-type]
-    graph.spines[:].set_visible(False)
-    graph.set(axisbelow=True, facecolor=PAPER)
+def _choose_groups(subgroups: pd.DataFrame) -> pd.DataFrame:
+    """Return the groups with the largest errors, those without an interval last, in the order of the table."""
+    ranked = subgroups.assign(_sure=subgroups["rmse_low"].notna()).sort_values(["_sure", "rmse"], ascending=False)
+    return subgroups.loc[ranked.index[:GROUPS].sort_values()]

@@ -1,9 +1,8 @@
-"""The picture of monitoring: how far each input has moved, and whether the champion errs more than it did."""
+"""The chart of monitoring: drift of every input, and the prediction errors on holdout and recent rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,13 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from include.charts.style import DPI, GRID, INK, MUTED, PAPER, PREDICTED, TRUE
-from include.config import NUMERIC
+from include.charts import style
+from include.charts.style import DASHED, DPI, INK, MUTED, PAPER, PREDICTED, TRUE
+from include.evaluation.scores import format_value
+from include.spec import Number, Problem
 
-SIZE_INCHES = (10, 6.25)  # 1600 x 1000 px
-LEFT = 0.04  # of the figure: where the headings begin
-UNITS = dict.fromkeys(NUMERIC, "mm") | {"age": "years", "totlngth": "cm", "chest": "cm", "belly": "cm"}
-GROUPS = {"holdout": TRUE, "recent": PREDICTED}
+SIZE_INCHES = (10, 7.5)  # 1600 x 1200 px
+SAMPLES = {"holdout": TRUE, "recent": PREDICTED}
+COLUMNS, LEVELS, DOTS = 20, 8, 1000  # shown at most
+SIZE = 9  # of tick labels, points
 
 
 def plot_monitoring(
@@ -25,116 +26,128 @@ def plot_monitoring(
     recent: pd.DataFrame,
     drift: pd.DataFrame,
     errors: pd.DataFrame,
-    decay: Mapping[str, float],
+    degradation: Mapping[str, float],
     *,
     title: str,
-    least_psi: float,
+    min_psi: float,
+    problem: Problem,
 ) -> Figure:
-    """Draw the drift of every input, the values of the two that moved most, and the errors then and now.
+    """Draw the drift of the inputs, the values of the two that drifted most, and the errors on holdout and recent rows.
 
-    What could not be measured is an empty table, and its part of the picture says so.
+    What could not be measured is an empty table, and its part of the chart says so.
 
-    :param training: the raw rows that the model learned from
-    :param recent: the raw rows that it met lately
-    :param drift: as ``drift.measure_drift`` returns it
-    :param errors: columns ``error`` (predicted minus true, cm) and ``animals`` ("holdout" or "recent")
-    :param decay: as ``drift.measure_decay`` returns it
-    :param title: which version this is about
-    :param least_psi: where a PSI begins to matter
-    :return: a figure of 1600 x 1000 px
+    :param training: the rows that the model was trained on
+    :param recent: the rows that it predicted recently
+    :param drift: as :func:`include.monitoring.drift.measure_drift` returns it
+    :param errors: columns ``error`` (predicted minus true) and ``sample`` ("holdout" or "recent")
+    :param degradation: as :func:`include.monitoring.drift.measure_degradation` returns it
+    :param title: such as the version and the number of rows
+    :param min_psi: smallest PSI above chance that matters
+    :return: a figure of 1600 x 1200 px
     """
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=PAPER)
-    figure.text(LEFT, 0.93, "Does the model still know its possums?", size=18, weight="bold", color=INK)
-    figure.text(LEFT, 0.888, title, size=10.5, color=MUTED)
-    _draw_drift(figure.add_axes((0.115, 0.1, 0.34, 0.66)), drift, least_psi)
-    moved = (drift["psi"] - drift["psi_by_chance"]).nlargest(2).index if len(drift) else []
-    for name, left in zip(moved, (0.575, 0.795), strict=False):
-        _draw_values(figure.add_axes((left, 0.51, 0.175, 0.25)), training[name], recent[name])
-    _draw_errors(figure.add_axes((0.63, 0.1, 0.34, 0.22)), errors, decay)
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=PAPER, layout="constrained")
+    figure.get_layout_engine().set(rect=(0.015, 0.015, 0.97, 0.855), hspace=0.06)  # type: ignore[union-attr,call-arg]
+    layout = [["drift", "first"], ["drift", "second"], ["drift", "errors"]]
+    graphs = figure.subplot_mosaic(layout, height_ratios=[1, 1, 1.4])  # type: ignore[arg-type]
+    style.write_heading(figure, 0.02, 0.98, f"Monitoring of {problem.registered_model}", title)
+    moved = (
+        (drift["psi"] - drift["psi_by_chance"]).sort_values().tail(COLUMNS) if len(drift) else pd.Series(dtype=float)
+    )
+    _draw_drift(graphs["drift"], moved, drift, min_psi, problem)
+    for graph, name in zip((graphs["first"], graphs["second"]), [*moved.index[:-3:-1], None, None], strict=False):
+        if name is None:
+            graph.set_axis_off()
+        else:
+            _draw_values(graph, training[name], recent[name], problem)
+    legend = graphs["first"].get_legend_handles_labels()
+    place = (0.99, 1 - 0.68 / SIZE_INCHES[1])
+    figure.legend(*legend, loc="center right", bbox_to_anchor=place, ncols=2, fontsize=9.5, **style.LEGEND)
+    _draw_errors(graphs["errors"], errors, degradation, problem)
     return figure
 
 
-def _draw_drift(graph: Axes, drift: pd.DataFrame, least_psi: float) -> None:
-    _head(graph, "How far each input has moved", "population stability index above what chance brings", -0.22)
+def _draw_drift(graph: Axes, moved: pd.Series, drift: pd.DataFrame, min_psi: float, problem: Problem) -> None:
+    title = style.name_part("Input drift (PSI above chance)", "top", len(moved), len(drift))
     if drift.empty:
-        _say(graph, "too few new animals were predicted:\nno drift measured")
+        _write_instead(graph, title, "not measured:\ntoo few recent rows")
         return
-    moved = (drift["psi"] - drift["psi_by_chance"]).sort_values()
-    colours = [PREDICTED if drift.loc[name, "drifted"] else TRUE for name in moved.index]
-    graph.hlines(range(len(moved)), 0, moved, color=colours, lw=2.2)
-    graph.scatter(moved, range(len(moved)), s=34, color=colours, zorder=3, clip_on=False)
+    shown = drift.loc[moved.index]
+    places, colours = range(len(moved)), np.where(shown["drifted"], PREDICTED, TRUE)
+    graph.hlines(places, 0, moved, color=colours, lw=2.2)
+    graph.scatter(moved, places, s=34, color=colours, zorder=3, clip_on=False)
     graph.axvline(0, color=MUTED, lw=0.8)
-    graph.axvline(least_psi, color=INK, lw=0.9, ls=(0, (4, 3)))
-    graph.text(least_psi, len(moved) - 0.4, f"  from {least_psi:g} on it matters", size=8.5, color=MUTED)
-    graph.set_yticks(range(len(moved)), moved.index)
-    graph.set(xlim=(min(-0.1, moved.min() * 1.3), max(1, moved.max() * 1.1)), ylim=(-0.6, len(moved) + 0.1))
-    for place, name in enumerate(moved.index):
-        p = _describe_p(drift.loc[name, "p_value"])
-        graph.text(1.03, place, p, va="center", size=8.5, color=MUTED, transform=graph.get_yaxis_transform())
-    _clean(graph, "x")
+    graph.axvline(min_psi, color=INK, lw=0.9, ls=DASHED)
+    graph.set_xlim(min(-0.1, moved.min() * 1.3), max(2 * min_psi, moved.max() * 1.1))
+    for place, p in zip(places, shown["p_value"], strict=True):
+        beside = graph.get_yaxis_transform()
+        graph.text(1.03, place, _describe_p(p), va="center", size=8.5, color=MUTED, transform=beside)
+    x = f"dashed: {min_psi:g}; orange: drifted; p-values are adjusted"
+    style.style_axes(graph, title, x, "", grid="x", size=SIZE)
+    style.list_names(graph, [style.cut(problem.column(str(name)).label, 26) for name in moved.index])
+    style.show_numbers(graph.xaxis)
 
 
 def _describe_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _draw_values(graph: Axes, training: pd.Series, recent: pd.Series) -> None:
-    """Bars of equal total area, so that tables of different size can be compared."""
-    unit = UNITS.get(str(training.name))
-    _head(graph, f"{training.name} ({unit})" if unit else str(training.name), "", 0)
-    if unit:
-        bins = np.histogram_bin_edges(pd.concat([training, recent]).dropna(), bins=10)
-        shares = [np.histogram(rows.dropna(), bins)[0] / len(rows) for rows in (training, recent)]
-        graph.stairs(shares[0], bins, fill=True, color=TRUE, alpha=0.3, label="training")
-        graph.stairs(shares[1], bins, color=PREDICTED, lw=2, label="recent")
-    else:
-        places = sorted({*training.astype(str), *recent.astype(str)})
-        shares = [
-            rows.astype(str).value_counts(normalize=True).reindex(places).fillna(0) for rows in (training, recent)
-        ]
-        graph.bar(places, shares[0], color=TRUE, alpha=0.3, width=0.8, label="training")
-        graph.bar(places, shares[1], fill=False, edgecolor=PREDICTED, lw=2, width=0.8, label="recent")
-    graph.legend(loc="lower left", bbox_to_anchor=(-0.06, 0.98), ncols=2, frameon=False, fontsize=8.5, labelcolor=INK)
+def _draw_values(graph: Axes, training: pd.Series, recent: pd.Series, problem: Problem) -> None:
+    """Draw the shares of the values, so that tables of different size can be compared."""
+    column = problem.column(str(training.name))
+    draw = _draw_numbers if isinstance(column, Number) else _draw_categories
+    draw(graph, training, recent)
+    style.style_axes(graph, style.cut(column.label, 32), "", "", grid="y", size=SIZE)
     graph.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     graph.yaxis.set_major_locator(MaxNLocator(4))
-    _clean(graph, "y")
-    graph.tick_params(axis="y", labelsize=8, pad=2)
 
 
-def _draw_errors(graph: Axes, errors: pd.DataFrame, decay: Mapping[str, float]) -> None:
-    """Every animal's error as a dot, the root mean square as a bar."""
+def _draw_numbers(graph: Axes, training: pd.Series, recent: pd.Series) -> None:
+    bins = np.histogram_bin_edges(pd.concat([training, recent]).dropna(), bins=10)
+    before, after = (np.histogram(rows.dropna(), bins)[0] / len(rows) for rows in (training, recent))
+    graph.stairs(before, bins, fill=True, color=TRUE, alpha=0.3, label="training")
+    graph.stairs(after, bins, color=PREDICTED, lw=2, label="recent")
+    style.show_numbers(graph.xaxis)
+
+
+def _draw_categories(graph: Axes, training: pd.Series, recent: pd.Series) -> None:
+    """Draw the most frequent levels of either side, and all others as one."""
+    before, after = (rows.fillna("(missing)").value_counts(normalize=True) for rows in (training, recent))
+    shares = pd.DataFrame({"before": before, "after": after}).fillna(0.0)
+    shown = shares.loc[shares.max(axis=1).nlargest(LEVELS).index].sort_index()
+    names = [style.cut(level, 56 // len(shown)) for level in shown.index]
+    if len(shares) > len(shown):
+        shown.loc["_others"] = 1 - shown.sum()
+        names.append("others")
+    places = range(len(shown))
+    graph.bar(places, shown["before"], color=TRUE, alpha=0.3, width=0.8, label="training")
+    graph.bar(places, shown["after"], fill=False, edgecolor=PREDICTED, lw=2, width=0.8, label="recent")
+    graph.set_xticks(places, names)
+
+
+def _draw_errors(graph: Axes, errors: pd.DataFrame, degradation: Mapping[str, float], problem: Problem) -> None:
+    """Draw every row's error as a dot, of large samples some, and the root mean square as a line."""
     if errors.empty:
-        _head(graph, "Prediction error", "", -0.16)
-        _say(graph, "too few new tails were measured:\nno error to compare")
+        _write_instead(graph, "Prediction error", "not measured:\ntoo few recent rows with a true value")
         return
-    said = f"{decay['ratio']:.2f} times the holdout error ({decay['ratio_low']:.2f} to {decay['ratio_high']:.2f})"
-    _head(graph, "Prediction error (cm)", said, -0.16)
-    for place, (name, colour) in enumerate(GROUPS.items()):
-        sizes = errors.loc[errors["animals"] == name, "error"].abs()
+    names = []
+    for place, (sample, colour) in enumerate(SAMPLES.items()):
+        rows, rmse = errors[errors["sample"] == sample], degradation[f"rmse_{sample}"]
+        sizes = style.thin(rows, DOTS)["error"].abs()
         spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(sizes))
         graph.scatter(sizes, place + spread, s=13, color=colour, alpha=0.45, lw=0)
-        rmse = decay[f"rmse_{name}"]
         graph.vlines(rmse, place - 0.34, place + 0.34, color=colour, lw=3)
-        graph.annotate(f"RMSE {rmse:.2f}", (rmse, place + 0.34), (0, 2), textcoords="offset points", size=8, color=INK)
-    graph.set_yticks(range(2), [f"{name}\n(n = {(errors['animals'] == name).sum()})" for name in GROUPS])
+        text, top = f"RMSE {format_value(rmse)}", (rmse, place + 0.34)
+        graph.annotate(text, top, (0, 2), textcoords="offset points", size=8, color=INK)
+        names.append(f"{sample}\n(n = {len(rows):,}" + (f",\n{DOTS:,} shown)" if len(sizes) < len(rows) else ")"))
+    ratio = "RMSE ratio {ratio:.2f} ({ratio_low:.2f} to {ratio_high:.2f})".format(**degradation)
+    x = f"{style.with_unit('absolute error', problem.unit)}; {ratio}"
+    style.style_axes(graph, "Prediction error", x, "", grid="x", size=SIZE)
+    graph.set_yticks(range(len(names)), names)
     graph.set(ylim=(-0.5, 1.7), xlim=(0, None))
-    _clean(graph, "x")
+    style.show_numbers(graph.xaxis)
 
 
-def _head(graph: Axes, heading: str, note: str, left: float) -> None:
-    up = graph.get_position().height * SIZE_INCHES[1] * 72  # points of the graph's height
-    for text, offset, size, weight, colour in ((heading, 28, 11.5, "bold", INK), (note, 13, 9, "normal", MUTED)):
-        place = (left, 0), (0, up + offset), "axes fraction", "offset points"
-        graph.annotate(text, *place, size=size, weight=weight, color=colour)
-
-
-def _say(graph: Axes, text: str) -> None:
+def _write_instead(graph: Axes, title: str, text: str) -> None:
+    style.style_axes(graph, title, "", "", size=SIZE)
     graph.text(0.5, 0.5, text, ha="center", va="center", size=10, color=MUTED, transform=graph.transAxes)
-    graph.set_axis_off()
-
-
-def _clean(graph: Axes, axis: Literal["x", "y"]) -> None:
-    graph.tick_params(length=0, labelsize=9, labelcolor=MUTED, pad=5)
-    graph.grid(axis=axis, color=GRID, lw=1)
-    graph.spines[:].set_visible(False)
-    graph.set(axisbelow=True, facecolor=PAPER)
+    graph.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""The picture of the pipeline: true and predicted tail length of every animal, its interval, and a possum."""
+"""The chart of the predictions: true and predicted value of every row, and the prediction interval."""
 
 from __future__ import annotations
 
@@ -13,180 +13,154 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
-from include.charts.possum_drawing import draw_possum
-from include.charts.style import DPI, GRID, INK, MISS, MUTED, PAPER, PREDICTED, TRUE
-from include.config import CASE, SPLIT
+from include.charts import style
+from include.charts.style import DPI, INK, MISS, PAPER, PREDICTED, TRUE
 from include.data.predictions import INTERVAL
+from include.evaluation.scores import format_value
+from include.spec import Problem
 
 SIZE_INCHES = (10, 5)  # 1600 x 800 px
-COLUMNS = [CASE, "true", "predicted", SPLIT]
 SPLITS = {"train": "training", "holdout": "holdout"}
 BAND = "#f3ece1"
 BETWEEN = "#f8dfc0"  # from the lower to the upper end of the interval
-LEAST_SPAN = 4  # cm on the y axis, so that a few animals do not look far apart
-LEFT, RIGHT = 0.066, 0.741  # of the figure: where heading, legend and graph begin and end
+SHOWN = 300  # rows at most: each has 3.6 px beside an image
+LEFT, RIGHT, BESIDE_IMAGE = 0.066, 0.975, 0.741  # of the figure: where the graph begins and ends
+CUT_OUT, PHOTOGRAPH = (0.75, 0.02, 0.25, 0.96), (0.765, 0.1, 0.21, 0.8)  # a photograph has a margin
 
 
-def plot_tail_lengths(predictions: pd.DataFrame, picture: Path | None = None, model: str = "") -> Figure:
-    """Draw true and predicted tail length of every animal as two lines, with a possum in the right margin.
+def plot_predictions(predictions: pd.DataFrame, problem: Problem, image: Path | None = None, model: str = "") -> Figure:
+    """Draw true and predicted values as two lines; of a large table, a sample of the rows as dots.
 
-    :param predictions: one row an animal, in any order, with the columns ``case`` (number or name), ``true``
-        (cm, empty where unknown), ``predicted`` (cm) and ``split`` ("train" or "holdout"), and, if the model gives
-        intervals, ``lower`` and ``upper`` (cm): the ends of the 90 % prediction interval
-    :param picture: an image shown in place of the drawn possum, if that file exists
-    :param model: what predicted, in a few words
-    :return: a figure of 1600 x 800 px
-    :raises ValueError: if a column or number is missing, a case is there twice, an interval is upside down or the
-        picture is unreadable
+    :param predictions: as :func:`include.data.predictions.compare` returns it, in any order
+    :param image: JPEG or PNG shown in the right margin, if that file exists
+    :param model: short description of the model
+    :return: a figure of 1600 x 800 px; its errors and coverage are those of all rows
+    :raises ValueError: the image cannot be read
     """
-    animals = _check(predictions)
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=PAPER)
-    figure.text(LEFT, 0.905, "How long is a possum\u2019s tail?", size=18, weight="bold", color=INK)
-    figure.text(LEFT, 0.845, _describe_errors(animals), size=10.5, color=MUTED)
-    figure.text(RIGHT, 0.905, model, size=10.5, color=MUTED, ha="right")
-    _draw_graph(figure.add_axes((LEFT, 0.12, RIGHT - LEFT, 0.61)), _order_by_case(animals))
-    _show_possum(figure.add_axes((0.75, 0.02, 0.25, 0.96)), picture)
+    right = BESIDE_IMAGE if image and image.exists() else RIGHT
+    if image and image.exists():
+        _show_image(figure, image)
+    graph = figure.add_axes((LEFT, 0.12, right - LEFT, 0.61))
+    ordered, is_numbered = _order_rows(predictions, problem)
+    rows = style.thin(ordered, SHOWN)
+    is_sample = len(rows) < len(ordered)
+    _draw_rows(graph, _break_lines(rows) if is_numbered and not is_sample else rows, is_sample)
+    _label_axes(graph, problem)
+    _label_rows(graph, rows[problem.id], is_numbered, right - LEFT)
+    errors = _describe_errors(predictions, problem)
+    sampled = f"RMSE:  {errors}  \u00b7  showing {SHOWN} of {len(ordered):,} rows"
+    subtitle = sampled if is_sample else f"Prediction error (RMSE):  {errors}"
+    style.write_heading(figure, _make_room(graph), right, problem.title, subtitle, model)
     return figure
 
 
-def _check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `predictions` with all lengths as floats, or a ValueError that names what is wrong."""
-    if missing := [column for column in COLUMNS if column not in predictions]:
-        raise ValueError(f"predictions have no column {', '.join(missing)}: pass {', '.join(COLUMNS)}")
-    if predictions.empty:
-        raise ValueError("predictions have no rows: pass at least one animal")
-    given = predictions.reindex(columns=["true", "predicted", *INTERVAL])
-    lengths = given.apply(pd.to_numeric, errors="coerce").astype(float)
-    case, split = predictions[CASE], predictions[SPLIT]
-    no_number = ~np.isfinite(lengths["true"]) & predictions["true"].notna()
-    _reject(case[case.isna()], "is no identity: give every row its case")
-    # 1, 1.0 and "1" are one animal
-    identity = pd.to_numeric(case, errors="coerce").astype(object).fillna(case)
-    _reject(case[identity.duplicated()], "appears more than once: keep one row an animal")
-    _reject(case[~split.isin(list(SPLITS))], f"is in no known split: set it to {' or '.join(SPLITS)}")
-    _reject(case[~np.isfinite(lengths["predicted"])], "has no predicted length: predict it or drop its row")
-    _reject(case[no_number], "has a true length that is no number: correct it or leave it empty")
-    _reject(case[lengths["lower"] > lengths["upper"]], "has an interval that ends below its beginning: swap its ends")
-    return lengths.assign(**{CASE: case, SPLIT: split})
-
-
-def _reject(cases: pd.Series, fault: str) -> None:
-    if len(cases):
-        raise ValueError(f"case {', '.join(map(str, cases.unique()[:5]))} {fault}")
-
-
-def _describe_errors(animals: pd.DataFrame) -> str:
-    """Root mean squared error (cm) of each split, over its animals with a true length."""
-    squares = (animals["predicted"] - animals["true"]) ** 2
+def _describe_errors(predictions: pd.DataFrame, problem: Problem) -> str:
+    """Return the root mean squared error of each split, over its rows with a true value."""
     parts = []
     for split, name in SPLITS.items():
-        known = squares[animals[SPLIT] == split].dropna()
-        count = f"n = {len(known)}{_describe_coverage(animals, split)}"
-        parts.append(
-            f"{name} {np.sqrt(known.mean()):.2f} cm ({count})" if len(known) else f"no {name} animals to score"
-        )
-    return "Prediction error (RMSE):  " + "  ·  ".join(parts)
+        known = predictions[predictions["split"] == split].dropna(subset="true")
+        rmse = format_value(np.sqrt(np.square(known["predicted"] - known["true"]).mean()), problem.unit)
+        coverage = _describe_coverage(known) if split == "holdout" else ""  # the model has seen the training rows
+        parts.append(f"{name} {rmse} (n = {len(known):,}{coverage})" if len(known) else f"no {name} rows to score")
+    return "  \u00b7  ".join(parts)
 
 
-def _describe_coverage(animals: pd.DataFrame, split: str) -> str:
-    """Tell how many holdout animals lie in their interval; a model knows the training animals too well to ask."""
-    known = animals[(animals[SPLIT] == split) & (split == "holdout")].dropna(subset=["true", *INTERVAL])
-    held = int(known["true"].between(known["lower"], known["upper"]).sum())
-    return f", {held} in interval" if len(known) else ""
+def _describe_coverage(known: pd.DataFrame) -> str:
+    known = known.dropna(subset=INTERVAL)
+    covered = known["true"].between(known["lower"], known["upper"]).mean()
+    return f", {100 * covered:.0f} % in interval" if len(known) else ""
 
 
-def _order_by_case(animals: pd.DataFrame) -> pd.DataFrame:
-    """Index the animals by their place on the x axis, which the index's name describes.
+def _order_rows(predictions: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, bool]:
+    """Index the rows by their place on the x axis, and return whether that is a number that identifies them.
 
-    That is the case number, or the rank of its name if any case is not a whole number. An absent number
-    leaves an empty row behind its predecessor, which breaks the lines there.
+    That is the id if all ids are whole numbers without wide gaps, the place in the table if rows have no ids, and
+    else the rank of the id.
     """
-    numbers = pd.to_numeric(animals[CASE], errors="coerce")
-    if not (numbers % 1 == 0).all():
-        names = animals.sort_values(CASE, key=lambda cases: cases.map(_natural_key))
-        return names.reset_index(drop=True).rename_axis("case")
-    placed = animals.set_index(numbers.astype(int)).rename_axis("case number")
-    return placed.reindex(placed.index.union(placed.index + 1)[:-1])
+    rows, ids = predictions.reset_index(drop=True), predictions[problem.id]
+    if problem.row_id is None:
+        return rows.set_axis(rows.index + 1), True
+    if ids.str.fullmatch(r"-?\d{1,15}").all():
+        numbers = ids.astype("int64").to_numpy()
+        if ids.nunique() == len(np.unique(numbers)) and np.ptp(numbers) <= 4 * len(numbers):
+            return rows.set_axis(numbers).sort_index(), True
+    return rows.sort_values(problem.id, key=lambda ids: ids.map(_natural_key), ignore_index=True), False
 
 
-def _natural_key(case: object) -> list[str | int]:
-    """Put "possum 2" before "possum 10"."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(case))]
+def _natural_key(identity: str) -> list[str | int]:
+    """Put "house 2" before "house 10"."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", identity)]
 
 
-def _draw_graph(graph: Axes, animals: pd.DataFrame) -> None:
-    dot = float(np.clip(380 / len(animals), 1.2, 3.6))  # points: smaller when animals crowd
-    _draw_intervals(graph, animals.dropna(subset=INTERVAL), dot)
-    graph.vlines(animals.index, animals["true"], animals["predicted"], color=MISS, lw=2, zorder=1)
+def _break_lines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Insert an empty row behind the predecessor of an absent number."""
+    return rows.reindex(rows.index.union(rows.index + 1)[:-1])
+
+
+def _draw_rows(graph: Axes, rows: pd.DataFrame, is_sample: bool) -> None:
+    """Draw the rows; those of a sample are not neighbours, and not connected."""
+    size = 2.2 if is_sample else float(np.clip(380 / len(rows), 1.2, 3.6))  # points
+    known, holdout = rows.dropna(subset=INTERVAL), rows[rows["split"] == "holdout"]
+    if len(known):
+        bar: dict[str, Any] = {"color": BETWEEN, "lw": size, "capstyle": "round", "zorder": 0.7}
+        graph.vlines(known.index, known["lower"], known["upper"], **bar, label="90 % prediction interval")
+    graph.vlines(rows.index, rows["true"], rows["predicted"], color=MISS, lw=size / 2, zorder=1)
     for column, colour in (("true", TRUE), ("predicted", PREDICTED)):
-        graph.plot(animals[column], color=colour, lw=1.1, marker="o", ms=dot, mew=0, label=f"{column} length")
-    _mark_holdout(graph, animals[animals[SPLIT] == "holdout"], dot)
-    graph.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1),
-        ncols=4,
-        frameon=False,
-        fontsize=10,
-        labelcolor=INK,
-        columnspacing=1.2,
-    )
-    _label_axes(graph, animals)
-    _label_animals(graph, animals)
+        lw = 0 if is_sample else 1.1
+        graph.plot(rows[column], color=colour, lw=lw, marker="o", ms=size, mew=0, label=column)
+    if len(holdout):
+        full_height, lw = graph.get_xaxis_transform(), 0 if is_sample else 2 * size
+        graph.vlines(holdout.index, 0, 1, transform=full_height, color=BAND, lw=lw, zorder=0.5)
+        diamond: dict[str, Any] = {"marker": "D", "ms": size + 2, "mfc": PREDICTED, "mec": INK, "mew": 0.9}
+        graph.plot(holdout["predicted"], ls="", **diamond, label="predicted, holdout row")
+    graph.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=4, columnspacing=1.2, fontsize=10, **style.LEGEND)
 
 
-def _draw_intervals(graph: Axes, known: pd.DataFrame, dot: float) -> None:
-    if known.empty:
-        return
-    bar: dict[str, Any] = {"color": BETWEEN, "lw": dot, "capstyle": "round", "zorder": 0.7}
-    graph.vlines(known.index, known["lower"], known["upper"], **bar, label="90 % interval")
-
-
-def _mark_holdout(graph: Axes, holdout: pd.DataFrame, dot: float) -> None:
-    if holdout.empty:
-        return
-    full_height = graph.get_xaxis_transform()
-    graph.vlines(holdout.index, 0, 1, transform=full_height, color=BAND, lw=2 * dot, zorder=0.5)
-    diamond: dict[str, Any] = {"marker": "D", "ms": dot + 2, "mfc": PREDICTED, "mec": INK, "mew": 0.9}
-    graph.plot(holdout["predicted"], ls="", **diamond, label="predicted, holdout animal")
-
-
-def _label_axes(graph: Axes, animals: pd.DataFrame) -> None:
-    graph.set_xlabel(f"animal ({animals.index.name})", size=10.5, color=INK, labelpad=6)
-    graph.set_ylabel("tail length (cm)", size=10.5, color=INK, labelpad=8)
-    graph.tick_params(length=0, labelsize=10, labelcolor=MUTED, pad=6)
+def _label_axes(graph: Axes, problem: Problem) -> None:
+    """Label the axes; show at least a fifth of the expected range, so that small differences look small."""
+    x, y = style.cut(problem.row_id or "row", 40), style.cut(problem.target.label, 36)
+    style.style_axes(graph, "", x, y, grid="y")
     low, high = graph.get_ylim()
-    middle, reach = (low + high) / 2, max(high - low, LEAST_SPAN) / 2
+    span = np.ptp(problem.target.expected) / 5
+    middle, reach = (low + high) / 2, max(high - low, span if np.isfinite(span) else 0) / 2
     graph.set_ylim(middle - reach, middle + reach)
-    graph.yaxis.set_major_locator(MaxNLocator(7, integer=True))
-    graph.grid(axis="y", color=GRID, lw=1)
-    graph.spines[:].set_visible(False)
-    graph.set(axisbelow=True, facecolor=PAPER)
+    style.show_numbers(graph.yaxis, ticks=8)
 
 
-def _label_animals(graph: Axes, animals: pd.DataFrame) -> None:
-    """Label as many animals as fit without touching, about 80 characters in all."""
-    graph.set_xlim(animals.index[0] - 0.9, animals.index[-1] + 0.9)
-    labels = animals[CASE].dropna().astype(str)
-    count = min(11, max(1, 80 // labels.str.len().max()))
-    if animals.index.name == "case":
-        shown = labels[:: -(-len(labels) // count)]
-        graph.set_xticks(shown.index, shown)
-    else:
+def _label_rows(graph: Axes, ids: pd.Series, is_numbered: bool, width: float) -> None:
+    """Label as many rows as fit without touching, on a graph of a `width` that is a share of the figure's."""
+    beyond = max(0.9, np.ptp(ids.index) / 150)
+    graph.set_xlim(ids.index[0] - beyond, ids.index[-1] + beyond)
+    labels = ids.map(lambda identity: style.cut(identity, 20))
+    longest = len(str(ids.index[-1])) if is_numbered else labels.str.len().max()
+    count = min(11, max(1, int(width * 110) // longest))
+    if is_numbered:
         graph.xaxis.set_major_locator(MaxNLocator(count, integer=True, min_n_ticks=1))
         graph.xaxis.set_major_formatter("{x:.0f}")
+    else:
+        step = -(-len(labels) // count)
+        shown = labels[(len(labels) - 1) % step // 2 :: step]
+        graph.set_xticks(shown.index, shown)
 
 
-def _show_possum(margin: Axes, picture: Path | None) -> None:
-    if picture is None or not picture.exists():
-        draw_possum(margin)
-        return
+def _make_room(graph: Axes) -> float:
+    """Move the left end of a graph so that its labels are within the figure, and return it."""
+    box, labelled = graph.get_position(), graph.get_tightbbox()
+    beyond = 0.012 - labelled.x0 / graph.figure.bbox.width if labelled else 0
+    left = box.x0 + max(0, beyond)
+    graph.set_position((left, box.y0, box.x1 - left, box.height))
+    return left
+
+
+def _show_image(figure: Figure, path: Path) -> None:
     try:
-        with Image.open(picture) as image:
+        with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image).convert("RGBA")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        remedy = "replace it by a JPEG or PNG, or delete it"
-        raise ValueError(f"{picture} is no readable picture: {remedy}") from error
+        raise ValueError(f"{path} is not a readable image: replace it by a JPEG or PNG, or delete it") from error
     upright.thumbnail((800, 1600))
-    margin.imshow(np.asarray(upright))
-    margin.set_position((0.765, 0.1, 0.21, 0.8))
+    pixels = np.asarray(upright)
+    margin = figure.add_axes(PHOTOGRAPH if pixels[..., 3].min() == 255 else CUT_OUT)
+    margin.imshow(pixels)
     margin.set_axis_off()

@@ -1,1 +1,1 @@
-"""Drift and decay of the champion."""
+"""Drift of the inputs and performance degradation of the champion."""
