@@ -17,7 +17,7 @@ because the scale of the errors cancels out. How often good models pass is in do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -90,9 +90,9 @@ def _log_ratio(challenger: np.ndarray, champion: np.ndarray, axis: int = -1) -> 
 
 
 def _check_error(name: str, true: pd.Series, challenger: pd.Series, limit: float, unit: str) -> Check:
-    error = float(rmse(true, challenger))
+    error, rows = float(rmse(true, challenger)), f"{len(true)} {'row' if len(true) == 1 else 'rows'}"
     comparison = "within" if error <= limit else "above"
-    result = f"RMSE {format_value(error, unit)} is {comparison} the limit of {format_value(limit, unit)}"
+    result = f"RMSE {format_value(error, unit)} on {rows} is {comparison} the limit of {format_value(limit, unit)}"
     return Check(name, error <= limit, result)
 
 
@@ -126,7 +126,7 @@ def _check_subgroup(
     with n degrees of freedom, if errors are normal.
     """
     count = len(true)
-    chance = float(np.sqrt(chi2.ppf(confidence, count) / count)) if count < MIN_ROWS else 1.0
-    check = _check_error(name, true, challenger, limit * chance, unit)
-    few = f", {format_value(limit, unit)} with an allowance for few rows" if count < MIN_ROWS else ""
-    return Check(name, check.passed, f"{check.result}{few} ({count} {'row' if count == 1 else 'rows'})")
+    if count >= MIN_ROWS:
+        return _check_error(name, true, challenger, limit, unit)
+    check = _check_error(name, true, challenger, limit * np.sqrt(chi2.ppf(confidence, count) / count), unit)
+    return replace(check, result=f"{check.result} ({format_value(limit, unit)}, widened for few rows)")

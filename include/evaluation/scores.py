@@ -10,7 +10,7 @@ from scipy.stats import bootstrap
 
 RESAMPLES, SEED = 2000, 20240607
 MIN_ROWS = 7  # an RMSE of 7 rows has a relative standard error of 1 / sqrt(14), 27 %; of fewer, more
-CELLS = 10**7  # resampled at a time, to limit memory
+CELLS = 10**6  # resampled at a time, to limit memory
 
 
 def rmse(true: Any, predicted: Any, axis: int = -1) -> Any:
@@ -58,7 +58,9 @@ def resample(statistic: Callable[..., Any], pair: tuple[np.ndarray, np.ndarray],
 
 
 def format_value(value: float, unit: str = "", digits: int = 2) -> str:
-    """Return a value with its unit, such as ``1.24 cm``; small values keep significant digits: ``0.000124``."""
+    """Return a value with its unit, such as ``1.24 cm``, ``12,345 km`` or ``0.000124 g``."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f} {unit}".rstrip()
     number = f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.{digits + 1}g}"
     return f"{number} {unit}".rstrip()
 

@@ -22,7 +22,7 @@ MISCOVERAGE = 0.1  # share of the rows that may lie outside of their interval
 PARTS = "parts"  # name of the artifact with the fitted parts
 # Types that skops may load in addition to its own list: those of categories, and trees, which hold numbers only.
 TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
-CELLS = 10**7  # computed at a time, to limit memory
+CELLS = 10**6  # computed at a time, to limit memory
 
 
 class IntervalRegressor(PythonModel):
@@ -87,11 +87,11 @@ def bounds(
     if rank < 1:
         raise ValueError(f"{count} rows are too few for intervals that cover {1 - miscoverage:.0%}")
 
-    def compute(part: np.ndarray) -> list[np.ndarray]:
+    def compute(part: np.ndarray) -> np.ndarray:
         unseen = part[:, folds]
         lower = np.partition(unseen - residuals, rank - 1)[:, rank - 1]
         upper = np.partition(unseen + residuals, count - rank)[:, count - rank]
-        return [lower, upper]
+        return np.stack([lower, upper])
 
     return np.hstack([compute(part) for part in np.array_split(by_fold, ceil(len(by_fold) * count / CELLS))])
 

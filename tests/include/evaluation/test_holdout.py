@@ -1,139 +1,191 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.inspection import permutation_importance
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.metrics import root_mean_squared_error
+from sklearn.pipeline import Pipeline
 
-from include.config import RAW, TARGET
-from include.data.table import select_training
+from include.data.checks import inspect
+from include.data.table import select_rows, select_training
 from include.evaluation import holdout as evaluation
 from include.model.training import build_model
+from include.spec import SPLIT, Gate
+from tests.toy import AREA, DISTRICT, HOUSES, make_rows
+
+
+@pytest.fixture(scope="module")
+def houses() -> pd.DataFrame:
+    return select_rows(inspect(make_rows(), HOUSES), "houses", HOUSES)
+
+
+@pytest.fixture(scope="module")
+def model(houses: pd.DataFrame) -> Pipeline:
+    training = select_training(houses, HOUSES)
+    return build_model(HOUSES, "RidgeCV", {}).fit(training[HOUSES.inputs], training["price"])
 
 
 @pytest.fixture
-def holdout(possums: pd.DataFrame) -> pd.DataFrame:
-    return evaluation.select_holdout(possums)
+def holdout(houses: pd.DataFrame) -> pd.DataFrame:
+    return evaluation.select_holdout(houses, HOUSES)
 
 
 @pytest.fixture
-def answer(possums: pd.DataFrame, holdout: pd.DataFrame) -> pd.DataFrame:
-    """What ridge regression answers, with intervals of 2 cm to either side."""
-    training = select_training(possums)
-    predicted = build_model({}).fit(training[RAW], training[TARGET]).predict(evaluation.add_shuffled(holdout))
-    return pd.DataFrame({"prediction": predicted, "lower": predicted - 2, "upper": predicted + 2})
+def answer(model: Pipeline, holdout: pd.DataFrame) -> pd.DataFrame:
+    """The answer of ridge regression, with intervals of 25 k€ to either side."""
+    predicted = model.predict(evaluation.add_shuffled(holdout, HOUSES))
+    return pd.DataFrame({"prediction": predicted, "lower": predicted - 25, "upper": predicted + 25})
 
 
-def test_a_model_is_judged_by_animals_held_out_and_with_a_tail_length(possums: pd.DataFrame) -> None:
-    animal = possums.index[possums["split"] == "holdout"][0]
-
-    holdout = evaluation.select_holdout(possums.assign(taill=possums["taill"].mask(possums.index == animal)))
-
-    assert set(holdout["split"]) == {"holdout"}
-    assert len(holdout) == 22
-    assert holdout["taill"].notna().all()
-    assert holdout.index.tolist() == list(range(22))
+@pytest.fixture
+def own(answer: pd.DataFrame, holdout: pd.DataFrame) -> pd.DataFrame:
+    return evaluation.read_predictions(answer, holdout, HOUSES)
 
 
-def test_too_few_holdout_animals_are_counted(possums: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="2 holdout animals with a tail length, 7 are the least: add rows"):
-        evaluation.select_holdout(possums[possums["split"] == "holdout"].head(2))
+def test_models_are_evaluated_on_rows_held_out_and_with_a_target(houses: pd.DataFrame) -> None:
+    row = houses.index[houses[SPLIT] == "holdout"][0]
+
+    holdout = evaluation.select_holdout(houses.assign(price=houses["price"].mask(houses.index == row)), HOUSES)
+
+    assert set(holdout[SPLIT]) == {"holdout"}
+    assert holdout["price"].notna().all()
+    assert holdout.index.tolist() == list(range(32))
 
 
-def test_every_column_is_shuffled_ten_times_and_no_other_moves_with_it(holdout: pd.DataFrame) -> None:
-    rows = evaluation.add_shuffled(holdout)
+def test_too_few_holdout_rows_are_counted(houses: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="2 holdout rows with price, at least 7 are needed: add rows"):
+        evaluation.select_holdout(houses[houses[SPLIT] == "holdout"].head(2), HOUSES)
 
-    assert len(rows) == len(holdout) * (1 + 10 * len(RAW))
-    pd.testing.assert_frame_equal(rows.head(len(holdout)), holdout[RAW])
-    for number, column in enumerate(np.repeat(RAW, 10), start=1):
+
+def test_every_column_is_shuffled_ten_times_and_only_that_column(holdout: pd.DataFrame) -> None:
+    rows = evaluation.add_shuffled(holdout, HOUSES)
+
+    assert len(rows) == len(holdout) * (1 + 10 * len(HOUSES.inputs))
+    pd.testing.assert_frame_equal(rows.head(len(holdout)), holdout[HOUSES.inputs])
+    for number, column in enumerate(np.repeat(HOUSES.inputs, 10), start=1):
         block = rows.iloc[number * len(holdout) : (number + 1) * len(holdout)].reset_index(drop=True)
-        pd.testing.assert_frame_equal(block.drop(columns=column), holdout[RAW].drop(columns=column))
+        pd.testing.assert_frame_equal(block.drop(columns=column), holdout[HOUSES.inputs].drop(columns=column))
         assert sorted(block[column].dropna()) == sorted(holdout[column].dropna())
-    assert rows.dtypes.equals(holdout[RAW].dtypes)
+    assert rows.dtypes.equals(holdout[HOUSES.inputs].dtypes)
 
 
-def test_the_scores_are_scikit_learns(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
-    own = evaluation.read_predictions(answer, holdout)
-    scores = evaluation.score(holdout[TARGET], own)
-    pair = (holdout[TARGET], own["prediction"])
+def test_a_large_holdout_is_shuffled_less_often(model: Pipeline) -> None:
+    large = make_rows(9000)
+    rows = evaluation.add_shuffled(large, HOUSES)
 
-    assert scores["rmse"].value == pytest.approx(root_mean_squared_error(*pair))
-    assert scores["mae"].value == pytest.approx(mean_absolute_error(*pair))
-    assert scores["r2"].value == pytest.approx(r2_score(*pair))
+    ranked = evaluation.importances(large, pd.DataFrame({"prediction": model.predict(rows)}), HOUSES)
+
+    assert len(rows) == len(large) * (1 + 2 * len(HOUSES.inputs))
+    assert ranked["column"][0] == AREA
+
+
+def test_the_error_lies_inside_its_interval(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
+    scores = evaluation.score(holdout["price"], own)
+
+    assert scores["rmse"].value == pytest.approx(root_mean_squared_error(holdout["price"], own["prediction"]))
     for name in ("rmse", "mae", "r2"):
         assert scores[name].low < scores[name].value < scores[name].high
 
 
-def test_the_interval_of_the_error_holds_the_true_error_nearly_as_often_as_it_says() -> None:
+def test_the_interval_of_the_error_covers_the_true_error_nearly_as_often_as_promised() -> None:
     rng = np.random.default_rng(5)
-    held = []
+    covered = []
     for _ in range(200):
         true = pd.Series(rng.normal(37, 2, 40))
-        found = evaluation.score(true, pd.DataFrame({"prediction": true + rng.normal(0, 1.2, 40)}))["rmse"]
-        held.append(found.low <= 1.2 <= found.high)
+        error = evaluation.score(true, pd.DataFrame({"prediction": true + rng.normal(0, 1.2, 40)}))["rmse"]
+        covered.append(error.low <= 1.2 <= error.high)
 
-    assert 0.88 <= np.mean(held) <= 0.99
-
-
-def test_a_model_without_intervals_has_no_coverage(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
-    own = evaluation.read_predictions(answer[["prediction"]], holdout)
-
-    assert set(evaluation.score(holdout[TARGET], own)) == {"rmse", "mae", "r2"}
+    assert 0.88 <= np.mean(covered) <= 0.99
 
 
-def test_coverage_is_the_share_of_animals_inside_their_interval(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
-    own = evaluation.read_predictions(answer, holdout)
+def test_a_model_without_intervals_has_no_coverage(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
+    assert set(evaluation.score(holdout["price"], own[["prediction"]])) == {"rmse", "mae", "r2"}
 
-    coverage = evaluation.score(holdout[TARGET], own)["coverage"]
 
-    assert coverage.value == ((own["prediction"] - holdout[TARGET]).abs() <= 2).mean()
+def test_coverage_is_the_share_of_rows_inside_their_interval(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
+    coverage = evaluation.score(holdout["price"], own)["coverage"]
+
+    assert coverage.value == ((own["prediction"] - holdout["price"]).abs() <= 25).mean()
     assert 0 < coverage.low < coverage.value < coverage.high <= 1
 
 
-def test_an_animal_without_a_number_is_named(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
+def test_a_row_without_a_finite_prediction_is_named(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
     answer.loc[3, "prediction"] = np.inf
 
-    with pytest.raises(ValueError, match=rf"predicts no number for animals \[{holdout['case'][3]}\]"):
-        evaluation.read_predictions(answer, holdout)
+    with pytest.raises(ValueError, match=rf"for 1 holdout rows, such as address \['{holdout['address'][3]}'\]"):
+        evaluation.read_predictions(answer, holdout, HOUSES)
 
 
-def test_subgroups_are_scored_by_themselves(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
-    predicted = evaluation.read_predictions(answer, holdout)["prediction"]
-    table = evaluation.score_subgroups(holdout, predicted).set_index(["column", "group"])
-    males = holdout["sex"] == "m"
+def test_every_subgroup_has_scores_and_a_small_one_no_interval(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
+    problem = replace(HOUSES, gate=Gate(max_rmse=60, subgroup_max_rmse={DISTRICT: 80, "index": 80}))
+    holdout.loc[:2, "index"] = np.nan
 
-    assert table["animals"].groupby("column").sum().to_dict() == {"site": 23, "sex": 23, "Pop": 23}
-    assert table.loc[("sex", "m"), "rmse"] == pytest.approx(
-        root_mean_squared_error(holdout[TARGET][males], predicted[males])
-    )
+    table = evaluation.score_subgroups(holdout, own["prediction"], problem).set_index(["column", "group"])
 
-
-def test_a_small_subgroup_has_no_interval(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
-    table = evaluation.score_subgroups(holdout, evaluation.read_predictions(answer, holdout)["prediction"])
-
-    assert (table["rmse_low"].isna() == (table["animals"] < 7)).all()
+    south = holdout[DISTRICT] == "south"
+    expected = root_mean_squared_error(holdout["price"][south], own["prediction"][south])
+    assert table.loc[(DISTRICT, "south"), "rmse"] == pytest.approx(expected)
+    assert table["rows"].groupby("column").sum().to_dict() == {DISTRICT: 33, "index": 33}
+    assert table.loc[("index", "missing"), "rows"] == 3
+    assert (table["rmse_low"].isna() == (table["rows"] < 7)).all()
     assert table["rmse"].notna().all()
 
 
+def test_without_subgroups_the_table_is_empty(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
+    problem = replace(HOUSES, gate=Gate(max_rmse=60))
+
+    assert evaluation.score_subgroups(holdout, own["prediction"], problem).empty
+
+
 def test_importances_agree_with_scikit_learns_permutation_importance(
-    possums: pd.DataFrame, holdout: pd.DataFrame, answer: pd.DataFrame
+    model: Pipeline, holdout: pd.DataFrame, answer: pd.DataFrame
 ) -> None:
-    training = select_training(possums)
-    model = build_model({}).fit(training[RAW], training[TARGET])
+    rows, target = holdout[HOUSES.inputs], holdout["price"]
     theirs = permutation_importance(
-        model, holdout[RAW], holdout[TARGET], scoring="neg_root_mean_squared_error", n_repeats=100, random_state=0
+        model, rows, target, scoring="neg_root_mean_squared_error", n_repeats=100, random_state=0
     )
 
-    ours = evaluation.importances(holdout, answer).set_index("column")["mean"]
+    ours = evaluation.importances(holdout, answer, HOUSES).set_index("column")["mean"]
 
-    np.testing.assert_allclose(ours[RAW], theirs.importances_mean, atol=0.25)
-    assert ours.index[0] == RAW[theirs.importances_mean.argmax()] == "totlngth"
+    np.testing.assert_allclose(ours[HOUSES.inputs], theirs.importances_mean, rtol=0.15, atol=1)
+    assert ours.index[0] == HOUSES.inputs[theirs.importances_mean.argmax()] == AREA
 
 
-def test_metrics_are_named_and_none_is_missing_a_value() -> None:
+def test_an_assessment_judges_the_challenger_against_the_champion(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
+    worse = answer.assign(prediction=answer["prediction"] + 40)
+
+    found = json.loads(json.dumps(evaluation.assess(holdout, [worse, answer], HOUSES, HOUSES.gate)))
+
+    assert found["scores"][0]["rmse"]["value"] > found["scores"][1]["rmse"]["value"]
+    assert found["verdict"]["passed"] is False
+    assert "not worse than the champion: RMSE is" in found["verdict"]["reason"]
+    assert [check["name"] for check in found["checks"][2:]] == [f"{DISTRICT} north", f"{DISTRICT} south"]
+    assert [group["group"] for group in found["subgroups"]] == ["north", "south"]
+    assert len(found["importances"]) == 4
+
+
+def test_an_assessment_without_a_champion_has_only_the_absolute_floor(
+    holdout: pd.DataFrame, answer: pd.DataFrame
+) -> None:
+    found = evaluation.assess(holdout, [answer], HOUSES, HOUSES.gate)
+
+    assert found["verdict"]["passed"] is True
+    assert [check["name"] for check in found["checks"]] == ["absolute floor"]
+
+
+def test_the_gate_may_name_any_category(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
+    gate = Gate(max_rmse=60, subgroup_max_rmse={"index": 80})
+
+    found = evaluation.assess(holdout, [answer, answer], HOUSES, gate)
+
+    assert {check["name"] for check in found["checks"][2:]} == {"index a", "index b", "index c"}
+
+
+def test_metrics_have_names_and_no_missing_values() -> None:
     scores = {"rmse": asdict(evaluation.Score(1.0, 0.5, 1.5)), "r2": asdict(evaluation.Score(0.5, np.nan, np.nan))}
 
     assert evaluation.flatten(scores, "x_") == {"x_rmse": 1.0, "x_rmse_low": 0.5, "x_rmse_high": 1.5, "x_r2": 0.5}

@@ -8,7 +8,7 @@ from jinja2 import UndefinedError
 
 from include.evaluation import model_card
 
-FOUND: dict[str, Any] = {
+EVALUATED: dict[str, Any] = {
     "version": "3",
     "champion": "2",
     "scores": [
@@ -16,14 +16,16 @@ FOUND: dict[str, Any] = {
         {"rmse": {"value": 1.24, "low": 0.91, "high": 1.86}},
     ],
     "checks": [
-        {"name": "absolute floor", "passed": True, "found": "RMSE 1.26 cm is within 1.80 cm"},
-        {"name": "sex m", "passed": False, "found": "RMSE 2.42 cm of 11 animals is beyond 2.20 cm"},
-        {"name": "site 6", "passed": True, "found": "RMSE 1.70 cm of 1 animals is within 5.60 cm"},
+        {"name": "absolute floor", "passed": True, "result": "RMSE 1.26 k€ is within the limit of 1.80 k€"},
+        {"name": "energy | class a", "passed": False, "result": "RMSE 2.42 k€ is above the limit of 2.20 k€"},
     ],
 }
+SUBGROUP = {"column": "energy | class", "group": "a", "rows": 11, "rmse": 2.42, "rmse_low": 1.9, "rmse_high": 3.1}
 FACTS: dict[str, Any] = {
-    **FOUND,
-    "model": "possums",
+    **EVALUATED,
+    "model": "houses",
+    "unit": "k€",
+    "prose": "## What it is for\n\nIt predicts *prices*.\n",
     "outcome": model_card.plain("<script>alert('x')</script> | [a](javascript:b)\n# no heading"),
     "status": "champion",
     "decided_by": "ann",
@@ -34,9 +36,9 @@ FACTS: dict[str, Any] = {
     "data_sha256": "6b2cb7",
     "training_rows": 81,
     "holdout_rows": 23,
-    "score_table": model_card.tabulate_scores(FOUND),
-    "subgroups": [{"name": "sex m", "animals": 11, "rmse": "2.42", "mae": "1.10"}],
-    "least_animals": 7,
+    "score_table": model_card.tabulate_scores(EVALUATED, "k€"),
+    "subgroups": model_card.tabulate_subgroups([{**SUBGROUP, "mae": 1.1}]),
+    "min_rows": 7,
     "code_version": "5120332a",
     "parameters": "alpha = 1.0",
     "environment": "scikit-learn==1.9.1",
@@ -51,32 +53,31 @@ def markdown() -> str:
 @pytest.mark.parametrize(
     "fact",
     [
-        "# possums, version 3",
-        "Lindenmayer, Viggers, Cunningham and Donnelly (1995)",
-        "cran.r-project.org/package=DAAG",
-        "GNU General Public License, version 3",
+        "# houses, version 3",
+        "## What it is for\n\nIt predicts *prices*.\n\n## Training",
         "| SHA-256 | `6b2cb7` |",
-        "**Limits.**",
-        "| RMSE (cm) | 1.26 (0.97 to 1.85) | 1.24 (0.91 to 1.86) |",
-        "| sex m | 11 | 2.42 | 1.10 |",
+        "| Rows | 81 for training, 23 held out |",
+        "| RMSE (k€) | 1.26 (0.97 to 1.85) | 1.24 (0.91 to 1.86) |",
+        "| Subgroup | Rows | RMSE (k€) | MAE (k€) |",
+        r"| energy \| class a | 11 | 2.42 (1.90 to 3.10) | 1.10 |",
         "| Code version | `5120332a` |",
         "| Environment | scikit-learn==1.9.1 |",
         "| Decided by | ann |",
-        "| sex m | **no** | RMSE 2.42 cm of 11 animals is beyond 2.20 cm |",
-        "| site 6 | yes | RMSE 1.70 cm of 1 animals is within 5.60 cm |",
+        "| absolute floor | yes | RMSE 1.26 k€ is within the limit of 1.80 k€ |",
+        r"| energy \| class a | **no** | RMSE 2.42 k€ is above the limit of 2.20 k€ |",
     ],
 )
-def test_the_card_tells(fact: str, markdown: str) -> None:
+def test_the_card_contains(fact: str, markdown: str) -> None:
     assert fact in markdown
 
 
 @pytest.mark.parametrize("name", sorted(set(FACTS) - {"scores"}))
-def test_a_card_is_not_written_with_a_fact_missing(name: str) -> None:
+def test_a_card_is_not_written_if_a_fact_is_missing(name: str) -> None:
     with pytest.raises(UndefinedError, match=name):
         model_card.render_markdown({key: value for key, value in FACTS.items() if key != name})
 
 
-def test_what_people_write_stays_text(markdown: str) -> None:
+def test_text_from_people_stays_text(markdown: str) -> None:
     html = model_card.render_html(markdown, b"PNG")
 
     assert "<script" not in html
@@ -85,29 +86,44 @@ def test_what_people_write_stays_text(markdown: str) -> None:
     assert html.count("<h1>") == 1
 
 
-def test_the_page_holds_its_picture_and_needs_no_other_file(markdown: str) -> None:
+@pytest.mark.parametrize("name", ["a_b_c", "*bold*", "~~x~~", "&lt;", "price $|%", "`code`", "[x](y)", "#1"])
+def test_column_names_of_any_kind_are_shown_as_they_are(name: str) -> None:
+    html = model_card.render_html(f"# t\n\n| {model_card.plain(name)} |\n|---|\n", b"")
+
+    assert f"<th>{name.replace('&', '&amp;')}</th>" in html
+
+
+def test_the_page_contains_its_picture_and_needs_no_other_file(markdown: str) -> None:
     html = model_card.render_html(markdown, b"PNG")
 
     assert 'src="data:image/png;base64,UE5H"' in html
-    assert "<title>possums, version 3</title>" in html
+    assert "<title>houses, version 3</title>" in html
     assert html.count("<table>") == 6
     assert "evaluation.png" not in html
 
 
-def test_a_first_version_has_nothing_beside_it() -> None:
-    alone = {**FOUND, "champion": "", "scores": FOUND["scores"][:1]}
+def test_a_card_without_subgroups_has_no_table_of_them() -> None:
+    assert "By subgroup" not in model_card.render_markdown({**FACTS, "subgroups": []})
 
-    assert model_card.tabulate_scores(alone).splitlines()[0] == "|  | version 3 |"
+
+def test_a_first_version_has_one_column() -> None:
+    alone = {**EVALUATED, "champion": "", "scores": EVALUATED["scores"][:1]}
+
+    assert model_card.tabulate_scores(alone, "").splitlines()[::2] == [
+        "|  | version 3 |",
+        "| RMSE | 1.26 (0.97 to 1.85) |",
+    ]
 
 
 def test_the_summary_shows_scores_and_checks() -> None:
-    lines = model_card.summarize(FOUND).splitlines()
+    lines = model_card.summarize(EVALUATED, "k€").splitlines()
 
     assert lines[0] == "|  | version 3 | champion 2 |"
-    assert "| Animals inside their prediction interval | 0.90 (0.70 to 1.00) | - |" in lines
-    assert "- sex m (**failed**): RMSE 2.42 cm of 11 animals is beyond 2.20 cm" in lines
-    assert lines[-1] == "- site 6 (passed): RMSE 1.70 cm of 1 animals is within 5.60 cm"
+    assert "| Coverage of the prediction intervals | 0.90 (0.70 to 1.00) | - |" in lines
+    assert lines[-2] == "- absolute floor (passed): RMSE 1.26 k€ is within the limit of 1.80 k€"
+    assert lines[-1] == r"- energy \| class a (**failed**): RMSE 2.42 k€ is above the limit of 2.20 k€"
 
 
-def test_a_score_without_an_interval_is_its_value() -> None:
-    assert model_card.format_score({"value": 1.234, "low": math.nan, "high": math.nan}) == "1.23"
+def test_a_score_is_described_with_its_interval_if_it_has_one() -> None:
+    assert model_card.describe_score({"value": 1.234, "low": 1.0, "high": 1.5}, "km") == "1.23 (1.00 to 1.50) km"
+    assert model_card.describe_score({"value": 1.234, "low": math.nan, "high": math.nan}) == "1.23"

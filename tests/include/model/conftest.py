@@ -1,0 +1,40 @@
+"""Tables of houses, as train reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from include.data.checks import inspect
+from include.data.features import build_transformer, compute_features
+from include.data.table import select_rows, select_training
+from tests.toy import HOUSES, make_rows
+
+
+@pytest.fixture(scope="session")
+def add_features() -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Adds to a table the features of a transformer that was fitted on its training rows, as feature_eng does."""
+
+    def add_features(houses: pd.DataFrame) -> pd.DataFrame:
+        transformer = build_transformer(HOUSES).fit(select_training(houses, HOUSES)[HOUSES.inputs])
+        return houses.join(compute_features(houses, transformer, HOUSES))
+
+    return add_features
+
+
+@pytest.fixture(scope="session")
+def houses() -> pd.DataFrame:
+    """120 houses: 87 training rows and 33 holdout rows."""
+    return select_rows(inspect(make_rows(), HOUSES), "houses", HOUSES)
+
+
+@pytest.fixture(scope="session")
+def table(houses: pd.DataFrame, add_features: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    return add_features(houses)
+
+
+@pytest.fixture(scope="session")
+def training(houses: pd.DataFrame) -> pd.DataFrame:
+    return select_training(houses, HOUSES)

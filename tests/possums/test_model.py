@@ -1,0 +1,117 @@
+"""The candidates, the model and the gate on the possum table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from include.data.checks import inspect
+from include.data.features import build_transformer, compute_features
+from include.data.table import parse_rows, select_rows, select_training
+from include.evaluation.gate import judge
+from include.evaluation.holdout import add_shuffled, assess, select_holdout
+from include.model.candidates import list_candidates
+from include.model.interval_regressor import IntervalRegressor
+from include.model.training import train_model
+from include.model.tuning import choose, make_folds, score_candidate, summarize, summarize_all
+from include.problem import PROBLEM
+
+TABLE = Path(__file__).parents[2] / PROBLEM.table
+TARGET = PROBLEM.target.name
+RIDGE = {"name": "RidgeCV", "estimator": "RidgeCV", "grid": {}}
+
+Trained = tuple[IntervalRegressor, dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def possums() -> pd.DataFrame:
+    """81 training rows and 23 holdout rows, with features."""
+    rows = select_rows(inspect(parse_rows(TABLE.read_bytes(), TABLE.name), PROBLEM), TABLE.name, PROBLEM)
+    transformer = build_transformer(PROBLEM).fit(select_training(rows, PROBLEM)[PROBLEM.inputs])
+    return rows.join(compute_features(rows, transformer, PROBLEM))
+
+
+@pytest.fixture(scope="module")
+def ridge(possums: pd.DataFrame) -> Trained:
+    return train_model(possums, PROBLEM, "RidgeCV", {})
+
+
+def test_ridge_is_chosen_as_the_simplest_near_the_best(possums: pd.DataFrame) -> None:
+    folds = make_folds(select_training(possums, PROBLEM), PROBLEM)
+    scores = [score_candidate(candidate, folds) for candidate in list_candidates({})]
+
+    chosen = choose(summarize_all(scores, list_candidates({})), PROBLEM.unit)
+
+    assert chosen["name"] == "RidgeCV"
+    assert chosen["scores"]["cv_rmse_mean"] == pytest.approx(1.398, abs=0.0005)
+    assert chosen["reason"].endswith("of the best, ElasticNet with 1.321 cm")
+
+
+def test_cross_validation_meets_the_known_baseline(possums: pd.DataFrame) -> None:
+    """Ridge on all 104 rows is known to reach RMSE 1.26 +/- 0.22 cm and R2 0.52; predicting the mean, 1.95 cm."""
+    best = summarize(score_candidate(RIDGE, make_folds(possums, PROBLEM))).iloc[0]
+
+    assert best["cv_rmse_mean"] == pytest.approx(1.26, abs=0.03)
+    assert best["cv_rmse_std"] == pytest.approx(0.22, abs=0.03)
+    assert best["cv_r2_mean"] == pytest.approx(0.52, abs=0.03)
+
+
+def test_a_target_of_noise_cannot_be_predicted(possums: pd.DataFrame) -> None:
+    training = select_training(possums, PROBLEM)
+    shuffled = training.assign(**{TARGET: training[TARGET].sample(frac=1, random_state=1).to_numpy()})
+
+    assert score_candidate(RIDGE, make_folds(shuffled, PROBLEM))["r2"].mean() < 0.05
+
+
+def test_the_holdout_scores_are_known(ridge: Trained) -> None:
+    _, scores = ridge
+
+    assert scores["holdout_rmse"] == pytest.approx(1.2417, abs=0.0001)
+    assert scores["holdout_mae"] == pytest.approx(0.9376, abs=0.0001)
+    assert scores["holdout_r2"] == pytest.approx(0.5615, abs=0.0001)
+
+
+def test_tails_lie_in_their_intervals(ridge: Trained) -> None:
+    """Of 23 holdout rows so few lie inside with a chance below 1 in 1000, if nine in ten should."""
+    _, scores = ridge
+
+    assert scores["holdout_coverage"] * 23 >= binom.ppf(0.001, 23, 0.9)
+    assert 3 < scores["holdout_interval_width"] < 7
+
+
+@pytest.mark.parametrize("candidate", list_candidates({}), ids=lambda candidate: candidate["name"])
+def test_every_candidate_beats_predicting_the_mean(possums: pd.DataFrame, candidate: dict) -> None:
+    setting = {name: values[0] for name, values in candidate["grid"].items()}
+
+    _, scores = train_model(possums, PROBLEM, candidate["estimator"], setting)
+
+    deviations = select_holdout(possums, PROBLEM)[TARGET] - select_training(possums, PROBLEM)[TARGET].mean()
+    assert scores["holdout_rmse"] < 0.85 * np.sqrt((deviations**2).mean())
+
+
+def test_the_first_version_passes_the_gate_and_total_length_matters_most(possums: pd.DataFrame, ridge: Trained) -> None:
+    holdout = select_holdout(possums, PROBLEM)
+    answer = ridge[0].predict(None, add_shuffled(holdout, PROBLEM))
+
+    found = assess(holdout, [answer], PROBLEM, PROBLEM.gate)
+
+    assert found["verdict"]["passed"]
+    assert found["scores"][0]["rmse"] == pytest.approx({"value": 1.2417, "low": 0.9300, "high": 1.8515}, abs=0.0001)
+    assert found["importances"][0]["column"] == "totlngth"
+
+
+def test_every_site_has_a_limit(possums: pd.DataFrame) -> None:
+    holdout = select_holdout(possums, PROBLEM)
+    gate = replace(PROBLEM.gate, max_rmse=99)
+    passes = holdout[TARGET] + 0.5
+
+    for site in sorted(holdout["site"].unique()):
+        wrong = passes.mask(holdout["site"] == site, holdout[TARGET] + 6)
+        verdict = judge(holdout[TARGET], wrong, passes, holdout[PROBLEM.categories], gate, PROBLEM.unit)
+
+        assert f"site {site}" in [check.name for check in verdict.checks if not check.passed]
