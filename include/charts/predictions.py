@@ -47,7 +47,7 @@ def plot_predictions(predictions: pd.DataFrame, problem: Problem, image: Path | 
     is_sample = len(rows) < len(ordered)
     _draw_rows(graph, _break_lines(rows) if is_numbered and not is_sample else rows, is_sample)
     _label_axes(graph, problem)
-    _label_rows(graph, rows[problem.id], is_numbered, right - LEFT)
+    _label_rows(graph, rows[problem.id], is_numbered)
     errors = _describe_errors(predictions, problem)
     sampled = f"RMSE:  {errors}  \u00b7  showing {SHOWN} of {len(ordered):,} rows"
     subtitle = sampled if is_sample else f"Prediction error (RMSE):  {errors}"
@@ -128,13 +128,15 @@ def _label_axes(graph: Axes, problem: Problem) -> None:
     style.show_numbers(graph.yaxis, ticks=8)
 
 
-def _label_rows(graph: Axes, ids: pd.Series, is_numbered: bool, width: float) -> None:
-    """Label as many rows as fit without touching, on a graph of a `width` that is a share of the figure's."""
+def _label_rows(graph: Axes, ids: pd.Series, is_numbered: bool) -> None:
+    """Label as many rows as fit without touching."""
     beyond = max(0.9, np.ptp(ids.index) / 150)
     graph.set_xlim(ids.index[0] - beyond, ids.index[-1] + beyond)
     labels = ids.map(lambda identity: style.cut(identity, 20))
-    longest = len(str(ids.index[-1])) if is_numbered else labels.str.len().max()
-    count = min(11, max(1, int(width * 110) // longest))
+    longest = str(ids.index[-1]) if is_numbered else labels[labels.str.len().idxmax()]
+    sample = graph.text(0, 0, longest, size=10)
+    count = int(np.clip(graph.bbox.width / (1.3 * sample.get_window_extent().width), 1, 11))
+    sample.remove()
     if is_numbered:
         graph.xaxis.set_major_locator(MaxNLocator(count, integer=True, min_n_ticks=1))
         graph.xaxis.set_major_formatter("{x:.0f}")

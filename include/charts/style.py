@@ -44,7 +44,9 @@ def _write(figure: Figure, place: tuple[float, float], text: str, room: float, *
     """Write a text that takes at most `room` of the figure's width: down to 65 % of its size, and then cut."""
     written = figure.text(*place, text, **font)
     room *= figure.bbox.width
-    written.set_fontsize(font["size"] * float(np.clip(0.98 * room / written.get_window_extent().width, 0.65, 1)))
+    written.set_fontsize(
+        font["size"] * float(np.clip(0.98 * room / max(written.get_window_extent().width, 1), 0.65, 1))
+    )
     while (width := written.get_window_extent().width) > room and len(text) > 1:
         text = cut(text, int(len(text) * room / width))
         written.set_text(text)

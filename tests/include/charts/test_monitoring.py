@@ -1,69 +1,125 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
+from time import process_time
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from include.charts.monitoring import plot_monitoring
 from include.charts.style import render
-from include.data.table import select_training
-from include.monitoring.drift import measure_decay, measure_drift
+from include.monitoring.drift import measure_degradation, measure_drift
+from include.spec import Number, Problem
 
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
-@pytest.fixture
-def drift(possums: pd.DataFrame) -> pd.DataFrame:
-    return measure_drift(possums, possums.assign(hdlngth=possums["hdlngth"] + 4), alpha=0.02, least_psi=0.25)
+NOTHING = pd.DataFrame()
 
 
 @pytest.fixture
 def errors() -> pd.DataFrame:
     sizes = np.random.default_rng(0).normal(size=60)
-    return pd.DataFrame({"error": sizes, "animals": ["holdout"] * 20 + ["recent"] * 40})
+    return pd.DataFrame({"error": sizes, "sample": ["holdout"] * 20 + ["recent"] * 40})
+
+
+def plot(recent: pd.DataFrame, errors: pd.DataFrame, problem: Problem = HOUSES, count: int = 120) -> Figure:
+    training = make_rows(count)
+    drift = measure_drift(training, recent, HOUSES, alpha=0.02, min_psi=0.25) if len(recent) else NOTHING
+    samples = [errors.loc[errors["sample"] == name, "error"] for name in ("holdout", "recent")] if len(errors) else []
+    degradation = measure_degradation(*samples, confidence=0.99, margin=0.1) if samples else {}
+    return plot_monitoring(
+        training, recent, drift, errors, degradation, title="version 3", min_psi=0.25, problem=problem
+    )
 
 
 def texts(figure: Figure) -> str:
-    graphs = [text for graph in figure.axes for text in (*graph.texts, *graph.get_yticklabels())]
-    return "\n".join(text.get_text() for text in [*figure.texts, *graphs])
+    graphs = ((*graph.texts, *graph.get_yticklabels(), *graph.get_xticklabels()) for graph in figure.axes)
+    inside = [text for graph in graphs for text in graph]
+    titles = [graph.get_title(loc="left") for graph in figure.axes]
+    return "\n".join([*titles, *(text.get_text() for text in [*figure.texts, *inside])])
 
 
-def draw(possums: pd.DataFrame, drift: pd.DataFrame, errors: pd.DataFrame) -> Figure:
-    sides = (errors.loc[errors["animals"] == name, "error"] for name in ("holdout", "recent")) if len(errors) else ()
-    decay = measure_decay(*sides, confidence=0.99, margin=0.1) if len(errors) else {}
-    training = select_training(possums)
-    return plot_monitoring(training, possums, drift, errors, decay, title="version 3", least_psi=0.25)
+def test_it_names_version_inputs_and_both_errors(errors: pd.DataFrame) -> None:
+    shown = texts(plot(make_rows(seed=1).assign(**{AREA: lambda rows: rows[AREA] + 90}), errors))
+
+    for text in ("Monitoring of Reg_house", "version 3", f"{AREA} (m\u00b2)", "p < 0.001", "RMSE"):
+        assert text in shown
+    assert "holdout\n(n = 20)" in shown
+    assert "recent\n(n = 40)" in shown
 
 
-def test_it_names_version_inputs_and_both_errors(
-    possums: pd.DataFrame, drift: pd.DataFrame, errors: pd.DataFrame
-) -> None:
-    said = texts(draw(possums, drift, errors))
-
-    for text in ("version 3", "hdlngth (mm)", "p < 0.001", "holdout\n(n = 20)", "recent\n(n = 40)", "RMSE"):
-        assert text in said
+def test_the_rendered_chart_has_its_size_and_something_on_it(errors: pd.DataFrame) -> None:
+    with Image.open(BytesIO(render(plot(make_rows(seed=1), errors)))) as picture:
+        assert picture.size == (1600, 1200)
+        assert np.asarray(picture.convert("RGB")).std() > 12
 
 
-def test_it_is_a_picture_of_1600_by_1000_pixels(
-    possums: pd.DataFrame, drift: pd.DataFrame, errors: pd.DataFrame
-) -> None:
-    picture = matplotlib.image.imread(BytesIO(render(draw(possums, drift, errors))), format="png")
-
-    assert picture.shape[:2] == (1000, 1600)
-    assert picture[..., :3].std() > 0.05
+def test_it_says_what_could_not_be_measured(errors: pd.DataFrame) -> None:
+    assert "not measured:\ntoo few recent rows" in texts(plot(NOTHING, errors))
+    assert "not measured:\ntoo few recent rows with a true value" in texts(plot(make_rows(), NOTHING))
 
 
-def test_it_says_what_could_not_be_measured(possums: pd.DataFrame, drift: pd.DataFrame, errors: pd.DataFrame) -> None:
-    nothing = pd.DataFrame()
+def test_categories_that_drifted_are_drawn_by_name_and_missing_ones_too(errors: pd.DataFrame) -> None:
+    shown = texts(plot(make_rows().assign(**{DISTRICT: "moon", "index": None}), errors))
 
-    assert "no drift measured" in texts(draw(possums, nothing, errors))
-    assert "no error to compare" in texts(draw(possums, drift, nothing))
+    assert "moon" in shown
+    assert "(missing)" in shown
 
 
-def test_categories_that_moved_are_drawn_by_their_names(possums: pd.DataFrame, errors: pd.DataFrame) -> None:
-    moved = measure_drift(possums, possums.assign(site=99), alpha=0.02, least_psi=0.25)
-    figure = draw(possums.assign(site=99), moved, errors)
+def test_of_many_categories_the_most_frequent_are_drawn(errors: pd.DataFrame) -> None:
+    recent = make_rows(400).assign(**{DISTRICT: [f"district {row % 100}" for row in range(400)]})
+    graph = next(graph for graph in plot(recent, errors).axes if graph.get_title(loc="left") == "district")
+    names = [label.get_text() for label in graph.get_xticklabels()]
 
-    assert "99" in [label.get_text() for graph in figure.axes for label in graph.get_xticklabels()]
+    assert len(names) == 9
+    assert {"north", "south", "others"} < set(names)
+    assert sum(bar.get_height() for bar in graph.patches) == pytest.approx(2), "the shares of both tables"
+
+
+def test_of_many_columns_those_with_the_largest_drift_are_drawn(errors: pd.DataFrame) -> None:
+    columns = [f"x {place}" for place in range(42)]
+    problem = replace(HOUSES, features=tuple(map(Number, columns)), gate=replace(HOUSES.gate, subgroup_max_rmse={}))
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 42)), columns=columns)
+    psi = pd.Series(np.linspace(1, 0, 42), index=columns)
+    drift = pd.DataFrame({"p_value": 0.5, "psi": psi, "psi_by_chance": 0.0, "drifted": False})
+    figure = plot_monitoring(rows, rows, drift, NOTHING, {}, title="", min_psi=0.25, problem=problem)
+
+    assert "Input drift (PSI above chance): top 20 of 42" in texts(figure)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == columns[19::-1]
+
+
+def test_huge_tables_are_drawn_quickly_as_samples() -> None:
+    sizes = np.random.default_rng(0).normal(size=50_000)
+    errors = pd.DataFrame({"error": sizes, "sample": ["holdout", "recent"] * 25_000})
+    training = make_rows(50_000)
+    drift = measure_drift(training, training, HOUSES, alpha=0.02, min_psi=0.25)
+    degradation = dict.fromkeys(["rmse_holdout", "rmse_recent", "ratio", "ratio_low", "ratio_high"], 1.0)
+    start = process_time()
+    tables = training, training, drift, errors, degradation
+    figure = plot_monitoring(*tables, title="", min_psi=0.25, problem=HOUSES)
+    render(figure)
+
+    assert process_time() - start < 3
+    assert "holdout\n(n = 25,000,\n1,000 shown)" in texts(figure)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e7])
+def test_no_text_reaches_out_of_the_figure_whatever_the_names_and_the_scale(errors: pd.DataFrame, scale: float) -> None:
+    features = tuple(
+        replace(column, title=f"$x_{place}$ 100 % \\frac of a name that goes on and on")
+        for place, column in enumerate(HOUSES.features)
+    )
+    problem = replace(HOUSES, features=features, registered_model="Reg_$x$_" * 40)
+    recent = make_rows(seed=1).assign(**{DISTRICT: "$a$_b % of\n all people"})
+    figure = plot(recent, errors.assign(error=errors["error"] * scale), problem)
+    render(figure)
+
+    names = [text for graph in figure.axes for text in (*graph.get_yticklabels(), graph.xaxis.label)]
+    for text in [*names, *figure.texts]:
+        box = text.get_window_extent()
+        assert 0 <= box.x0 <= box.x1 <= 1600, text
+        assert 0 <= box.y0 <= box.y1 <= 1200, text
