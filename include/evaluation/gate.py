@@ -17,6 +17,7 @@ because the scale of the errors cancels out. How often good models pass is in do
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,24 +110,16 @@ def _check_not_worse(true: pd.Series, challenger: pd.Series, champion: pd.Series
 
 def _check_subgroups(
     true: pd.Series, challenger: pd.Series, groups: pd.DataFrame, gate: Gate, unit: str
-) -> list[Check]:
-    return [
-        _check_subgroup(f"{column} {group}", true[rows.index], challenger[rows.index], limit, gate.confidence, unit)
-        for column, limit in gate.subgroup_max_rmse.items()
-        for group, rows in groups.groupby(column)
-    ]
-
-
-def _check_subgroup(
-    name: str, true: pd.Series, challenger: pd.Series, limit: float, confidence: float, unit: str
-) -> Check:
-    """Hold a group to its limit, and a group of few rows to what can happen by chance at the limit.
+) -> Iterator[Check]:
+    """Hold each group to its limit, and a group of few rows to what can happen by chance at the limit.
 
     The squared errors of n rows with a true RMSE at the limit add up to limit squared times a chi-squared variable
     with n degrees of freedom, if errors are normal.
     """
-    count = len(true)
-    if count >= MIN_ROWS:
-        return _check_error(name, true, challenger, limit, unit)
-    check = _check_error(name, true, challenger, limit * np.sqrt(chi2.ppf(confidence, count) / count), unit)
-    return replace(check, result=f"{check.result} ({format_value(limit, unit)}, widened for few rows)")
+    for column, limit in gate.subgroup_max_rmse.items():
+        for group, index in groups.groupby(column).groups.items():
+            few = len(index) < MIN_ROWS
+            chance = float(np.sqrt(chi2.ppf(gate.confidence, len(index)) / len(index))) if few else 1.0
+            check = _check_error(f"{column} {group}", true[index], challenger[index], limit * chance, unit)
+            note = f" ({format_value(limit, unit)}, widened for few rows)" if few else ""
+            yield replace(check, result=check.result + note)

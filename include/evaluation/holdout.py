@@ -6,8 +6,8 @@ the Bootstrap, chapters 13 and 14, as ``scipy.stats.bootstrap`` computes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,16 +24,7 @@ MAX_SHUFFLES = 10  # of each column, for its permutation importance
 ENOUGH_ROWS = 20_000  # in all shuffles of a column together: a large holdout needs fewer
 MISSING = "missing"  # the group of rows without a category
 
-Metric = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value and the limits of its interval, which are NaN for too few rows."""
-
-    value: float
-    low: float
-    high: float
+Score = dict[str, float]  # value, and low and high of its interval, which are NaN for too few rows
 
 
 def select_holdout(features: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -86,12 +77,16 @@ def read_predictions(answer: pd.DataFrame, holdout: pd.DataFrame, problem: Probl
 def score(true: pd.Series, predicted: pd.DataFrame) -> dict[str, Score]:
     """Return RMSE and MAE (target's unit) and R2 with their intervals, and the coverage of prediction intervals.
 
+    The interval of the coverage is exact: Clopper and Pearson (1934), Biometrika 26: 404-413.
+
     :param predicted: as :func:`read_predictions` returns it
     """
     pair = (true.to_numpy(float), predicted["prediction"].to_numpy(float))
     scores = {metric.__name__: _with_interval(metric, pair) for metric in (rmse, mae, r2)}
     if {"lower", "upper"} <= set(predicted):
-        scores["coverage"] = _coverage(true, predicted)
+        inside = int(true.between(predicted["lower"], predicted["upper"]).sum())
+        exact = binomtest(inside, len(true)).proportion_ci(CONFIDENCE)
+        scores["coverage"] = {"value": inside / len(true), "low": float(exact.low), "high": float(exact.high)}
     return scores
 
 
@@ -101,8 +96,13 @@ def score_subgroups(holdout: pd.DataFrame, predicted: pd.Series, problem: Proble
     :return: ``column``, ``group``, ``rows``, ``rmse``, ``rmse_low``, ``rmse_high``, ``mae`` (target's unit); limits
         are NaN for fewer than ``MIN_ROWS``
     """
+    true, groups, rows = holdout[problem.target.name], _groups(holdout, problem.subgroups), []
+    for column in groups:
+        for group, index in groups.groupby(column).groups.items():
+            pair = (true[index].to_numpy(float), predicted[index].to_numpy(float))
+            rows.append((column, group, len(index), *_with_interval(rmse, pair).values(), float(mae(*pair))))
     columns = ["column", "group", "rows", "rmse", "rmse_low", "rmse_high", "mae"]
-    return pd.DataFrame(_subgroup_rows(holdout, predicted, problem), columns=columns)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def importances(holdout: pd.DataFrame, predicted: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def assess(holdout: pd.DataFrame, answers: Sequence[pd.DataFrame], problem: Prob
     groups = _groups(holdout, problem.categories)
     verdict = asdict(judge(true, challenger, champion, groups, gate, problem.unit))
     return {
-        "scores": [{name: asdict(value) for name, value in score(true, rows).items()} for rows in own],
+        "scores": [score(true, rows) for rows in own],
         "subgroups": score_subgroups(holdout, challenger, problem).to_dict("records"),
         "importances": importances(holdout, answers[0], problem).to_dict("records"),
         "checks": verdict.pop("checks"),
@@ -152,29 +152,9 @@ def _groups(holdout: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
     return holdout[categories].astype(object).fillna(MISSING)
 
 
-def _coverage(true: pd.Series, predicted: pd.DataFrame) -> Score:
-    """Return the share of rows inside their prediction interval.
-
-    Its own interval is exact: Clopper and Pearson (1934), Biometrika 26: 404-413.
-    """
-    inside = int(true.between(predicted["lower"], predicted["upper"]).sum())
-    exact = binomtest(inside, len(true)).proportion_ci(CONFIDENCE)
-    return Score(inside / len(true), float(exact.low), float(exact.high))
-
-
-def _subgroup_rows(holdout: pd.DataFrame, predicted: pd.Series, problem: Problem) -> Iterator[dict[str, Any]]:
-    groups = _groups(holdout, problem.subgroups)
-    for column in groups:
-        for group, index in groups.groupby(column).groups.items():
-            pair = (holdout[problem.target.name][index].to_numpy(float), predicted[index].to_numpy(float))
-            error = _with_interval(rmse, pair)
-            limits = {"rmse": error.value, "rmse_low": error.low, "rmse_high": error.high}
-            yield {"column": column, "group": group, "rows": len(index), **limits, "mae": float(mae(*pair))}
-
-
-def _with_interval(metric: Metric, pair: tuple[np.ndarray, np.ndarray]) -> Score:
+def _with_interval(metric: Callable[..., Any], pair: tuple[np.ndarray, np.ndarray]) -> Score:
     value = float(metric(*pair))
     if len(pair[0]) < MIN_ROWS:
-        return Score(value, np.nan, np.nan)
+        return {"value": value, "low": np.nan, "high": np.nan}
     interval = resample(metric, pair, confidence_level=CONFIDENCE, method="BCa").confidence_interval
-    return Score(value, float(interval.low), float(interval.high))
+    return {"value": value, "low": float(interval.low), "high": float(interval.high)}

@@ -19,6 +19,12 @@ from include.evaluation.scores import format_value
 
 PICTURE = "evaluation.png"
 METRICS = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "coverage": "Coverage of the prediction intervals"}
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    undefined=StrictUndefined,
+    autoescape=select_autoescape(["html.j2"], default_for_string=False),
+    keep_trailing_newline=True,
+)
 SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#&~"} | {"\n": " ", "\r": " "})
 
 
@@ -29,7 +35,7 @@ def render_markdown(facts: Mapping[str, Any]) -> str:
         results of ``checks`` are escaped here, other text from people or data with :func:`plain` before
     :raises jinja2.UndefinedError: a fact is missing
     """
-    return _templates().get_template("model_card.md.j2").render(facts)
+    return TEMPLATES.get_template("model_card.md.j2").render(facts, plain=plain, label=_label)
 
 
 def render_html(markdown: str, picture: bytes) -> str:
@@ -37,7 +43,7 @@ def render_html(markdown: str, picture: bytes) -> str:
     whole = markdown.replace(f"({PICTURE})", f"(data:image/png;base64,{b64encode(picture).decode()})")
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(whole)
     title = markdown.partition("\n")[0].removeprefix("# ")
-    return _templates().get_template("model_card.html.j2").render(body=Markup(body), title=title)  # noqa: S704
+    return TEMPLATES.get_template("model_card.html.j2").render(body=Markup(body), title=title)  # noqa: S704
 
 
 def plain(text: object) -> str:
@@ -89,15 +95,3 @@ def tabulate_subgroups(subgroups: Sequence[Mapping[str, Any]]) -> list[dict[str,
 
 def _label(metric: str, unit: str) -> str:
     return f"{METRICS[metric]} ({plain(unit)})" if unit and metric in ("rmse", "mae") else METRICS[metric]
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        autoescape=select_autoescape(["html.j2"], default_for_string=False),
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"plain": plain}
-    environment.globals |= {"label": _label}
-    return environment

@@ -15,7 +15,7 @@ CELLS = 10**6  # resampled at a time, to limit memory
 
 def rmse(true: Any, predicted: Any, axis: int = -1) -> Any:
     """Return the root mean squared error, in the target's unit."""
-    return np.sqrt(_mean_squared(true, predicted, axis))
+    return np.sqrt(np.mean(_errors(true, predicted) ** 2, axis=axis))
 
 
 def mae(true: Any, predicted: Any, axis: int = -1) -> Any:
@@ -25,7 +25,7 @@ def mae(true: Any, predicted: Any, axis: int = -1) -> Any:
 
 def r2(true: Any, predicted: Any, axis: int = -1) -> Any:
     """Return the coefficient of determination: 1 is perfect, 0 as good as the mean of the true values."""
-    return 1 - _mean_squared(true, predicted, axis) / np.var(np.asarray(true, float), axis=axis)
+    return 1 - np.mean(_errors(true, predicted) ** 2, axis=axis) / np.var(np.asarray(true, float), axis=axis)
 
 
 def score_predictions(true: Any, predicted: Any) -> dict[str, float]:
@@ -39,34 +39,18 @@ def score_predictions(true: Any, predicted: Any) -> dict[str, float]:
 
 
 def resample(statistic: Callable[..., Any], pair: tuple[np.ndarray, np.ndarray], **options: Any) -> Any:
-    """Bootstrap a statistic of two values per row, such as a metric; the same rows give the same result.
+    """Return the ``scipy.stats.bootstrap`` of a statistic of two values per row; the same rows give the same result.
 
-    Efron and Tibshirani (1993), An Introduction to the Bootstrap.
-
-    :param options: other arguments of ``scipy.stats.bootstrap``, whose result is returned
+    :param options: more of its arguments
     """
-    return bootstrap(
-        pair,
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(CELLS // len(pair[0]), 1),
-        rng=np.random.default_rng(SEED),
-        **options,
-    )
+    options |= {"paired": True, "vectorized": True, "n_resamples": RESAMPLES, "rng": np.random.default_rng(SEED)}
+    return bootstrap(pair, statistic, batch=max(CELLS // len(pair[0]), 1), **options)
 
 
 def format_value(value: float, unit: str = "", digits: int = 2) -> str:
     """Return a value with its unit, such as ``1.24 cm``, ``12,345 km`` or ``0.000124 g``."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f} {unit}".rstrip()
     number = f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.{digits + 1}g}"
-    return f"{number} {unit}".rstrip()
-
-
-def _mean_squared(true: Any, predicted: Any, axis: int) -> Any:
-    return np.mean(np.square(_errors(true, predicted)), axis=axis)
+    return f"{value:,.0f} {unit}".rstrip() if abs(value) >= 1000 else f"{number} {unit}".rstrip()
 
 
 def _errors(true: Any, predicted: Any) -> np.ndarray:

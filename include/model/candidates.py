@@ -39,12 +39,18 @@ class Candidate:
 
         Without that, penalties and tolerances would depend on the target's unit: with a standard deviation of 1e-3
         or 1e6, elastic net or Bayesian ridge predict the mean.
+
+        :raises UnknownCandidateError: the estimator does not have a hyper-parameter
         """
         from sklearn.compose import TransformedTargetRegressor
         from sklearn.preprocessing import StandardScaler
 
         module, _, name = self.estimator.rpartition(".")
-        estimator = getattr(import_module(module), name)(**{**self.arguments, **hyper_parameters})
+        estimator = getattr(import_module(module), name)(**self.arguments)
+        if unknown := sorted(set(hyper_parameters) - set(estimator.get_params())):
+            known = ", ".join(estimator.get_params())
+            raise UnknownCandidateError(f"{name} has no {', '.join(unknown)}; it has {known}")
+        estimator.set_params(**hyper_parameters)
         return TransformedTargetRegressor(estimator, transformer=StandardScaler(), check_inverse=False)
 
 
@@ -84,20 +90,9 @@ def find_candidate(name: str) -> Candidate:
 
     :raises UnknownCandidateError: there is none
     """
-    try:
-        return CANDIDATES[NAMES.index(name)]
-    except ValueError:
-        raise UnknownCandidateError(f"there is no candidate {name}; there are {', '.join(NAMES)}") from None
-
-
-def check_hyper_parameters(candidate: Candidate, names: Mapping[str, Any]) -> None:
-    """Reject hyper-parameters that an estimator does not have.
-
-    :raises UnknownCandidateError: naming them, and those that exist
-    """
-    known = candidate.build({}).regressor.get_params()
-    if unknown := sorted(set(names) - set(known)):
-        raise UnknownCandidateError(f"{candidate.name} has no {', '.join(unknown)}; it has {', '.join(known)}")
+    if name not in NAMES:
+        raise UnknownCandidateError(f"there is no candidate {name}; there are {', '.join(NAMES)}")
+    return CANDIDATES[NAMES.index(name)]
 
 
 def describe() -> str:
@@ -108,7 +103,7 @@ def describe() -> str:
 def _check_grid(candidate: Candidate, grid: Mapping[str, Any]) -> None:
     if not isinstance(grid, Mapping):
         raise UnknownCandidateError(f"{candidate.name}: {grid!r} is not a grid such as {dict(candidate.grid)}")
-    check_hyper_parameters(candidate, grid)
+    candidate.build(grid)
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
             raise UnknownCandidateError(f"{candidate.name}.{name}: {values!r} is not a list of values to try")

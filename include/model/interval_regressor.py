@@ -34,21 +34,17 @@ class IntervalRegressor(PythonModel):
 
     :param model: the model fitted on all training rows
     :param fold_models: models fitted on all rows but those of one fold
-    :param folds: the fold, 0 to K - 1, of each of n training rows
-    :param residuals: absolute errors of these rows, each predicted by the model fitted without its fold
+    :param folds: array: the fold, 0 to K - 1, of each of n training rows
+    :param residuals: array: absolute errors of these rows, each predicted by the model fitted without its fold
     """
 
     def __init__(
-        self,
-        model: Any = None,
-        fold_models: Sequence[Any] = (),
-        folds: Sequence[int] | np.ndarray = (),
-        residuals: Sequence[float] | np.ndarray = (),
+        self, model: Any = None, fold_models: Sequence[Any] = (), folds: Any = (), residuals: Any = ()
     ) -> None:
         self.model = model
         self.fold_models = fold_models
-        self.folds = np.asarray(folds, dtype=int)
-        self.residuals = np.asarray(residuals, dtype=float)
+        self.folds = folds
+        self.residuals = residuals
 
     def save(self, file: Path) -> None:
         """Write the fitted parts, without pickle."""

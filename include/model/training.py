@@ -13,12 +13,12 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from include.data.features import PREFIX, build_transformer, compute_features
+from include.data.features import build_transformer, compute_features
 from include.data.table import select_holdout, select_training
 from include.evaluation.scores import score_predictions
-from include.model.candidates import check_hyper_parameters, find_candidate
+from include.model.candidates import find_candidate
 from include.model.interval_regressor import IntervalRegressor
-from include.spec import Problem
+from include.spec import SPLIT, Problem
 
 FOLDS = 10
 MAX_RESIDUALS = 2000  # give the coverage a standard error below 1 %; more would make predictions slow
@@ -31,9 +31,7 @@ def build_model(problem: Problem, estimator: str, hyper_parameters: Mapping[str,
     :param hyper_parameters: arguments of the estimator, in addition to the candidate's fixed ones
     :raises UnknownCandidateError: the estimator or an argument does not exist
     """
-    candidate = find_candidate(estimator)
-    check_hyper_parameters(candidate, hyper_parameters)
-    return make_pipeline(build_transformer(problem), candidate.build(hyper_parameters))
+    return make_pipeline(build_transformer(problem), find_candidate(estimator).build(hyper_parameters))
 
 
 def train_model(
@@ -107,8 +105,7 @@ def describe_model(model: Pipeline, selected: Mapping[str, Any]) -> dict[str, An
 
 def _check_features(transformer: Pipeline, table: pd.DataFrame, problem: Problem) -> None:
     computed = compute_features(table, transformer, problem)
-    raw = {problem.id, problem.target.name, *problem.inputs}
-    saved = table[[name for name in table if str(name).startswith(PREFIX) and name not in raw]]
+    saved = table.drop(columns=[problem.id, *problem.inputs, problem.target.name, SPLIT])
     if list(saved) != list(computed) or not np.allclose(saved, computed):
         raise ValueError(
             "the features in the table are not those that the model computes: include/data/features.py has changed "

@@ -19,9 +19,7 @@ from include.spec import Problem
 log = logging.getLogger(__name__)
 
 FOLDS, MAX_REPEATS = 5, 10
-ENOUGH_ROWS = 20_000  # tested in all repeats together: large tables need fewer repeats
-TARGET, FOLD, TESTED = "_target", "_fold", "_tested"
-SETTING = ["candidate", "estimator", "hyper_parameters"]
+ENOUGH_ROWS = 20_000  # in all repeats together: large tables need fewer
 
 
 class CandidateError(ValueError):
@@ -33,13 +31,18 @@ def make_folds(training: pd.DataFrame, problem: Problem) -> pd.DataFrame:
 
     The transformer is fitted in each fold on its training rows only, once for all candidates.
 
-    :param training: training rows: ``problem.inputs`` and the target
+    :param training: ``problem.inputs`` and the target
     :return: a row for each fold and training row: the fold's features, ``_target``, ``_fold`` and ``_tested``; a
         feature that a fold does not have is missing in all of its rows
     """
     repeats = min(max(ENOUGH_ROWS // len(training), 1), MAX_REPEATS)
     splits = RepeatedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0).split(training)
-    folds = [_make_fold(training, problem, fold, seen) for fold, (seen, _) in enumerate(splits)]
+    folds = []
+    for fold, (seen, tested) in enumerate(splits):
+        transformer = build_transformer(problem).fit(training[problem.inputs].iloc[seen])
+        features = compute_features(training, transformer, problem)
+        is_tested = np.isin(np.arange(len(training)), tested)
+        folds.append(features.assign(_target=training[problem.target.name], _fold=fold, _tested=is_tested))
     return pd.concat(folds, ignore_index=True)
 
 
@@ -48,16 +51,22 @@ def score_candidate(candidate: Mapping[str, Any], folds: pd.DataFrame) -> pd.Dat
 
     :param candidate: ``name``, ``estimator`` and ``grid``
     :param folds: as ``make_folds`` returns them
-    :return: a row for each fold and setting: ``candidate``, ``estimator``, ``fold``, ``hyper_parameters`` (JSON),
+    :return: a row for each setting and fold: ``candidate``, ``estimator``, ``hyper_parameters`` (JSON), ``fold``,
         ``rmse`` and ``mae`` in the target's unit, ``r2``
     :raises CandidateError: a setting cannot be fitted
     """
-    rows = [
-        {"candidate": candidate["name"], "estimator": candidate["estimator"], "fold": fold, **score}
-        for fold, table in folds.groupby(FOLD)
-        for score in _score_fold(candidate, table)
-    ]
-    return pd.DataFrame(rows)
+    arrays = [_as_arrays(fold) for _, fold in folds.groupby("_fold")]
+    rows = []
+    for setting in ParameterGrid(dict(candidate["grid"])):
+        names = (candidate["name"], candidate["estimator"], json.dumps(setting))
+        try:
+            for fold, (features, target, tested) in enumerate(arrays):
+                estimator = find_candidate(candidate["estimator"]).build(setting)
+                predicted = estimator.fit(features[~tested], target[~tested]).predict(features[tested])
+                rows.append((*names, fold, *score_predictions(target[tested], predicted).values()))
+        except Exception as error:
+            raise CandidateError(f"{names[0]} with {names[2]} cannot be fitted: {error}") from error
+    return pd.DataFrame(rows, columns=["candidate", "estimator", "hyper_parameters", "fold", "rmse", "mae", "r2"])
 
 
 def summarize(scores: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +80,7 @@ def summarize(scores: pd.DataFrame) -> pd.DataFrame:
     :return: a row for each setting, best first: ``candidate``, ``estimator``, ``hyper_parameters``,
         ``cv_rmse_mean``, ``cv_rmse_std``, ``cv_rmse_se``, and mean and standard deviation of MAE and R2
     """
-    folds = scores.groupby(SETTING, sort=False)
+    folds = scores.groupby(["candidate", "estimator", "hyper_parameters"], sort=False)
     summary = folds[["rmse", "mae", "r2"]].agg(["mean", "std"])
     summary.columns = [f"cv_{score}_{statistic}" for score, statistic in summary.columns]
     overlap = 1 / (FOLDS - 1)  # test rows to training rows
@@ -110,44 +119,22 @@ def choose(summary: pd.DataFrame, unit: str) -> dict[str, Any]:
     limit = best["cv_rmse_mean"] + best["cv_rmse_se"]
     near = settings[settings["cv_rmse_mean"] <= limit]
     winner = near.iloc[near["estimator"].map(NAMES.index).argmin()]
+    error, limit, lowest = (
+        format_value(value, unit, digits=3) for value in (winner["cv_rmse_mean"], limit, best["cv_rmse_mean"])
+    )
+    reason = f"simpler and within one standard error (up to {limit}) of the best, {best['candidate']} with {lowest}"
+    if winner["candidate"] == best["candidate"]:
+        reason = f"the best of {len(settings)}; no simpler candidate is within one standard error"
     return {
         "name": winner["candidate"],
         "estimator": winner["estimator"],
         "hyper_parameters": json.loads(winner["hyper_parameters"]),
         "scores": {name: float(winner[name]) for name in summary if name.startswith("cv_")},
-        "reason": _reason(winner, best, limit, len(settings), unit),
+        "reason": f"RMSE {error}, {reason}",
     }
 
 
-def _make_fold(training: pd.DataFrame, problem: Problem, fold: int, seen: np.ndarray) -> pd.DataFrame:
-    transformer = build_transformer(problem).fit(training[problem.inputs].iloc[seen])
-    features = compute_features(training, transformer, problem)
-    tested = ~np.isin(np.arange(len(training)), seen)
-    return features.assign(**{TARGET: training[problem.target.name], FOLD: fold, TESTED: tested})
-
-
-def _score_fold(candidate: Mapping[str, Any], fold: pd.DataFrame) -> list[dict[str, Any]]:
-    # As arrays, because scikit-learn spends more time on the names of columns than on fitting so few rows.
-    features = fold.drop(columns=[TARGET, FOLD, TESTED]).dropna(axis="columns", how="all").to_numpy()
-    target, tested = fold[TARGET].to_numpy(), fold[TESTED].to_numpy()
-    scores = []
-    for hyper_parameters in ParameterGrid(dict(candidate["grid"])):
-        setting = json.dumps(hyper_parameters)
-        try:
-            estimator = find_candidate(candidate["estimator"]).build(hyper_parameters)
-            predicted = estimator.fit(features[~tested], target[~tested]).predict(features[tested])
-            score = score_predictions(target[tested], predicted)
-        except Exception as error:
-            raise CandidateError(f"{candidate['name']} with {setting} cannot be fitted: {error}") from error
-        scores.append({"hyper_parameters": setting, **score})
-    return scores
-
-
-def _reason(winner: pd.Series, best: pd.Series, limit: float, count: int, unit: str) -> str:
-    rmse = f"RMSE {format_value(winner['cv_rmse_mean'], unit, digits=3)}"
-    if winner["candidate"] == best["candidate"]:
-        return f"{rmse}, the best of {count}; no simpler candidate is within one standard error"
-    return (
-        f"{rmse}, simpler and within one standard error (up to {format_value(limit, unit, digits=3)}) of the best, "
-        f"{best['candidate']} with {format_value(best['cv_rmse_mean'], unit, digits=3)}"
-    )
+def _as_arrays(fold: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return features, target and whether a row is tested; frames would take scikit-learn longer than fitting."""
+    features = fold.drop(columns=["_target", "_fold", "_tested"]).dropna(axis="columns", how="all")
+    return features.to_numpy(), fold["_target"].to_numpy(), fold["_tested"].to_numpy()

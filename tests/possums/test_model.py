@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
@@ -61,13 +60,6 @@ def test_cross_validation_meets_the_known_baseline(possums: pd.DataFrame) -> Non
     assert best["cv_r2_mean"] == pytest.approx(0.52, abs=0.03)
 
 
-def test_a_target_of_noise_cannot_be_predicted(possums: pd.DataFrame) -> None:
-    training = select_training(possums, PROBLEM)
-    shuffled = training.assign(**{TARGET: training[TARGET].sample(frac=1, random_state=1).to_numpy()})
-
-    assert score_candidate(RIDGE, make_folds(shuffled, PROBLEM))["r2"].mean() < 0.05
-
-
 def test_the_holdout_scores_are_known(ridge: Trained) -> None:
     _, scores = ridge
 
@@ -82,16 +74,6 @@ def test_tails_lie_in_their_intervals(ridge: Trained) -> None:
 
     assert scores["holdout_coverage"] * 23 >= binom.ppf(0.001, 23, 0.9)
     assert 3 < scores["holdout_interval_width"] < 7
-
-
-@pytest.mark.parametrize("candidate", list_candidates({}), ids=lambda candidate: candidate["name"])
-def test_every_candidate_beats_predicting_the_mean(possums: pd.DataFrame, candidate: dict) -> None:
-    setting = {name: values[0] for name, values in candidate["grid"].items()}
-
-    _, scores = train_model(possums, PROBLEM, candidate["estimator"], setting)
-
-    deviations = select_holdout(possums, PROBLEM)[TARGET] - select_training(possums, PROBLEM)[TARGET].mean()
-    assert scores["holdout_rmse"] < 0.85 * np.sqrt((deviations**2).mean())
 
 
 def test_the_first_version_passes_the_gate_and_total_length_matters_most(possums: pd.DataFrame, ridge: Trained) -> None:

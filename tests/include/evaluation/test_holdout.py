@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -86,9 +86,9 @@ def test_a_large_holdout_is_shuffled_less_often(model: Pipeline) -> None:
 def test_the_error_lies_inside_its_interval(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
     scores = evaluation.score(holdout["price"], own)
 
-    assert scores["rmse"].value == pytest.approx(root_mean_squared_error(holdout["price"], own["prediction"]))
+    assert scores["rmse"]["value"] == pytest.approx(root_mean_squared_error(holdout["price"], own["prediction"]))
     for name in ("rmse", "mae", "r2"):
-        assert scores[name].low < scores[name].value < scores[name].high
+        assert scores[name]["low"] < scores[name]["value"] < scores[name]["high"]
 
 
 def test_the_interval_of_the_error_covers_the_true_error_nearly_as_often_as_promised() -> None:
@@ -97,7 +97,7 @@ def test_the_interval_of_the_error_covers_the_true_error_nearly_as_often_as_prom
     for _ in range(200):
         true = pd.Series(rng.normal(37, 2, 40))
         error = evaluation.score(true, pd.DataFrame({"prediction": true + rng.normal(0, 1.2, 40)}))["rmse"]
-        covered.append(error.low <= 1.2 <= error.high)
+        covered.append(error["low"] <= 1.2 <= error["high"])
 
     assert 0.88 <= np.mean(covered) <= 0.99
 
@@ -109,8 +109,8 @@ def test_a_model_without_intervals_has_no_coverage(holdout: pd.DataFrame, own: p
 def test_coverage_is_the_share_of_rows_inside_their_interval(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
     coverage = evaluation.score(holdout["price"], own)["coverage"]
 
-    assert coverage.value == ((own["prediction"] - holdout["price"]).abs() <= 25).mean()
-    assert 0 < coverage.low < coverage.value < coverage.high <= 1
+    assert coverage["value"] == ((own["prediction"] - holdout["price"]).abs() <= 25).mean()
+    assert 0 < coverage["low"] < coverage["value"] < coverage["high"] <= 1
 
 
 def test_a_row_without_a_finite_prediction_is_named(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
@@ -186,6 +186,9 @@ def test_the_gate_may_name_any_category(holdout: pd.DataFrame, answer: pd.DataFr
 
 
 def test_metrics_have_names_and_no_missing_values() -> None:
-    scores = {"rmse": asdict(evaluation.Score(1.0, 0.5, 1.5)), "r2": asdict(evaluation.Score(0.5, np.nan, np.nan))}
+    scores = {
+        "rmse": {"value": 1.0, "low": 0.5, "high": 1.5},
+        "r2": {"value": 0.5, "low": np.nan, "high": np.nan},
+    }
 
     assert evaluation.flatten(scores, "x_") == {"x_rmse": 1.0, "x_rmse_low": 0.5, "x_rmse_high": 1.5, "x_r2": 0.5}

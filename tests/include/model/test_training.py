@@ -82,7 +82,7 @@ def test_rows_without_a_target_are_left_out(houses: pd.DataFrame, add_features: 
         lambda table: table.rename(columns={"feature_lambda": "feature_rooms"}),
         lambda table: table.drop(columns="feature_lambda"),
         lambda table: table.assign(feature_new=1.0),
-        lambda table: table[[*HOUSES.inputs, "price", SPLIT]],
+        lambda table: table[["address", *HOUSES.inputs, "price", SPLIT]],
     ],
     ids=["value", "name", "one less", "one more", "none"],
 )

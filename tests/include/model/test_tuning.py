@@ -65,7 +65,7 @@ def settings(**means: float) -> pd.DataFrame:
 def test_every_setting_is_scored_on_the_same_50_folds(folds: pd.DataFrame) -> None:
     scores = score_candidate(NET, folds)
 
-    assert list(scores) == ["candidate", "estimator", "fold", "hyper_parameters", "rmse", "mae", "r2"]
+    assert list(scores) == ["candidate", "estimator", "hyper_parameters", "fold", "rmse", "mae", "r2"]
     assert set(scores["hyper_parameters"]) == {'{"alpha": 0.1, "l1_ratio": 0.5}', '{"alpha": 1, "l1_ratio": 0.5}'}
     assert scores.groupby("hyper_parameters")["fold"].apply(list).tolist() == [list(range(50))] * 2
 
