@@ -111,9 +111,7 @@ def test_a_huge_holdout_is_drawn_quickly_as_a_sample(holdout: pd.DataFrame) -> N
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1, 1e7])
-def test_no_text_reaches_out_of_the_figure_whatever_the_names_and_the_scale(
-    holdout: pd.DataFrame, scale: float
-) -> None:
+def test_no_text_reaches_out_of_the_figure_with_any_names_at_any_scale(holdout: pd.DataFrame, scale: float) -> None:
     features = tuple(
         replace(column, title=f"$x_{place}$ 100 % \\frac of a name that goes on and on {place}")
         for place, column in enumerate(HOUSES.features)

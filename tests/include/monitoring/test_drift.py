@@ -113,7 +113,7 @@ def test_p_values_are_adjusted_for_the_number_of_columns(
     assert adjusted.tolist() == pytest.approx([0.12] * 12)
 
 
-def test_every_input_is_compared_whatever_its_name_and_always_the_same() -> None:
+def test_every_input_is_compared_with_any_name_and_always_the_same() -> None:
     training = make_rows()
     recent = training.assign(**{AREA: training[AREA] + 60})
     table = measure_drift(training, recent, HOUSES, **THRESHOLDS)
