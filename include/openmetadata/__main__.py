@@ -1,7 +1,7 @@
-"""What the tasks of the DAG openmetadata_mlflow do, from the command line: ``make ingest``.
+"""The tasks of the DAG openmetadata_mlflow from the command line: ``make ingest``.
 
 ``python -m include.openmetadata WORKFLOW COMPLETION``, with the connector's Python: a workflow file, and the arguments
-of the completion as JSON. Logins and addresses come from the environment.
+of ``complete`` as JSON. Logins and addresses come from the environment.
 """
 
 from __future__ import annotations

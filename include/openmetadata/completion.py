@@ -1,13 +1,17 @@
 """What OpenMetadata's connector leaves out of a model: its champion, tags, owner and lineage.
 
-Runs in the environment of OpenMetadata's connector. Everything is found by name and written again, so that a second
-run changes nothing. What people wrote in OpenMetadata stays: the text before the heading, other tags, owners.
+Runs in the environment of OpenMetadata's connector. A second run changes nothing, and what people wrote in OpenMetadata
+stays: the text before the heading, other tags, owners.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from metadata.generated.schema.api.classification.createClassification import CreateClassificationRequest
 from metadata.generated.schema.api.classification.createTag import CreateTagRequest
@@ -23,85 +27,100 @@ from metadata.ingestion.ometa.ometa_api import OpenMetadata
 from metadata.utils import fqn
 from metadata.utils.logger import ingestion_logger
 
-from include.openmetadata import registry
-from include.openmetadata.description import add_champion
-from include.openmetadata.lineage import draw
-from include.openmetadata.registry import Described
-from include.openmetadata.server import connect, said
+from include.openmetadata.connector import address
+from include.openmetadata.lineage import add_lineage
+from include.openmetadata.servers import Champion, connect, connect_mlflow, find_champion, reporting
 from include.openmetadata.workflow import read_workflow
 
 CLASSIFICATION = "MLflow"
+HEADING = "### In MLflow"
 
 log = ingestion_logger()
 
 
 def complete(workflow: str, sent: list[str], alias: str, owner: str, lineage: dict[str, Any]) -> dict[str, str]:
-    """Add to models that the connector has sent what it leaves out.
+    """Add to models what the connector leaves out.
 
     :param workflow: the workflow file
     :param sent: names of registered models
-    :param alias: of the version that stands for a model, else it is the newest
-    :param owner: name of the team that owns models which nobody owns yet
-    :param lineage: as :func:`include.openmetadata.lineage.draw` takes it
+    :param alias: of the version that represents a model; without it, the newest version does
+    :param owner: name of the team that owns models without an owner
+    :param lineage: as :func:`include.openmetadata.lineage.add_lineage` takes it
     :return: the version described, by the model's name
-    :raises CatalogueError: a server cannot be reached, or refuses something
+    :raises CatalogueError: a server cannot be reached, or rejects something
     """
     content = read_workflow(Path(workflow), expand=True)
-    server = connect(content)
-    mlflow = registry.client(content)
-    described = [registry.describe(mlflow, name, alias) for name in sent]
-    with said("OpenMetadata (connection openmetadata_default)"):
-        team = _team(server, owner)
-        for model in described:
-            entity = _entity(server, content["source"]["serviceName"], model.model.name)
-            _write(server, entity, model, team)
-            draw(server, entity, model, lineage)
-            log.info("Completed %s, version %s", model.model.name, model.version.version)
-    return {model.model.name: str(model.version.version) for model in described}
+    server, mlflow = connect(content), connect_mlflow(content)
+    champions = {name: find_champion(mlflow, name, alias) for name in sent}
+    with reporting("OpenMetadata (connection openmetadata_default)"):
+        team = server.get_by_name(Team, owner) or server.create_or_update(
+            CreateTeamRequest(name=owner, teamType=TeamType.Group)
+        )
+        for name, champion in champions.items():
+            entity = server.get_by_name(MlModel, address(server, content, name), fields=["tags", "owners"])
+            if entity is None:
+                raise LookupError(f"it has no model {name}: run the connector first")
+            _update(server, entity, champion, team)
+            add_lineage(server, EntityReference(id=entity.id, type="mlmodel", name=name), champion.run, lineage)
+            log.info("Completed %s, version %s", name, champion.version.version)
+    return {name: str(champion.version.version) for name, champion in champions.items()}
 
 
-def _entity(server: OpenMetadata, service: str, name: str) -> MlModel:
-    address = fqn.build(server, MlModel, service_name=service, mlmodel_name=name)
-    entity = server.get_by_name(MlModel, address, fields=["tags", "owners"])
-    if entity is None:
-        raise LookupError(f"it has no model {address}: run the connector first")
-    return entity
-
-
-def _write(server: OpenMetadata, entity: MlModel, model: Described, team: Team) -> None:
+def _update(server: OpenMetadata, entity: MlModel, champion: Champion, team: Team) -> None:
     changed = entity.model_copy(deep=True)
     written = entity.description.root if entity.description else ""
-    changed.description = Markdown(add_champion(written, model))
+    changed.description = Markdown(_describe(written, champion))
     kept = [tag for tag in entity.tags or [] if not tag.tagFQN.root.startswith(f"{CLASSIFICATION}.")]
-    changed.tags = [*kept, *_tags(server, model)]
+    changed.tags = [*kept, *_add_tags(server, champion.labels)]
     if not (entity.owners and entity.owners.root):
         changed.owners = EntityReferenceList([EntityReference(id=team.id, type="team", name=team.name.root)])
-    # A patch: a bot's PUT would leave a description that is there already as it is.
+    # A patch: with PUT from a bot the server keeps the present description.
     server.patch(MlModel, entity, changed, override_metadata=True, skip_on_failure=False)
 
 
-def _tags(server: OpenMetadata, model: Described) -> list[TagLabel]:
-    """Return a tag for each alias of the version and for its stage, made if OpenMetadata does not know it yet."""
-    stage = model.version.current_stage
-    names = [*model.aliases, *([stage] if stage and stage != "None" else [])]
-    if names:
+def _add_tags(server: OpenMetadata, labels: list[str]) -> list[TagLabel]:
+    if labels:
         text = "Aliases and stages of MLflow's model registry"
         server.create_or_update(CreateClassificationRequest(name=CLASSIFICATION, description=text))
-    for name in names:
-        text = f"A version of the model has the alias or stage {name} in MLflow"
-        server.create_or_update(CreateTagRequest(classification=CLASSIFICATION, name=name, description=text))
-    return [
-        TagLabel(
-            tagFQN=fqn.build(server, Tag, classification_name=CLASSIFICATION, tag_name=name),
-            source=TagSource.Classification,
-            labelType=LabelType.Automated,
-            state=State.Confirmed,
+    for label in labels:
+        text = f"A version of the model has the alias or stage {label} in MLflow"
+        server.create_or_update(CreateTagRequest(classification=CLASSIFICATION, name=label, description=text))
+    names = [fqn.build(server, Tag, classification_name=CLASSIFICATION, tag_name=label) for label in labels]
+    style = {"source": TagSource.Classification, "labelType": LabelType.Automated, "state": State.Confirmed}
+    return [TagLabel(tagFQN=name, **style) for name in names]
+
+
+def _describe(written: str, champion: Champion) -> str:
+    """Return a description with the facts of a version in Markdown.
+
+    :param written: the present description; from the heading on it is replaced
+    """
+    name, version, run = champion.model.name, champion.version, champion.run
+    before = written.partition(HEADING)[0].rstrip() or champion.model.description or ""
+    facts = {
+        f"[{version.version}]({_page('models', name, 'versions', version.version)})": ", ".join(
+            [f"alias {label}" if label in champion.aliases else f"stage {label}" for label in champion.labels]
         )
-        for name in names
-    ]
-
-
-def _team(server: OpenMetadata, name: str) -> Team:
-    return server.get_by_name(Team, name) or server.create_or_update(
-        CreateTeamRequest(name=name, teamType=TeamType.Group)
+        or "the newest; no alias, no stage",
+        f"[{run.info.run_name}]({_page('experiments', run.info.experiment_id, 'runs', run.info.run_id)})": "its run",
+        f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M} UTC": "trained",
+        f"[{name}]({_page('models', name)})": "all versions",
+    }
+    metrics = [(key, f"{value:.6g}") for key, value in sorted(run.data.metrics.items())]
+    tables = (
+        _table("version", "of the model", facts.items()),
+        _table("metric", "value", metrics),
+        _table("tag of the version", "value", sorted(version.tags.items())),
     )
+    return "\n\n".join(filter(None, [before, HEADING, *tables]))
+
+
+def _table(left: str, right: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Return a table of Markdown, or nothing if it has no rows."""
+    lines = [" | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) for row in rows]
+    return "\n".join(f"| {line} |" for line in [f"{left} | {right}", "--- | ---", *lines]) if lines else ""
+
+
+def _page(*path: str) -> str:
+    """Return the address of a page of MLflow for a browser, such as that of ``"models", "<name>"``."""
+    return "/".join([os.environ["MLFLOW_PAGES"], *(quote(str(part), safe="") for part in path)])

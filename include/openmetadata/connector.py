@@ -1,27 +1,27 @@
-"""OpenMetadata's own connector for MLflow, held to what it reports.
+"""OpenMetadata's own connector for MLflow, with a check of what it reports.
 
-Runs in the environment of OpenMetadata's connector, once a process: a class of the connector remembers models
-beyond a run.
+Runs in the environment of OpenMetadata's connector, once per process: a class of the connector keeps models between
+runs.
 """
 
 from __future__ import annotations
 
 import re
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from metadata.generated.schema.entity.data.mlmodel import MlModel
+from metadata.generated.schema.entity.data.mlmodel import MlFeature, MlModel
 from metadata.generated.schema.type.filterPattern import FilterPattern
+from metadata.ingestion.models.custom_basemodel_validation import replace_separators
 from metadata.ingestion.ometa.ometa_api import OpenMetadata
+from metadata.ingestion.source.mlmodel.mlflow.metadata import MlflowSource
 from metadata.utils import fqn
 from metadata.utils.filters import filter_by_mlmodel
 from metadata.utils.logger import ingestion_logger
 from metadata.workflow import base
 from metadata.workflow.metadata import MetadataWorkflow
 
-from include.openmetadata import registry
-from include.openmetadata.server import connect, said
+from include.openmetadata.servers import connect, connect_mlflow, list_models, reporting, valid_name
 from include.openmetadata.workflow import CatalogueError, read_workflow
 
 log = ingestion_logger()
@@ -32,31 +32,41 @@ def ingest(workflow: str) -> dict[str, list[str]]:
 
     :param workflow: the workflow file
     :return: the names of the models that were ``sent``, and of those ``skipped`` because they have no version
-    :raises CatalogueError: a server cannot be reached, or not everything arrived, such as a model without its
-        signature, which the connector itself counts as a success
+    :raises CatalogueError: a server cannot be reached, or a model was not sent completely, for example without its
+        signature, which the connector counts as a success
     """
     content = read_workflow(Path(workflow), expand=True)
     server = connect(content)
-    models = {
-        name: has_version
-        for name, has_version in registry.list_models(registry.client(content)).items()
-        if not filter_by_mlmodel(_pattern(content), name)
-    }
-    if not models:  # it would be read as: they were all deleted
-        log.warning("MLflow shows this user no registered model that the workflow file lets through: nothing is sent")
+    config = content["source"].setdefault("sourceConfig", {}).setdefault("config", {})
+    pattern = config["mlModelFilterPattern"] = dict(config.get("mlModelFilterPattern") or {})
+    included = FilterPattern.model_validate(pattern)
+    listed = list_models(connect_mlflow(content))
+    models = {name: has_version for name, has_version in listed.items() if not filter_by_mlmodel(included, name)}
+    if not models:  # the connector would mark every model as deleted
+        log.warning("MLflow shows this user no registered model that the workflow file includes: nothing is sent")
         return {"sent": [], "skipped": []}
     skipped = sorted(name for name, has_version in models.items() if not has_version)
     for name in skipped:
         log.warning("%s has no version yet: skipped", name)
-    with said("OpenMetadata's connector"):
-        sent = _run(_without(content, skipped), server, set(models) - set(skipped))
+    # The connector counts a model without a version as a failure. Its patterns are prefixes that ignore the case.
+    exact = [f"(?-i:{re.escape(name)}$)" for name in skipped]
+    pattern["excludes"] = [*pattern.get("excludes", []), *exact]
+    with reporting("OpenMetadata's connector"):
+        sent = _run(content, server, set(models) - set(skipped))
     log.info("Sent to OpenMetadata: %s", ", ".join(sent) or "nothing")
     return {"sent": sent, "skipped": skipped}
 
 
-def _run(content: dict[str, Any], server: OpenMetadata, expected: set[str]) -> list[str]:
-    """Run the connector, and return the names of what it sent."""
+def address(server: OpenMetadata, content: dict[str, Any], name: str) -> str:
+    """Return the fully qualified name of a model in OpenMetadata."""
+    service = content["source"]["serviceName"]
+    return fqn.build(server, MlModel, service_name=service, mlmodel_name=replace_separators(name))
+
+
+def _run(content: dict[str, Any], server: OpenMetadata, models: set[str]) -> list[str]:
+    """Run the connector, and return the names of the models that it sent."""
     base.create_ometa_client = lambda *_, **__: server  # the workflow has no setting for time-outs
+    MlflowSource._build_ml_features = staticmethod(_build_features)
     workflow = MetadataWorkflow.create(content)
     try:
         workflow.execute()
@@ -64,31 +74,20 @@ def _run(content: dict[str, Any], server: OpenMetadata, expected: set[str]) -> l
         workflow.stop()
     statuses = [step.get_status() for step in workflow.workflow_steps()]
     problems = [f"{failure.name}: {failure.error}" for status in statuses for failure in status.failures]
-    problems += [f"{name}: {why}" for status in statuses for said in status.warnings for name, why in said.items()]
-    sent = {name for name in expected if _fqn(server, content, name) in workflow.source.mlmodel_source_state}
-    problems += [f"{name}: the connector dropped it, its log says why" for name in sorted(expected - sent)]
+    problems += [f"{name}: {why}" for status in statuses for entry in status.warnings for name, why in entry.items()]
+    sent = {name for name in models if address(server, content, name) in workflow.source.mlmodel_source_state}
+    problems += [f"{name}: the connector dropped it, its log has the reason" for name in sorted(models - sent)]
     if problems:
         raise CatalogueError("; ".join(problems))
     return sorted(sent)
 
 
-def _fqn(server: OpenMetadata, content: dict[str, Any], name: str) -> str:
-    return fqn.build(server, MlModel, service_name=content["source"]["serviceName"], mlmodel_name=name)
+_original = MlflowSource._build_ml_features
 
 
-def _pattern(content: dict[str, Any]) -> FilterPattern | None:
-    settings = content["source"].get("sourceConfig", {}).get("config", {})
-    pattern = settings.get("mlModelFilterPattern")
-    return FilterPattern.model_validate(pattern) if pattern else None
-
-
-def _without(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return the workflow with models excluded; the connector calls each that has no version a failure."""
-    if not names:
-        return content
-    content = deepcopy(content)
-    settings = content["source"].setdefault("sourceConfig", {}).setdefault("config", {})
-    pattern = settings.setdefault("mlModelFilterPattern", {})
-    exact = [f"(?-i:{re.escape(name)}$)" for name in names]  # the connector's patterns are prefixes, in any case
-    pattern["excludes"] = [*pattern.get("excludes", []), *exact]
-    return content
+def _build_features(columns: list[dict[str, Any]] | None) -> list[MlFeature] | None:
+    """Return the features with valid names; the SDK takes care of the names of models and tables only."""
+    features = _original(columns)
+    for feature in features or []:
+        feature.name.root = valid_name(feature.name.root)
+    return features

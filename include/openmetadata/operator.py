@@ -1,26 +1,42 @@
-"""A task in the connector's own environment, which gets the two connections as nobody else can see them."""
+"""Tasks in the environment of OpenMetadata's connector, with the two connections as no other process sees them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.providers.standard.operators.python import ExternalPythonOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
-from include import config
+from include import settings
+from include.openmetadata.workflow import CatalogueError, variables
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Connection, Context
+
+CONN_ID = "openmetadata_default"
+REMEDY = (
+    "define it with type HTTP, schema, host and port of the OpenMetadata server, and as password the token of its "
+    "ingestion bot; docs/openmetadata.md shows it"
+)
+# What a program needs besides its own settings. The rest of Airflow's environment is not passed on.
+PASSED_ON = (
+    *("HOME", "LANG", "PATH", "TMPDIR", "TZ", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
 
 
 class ConnectorOperator(ExternalPythonOperator):
-    """Calls a function with the Python of OpenMetadata's connector, in a process of its own.
+    """Calls a function with the Python of OpenMetadata's connector.
 
-    What ``@task.external_python(expect_airflow=False)`` does, and more: for as long as the function runs, its process
-    has MLflow's login in its environment and the token of ``openmetadata_default`` in a file. As arguments, both would
-    show in rendered fields.
+    Like ``@task.external_python(expect_airflow=False)``, but while the function runs, its process has MLflow's login in
+    its environment and the token of ``openmetadata_default`` in a file. As arguments both would be in rendered fields.
 
     :param python_callable: imports what it needs itself; its first argument is ``workflow``
     :param workflow: the workflow file
@@ -28,7 +44,7 @@ class ConnectorOperator(ExternalPythonOperator):
 
     def __init__(self, *, python_callable: Callable, workflow: str, op_kwargs: dict | None = None, **kwargs: Any):
         super().__init__(
-            python=config.OPENMETADATA_PYTHON,
+            python=settings.OPENMETADATA_PYTHON,
             python_callable=python_callable,
             op_kwargs={"workflow": workflow, **(op_kwargs or {})},
             expect_airflow=False,
@@ -38,22 +54,18 @@ class ConnectorOperator(ExternalPythonOperator):
         self.workflow = workflow
 
     def _iter_serializable_context_keys(self) -> Iterator[str]:
-        """Leave out whether there is pendulum in the environment: looking for it writes an error into the log."""
+        """Leave out the keys that need pendulum: looking for it in the environment logs an error."""
         yield from self.BASE_SERIALIZABLE_CONTEXT_KEYS
 
     def execute(self, context: Context) -> Any:
-        """Run the function, and remove the file with the token whatever happens.
+        """Run the function, and delete the file with the token in any case.
 
-        :raises AirflowFailException: the environment or a connection is missing; trying again does not help
+        :raises AirflowFailException: the environment or a connection is missing; the task is not retried
         """
-        from include.openmetadata.credentials import connected_environment
-        from include.openmetadata.workflow import CatalogueError
-
         if not Path(self.python).is_file():
             raise AirflowFailException(
-                f"{self.python}, the Python of OpenMetadata's connector, is not there: build it with `make "
-                "setup-openmetadata`, with Docker by ARG OPENMETADATA=1 in the Dockerfile, or say in "
-                "OPENMETADATA_PYTHON where it is"
+                f"{self.python}, the Python of OpenMetadata's connector, does not exist: build it with `make "
+                "setup-openmetadata`, with Docker by ARG OPENMETADATA=1 in the Dockerfile, or set OPENMETADATA_PYTHON"
             )
         try:
             with connected_environment(Path(self.workflow)) as self.env_vars:
@@ -62,3 +74,73 @@ class ConnectorOperator(ExternalPythonOperator):
             raise AirflowFailException(str(error)) from None
         finally:
             self.env_vars = None
+
+
+def ingest(workflow: str) -> dict[str, list[str]]:
+    """Call :func:`include.openmetadata.connector.ingest`, which only the connector's environment can import."""
+    from include.openmetadata import connector
+
+    return connector.ingest(workflow)
+
+
+def complete(workflow: str, ingested: dict, completion: dict) -> dict[str, str]:
+    """Call :func:`include.openmetadata.completion.complete` for the models that were sent."""
+    from include.openmetadata import completion as module
+
+    return module.complete(workflow, ingested["sent"], **completion)
+
+
+@contextmanager
+def connected_environment(workflow: Path) -> Iterator[dict[str, str]]:
+    """Yield the environment of a process that can reach both servers; the file with the token is deleted afterwards.
+
+    :param workflow: the workflow file, whose ``${VARIABLES}`` are passed on
+    :raises CatalogueError: a connection is missing or unusable
+    """
+    host_port, token = _read_connection()
+    with TemporaryDirectory(prefix="openmetadata-") as folder:  # mode 0700
+        file = Path(folder) / "token"
+        file.touch(mode=0o600)
+        file.write_text(token)
+        names = {*PASSED_ON, *variables(workflow)}
+        yield {
+            **{name: value for name, value in os.environ.items() if name in names},
+            **_mlflow_environment(),
+            "OPENMETADATA_HOST_PORT": host_port,
+            "OPENMETADATA_TOKEN_FILE": str(file),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(settings.INCLUDE.parent), os.environ.get("PYTHONPATH")])),
+        }
+
+
+def _read_connection() -> tuple[str, str]:
+    """Return the address of OpenMetadata's API and the token."""
+    try:
+        connection = BaseHook.get_connection(CONN_ID)
+    except AirflowNotFoundException:
+        raise CatalogueError(f"There is no connection {CONN_ID}: {REMEDY}") from None
+    token = (connection.password or "").strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise CatalogueError(f"Connection {CONN_ID} has no usable token: {REMEDY}")
+    return _host_port(connection), token
+
+
+def _host_port(connection: Connection) -> str:
+    host = (connection.host or "").strip()
+    address = urlsplit(host if "://" in host else f"{connection.schema or 'http'}://{host}")
+    if not address.hostname or address.scheme not in ("http", "https") or "@" in address.netloc:
+        raise CatalogueError(f"Connection {CONN_ID} has no usable host: {REMEDY}")
+    port = f":{connection.port}" if connection.port and ":" not in address.netloc else ""
+    return f"{address.scheme}://{address.netloc}{port}{address.path.rstrip('/') or '/api'}"
+
+
+def _mlflow_environment() -> dict[str, str]:
+    """Return address and login of MLflow, and the address of its pages, which may be another one for a browser."""
+    from include.mlflow_provider.exceptions import MLflowError
+    from include.mlflow_provider.hooks.base import MLflowBaseHook
+
+    try:
+        hook = MLflowBaseHook(settings.MLFLOW_CONN_ID)
+        environment, pages = hook.get_env_vars(), hook.server.page()
+    except (AirflowNotFoundException, MLflowError) as error:
+        raise CatalogueError(f"MLflow: {error}") from None
+    return {"MLFLOW_REGISTRY_URI": environment["MLFLOW_TRACKING_URI"], "MLFLOW_PAGES": pages, **environment}

@@ -1,4 +1,4 @@
-"""The workflow file: read as OpenMetadata's own command reads it, and refused where today's client would fail later.
+"""The workflow file: read as OpenMetadata's own command reads it; settings that the client rejects are refused early.
 
 Runs in Airflow's environment, when the DAG is parsed, and in the connector's: standard library and PyYAML only.
 """
@@ -21,28 +21,29 @@ LOGIN = f"authProvider: openmetadata and securityConfig: {{jwtToken: {TOKEN_FILE
 
 
 class CatalogueError(RuntimeError):
-    """The catalogue cannot be filled; the message is one sentence that says what to do."""
+    """The catalogue cannot be updated; the message is one line with the remedy."""
 
 
 def read_workflow(file: Path, *, expand: bool = False) -> dict[str, Any]:
     """Return the content of a workflow file, YAML or JSON.
 
-    :param expand: fill in ``${VARIABLES}`` from the environment, as ``metadata ingest -c`` does
-    :raises CatalogueError: the file cannot be read, a variable is not set, or a setting is one that today's client
-        refuses; the message says what to write instead
+    :param expand: replace ``${VARIABLES}`` with the environment's, as ``metadata ingest -c`` does
+    :raises CatalogueError: the file cannot be read, a variable is not set, or the client rejects a setting
     """
     try:
         text = file.read_text()
         workflow = _parse(os.path.expandvars(text) if expand else text, file.suffix)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CatalogueError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
-    for problem in _problems(workflow, expand):
+    missing = sorted(set(VARIABLE.findall(json.dumps(workflow)))) if expand else []
+    problems = [f"the environment variable {name} is not set" for name in missing]
+    for problem in [*problems, *_check_source(workflow), *_check_target(workflow), *_check_login(workflow)]:
         raise CatalogueError(f"{file}: {problem}")
     return workflow
 
 
 def variables(file: Path) -> set[str]:
-    """Return the names of the environment variables that a workflow file asks for."""
+    """Return the names of the environment variables in a workflow file."""
     return set(VARIABLE.findall(json.dumps(read_workflow(file))))
 
 
@@ -55,58 +56,50 @@ def _parse(text: str, suffix: str) -> dict[str, Any]:
     return workflow
 
 
-def _problems(workflow: dict[str, Any], expanded: bool) -> Iterator[str]:
-    if expanded:
-        for name in sorted(set(VARIABLE.findall(json.dumps(workflow)))):
-            yield f"the environment variable {name} is not set"
-    yield from _source_problems(_at(workflow, "source"))
-    if (sink := _at(workflow, "sink").get("type")) != "metadata-rest":
-        yield f"sink.type is {sink}: write metadata-rest, which sends to an OpenMetadata server"
-    settings = _at(workflow, "workflowConfig")
-    if settings.get("successThreshold") != 100:
-        yield "workflowConfig.successThreshold must be 100: left out, a run with failures counts as a success"
-    yield from _server_problems(_at(settings, "openMetadataServerConfig"))
-
-
-def _source_problems(source: dict[str, Any]) -> Iterator[str]:
+def _check_source(workflow: dict[str, Any]) -> Iterator[str]:
+    source = _at(workflow, "source")
     if source.get("type") != "mlflow":
         yield f"source.type is {source.get('type')}: write mlflow"
     if not source.get("serviceName"):
-        yield "source.serviceName is missing: write the name that MLflow has in OpenMetadata"
+        yield "source.serviceName is missing: write the name of MLflow in OpenMetadata"
     connection = _at(source, "serviceConnection", "config")
     for name in ("trackingUri", "registryUri"):
         uri = str(connection.get(name) or "")
         if not uri:
             yield f"{name} is missing: write the address of the MLflow server, such as http://localhost:5000"
-        if SQL.match(uri):  # the client would open MLflow's database, for which it has no driver
-            yield f"{name} is the address of a database: write that of the MLflow server, as in trackingUri"
+        if SQL.match(uri):  # the client has no database driver
+            yield f"{name} is the address of a database: write the address of the MLflow server"
 
 
-def _server_problems(server: dict[str, Any]) -> Iterator[str]:
+def _check_target(workflow: dict[str, Any]) -> Iterator[str]:
+    if (sink := _at(workflow, "sink").get("type")) != "metadata-rest":
+        yield f"sink.type is {sink}: write metadata-rest, which sends to an OpenMetadata server"
+    if _at(workflow, "workflowConfig").get("successThreshold") != 100:
+        yield "workflowConfig.successThreshold must be 100: without it a run with failures counts as a success"
+    server = _at(workflow, "workflowConfig", "openMetadataServerConfig")
     if quoted := [name for name in server if str(name).endswith('"')]:
         yield f"the name {quoted[0]} ends in a quotation mark: remove it"
     host = str(server.get("hostPort") or "")
     if not host.endswith("/api") and not VARIABLE.search(host):
         yield f"hostPort is {host or 'missing'}: write the server's address with /api, http://localhost:8585/api"
+
+
+def _check_login(workflow: dict[str, Any]) -> Iterator[str]:
+    server = _at(workflow, "workflowConfig", "openMetadataServerConfig")
+    security = _at(server, "securityConfig")
     if server.get("authProvider") == "no-auth":
-        yield f"authProvider no-auth is no more: write {LOGIN}"
-    yield from _login_problems(server.get("securityConfig"))
-
-
-def _login_problems(security: Any) -> Iterator[str]:
-    if not isinstance(security, dict) or not security.get("jwtToken"):
-        given = f"has {', '.join(security)}" if isinstance(security, dict) and security else "is missing"
-        yield f"securityConfig {given}, but the client takes a token, whoever issued it: write {LOGIN}"
-        return
+        yield f"authProvider no-auth is no longer supported: write {LOGIN}"
+    token = str(security.get("jwtToken") or "")
+    if not token:
+        yield f"securityConfig has no jwtToken, the only login that the client supports: write {LOGIN}"
     if others := sorted(set(security) - {"jwtToken"}):
-        yield f"securityConfig has {', '.join(others)}, which the client takes no more: write {LOGIN}"
-    token = str(security["jwtToken"])
+        yield f"securityConfig has {', '.join(others)}, which the client no longer supports: write {LOGIN}"
     if not VARIABLE.search(token) and not Path(token).is_absolute():
-        yield f"the token itself must not stand in the file: write jwtToken: {TOKEN_FILE}, the path of a file with it"
+        yield f"the token must not be in the file: write jwtToken: {TOKEN_FILE}, the path of a file with the token"
 
 
 def _at(content: Any, *names: str) -> dict[str, Any]:
-    """Return the mapping below these names; an empty one where there is none."""
+    """Return the mapping at a path of names, or an empty one."""
     for name in names:
         content = content.get(name) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}

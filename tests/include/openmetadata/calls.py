@@ -1,8 +1,8 @@
-"""Calls functions of the connector's environment, each in a process of its own.
+"""Calls functions of the connector's environment, each in its own process.
 
 A program for that environment: it imports once and forks for each call, because importing takes as long as the call.
 Each line of input is JSON: ``function`` (``module:name``), ``arguments``, ``environment``, ``log`` (a file), and
-``seconds`` that a server has to answer instead of those that the code grants.
+``seconds``, a server's time-out in place of the one in the code.
 Each line of output is JSON: ``result`` or ``error``.
 """
 
@@ -14,7 +14,7 @@ import os
 import sys
 from typing import Any
 
-from include.openmetadata import completion, connector, server  # noqa: F401
+from include.openmetadata import completion, connector, servers  # noqa: F401
 
 
 def call(function: str, arguments: dict[str, Any], environment: dict[str, str], log: str, seconds: float) -> Any:
@@ -24,7 +24,7 @@ def call(function: str, arguments: dict[str, Any], environment: dict[str, str], 
     with open(log, "w") as stream:  # noqa: PTH123
         for descriptor in (1, 2):
             os.dup2(stream.fileno(), descriptor)
-    server.LIMITS["timeout"] = (5, seconds or server.LIMITS["timeout"][1])
+    servers.LIMITS["timeout"] = (5, seconds or servers.LIMITS["timeout"][1])
     module, name = function.split(":")
     try:
         return {"result": getattr(importlib.import_module(module), name)(**arguments)}
@@ -38,6 +38,6 @@ for line in sys.stdin:
         os.write(writing, json.dumps(call(**json.loads(line))).encode())
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as answer:
-        print(answer.read(), flush=True)  # noqa: T201
+    with os.fdopen(reading) as response:
+        print(response.read(), flush=True)  # noqa: T201
     os.wait()

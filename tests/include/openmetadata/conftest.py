@@ -1,28 +1,38 @@
-"""OpenMetadata's connector in its own environment, a stand-in for its server, and models in the real MLflow."""
+"""OpenMetadata's connector in its own environment, a stand-in for its server, and a model in the real MLflow."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import mlflow
 import pandas as pd
 import pytest
 import yaml
+from mlflow.data.pandas_dataset import from_pandas
 
-from include import config
-from include.data.table import read_possums
+from include import settings
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.model.training import train_model
-from include.openmetadata.credentials import connected_environment
-from include.openmetadata.possums import COMPLETION
-from include.platform import storage, tracking
+from include.openmetadata.catalogue import describe_completion
+from include.openmetadata.operator import connected_environment
+from include.platform import storage
+from include.platform.champions import CHALLENGER_ALIAS, CHAMPION_ALIAS
+from include.platform.tracking import connected
+from include.spec import Number
 from tests.environments import build
+from tests.toy import HOUSES, make_rows
 
 from .programs import TOKEN, Catalogue, Program
+
+ODD = 'an "odd" name :: with > and | and\nbreaks, {{ braces }} and $'  # of a column
+PROBLEM = replace(
+    HOUSES, features=(*HOUSES.features, Number(ODD, unit="m")), registered_model=f"House {uuid4().hex[:8]}"
+)
+FEATURES_URI = f"s3://{settings.DATA_BUCKET}/features/catalogue/house_features.parquet"
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +57,7 @@ def calls(connector_python: Path) -> Iterator[Program]:
 
 @pytest.fixture
 def catalogue(stand_in: Catalogue, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Catalogue:
-    """An OpenMetadata server that knows nothing yet, behind the connection ``openmetadata_default``."""
+    """An empty OpenMetadata server behind the connection ``openmetadata_default``."""
     stand_in.reset()
     connection = {"conn_type": "http", "host": stand_in.url, "password": TOKEN}
     monkeypatch.setenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT", json.dumps(connection))
@@ -55,36 +65,44 @@ def catalogue(stand_in: Catalogue, services: dict[str, Any], monkeypatch: pytest
 
 
 @dataclass(frozen=True)
-class Registered:
-    """A model of the possum pipeline: its name, and its run."""
+class Model:
+    """A registered model: its name, and its run."""
 
     name: str
     run_id: str
 
 
 @pytest.fixture(scope="session")
-def possum_model(buckets: None, with_features: Callable[[pd.DataFrame], pd.DataFrame]) -> Registered:
-    """A trained model with two versions, the first of them champion."""
+def model(buckets: None) -> Model:
+    """The model of ``PROBLEM`` with two versions, the first of them champion, the second challenger."""
     hook = MLflowClientHook()
-    table = with_features(read_possums(config.POSSUM_CSV))
-    selected = {"name": "RidgeCV", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [0.5, 2.0]}, "reason": "best"}
-    model, scores = train_model(table, {"alphas": [0.5, 2.0]})
-    logged = tracking.log_training(
-        model,
-        table,
-        scores,
-        selected=selected,
-        experiment_id=hook.create_experiment("catalogue", exist_ok=True),
-        source=storage.write_table(table, f"s3://{config.DATA_BUCKET}/features/catalogue/possum_features.parquet"),
-    )
-    name = f"Possums {uuid4().hex[:8]}"
-    hook.create_registered_model(name, description="Predicts how long a possum's tail is")
+    logged = log_model(hook.create_experiment("catalogue", exist_ok=True))
+    hook.create_registered_model(PROBLEM.registered_model, description=PROBLEM.summary)
+    run_id, model_uri = logged
     for _ in range(2):
-        hook.create_model_version(name, logged["model_uri"], logged["run_id"])
-    hook.set_registered_model_alias(name, config.CHAMPION_ALIAS, "1")
-    hook.set_registered_model_alias(name, config.MODEL_ALIAS, "2")
-    hook.set_model_version_tag(name, "1", "promoted_by", "gate")
-    return Registered(name, logged["run_id"])
+        hook.create_model_version(PROBLEM.registered_model, model_uri, run_id)
+    hook.set_registered_model_alias(PROBLEM.registered_model, CHAMPION_ALIAS, "1")
+    hook.set_registered_model_alias(PROBLEM.registered_model, CHALLENGER_ALIAS, "2")
+    hook.set_model_version_tag(PROBLEM.registered_model, "1", "promoted_by", "gate")
+    return Model(PROBLEM.registered_model, run_id)
+
+
+def log_model(experiment_id: str) -> tuple[str, str]:
+    """Log a model that predicts the mean of a column, and return run and URI."""
+    rows = make_rows(20).assign(**{ODD: 1.0})
+    storage.write_table(rows, FEATURES_URI)
+    answer = pd.DataFrame({"prediction": [300.0], "lower": [250.0], "upper": [350.0]})
+    with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="RidgeCV") as run:
+        mlflow.log_input(from_pandas(rows, source=FEATURES_URI, name="house_features"))
+        mlflow.log_params({"estimator": "RidgeCV", "train_rows": len(rows)})
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).parents[1] / "models" / "constant.py"),
+            signature=mlflow.models.infer_signature(rows[PROBLEM.inputs], answer),
+            pip_requirements=["mlflow-skinny"],
+        )
+        mlflow.log_metric("holdout_rmse", 21.5)
+    return run.info.run_id, logged.model_uri
 
 
 @pytest.fixture
@@ -92,7 +110,7 @@ def limited_to(tmp_path: Path) -> Callable[[str], Path]:
     """Write the project's workflow file, limited to models whose names begin with something."""
 
     def write(prefix: str) -> Path:
-        content = yaml.safe_load(config.OPENMETADATA_WORKFLOW.read_text())
+        content = yaml.safe_load(settings.OPENMETADATA_WORKFLOW.read_text())
         content["source"]["sourceConfig"]["config"]["mlModelFilterPattern"] = {"includes": [prefix]}
         file = tmp_path / "limited.json"
         file.write_text(json.dumps(content))
@@ -103,7 +121,7 @@ def limited_to(tmp_path: Path) -> Callable[[str], Path]:
 
 @dataclass(frozen=True)
 class Run:
-    """How a call went: what it returned or the error it ended with, and what it logged."""
+    """The result of a call or its error, and its log."""
 
     result: Any
     error: str
@@ -112,25 +130,20 @@ class Run:
 
 @pytest.fixture
 def run(
-    calls: Program,
-    catalogue: Catalogue,
-    limited_to: Callable[[str], Path],
-    possum_model: Registered,
-    tmp_path: Path,
+    calls: Program, catalogue: Catalogue, limited_to: Callable[[str], Path], model: Model, tmp_path: Path
 ) -> Callable[..., Run]:
-    """Run ``ingest`` or ``complete`` as the DAG does, in a process of its own."""
+    """Run ``ingest`` or ``complete`` as the DAG does, in its own process."""
 
-    def begin(what: str, prefix: str = possum_model.name, seconds: float = 0) -> Run:
+    def begin(what: str, prefix: str = model.name, seconds: float = 0) -> Run:
         workflow = limited_to(prefix)
         arguments: dict[str, Any] = {"workflow": str(workflow)}
         if what == "complete":
-            lineage = {**COMPLETION["lineage"], "model": possum_model.name}
-            arguments |= {**COMPLETION, "sent": [possum_model.name], "lineage": lineage}
+            arguments |= {"sent": [prefix], **describe_completion(PROBLEM)}
         module = {"ingest": "connector", "complete": "completion"}[what]
         log = tmp_path / f"{what}.log"
         call = {"function": f"include.openmetadata.{module}:{what}", "arguments": arguments, "seconds": seconds}
         with connected_environment(workflow) as environment:
-            answer = json.loads(calls.ask(json.dumps(call | {"environment": environment, "log": str(log)})))
-        return Run(answer.get("result"), answer.get("error", ""), log.read_text())
+            response = json.loads(calls.ask(json.dumps(call | {"environment": environment, "log": str(log)})))
+        return Run(response.get("result"), response.get("error", ""), log.read_text())
 
     return begin

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from include import config
+from include import settings
 
 HERE = Path(__file__).parent
 TOKEN = secrets.token_hex(32)  # the stand-in's
@@ -25,7 +25,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONPATH": str(config.INCLUDE.parent)},
+            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONPATH": str(settings.INCLUDE.parent)},
         )
 
     def ask(self, line: str) -> str:
@@ -40,24 +40,24 @@ class Program:
 
 
 class Catalogue:
-    """The stand-in for an OpenMetadata server; ``stub.py`` says what it can do."""
+    """The stand-in for an OpenMetadata server; see ``stub.py``."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def look(self) -> dict[str, Any]:
-        """Return what was sent to it, the entities that it knows, and the lineage."""
-        return httpx.get(f"{self.url}/said").json()
+    def state(self) -> dict[str, Any]:
+        """Return the ``calls`` it received, its ``entities``, and the ``edges`` of the lineage."""
+        return httpx.get(f"{self.url}/state").json()
 
     def sent(self, method: str, path: str) -> list[Any]:
         """Return the bodies of these calls."""
-        return [call["body"] for call in self.look()["said"] if (call["method"], call["path"]) == (method, path)]
+        return [call["body"] for call in self.state()["calls"] if (call["method"], call["path"]) == (method, path)]
 
     def entity(self, collection: str, name: str) -> dict[str, Any]:
-        return self.look()["entities"][collection][name]
+        return self.state()["entities"][collection][name]
 
-    def fail(self, **fault: Any) -> None:
-        httpx.post(f"{self.url}/faults", json=fault)
+    def fail(self, **failure: Any) -> None:
+        httpx.post(f"{self.url}/failures", json=failure)
 
     def reset(self) -> None:
         httpx.post(f"{self.url}/reset")

@@ -1,11 +1,12 @@
-"""A server that answers as OpenMetadata's API does, as far as the connector and the completion ask.
+"""A server with the part of OpenMetadata's API that the connector and the completion use.
 
-A program for the connector's environment: each body is validated with the models of the real API that the package
-ships, and so is each answer. It reads the token from its input, prints its address, and serves until the input ends.
+A program for the connector's environment: each request and response is validated with the models of the real API that
+the package contains. It reads the token from its input, prints its address, and serves until the input ends.
 
-It keeps state. As a real server does, it lets everybody ask for its version, and keeps the description, tags and
-owners of an entity that a bot puts once more. ``GET /said`` returns what was sent to it; ``POST /faults`` takes
-``{"method", "path" (a pattern), "status", "lag" (seconds), "version"}``; ``POST /reset`` takes all of it back.
+Like a real server it shows its version to everyone, keeps the description, tags and owners of an entity when a bot puts
+it again, and rejects names with quotes, ``::`` or line breaks. ``GET /state`` returns calls, entities and edges;
+``POST /failures`` takes ``{"method", "path" (a pattern), "status", "lag" (seconds), "version"}``; ``POST /reset``
+clears everything.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ DEFINITION = {"name": "Mlflow.testConnectionDefinition", "steps": [STEP]}
 TestConnectionDefinition.model_validate(DEFINITION)
 
 
-class RefusedError(Exception):
-    """An answer that is not 200."""
+class RejectedError(Exception):
+    """A response that is not 200."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -71,15 +72,15 @@ class RefusedError(Exception):
 
 
 class State:
-    """What was sent, what is known, and what goes wrong."""
+    """Calls, entities, edges, and the failures to come."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
-        self.said: list[dict[str, Any]] = []
-        self.faults: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
+        self.failures: list[dict[str, Any]] = []
         self.entities: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in COLLECTIONS}
         self.edges: list[dict[str, Any]] = []
 
@@ -87,11 +88,12 @@ class State:
         for entity in self.entities[collection].values():
             if entity[key] == value:
                 return entity
-        raise RefusedError(404, f"{collection} instance for {value} not found")
+        raise RejectedError(404, f"{collection} instance for {value} not found")
 
     def put(self, collection: str, body: dict[str, Any]) -> dict[str, Any]:
         request, entity, _, parent = COLLECTIONS[collection]
         request.model_validate(body)
+        check_names(body)
         body = {name: value for name, value in body.items() if value is not None}
         name = f'"{body["name"]}"' if "." in body["name"] else body["name"]
         if parent:
@@ -135,7 +137,7 @@ class State:
         for body in bodies:
             try:
                 done.append({"request": self.put("mlmodels", body)["fullyQualifiedName"], "status": 200})
-            except (RefusedError, ValidationError) as error:
+            except (RejectedError, ValidationError) as error:
                 failed.append({"request": body.get("name"), "status": 400, "message": str(error)})
         return result(done, failed)
 
@@ -149,9 +151,17 @@ class State:
 
 def result(done: list[dict[str, Any]], failed: list[dict[str, Any]]) -> dict[str, Any]:
     counts = {"Processed": len(done + failed), "Passed": len(done), "Failed": len(failed)}
-    said = {f"numberOfRows{name}": count for name, count in counts.items()}
-    said |= {"status": "failure" if failed else "success", "successRequest": done, "failedRequest": failed}
-    return json.loads(BulkOperationResult.model_validate(said).model_dump_json())
+    content = {f"numberOfRows{name}": count for name, count in counts.items()}
+    content |= {"status": "failure" if failed else "success", "successRequest": done, "failedRequest": failed}
+    return json.loads(BulkOperationResult.model_validate(content).model_dump_json())
+
+
+def check_names(body: dict[str, Any]) -> None:
+    """Reject what the package's models leave to the server: ``entityName`` and ``columnName`` of its JSON schema."""
+    columns = (body.get("dataModel") or {}).get("columns") or []
+    for name in [part["name"] for part in (body, *columns, *(body.get("mlFeatures") or []))]:
+        if not re.fullmatch(r'((?!::)[^"\n])+', name):
+            raise RejectedError(400, f"Invalid name {name!r}")
 
 
 STATE = State()
@@ -162,50 +172,50 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         text = self.rfile.read(length)
         body = json.loads(text) if text else None
         address = urlsplit(self.path)
         path = unquote(address.path)
         try:
-            status, said = 200, self.own(path, body) if not path.startswith("/api/v1/") else self.api(path, body)
-        except RefusedError as error:
-            status, said = error.status, {"code": error.status, "message": str(error)}
+            status, response = 200, self.own(path, body) if not path.startswith("/api/v1/") else self.api(path, body)
+        except RejectedError as error:
+            status, response = error.status, {"code": error.status, "message": str(error)}
         except ValidationError as error:
-            status, said = 400, {"code": 400, "message": str(error)}
+            status, response = 400, {"code": 400, "message": str(error)}
         if path.startswith("/api/v1/"):
             sent = {"method": self.command, "path": path.removeprefix("/api/v1/"), "body": body, "status": status}
-            STATE.said.append(sent | {"refused": said["message"] if status > 200 else ""})
-        content = json.dumps(said).encode()
+            STATE.calls.append(sent | {"error": response["message"] if status > 200 else ""})
+        content = json.dumps(response).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = respond  # noqa: N815
 
     def own(self, path: str, body: Any) -> Any:
-        if path == "/faults":
-            STATE.faults.append(body)
+        if path == "/failures":
+            STATE.failures.append(body)
         elif path == "/reset":
             STATE.reset()
-        return {"said": STATE.said, "entities": STATE.entities, "edges": STATE.edges}
+        return {"calls": STATE.calls, "entities": STATE.entities, "edges": STATE.edges}
 
     def api(self, path: str, body: Any) -> Any:
         path = path.removeprefix("/api/v1/")
         version = VERSION
-        for fault in STATE.faults:
-            if re.search(fault.get("path", ""), path) and fault.get("method", self.command) == self.command:
-                time.sleep(fault.get("lag", 0))
-                version = fault.get("version", version)
-                if "status" in fault:
-                    raise RefusedError(fault["status"], "a fault of this test")
+        for failure in STATE.failures:
+            if re.search(failure.get("path", ""), path) and failure.get("method", self.command) == self.command:
+                time.sleep(failure.get("lag", 0))
+                version = failure.get("version", version)
+                if "status" in failure:
+                    raise RejectedError(failure["status"], "a failure of this test")
         if path == "system/version":
             return {"version": version, "revision": "0", "timestamp": 0}
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            raise RefusedError(401, "Not Authorized! Token not present or not valid")
+            raise RejectedError(401, "Not Authorized! Token not present or not valid")
         with STATE.lock:
             return self.route(path, body)
 
@@ -227,10 +237,10 @@ class Handler(BaseHTTPRequestHandler):
                 return STATE.find(collection, "fullyQualifiedName", path.removeprefix(f"{collection}/name/"))
             if self.command == "PATCH" and path.startswith(f"{collection}/"):
                 return STATE.patch(collection, path.removeprefix(f"{collection}/"), body)
-        raise RefusedError(404, f"HTTP 404 Not Found: {self.command} {path}")
+        raise RejectedError(404, f"HTTP 404 Not Found: {self.command} {path}")
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: the tests print what was sent."""
+        """Log nothing: the tests print what was sent."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the token and the login are while a task runs, and where they are not."""
+"""Who can see the token and the login while a task runs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG
+from airflow.sdk import DAG, literal
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import config
+from include import settings
+from include.openmetadata.catalogue import describe_completion
 from include.openmetadata.operator import ConnectorOperator
-from include.openmetadata.possums import COMPLETION
 
-from .conftest import Registered
+from .conftest import PROBLEM, Model
 from .programs import TOKEN, Catalogue
 
-# Airflow's own merging of arguments needs a context in which there is something for the function.
+# Airflow's merging of arguments needs a context with a key for the function.
 CONTEXT: Any = {"ti": SimpleNamespace(bundle_instance=None), "run_id": "manual__1"}
 PYTHON = str(Path(sys.base_prefix) / "bin" / "python3")  # one without Airflow
 MLFLOW = {"conn_type": "mlflow", "host": "http://localhost:5000", "login": "airflow", "password": "a-mlflow-password"}
 
 
-def look(workflow: str) -> dict[str, Any]:
+def inspect(workflow: str) -> dict[str, Any]:
     import os
     from pathlib import Path
 
@@ -53,11 +53,11 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(MLFLOW))
 
 
-def operator(function: Any = look, python: str = PYTHON) -> ConnectorOperator:
+def operator(function: Any = inspect, python: str = PYTHON) -> ConnectorOperator:
     with DAG("catalogue", schedule=None), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "OPENMETADATA_PYTHON", python)
-        workflow = str(config.OPENMETADATA_WORKFLOW)
-        return ConnectorOperator(task_id="look", python_callable=function, workflow=workflow)
+        patch.setattr(settings, "OPENMETADATA_PYTHON", python)
+        workflow = str(settings.OPENMETADATA_WORKFLOW)
+        return ConnectorOperator(task_id="inspect", python_callable=function, workflow=workflow)
 
 
 @pytest.mark.usefixtures("connections")
@@ -90,7 +90,7 @@ def test_neither_token_nor_login_is_anywhere_else(
 
 
 @pytest.mark.usefixtures("connections")
-def test_the_file_is_gone_when_the_process_fails() -> None:
+def test_the_file_is_deleted_when_the_process_fails() -> None:
     with pytest.raises(Exception, match="openmetadata-") as caught:
         operator(fail).execute(CONTEXT)
 
@@ -98,7 +98,7 @@ def test_the_file_is_gone_when_the_process_fails() -> None:
 
 
 @pytest.mark.usefixtures("connections")
-def test_without_the_environment_the_task_says_how_to_build_it() -> None:
+def test_a_missing_environment_is_named_with_the_remedy() -> None:
     with pytest.raises(AirflowFailException, match=r"make setup-openmetadata.*ARG OPENMETADATA=1"):
         operator(python="/nowhere/bin/python").execute(CONTEXT)
 
@@ -107,13 +107,13 @@ def test_without_the_environment_the_task_says_how_to_build_it() -> None:
     ("connection", "sentence"),
     [
         (None, "There is no connection openmetadata_default: define it with type HTTP"),
-        ({"conn_type": "http", "password": TOKEN}, "names no usable host"),
-        ({"conn_type": "http", "host": "localhost"}, "holds no usable token"),
-        ({"conn_type": "http", "host": "localhost", "password": f"{TOKEN}\n{TOKEN}"}, "holds no usable token"),
+        ({"conn_type": "http", "password": TOKEN}, "has no usable host"),
+        ({"conn_type": "http", "host": "localhost"}, "has no usable token"),
+        ({"conn_type": "http", "host": "localhost", "password": f"{TOKEN}\n{TOKEN}"}, "has no usable token"),
     ],
 )
 @pytest.mark.usefixtures("connections")
-def test_a_connection_that_cannot_be_used_is_said_and_not_tried_again(
+def test_an_unusable_connection_is_named_and_not_retried(
     monkeypatch: pytest.MonkeyPatch, connection: dict[str, str] | None, sentence: str
 ) -> None:
     if connection:
@@ -127,27 +127,24 @@ def test_a_connection_that_cannot_be_used_is_said_and_not_tried_again(
     assert TOKEN not in str(caught.value)
 
 
-def test_the_tasks_of_the_dag_send_and_complete_the_possum_model(
+def test_the_tasks_of_the_dag_send_and_complete_the_model(
     catalogue: Catalogue,
     limited_to: Any,
-    possum_model: Registered,
+    model: Model,
     connector_python: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    dag = DagBag(config.INCLUDE.parent / "dags" / "openmetadata_mlflow.py").dags["openmetadata_mlflow"]
+    dag = DagBag(settings.INCLUDE.parent / "dags" / "openmetadata_mlflow.py").dags["openmetadata_mlflow"]
     returned: dict[str, Any] = {}
     for task_id in ("ingest", "complete"):
         task: Any = dag.get_task(task_id)
         task.python = str(connector_python)
-        task.workflow = task.op_kwargs["workflow"] = str(limited_to(possum_model.name))
+        task.workflow = task.op_kwargs["workflow"] = str(limited_to(model.name))
         if task_id == "complete":
-            lineage = {**COMPLETION["lineage"], "model": possum_model.name}
-            task.op_kwargs |= {"ingested": returned["ingest"], "lineage": lineage}
+            task.op_kwargs |= {"ingested": returned["ingest"], "completion": literal(describe_completion(PROBLEM))}
+        task.render_template_fields({})
         returned[task_id] = task.execute(CONTEXT)
 
-    assert returned == {
-        "ingest": {"sent": [possum_model.name], "skipped": []},
-        "complete": {possum_model.name: "1"},
-    }
-    assert len(catalogue.look()["edges"]) == 3
+    assert returned == {"ingest": {"sent": [model.name], "skipped": []}, "complete": {model.name: "1"}}
+    assert len(catalogue.state()["edges"]) == 3
     assert TOKEN not in caplog.text + repr(returned)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from include import config
+from include import settings
 from include.openmetadata.workflow import CatalogueError, read_workflow, variables
 
-# The sample of OpenMetadata's documentation, as it stood for years.
+# The sample of OpenMetadata's documentation, outdated.
 DOCUMENTED = """\
 source:
   type: mlflow
@@ -35,7 +35,7 @@ workflowConfig:
 
 def changed(tmp_path: Path, path: str, value: Any) -> Path:
     """Write the project's workflow file with one setting changed, or taken out if the value is None."""
-    content = yaml.safe_load(config.OPENMETADATA_WORKFLOW.read_text())
+    content = yaml.safe_load(settings.OPENMETADATA_WORKFLOW.read_text())
     *names, last = path.split("/")
     place = content
     for name in names:
@@ -48,16 +48,16 @@ def changed(tmp_path: Path, path: str, value: Any) -> Path:
     return file
 
 
-def test_the_projects_file_is_accepted_and_says_what_it_needs() -> None:
+def test_the_projects_file_is_accepted_with_its_variables() -> None:
     names = {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "OPENMETADATA_HOST_PORT", "OPENMETADATA_TOKEN_FILE"}
-    assert variables(config.OPENMETADATA_WORKFLOW) == names
+    assert variables(settings.OPENMETADATA_WORKFLOW) == names
 
 
-def test_variables_are_filled_in_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in variables(config.OPENMETADATA_WORKFLOW):
+def test_variables_are_replaced_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in variables(settings.OPENMETADATA_WORKFLOW):
         monkeypatch.setenv(name, f"/{name.lower()}/api")
 
-    content = read_workflow(config.OPENMETADATA_WORKFLOW, expand=True)
+    content = read_workflow(settings.OPENMETADATA_WORKFLOW, expand=True)
 
     assert content["source"]["serviceConnection"]["config"]["trackingUri"] == "/mlflow_tracking_uri/api"
 
@@ -66,25 +66,25 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
 
     with pytest.raises(CatalogueError, match="environment variable MLFLOW_REGISTRY_URI is not set"):
-        read_workflow(config.OPENMETADATA_WORKFLOW, expand=True)
+        read_workflow(settings.OPENMETADATA_WORKFLOW, expand=True)
 
 
 def test_json_is_read_like_yaml(tmp_path: Path) -> None:
-    file = changed(tmp_path, "source/serviceName", "possums_mlflow")
+    file = changed(tmp_path, "source/serviceName", "mlflow")
 
-    assert read_workflow(file) == read_workflow(config.OPENMETADATA_WORKFLOW)
+    assert read_workflow(file) == read_workflow(settings.OPENMETADATA_WORKFLOW)
 
 
-def test_the_documented_sample_is_led_to_today_step_by_step(tmp_path: Path) -> None:
+def test_the_documented_sample_is_corrected_step_by_step(tmp_path: Path) -> None:
     file = tmp_path / "sample.yaml"
     text = DOCUMENTED
     steps = [
         ("registryUri is the address of a database", "mysql+pymysql://mlflow:password@localhost:3307/experiments",
          "http://localhost:5000"),
         ("successThreshold must be 100", "workflowConfig:\n", "workflowConfig:\n  successThreshold: 100\n"),
-        ("authProvider no-auth is no more: write authProvider: openmetadata", "authProvider: no-auth",
+        ("authProvider no-auth is no longer supported: write authProvider: openmetadata", "authProvider: no-auth",
          "authProvider: openmetadata"),
-        ("securityConfig is missing", "authProvider: openmetadata",
+        ("securityConfig has no jwtToken", "authProvider: openmetadata",
          "authProvider: openmetadata\n    securityConfig: {jwtToken: '${OPENMETADATA_TOKEN_FILE}'}"),
     ]  # fmt: skip
     for sentence, old, new in steps:
@@ -111,12 +111,12 @@ AUTH0 = {"clientId": "id", "secretKey": "key", "domain": "example.com"}
         ("sink/type", "file", "sink.type is file: write metadata-rest"),
         (f"{SERVER}/hostPort", "http://localhost:8585", "with /api"),
         (f'{SERVER}/hostPort"', "http://localhost:8585/api", 'the name hostPort" ends in a quotation mark'),
-        (f"{SERVER}/securityConfig", AUTH0, "securityConfig has clientId, secretKey, domain, but the client takes a t"),
-        (f"{SERVER}/securityConfig/secretKey", "key", "has secretKey, which the client takes no more"),
-        (f"{SERVER}/securityConfig/jwtToken", "eyJhbGciOiJSUzI1NiJ9.e30.x", "the token itself must not stand in"),
+        (f"{SERVER}/securityConfig", AUTH0, "securityConfig has no jwtToken, the only login"),
+        (f"{SERVER}/securityConfig/secretKey", "key", "has secretKey, which the client no longer supports"),
+        (f"{SERVER}/securityConfig/jwtToken", "eyJhbGciOiJSUzI1NiJ9.e30.x", "the token must not be in the file"),
     ],
 )
-def test_what_todays_client_refuses_is_refused_with_what_to_write(
+def test_settings_that_the_client_rejects_are_refused_with_the_remedy(
     tmp_path: Path, path: str, value: Any, sentence: str
 ) -> None:
     with pytest.raises(CatalogueError) as caught:

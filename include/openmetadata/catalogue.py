@@ -1,0 +1,49 @@
+"""What the catalogue shows beyond MLflow's content: owner, source table and predictions, derived from the problem."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from include.platform.assets import PREDICTIONS
+from include.platform.champions import CHAMPION_ALIAS
+from include.platform.dag_defaults import OWNER
+from include.spec import Category, Number, Problem
+
+Columns = dict[str, tuple[str, str]]  # name: MLflow's type and description
+
+
+def describe_completion(problem: Problem) -> dict[str, Any]:
+    """Return the arguments of the task ``complete``, fit for JSON."""
+    return {"alias": CHAMPION_ALIAS, "owner": OWNER, "lineage": describe_lineage(problem)}
+
+
+def describe_lineage(problem: Problem) -> dict[str, Any]:
+    """Return the lineage of the problem's model, as :func:`include.openmetadata.lineage.add_lineage` takes it."""
+    row_id: Columns = {problem.id: ("string", "identifies the row")}
+    return {
+        "service": f"{problem.name}_objects",
+        "model": problem.registered_model,
+        "table": {
+            "name": PurePosixPath(problem.table).name,
+            "uri": problem.table,
+            "description": f"Source table; the target is {problem.target.label}",
+            "columns": (row_id if problem.row_id else {}) | dict(map(_describe, (*problem.features, problem.target))),
+        },
+        "predictions": {
+            "name": PREDICTIONS.name,
+            "uri": PREDICTIONS.uri,
+            "description": f"Predictions of {problem.target.label}, one folder for each run of the DAG predict",
+            "columns": row_id
+            | dict.fromkeys(("true", "predicted"), ("double", problem.target.label))
+            | {name: ("double", f"{name} end of the prediction interval") for name in ("lower", "upper")}
+            | {"split": ("string", "train or holdout")},
+        },
+        "features_by": "feature_eng",
+        "trained_by": "train",
+        "predicted_by": "predict",
+    }
+
+
+def _describe(column: Number | Category) -> tuple[str, tuple[str, str]]:
+    return column.name, ("double" if isinstance(column, Number) else "string", column.label)
