@@ -36,10 +36,9 @@ from include.tasks import monitor as tasks
 def monitor() -> None:
     start = EmptyOperator(task_id="start")
     end = EmptyOperator(task_id="end", trigger_rule="none_failed")
-    whole = task(multiple_outputs=False)
-    champion = whole(tasks.find_champion)()
-    drifted = whole(tasks.measure_drift)(champion)
-    degraded = whole(tasks.measure_degradation)(champion)
+    champion = task(multiple_outputs=False)(tasks.find_champion)()
+    drifted = task(multiple_outputs=False)(tasks.measure_drift)(champion)
+    degraded = task(multiple_outputs=False)(tasks.measure_degradation)(champion)
     publish = task(
         outlets=[MONITORING],
         inlets=[RETRAINING],

@@ -32,10 +32,9 @@ from include.tasks import predict as tasks
 )
 def predict() -> None:
     start, end = EmptyOperator(task_id="start"), EmptyOperator(task_id="end")
-    fetch = task(inlets=[MODEL_EVALUATED])
-    rows_uri = fetch(tasks.fetch_feature_df_no_target)()
-    target_uri = fetch(tasks.fetch_target)()
-    model = fetch(tasks.fetch_model_run_id)()
+    rows_uri = task(inlets=[MODEL_EVALUATED])(tasks.fetch_feature_df_no_target)()
+    target_uri = task(inlets=[MODEL_EVALUATED])(tasks.fetch_target)()
+    model = task(inlets=[MODEL_EVALUATED])(tasks.fetch_model_run_id)()
     run_prediction = ModelLoadAndPredictOperator(
         task_id="run_prediction",
         model_uri="{{ ti.xcom_pull('fetch_model_run_id')['uri'] }}",

@@ -40,7 +40,7 @@ from include.tasks import promote as tasks
 def promote() -> None:
     start = EmptyOperator(task_id="start")
     end = EmptyOperator(task_id="end", trigger_rule="none_failed")
-    after_branch = task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
+    after_branch = {"trigger_rule": "none_failed_min_one_success", "multiple_outputs": False}
 
     holdout = task(inlets=[MODEL_TRAINED])(tasks.prepare_holdout)()
     predict_holdout = ModelLoadAndPredictOperator.partial(
@@ -57,10 +57,9 @@ def promote() -> None:
         rejected="keep_challenger",
         minutes_param="approval_minutes",
     )
-    promoted = after_branch(tasks.promote_to_champion)(evaluated, approve.output)
-    kept = after_branch(tasks.keep_challenger)(evaluated, approve.output)
-    announce = task(trigger_rule="none_failed_min_one_success", multiple_outputs=False, outlets=[MODEL_EVALUATED])
-    event = announce(tasks.write_model_card)(evaluated, promoted, kept)
+    promoted = task(**after_branch)(tasks.promote_to_champion)(evaluated, approve.output)
+    kept = task(**after_branch)(tasks.keep_challenger)(evaluated, approve.output)
+    event = task(**after_branch, outlets=[MODEL_EVALUATED])(tasks.write_model_card)(evaluated, promoted, kept)
 
     start >> holdout >> predict_holdout >> evaluated
     task.branch(tasks.check_gate)(evaluated) >> [approve, promoted, kept]

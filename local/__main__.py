@@ -76,12 +76,12 @@ def trace(stack: Stack, names: list[str]) -> int:
     _connect(stack.settings)
     from include.mlflow_provider.exceptions import MLflowError
     from include.platform.storage import StorageError
-    from include.platform.trace import TraceError, follow
+    from include.platform.trace import TraceError, read_trace
 
     if len(names) != 1 or not names[0].startswith("s3://"):
         raise StackError("give one file of predictions: make trace FILE=s3://data/predictions/<run>/<file>.csv")
     try:
-        trail = follow(names[0])
+        trail = read_trace(names[0])
     except (TraceError, StorageError, MLflowError) as error:
         raise StackError(str(error)) from error
     for step, lines in trail.items():

@@ -99,6 +99,11 @@ def list_objects(uri: str, since: datetime | None = None) -> list[str]:
         return [f"s3://{bucket}/{found}" for found in keys]
 
 
+def list_tables(uri: str, since: datetime | None = None) -> list[str]:
+    """Return the sorted URIs of the CSV and Parquet objects below a folder."""
+    return [found for found in list_objects(uri, since) if found.lower().endswith((".csv", ".parquet"))]
+
+
 def delete_folder(uri: str) -> list[str]:
     """Delete all objects below a folder, and return their URIs."""
     deleted = list_objects(uri)

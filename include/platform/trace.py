@@ -16,7 +16,7 @@ class TraceError(LookupError):
     """A file has no trail; the message names the file and the remedy."""
 
 
-def leave_trail(uri: str, model: dict[str, str], rows_uri: str) -> str:
+def write_trace(uri: str, model: dict[str, str], rows_uri: str) -> str:
     """Write the trail of a file of predictions next to it, and return the trail's URI.
 
     :param uri: the file, already written
@@ -37,7 +37,7 @@ def leave_trail(uri: str, model: dict[str, str], rows_uri: str) -> str:
     return storage.write_bytes(json.dumps(trail, indent=2).encode(), uri + SUFFIX)
 
 
-def follow(uri: str) -> dict[str, list[str]]:
+def read_trace(uri: str) -> dict[str, list[str]]:
     """Follow the trail of a file of predictions.
 
     :return: a few lines on each of ``predictions``, ``model``, ``training``, ``data`` and ``code``; a line contains
