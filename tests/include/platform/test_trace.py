@@ -2,103 +2,102 @@ from __future__ import annotations
 
 import pytest
 
-from include import config
 from include.platform import storage
-from include.platform.trace import TraceError, follow, leave_trail
-from tests.include.conftest import Tails
+from include.platform.champions import CHAMPION_ALIAS
+from include.platform.trace import TraceError, read_trace, write_trace
+from tests.include.conftest import Registered
 
-FILE = "s3://data/traced/possum_tail_length.csv"
+FILE, ROWS = "s3://data/traced/predictions.csv", "s3://data/traced/rows.parquet"
+FEATURES = "s3://data/constant/features.parquet"
 
 
 @pytest.fixture
-def file(tails: Tails, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A file of predictions by version 1, the champion of that time; today version 2 is."""
+def file(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file of predictions by version 1, the champion of that time; now version 2 is."""
     monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "predict")
     monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "manual__2")
     monkeypatch.setenv("CODE_VERSION", "77aa01")
-    storage.write_bytes(b"case,predicted\n1,36.0\n", FILE)
-    leave_trail(FILE, {"version": "1", "run_id": tails.run_id, "alias": "champion"}, "s3://data/traced/rows.parquet")
-    tails.crown("2")
+    storage.write_bytes(b"id,predicted\n1,36.0\n", FILE)
+    write_trace(FILE, {"version": "1", "run_id": registered.run_id, "alias": "champion"}, ROWS)
+    registered.promote("2")
     return FILE
 
 
 def test_a_file_leads_to_its_airflow_run_and_its_rows(file: str) -> None:
-    said = "\n".join(follow(file)["predictions"])
+    uri, digest, written, rows = read_trace(file)["predictions"]
 
-    assert file in said
-    assert "unchanged" in said
-    assert "Airflow's predict, run manual__2" in said
-    assert "s3://data/traced/rows.parquet" in said
-
-
-def test_a_file_leads_to_its_version_and_says_who_is_champion_now(file: str, tails: Tails) -> None:
-    said = follow(file)["model"]
-
-    assert said[0] == f"{tails.name} version 1"
-    assert said[1] == "then champion; aliases now: none"
+    assert uri == file
+    assert digest.endswith("unchanged")
+    assert written == "written by Airflow's predict, run manual__2"
+    assert rows == f"from the rows in {ROWS}"
 
 
-def test_a_file_leads_to_the_run_that_trained(file: str, tails: Tails) -> None:
-    assert follow(file)["training"] == [
-        f"MLflow run {tails.run_id} (Tails)",
+def test_a_file_leads_to_its_version_and_the_versions_aliases(file: str, registered: Registered) -> None:
+    version, aliases, source = read_trace(file)["model"]
+
+    assert version == f"{registered.name} version 1"
+    assert aliases == "then champion; aliases now: none"
+    assert source.startswith("logged as models:/m-")
+
+
+def test_a_file_leads_to_the_run_that_trained(file: str, registered: Registered) -> None:
+    run = registered.hook.get_run(registered.run_id)["info"]["run_name"]
+    assert read_trace(file)["training"] == [
+        f"MLflow run {registered.run_id} ({run})",
         "logged by Airflow's train, run manual__1",
     ]
 
 
 def test_a_file_leads_to_the_data_and_its_hash(file: str) -> None:
-    uri, digest = follow(file)["data"]
+    uri, digest = read_trace(file)["data"]
 
-    assert uri == "s3://data/tails/features.parquet"
+    assert uri == FEATURES
     assert digest.startswith("digest ")
-    assert digest.endswith("(possum_features), unchanged")
+    assert digest.endswith("(features), unchanged")
 
 
 def test_a_file_leads_to_both_commits(file: str) -> None:
-    assert follow(file)["code"] == ["trained with 1f0c9d", "predicted with 77aa01"]
+    assert read_trace(file)["code"] == ["trained with 1f0c9d", "predicted with 77aa01"]
 
 
-def test_a_file_that_was_changed_says_so(file: str) -> None:
-    storage.write_bytes(b"case,predicted\n1,42.0\n", file)
+def test_a_changed_or_deleted_file_is_reported(file: str) -> None:
+    storage.write_bytes(b"id,predicted\n1,42.0\n", file)
+    assert "CHANGED: it is " in read_trace(file)["predictions"][1]
 
-    assert "CHANGED: it is " in follow(file)["predictions"][1]
-
-
-def test_a_file_that_is_gone_says_so(file: str) -> None:
     storage.delete(file)
+    assert "CHANGED: it no longer exists" in read_trace(file)["predictions"][1]
 
-    assert "CHANGED: it is nothing: the file is gone" in follow(file)["predictions"][1]
 
-
-def test_data_that_were_changed_say_so(file: str) -> None:
-    uri = "s3://data/tails/features.parquet"
-    before = storage.read_bytes(uri)
+def test_changed_or_deleted_data_is_reported(file: str) -> None:
+    before = storage.read_bytes(FEATURES)
     try:
-        storage.write_table(storage.read_table(uri).assign(age=1.0), uri)
-        assert "CHANGED: it is " in follow(file)["data"][1]
-        storage.delete(uri)
-        assert "CHANGED: the object is gone" in follow(file)["data"][1]
+        storage.write_table(storage.read_table(FEATURES).iloc[1:], FEATURES)
+        assert "CHANGED: it is " in read_trace(file)["data"][1]
+        storage.delete(FEATURES)
+        assert "CHANGED: it no longer exists" in read_trace(file)["data"][1]
     finally:
-        storage.write_bytes(before, uri)
+        storage.write_bytes(before, FEATURES)
 
 
-def test_a_file_without_a_trail_is_named_with_the_remedy(buckets: None) -> None:
+@pytest.mark.usefixtures("buckets")
+def test_a_file_without_a_trail_is_named_with_the_remedy() -> None:
     with pytest.raises(TraceError, match=r"s3://data/traced/other\.csv has no trail.*Give the CSV file"):
-        follow("s3://data/traced/other.csv")
+        read_trace("s3://data/traced/other.csv")
 
 
-def test_the_trail_names_no_champion_when_there_was_none(file: str, tails: Tails) -> None:
-    leave_trail(file, {"version": "2", "run_id": tails.run_id, "alias": ""}, "s3://data/traced/rows.parquet")
+def test_the_trail_names_no_champion_if_there_was_none(file: str, registered: Registered) -> None:
+    write_trace(file, {"version": "2", "run_id": registered.run_id, "alias": ""}, ROWS)
 
-    assert follow(file)["model"][1] == f"then no champion, the newest version; aliases now: {config.CHAMPION_ALIAS}"
+    assert read_trace(file)["model"][1] == f"then no champion, the newest version; aliases now: {CHAMPION_ALIAS}"
 
 
-def test_the_data_are_those_of_the_version_though_mlflow_knows_their_content_by_another_address(
-    file: str, tails: Tails
+def test_the_data_is_the_versions_even_if_mlflow_has_its_content_under_another_address(
+    file: str, registered: Registered
 ) -> None:
-    same = storage.write_table(storage.read_table("s3://data/tails/features.parquet"), "s3://data/tails/same.parquet")
-    tails.hook.set_model_version_tag(tails.name, "1", "features_uri", same)
+    same = storage.write_table(storage.read_table(FEATURES), "s3://data/traced/same.parquet")
+    registered.hook.set_model_version_tag(registered.name, "1", "features_uri", same)
 
-    source, found = follow(file)["data"]
+    source, found = read_trace(file)["data"]
 
     assert source == same
     assert found.endswith("unchanged")

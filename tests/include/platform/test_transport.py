@@ -1,4 +1,4 @@
-"""Where events go is a setting, and so is whether there are any: what a server is sent over HTTP."""
+"""Settings of the events: whether they are sent, and to which server."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ import pytest
 from local.settings import PROJECT, Settings
 from tests.published import rebuild
 
-# What Airflow registers tells of a task that wrote a table. In a process of its own: settings are read at import.
+# Sends the events of a task that wrote a table, through Airflow's listeners. Settings are read at import: a process.
 PROGRAM = """
 import pandas
 from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.providers.openlineage.plugins.openlineage import OpenLineageProviderPlugin
-from include.platform import lineage as notes
+from include.platform import lineage
 from include.platform.openlineage import to_lineage
 
-notes.note_written("s3://data/possum.parquet", pandas.DataFrame({"case": [1, 2]}))
+lineage.note_written("s3://data/houses.parquet", pandas.DataFrame({"address": ["1", "2"]}))
 about = dict.fromkeys(("nominal_start_time", "nominal_end_time", "owners", "tags", "job_description"))
 about |= {"run_id": "01998c1e-0000-7000-8000-000000000000", "job_name": "feature_eng.extract_data"}
 now = "2026-11-21T12:00:00+00:00"
 for listener in OpenLineageProviderPlugin.listeners:
     listener.adapter.start_task(event_time=now, task=OperatorLineage(), **about)
-    listener.adapter.complete_task(end_time=now, task=to_lineage(notes.take()), **about)
+    listener.adapter.complete_task(end_time=now, task=to_lineage(lineage.take()), **about)
 """
 
 
 @dataclass
 class Server:
-    """A server of lineage, such as Marquez."""
+    """A lineage server, such as Marquez."""
 
     address: str
-    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    received: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -48,20 +48,22 @@ def server() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.asked.append((self.path, json.loads(body)))
+            made.received.append((self.path, json.loads(body)))
             self.send_response(201)
             self.end_headers()
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        told = Server(f"http://127.0.0.1:{http.server_port}")
+        made = Server(f"http://127.0.0.1:{http.server_port}")
         threading.Thread(target=http.serve_forever).start()
-        yield told
+        yield made
         http.shutdown()
 
 
-def tell(home: Path) -> None:
+def send_events(home: Path) -> str:
+    """Send the events, and return their namespace."""
     environment = Settings(home=home).environment() | {"PYTHONPATH": str(PROJECT)}
     subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
+    return environment["AIRFLOW__OPENLINEAGE__NAMESPACE"]
 
 
 def test_events_go_to_the_server_that_the_transport_names(
@@ -70,21 +72,21 @@ def test_events_go_to_the_server_that_the_transport_names(
     transport = {"type": "http", "url": server.address, "endpoint": "api/v1/lineage"}
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
 
-    tell(tmp_path)
+    namespace = send_events(tmp_path)
 
-    assert [path for path, _ in server.asked] == ["/api/v1/lineage"] * 2
-    started, ended = (rebuild(event) for _, event in server.asked)
+    assert [path for path, _ in server.received] == ["/api/v1/lineage"] * 2
+    started, ended = (rebuild(event) for _, event in server.received)
     assert (started.eventType.value, ended.eventType.value) == ("START", "COMPLETE")
-    assert (ended.job.namespace, ended.job.name) == ("possums", "feature_eng.extract_data")
+    assert (ended.job.namespace, ended.job.name) == (namespace, "feature_eng.extract_data")
     (written,) = ended.outputs
-    assert (written.namespace, written.name) == ("s3://data", "possum.parquet")
-    assert [column.name for column in written.facets["schema"].fields] == ["case"]
+    assert (written.namespace, written.name) == ("s3://data", "houses.parquet")
+    assert [column.name for column in written.facets["schema"].fields] == ["address"]
 
 
 def test_one_setting_turns_events_off(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps({"type": "http", "url": server.address}))
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__DISABLED", "True")
 
-    tell(tmp_path)
+    send_events(tmp_path)
 
-    assert server.asked == []
+    assert server.received == []
