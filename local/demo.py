@@ -136,7 +136,7 @@ def _describe_model(trained: dict[str, Any]) -> dict[str, str]:
 
     hook = MLflowClientHook(mlflow_conn_id=MLFLOW_CONN_ID)
     version = hook.get_model_version(PROBLEM.registered_model, trained["version"])
-    metrics = {metric["key"]: metric["value"] for metric in hook.get_run(trained["run_id"])["data"]["metrics"]}
+    metrics = {metric["key"]: float(metric["value"]) for metric in hook.get_run(trained["run_id"])["data"]["metrics"]}
     return {
         "Model": f"{version['name']} version {version['version']}",
         "Stage, alias": f"{version['current_stage']}, {', '.join(version.get('aliases', []))}",
