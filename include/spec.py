@@ -50,18 +50,14 @@ class Number:
     def __post_init__(self) -> None:
         for bounds, (low, high) in (("possible", self.possible), ("expected", self.expected)):
             _require(low < high, f"{self.name}.{bounds}", f"is upside down: {low:g} is not less than {high:g}")
-        inside = self.possible[0] <= self.expected[0] and self.expected[1] <= self.possible[1]
-        given = isfinite(self.expected[0]) and isfinite(self.expected[1])
-        _require(inside or not given, f"{self.name}.expected", "reaches outside of possible")
+        low, high = self.possible
+        inside = all(low <= bound <= high for bound in self.expected if isfinite(bound))
+        _require(inside, f"{self.name}.expected", "reaches outside of possible")
 
     @property
     def label(self) -> str:
         """Title and unit, for axes and tables: ``head length (mm)``."""
         return f"{self.title or self.name} ({self.unit})" if self.unit else self.title or self.name
-
-    def format(self, value: float, digits: int = 2) -> str:
-        """Return a value with its unit: ``1.24 cm``."""
-        return f"{value:.{digits}f} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -245,6 +241,8 @@ class Problem:
             yield "features", "must be a tuple with at least one column"
         if self.target.name in names:
             yield "target", f"{self.target.name!r} is among the features"
+        if self.row_id == "split":
+            yield "row_id", "'split' is a column of the published predictions: rename it in the table"
         if self.row_id in (*names, self.target.name):
             yield "row_id", f"{self.row_id!r} is the target or a feature too"
         for column in sorted({column for column in names if names.count(column) > 1}):
@@ -256,7 +254,8 @@ class Problem:
         ):
             if not column or column != column.strip():
                 yield field_name, f"has the column {column!r}: it must have a name without blanks around it"
-            if column in RESERVED and (field_name, column) != ("row_id", ROW_HASH):
+            reserved = (*RESERVED, "split") if field_name == "row_id" else RESERVED  # published beside the id
+            if column in reserved and (field_name, column) != ("row_id", ROW_HASH):
                 yield field_name, f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
 
     def _name_faults(self) -> Iterator[tuple[str, str]]:
