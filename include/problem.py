@@ -16,7 +16,7 @@ PROBLEM = Problem(
     target=Number("taill", "tail length", unit="cm", possible=(1, 80), expected=(28, 48)),
     features=(
         Category("site", "trapping site", levels=("1", "2", "3", "4", "5", "6", "7"), new_levels="warning"),
-        Category("Pop", "population: Victoria or elsewhere", levels=("Vic", "other")),
+        Category("Pop", "population", levels=("Vic", "other")),
         Category("sex", levels=("f", "m")),
         Number("age", unit="years", possible=(0.1, 25), expected=(0.5, 10)),
         Number("hdlngth", "head length", unit="mm", possible=(1, 200), expected=(74, 114)),

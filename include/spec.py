@@ -239,23 +239,18 @@ class Problem:
         names = [column.name for column in self.features]
         if not names or not isinstance(self.features, tuple):
             yield "features", "must be a tuple with at least one column"
-        if self.target.name in names:
-            yield "target", f"{self.target.name!r} is among the features"
-        if self.row_id == "split":
-            yield "row_id", "'split' is a column of the published predictions: rename it in the table"
-        if self.row_id in (*names, self.target.name):
-            yield "row_id", f"{self.row_id!r} is the target or a feature too"
         for column in sorted({column for column in names if names.count(column) > 1}):
             yield "features", f"names {column!r} twice"
-        for field_name, column in (
-            *(("features", name) for name in names),
-            ("target", self.target.name),
-            ("row_id", self.id),
-        ):
+        if self.target.name in names:
+            yield "target", f"{self.target.name!r} is among the features"
+        if self.row_id in (*names, self.target.name):
+            yield "row_id", f"{self.row_id!r} is the target or a feature too"
+        columns = [("target", self.target.name), *(("features", name) for name in names)]
+        columns += [("row_id", self.row_id)] if self.row_id is not None else []
+        for field_name, column in columns:
             if not column or column != column.strip():
                 yield field_name, f"has the column {column!r}: it must have a name without blanks around it"
-            reserved = (*RESERVED, "split") if field_name == "row_id" else RESERVED  # published beside the id
-            if column in reserved and (field_name, column) != ("row_id", ROW_HASH):
+            if column in RESERVED or (field_name, column) == ("row_id", "split"):
                 yield field_name, f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
 
     def _name_faults(self) -> Iterator[tuple[str, str]]:

@@ -132,6 +132,7 @@ def _describe_verdict(extra: dict[str, Any]) -> str:
 
 def _describe_model(trained: dict[str, Any]) -> dict[str, str]:
     """Return what MLflow has stored about the version just trained."""
+    from include.evaluation.scores import format_value
     from include.mlflow_provider.hooks.client import MLflowClientHook
 
     hook = MLflowClientHook(mlflow_conn_id=MLFLOW_CONN_ID)
@@ -140,9 +141,9 @@ def _describe_model(trained: dict[str, Any]) -> dict[str, str]:
     return {
         "Model": f"{version['name']} version {version['version']}",
         "Stage, alias": f"{version['current_stage']}, {', '.join(version.get('aliases', []))}",
-        "Cross-validation": f"RMSE {metrics['cv_rmse_mean']:.2f} ± {PROBLEM.target.format(metrics['cv_rmse_std'])}, "
-        f"R2 {metrics['cv_r2_mean']:.2f} ± {metrics['cv_r2_std']:.2f}",
-        "Holdout": f"RMSE {PROBLEM.target.format(metrics['holdout_rmse'])}, R2 {metrics['holdout_r2']:.2f}",
+        "Cross-validation": f"RMSE {format_value(metrics['cv_rmse_mean'])} ± "
+        f"{format_value(metrics['cv_rmse_std'], PROBLEM.unit)}, R2 {metrics['cv_r2_mean']:.2f} ± {metrics['cv_r2_std']:.2f}",
+        "Holdout": f"RMSE {format_value(metrics['holdout_rmse'], PROBLEM.unit)}, R2 {metrics['holdout_r2']:.2f}",
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from scipy.stats import bootstrap
 
 RESAMPLES, SEED = 2000, 20240607
 MIN_ROWS = 7  # an RMSE of 7 rows has a relative standard error of 1 / sqrt(14), 27 %; of fewer, more
+MAX_NAME = 200  # characters of a column in the name of a metric: MLflow accepts 250 in all
 CELLS = 10**6  # resampled at a time, to limit memory
 
 
@@ -51,6 +54,12 @@ def format_value(value: float, unit: str = "", digits: int = 2) -> str:
     """Return a value with its unit, such as ``1.24 cm``, ``12,345 km`` or ``0.000124 g``."""
     number = f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.{digits + 1}g}"
     return f"{value:,.0f} {unit}".rstrip() if abs(value) >= 1000 else f"{number} {unit}".rstrip()
+
+
+def metric_name(text: str) -> str:
+    """Return a name that MLflow accepts: the text itself, or its valid characters and a hash that keeps it unique."""
+    name = re.sub(r"[^\w\-. :]+", "_", text)[:MAX_NAME]
+    return name if name == text else f"{name}_{sha256(text.encode()).hexdigest()[:6]}"
 
 
 def _errors(true: Any, predicted: Any) -> np.ndarray:

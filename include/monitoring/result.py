@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
 import pandas as pd
 
-from include.evaluation.scores import format_value
+from include.evaluation.scores import format_value, metric_name
 
 METRICS = {"statistic": "statistic", "p": "p_value", "psi": "psi", "psi_by_chance": "psi_by_chance"}
-LONGEST = 200  # characters of a column's name in a metric's: MLflow allows 250 in all
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,3 @@ def cool_down_until(last: datetime | None, days: float) -> str:
     """
     until = last + timedelta(days=days) if last else datetime.min.replace(tzinfo=UTC)
     return f"{until:%Y-%m-%d %H:%M}" if until > datetime.now(UTC) else ""
-
-
-def metric_name(text: str) -> str:
-    """Return a name that MLflow accepts: the text itself, or its valid characters and a hash that keeps it unique."""
-    name = re.sub(r"[^\w\-. :]+", "_", text)[:LONGEST]
-    return name if name == text else f"{name}_{sha256(text.encode()).hexdigest()[:6]}"

@@ -138,7 +138,7 @@ def _log_transformer(transformer: Pipeline, rows: Any, experiment_id: str) -> No
     """Log run ``Scaler``: the transformer, the means of the features, and a hash of the rows that it was fitted on."""
     from include.data.features import feature_names
     from include.data.table import hash_table
-    from include.monitoring.result import metric_name
+    from include.evaluation.scores import metric_name
     from include.platform import tracking
 
     names = feature_names(transformer, PROBLEM)
