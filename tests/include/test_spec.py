@@ -148,11 +148,6 @@ def test_a_label_has_title_and_unit(column: Number | Category, label: str) -> No
     assert column.label == label
 
 
-def test_a_value_is_written_with_its_unit_if_it_has_one() -> None:
-    assert PRICE.format(1.236) == "1.24 k€"
-    assert ROOMS.format(3, digits=0) == "3"
-
-
 def test_a_problem_without_categories_is_possible() -> None:
     numbers: Problem = replace(HOUSES, features=(ROOMS,), gate=NO_GROUPS)
     assert (numbers.categories, numbers.subgroups) == ([], [])
