@@ -1,4 +1,4 @@
-"""OpenLineage's events, held to the classes that OpenLineage and its provider publish."""
+"""OpenLineage events, checked against the classes that OpenLineage and its provider publish."""
 
 from __future__ import annotations
 
@@ -31,13 +31,19 @@ CUSTOM = {
 
 
 def rebuild(event: dict[str, Any]) -> Any:
-    """Return an event as OpenLineage's own class; what does not fit it is a TypeError."""
-    told = {name: value for name, value in event.items() if name != "schemaURL"}
-    return build(event_v2.RunEvent, {**told, "eventType": event_v2.RunState[event["eventType"]]})
+    """Return an event as OpenLineage's own class.
+
+    :raises TypeError: the event does not fit the class
+    """
+    fields = {name: value for name, value in event.items() if name != "schemaURL"}
+    return build(event_v2.RunEvent, {**fields, "eventType": event_v2.RunState[event["eventType"]]})
 
 
 def build(kind: Any, value: Any) -> Any:
-    """Build a value of a class or type of OpenLineage's from JSON; unknown, missing or wrong fields are a TypeError."""
+    """Build a value of one of OpenLineage's types from JSON.
+
+    :raises TypeError: a field is unknown, missing or of another type
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return None if value is None else build(next(one for one in arguments if one is not NoneType), value)
@@ -49,7 +55,7 @@ def build(kind: Any, value: Any) -> Any:
         hints = get_type_hints(kind)
         return kind(**{name: build(hints[name], item) for name, item in value.items() if not name.startswith("_")})
     if kind in (str, int, bool) and type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{value!r} is not {kind.__name__}")
     return value
 
 
