@@ -11,8 +11,8 @@ Three ways to use MLflow from Airflow, for a first look. Each is a task of its o
 
 `create_buckets_if_not_exists` comes first: this project keeps MLflow's files and Airflow's XComs in S3.
 
-Trigger it manually, as often as you like: every run adds an MLflow run, and uses experiment and registered model if they
-exist. The form takes other names for both. `docs/tutorial.md` says where to look afterwards.
+Trigger it manually, as often as you like: every run adds an MLflow run. The form takes other names for experiment and
+registered model. `docs/tutorial.md` says where to look afterwards.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def mlflow_tutorial_dag() -> None:
         # skops touches every loaded module, and Airflow's old ones warn each time: a thousand lines of log.
         warnings.simplefilter("ignore", DeprecatedImportWarning)
         # Autologging pickles by default, and loading a pickle can run any code. skops loads data, and only types that
-        # are known to be safe, which is all that a scaler needs.
+        # are known to be safe.
         mlflow.sklearn.autolog(serialization_format="skops")
         features = load_wine(as_frame=True).data
         with MLflowBaseHook().environment(), mlflow.start_run(experiment_id=experiment_id, run_name="Scaler"):
