@@ -29,7 +29,7 @@ from metadata.utils.logger import ingestion_logger
 
 from include.openmetadata.connector import address
 from include.openmetadata.lineage import add_lineage
-from include.openmetadata.servers import Champion, connect, connect_mlflow, find_champion, reporting
+from include.openmetadata.servers import ServingVersion, connect, connect_mlflow, find_serving_version, reporting
 from include.openmetadata.workflow import read_workflow
 
 CLASSIFICATION = "MLflow"
@@ -51,27 +51,27 @@ def complete(workflow: str, sent: list[str], alias: str, owner: str, lineage: di
     """
     content = read_workflow(Path(workflow), expand=True)
     server, mlflow = connect(content), connect_mlflow(content)
-    champions = {name: find_champion(mlflow, name, alias) for name in sent}
+    versions = {name: find_serving_version(mlflow, name, alias) for name in sent}
     with reporting("OpenMetadata (connection openmetadata_default)"):
         team = server.get_by_name(Team, owner) or server.create_or_update(
             CreateTeamRequest(name=owner, teamType=TeamType.Group)
         )
-        for name, champion in champions.items():
+        for name, serving in versions.items():
             entity = server.get_by_name(MlModel, address(server, content, name), fields=["tags", "owners"])
             if entity is None:
                 raise LookupError(f"it has no model {name}: run the connector first")
-            _update(server, entity, champion, team)
-            add_lineage(server, EntityReference(id=entity.id, type="mlmodel", name=name), champion.run, lineage)
-            log.info("Completed %s, version %s", name, champion.version.version)
-    return {name: str(champion.version.version) for name, champion in champions.items()}
+            _update(server, entity, serving, team)
+            add_lineage(server, EntityReference(id=entity.id, type="mlmodel", name=name), serving.run, lineage)
+            log.info("Completed %s, version %s", name, serving.version.version)
+    return {name: str(serving.version.version) for name, serving in versions.items()}
 
 
-def _update(server: OpenMetadata, entity: MlModel, champion: Champion, team: Team) -> None:
+def _update(server: OpenMetadata, entity: MlModel, serving: ServingVersion, team: Team) -> None:
     changed = entity.model_copy(deep=True)
     written = entity.description.root if entity.description else ""
-    changed.description = Markdown(_describe(written, champion))
+    changed.description = Markdown(_describe(written, serving))
     kept = [tag for tag in entity.tags or [] if not tag.tagFQN.root.startswith(f"{CLASSIFICATION}.")]
-    changed.tags = [*kept, *_add_tags(server, champion.labels)]
+    changed.tags = [*kept, *_add_tags(server, serving.labels)]
     if not (entity.owners and entity.owners.root):
         changed.owners = EntityReferenceList([EntityReference(id=team.id, type="team", name=team.name.root)])
     # A patch: with PUT from a bot the server keeps the present description.
@@ -90,16 +90,16 @@ def _add_tags(server: OpenMetadata, labels: list[str]) -> list[TagLabel]:
     return [TagLabel(tagFQN=name, **style) for name in names]
 
 
-def _describe(written: str, champion: Champion) -> str:
+def _describe(written: str, serving: ServingVersion) -> str:
     """Return a description with the facts of a version in Markdown.
 
     :param written: the present description; from the heading on it is replaced
     """
-    name, version, run = champion.model.name, champion.version, champion.run
-    before = written.partition(HEADING)[0].rstrip() or champion.model.description or ""
+    name, version, run = serving.model.name, serving.version, serving.run
+    before = written.partition(HEADING)[0].rstrip() or serving.model.description or ""
     facts = {
         f"[{version.version}]({_page('models', name, 'versions', version.version)})": ", ".join(
-            [f"alias {label}" if label in champion.aliases else f"stage {label}" for label in champion.labels]
+            [f"alias {label}" if label in serving.aliases else f"stage {label}" for label in serving.labels]
         )
         or "the newest; no alias, no stage",
         f"[{run.info.run_name}]({_page('experiments', run.info.experiment_id, 'runs', run.info.run_id)})": "its run",

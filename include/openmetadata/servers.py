@@ -28,7 +28,7 @@ MAX_NAME = 256  # characters
 
 
 @dataclass(frozen=True)
-class Champion:
+class ServingVersion:
     """The version that represents a registered model, its aliases, and the run that logged it."""
 
     model: RegisteredModel
@@ -88,7 +88,7 @@ def list_models(mlflow: MlflowClient) -> dict[str, bool]:
         return {model.name: bool(model.latest_versions or _newest(mlflow, model.name)) for model in models}
 
 
-def find_champion(mlflow: MlflowClient, name: str, alias: str) -> Champion:
+def find_serving_version(mlflow: MlflowClient, name: str, alias: str) -> ServingVersion:
     """Return the version of a model with an alias, or the newest version if none has it.
 
     :raises CatalogueError: MLflow does not answer, or model or run were deleted
@@ -100,7 +100,7 @@ def find_champion(mlflow: MlflowClient, name: str, alias: str) -> Champion:
         if version is None or not version.run_id:
             raise LookupError("it has no version" if version is None else "its version has no run")
         aliases = sorted(key for key, value in model.aliases.items() if str(value) == str(version.version))
-        return Champion(model, version, aliases, mlflow.get_run(version.run_id))
+        return ServingVersion(model, version, aliases, mlflow.get_run(version.run_id))
 
 
 def valid_name(name: str) -> str:
