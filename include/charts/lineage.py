@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def plot_lineage(cards: Mapping[Any, Card]) -> Figure:
 def place_cards(cards: Mapping[Any, Card]) -> dict[Any, tuple[int, int]]:
     """Return column and row of every card, as far down as the cards that come from it allow.
 
-    The longest path is the first column; every path that joins another one has its own column.
+    The longest path is the first column; a path that joins another one is in the first column with room for it.
     """
     depths = dict.fromkeys(cards, 0)  # cards on the longest path below
     followers: dict[Any, list[Any]] = {key: [] for key in cards}
@@ -69,13 +70,22 @@ def place_cards(cards: Mapping[Any, Card]) -> dict[Any, tuple[int, int]]:
         for source in cards[key].sources:
             depths[source] = max(depths[source], depths[key] + 1)
             followers[source].append(key)
+    rows = {key: max(depths.values()) - depth for key, depth in depths.items()}
     columns: dict[Any, int] = {}
-    for key in sorted(cards, key=depths.__getitem__, reverse=True):
-        column = 1 + max(columns.values(), default=-1)
-        while key not in columns:
-            columns[key] = column
+    taken: set[tuple[int, int]] = set()
+    for start in sorted(cards, key=rows.__getitem__):
+        path: list[Any] = []
+        key = start
+        while key not in (*columns, *path):
+            path.append(key)
             key = max(followers[key], key=depths.__getitem__, default=key)
-    return {key: (columns[key], max(depths.values()) - depths[key]) for key in cards}
+        if path:
+            top = min([rows[start], *(rows[source] for source in cards[start].sources)])
+            span = range(top, rows[path[-1]] + 1)
+            column = next(number for number in count() if not taken.intersection((number, row) for row in span))
+            taken |= {(column, row) for row in span}
+            columns |= dict.fromkeys(path, column)
+    return {key: (columns[key], rows[key]) for key in cards}
 
 
 def _draw_card(axes: Axes, card: Card, centre: Point, colour: str) -> None:
