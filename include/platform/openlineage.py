@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import attr
 from airflow.providers.openlineage.extractors.base import BaseExtractor, OperatorLineage
+from openlineage.client import facet_v2
 from openlineage.client.event_v2 import InputDataset, OutputDataset
-from openlineage.client.facet_v2 import (
-    RunFacet,
-    data_quality_assertions_dataset,
-    data_quality_metrics_dataset,
-    data_quality_metrics_input_dataset,
-    output_statistics_output_dataset,
-    schema_dataset,
-)
 
 from include.platform import lineage
 from include.platform.lineage import Dataset, Notes, Table
@@ -26,7 +19,7 @@ SEVERITIES = {"error": "error", "repair": "warn", "warning": "warn"}  # OpenLine
 
 
 @attr.define
-class MLflowRunFacet(RunFacet):
+class MLflowRunFacet(facet_v2.RunFacet):
     """The MLflow run that a task logged to."""
 
     runId: str  # noqa: N815
@@ -106,46 +99,41 @@ def to_lineage(notes: Notes) -> OperatorLineage:
 def _input(dataset: Dataset, table: Table | None, checks: tuple[Result, ...]) -> InputDataset:
     facets: dict[str, Any] = {}
     if table:
-        metrics = data_quality_metrics_input_dataset
-        columns = {name: metrics.ColumnMetrics(nullCount=count) for name, count in table.missing.items()}
-        facets["dataQualityMetrics"] = metrics.DataQualityMetricsInputDatasetFacet(
+        module = facet_v2.data_quality_metrics_input_dataset
+        columns = {name: module.ColumnMetrics(nullCount=count) for name, count in table.missing.items()}
+        facets["dataQualityMetrics"] = module.DataQualityMetricsInputDatasetFacet(
             columnMetrics=columns, rowCount=table.rows
         )
     if checks:
-        facets["dataQualityAssertions"] = data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet(
-            assertions=[_assertion(result) for result in checks]
-        )
+        asserted = facet_v2.data_quality_assertions_dataset
+        assertions = [
+            asserted.Assertion(
+                assertion=result.check,
+                success=not result.count,
+                column=None if result.column == "all" else result.column,
+                severity=SEVERITIES[result.severity],
+            )
+            for result in checks
+        ]
+        facets["dataQualityAssertions"] = asserted.DataQualityAssertionsDatasetFacet(assertions=assertions)
     return InputDataset(*dataset, facets=_schema(table), inputFacets=facets)
-
-
-def _assertion(result: Result) -> data_quality_assertions_dataset.Assertion:
-    return data_quality_assertions_dataset.Assertion(
-        assertion=result.check,
-        success=not result.count,
-        column=None if result.column == "all" else result.column,
-        severity=SEVERITIES[result.severity],
-    )
 
 
 def _output(dataset: Dataset, table: Table | None) -> OutputDataset:
     if not table:
         return OutputDataset(*dataset)
-    columns = {
-        name: data_quality_metrics_dataset.ColumnMetrics(nullCount=count) for name, count in table.missing.items()
-    }
-    metrics = data_quality_metrics_dataset.DataQualityMetricsDatasetFacet(columnMetrics=columns, rowCount=table.rows)
-    written = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=table.rows)
-    return OutputDataset(
-        *dataset,
-        facets={**_schema(table), "dataQualityMetrics": metrics},
-        outputFacets={"outputStatistics": written},
-    )
+    module = facet_v2.data_quality_metrics_dataset
+    columns = {name: module.ColumnMetrics(nullCount=count) for name, count in table.missing.items()}
+    metrics = module.DataQualityMetricsDatasetFacet(columnMetrics=columns, rowCount=table.rows)
+    written = facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=table.rows)
+    facets = {**_schema(table), "dataQualityMetrics": metrics}
+    return OutputDataset(*dataset, facets=facets, outputFacets={"outputStatistics": written})
 
 
 def _schema(table: Table | None) -> dict[str, Any]:
-    columns = table.columns if table else {}
-    fields = [schema_dataset.SchemaDatasetFacetFields(name, type=type_) for name, type_ in columns.items()]
-    return {"schema": schema_dataset.SchemaDatasetFacet(fields=fields)} if fields else {}
+    module, columns = facet_v2.schema_dataset, table.columns if table else {}
+    fields = [module.SchemaDatasetFacetFields(name, type=type_) for name, type_ in columns.items()]
+    return {"schema": module.SchemaDatasetFacet(fields=fields)} if fields else {}
 
 
 def _server(operator: Any) -> str:
