@@ -82,6 +82,8 @@ class Category:
         text = isinstance(self.levels, tuple) and all(isinstance(level, str) for level in self.levels)
         _require(text, f"{self.name}.levels", 'must be a tuple of texts, such as ("1", "2")')
         _require(len(set(self.levels)) == len(self.levels), f"{self.name}.levels", "names a level twice")
+        odd = [level for level in self.levels if level != level.strip() or re.fullmatch(r"-?\d+\.0+", level)]
+        _require(not odd, f"{self.name}.levels", f'has {odd}, which no cell is: cells are trimmed, and "1.0" is "1"')
         _require(self.new_levels in ("error", "warning"), f"{self.name}.new_levels", 'must be "error" or "warning"')
 
     @property

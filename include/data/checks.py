@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Number as AnyNumber
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from include.data.table import TableError, add_identity
-from include.spec import Category, Number, Problem
+from include.spec import Category, Number, Problem, Range
 
 # Texts that stand for a missing cell, in any CSV file.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
@@ -83,9 +85,9 @@ def inspect(rows: pd.DataFrame, problem: Problem, *, labelled: bool = False) -> 
     unique, repeated = _drop_repeated(trimmed, problem)
     possible, impossible = _drop_impossible(unique, problem)
     checked, errors = run_checks(_schema(problem, labelled=labelled), possible, "error")
+    errors += _check_units(unique, problem)
     results = [trim, repeated, impossible, _find_unknown(rows, problem), *errors]
     if not any(result.count for result in errors):
-        results += _check_units(checked, problem)
         results += [] if labelled else _check_target(checked, problem)
         results += run_checks(_expectations(problem), checked, "warning")[1]
     return Inspection(checked, tuple(results))
@@ -139,22 +141,32 @@ def _result(severity: str, column: str, check: str, failures: Sequence[str]) -> 
 def _trim(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
     """Remove blanks around cells, and bring texts for missing cells and for whole numbers into one form."""
     table, trimmed = rows.copy(), 0
-    texts = [*problem.categories, *filter(None, [problem.row_id])]
+    levels = {column.name: column.levels for column in problem.features if isinstance(column, Category)}
+    texts = [*levels, *filter(None, [problem.row_id])]
     for name in [name for name in (*texts, *problem.numbers, problem.target.name) if name in rows]:
         if name in texts or not pd.api.types.is_numeric_dtype(rows[name].dtype):
             cells = rows[name].astype(object).where(rows[name].notna(), np.nan).tolist()
-            stripped = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
-            trimmed += sum(isinstance(cell, str) and cell != new for cell, new in zip(cells, stripped, strict=True))
-            table[name] = pd.Series([np.nan if cell in MISSING else cell for cell in stripped], rows.index, object)
+            missing = set(MISSING).difference(levels.get(name, ()))
+            table[name] = pd.Series([_clean(cell, missing) for cell in cells], rows.index, object)
+            trimmed += sum(isinstance(cell, str) and cell != cell.strip() for cell in cells)
         if name in texts:  # 1, 1.0 and "1" are one category
             table[name] = table[name].astype("str").str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
     found = (f"{trimmed} cells had blanks around them: removed",) if trimmed else ()
     return table, Result("repair", "all", "no cell has blanks around it", found, len(found))
 
 
+def _clean(cell: object, missing: Collection[str]) -> object:
+    """Return a number as it is, anything else as text, and NaN for a text that stands for a missing cell."""
+    if isinstance(cell, AnyNumber):
+        return cell
+    text = str(cell).strip()
+    return np.nan if text in missing else text
+
+
 def _drop_repeated(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
     """Leave out rows that are there twice, id and all; without an id, equal rows may be different ones."""
-    repeated = rows.duplicated() if problem.row_id else pd.Series(False, rows.index)
+    described = [name for name in (problem.row_id, *problem.inputs, problem.target.name) if name in rows]
+    repeated = rows.duplicated(described) if problem.row_id in rows else pd.Series(False, rows.index)
     lines = [f"{_row(index)}: the same as a row before it, left out" for index in rows.index[repeated]]
     return rows[~repeated], _result("repair", "all", "no row is repeated", lines)
 
@@ -163,10 +175,10 @@ def _drop_impossible(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame
     repaired, lines = rows.copy(), []
     for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
         column = problem.number(name)
-        numbers = pd.to_numeric(rows[name], errors="coerce")
-        impossible = numbers.notna() & ~_is_possible(numbers, column)
+        numbers = _to_numbers(rows[name])
+        impossible = ~_is_possible(numbers, column)
         repaired[name] = rows[name].mask(impossible, np.nan)
-        reason = f"is impossible ({_describe_range(column)}), taken as missing"
+        reason = f"is impossible ({_describe_range(column.possible, column.unit)}), taken as missing"
         lines += [f"{_row(i)}, column {name}: {value:g} {reason}" for i, value in numbers[impossible].items()]
     return repaired, _result("repair", "all", "no number is impossible", lines)
 
@@ -177,20 +189,24 @@ def _find_unknown(rows: pd.DataFrame, problem: Problem) -> Result:
     return _result("warning", "all", "every column is described", lines)
 
 
-def _check_units(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
-    """A column that lies mostly outside of its expected range is probably in another unit."""
-    limit = problem.limits.max_unexpected
-    for name in (*problem.numbers, problem.target.name):
-        low, high = problem.number(name).expected
-        cells = table[name].dropna()
+def _check_units(rows: pd.DataFrame, problem: Problem) -> Iterator[Result]:
+    """A column that lies mostly outside of its expected range is probably in another unit.
+
+    :param rows: before impossible numbers are taken as missing, which those of another unit may be
+    """
+    for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
+        column = problem.number(name)
+        low, high = column.expected
+        cells = _to_numbers(rows[name]).dropna()
         outside = float((~cells.between(low, high)).mean()) if len(cells) >= MIN_JUDGED else 0.0
         lines = [
-            f"column {name}: {outside:.0%} of its values are outside of the expected {low:g} to {high:g} "
-            f"{problem.number(name).unit}".rstrip()
-            + ". Is it in another unit? If it is right, widen `expected` in "
-            "include/problem.py"
+            f"column {name}: {outside:.0%} of its values are outside of the expected "
+            f"{_describe_range(column.expected, column.unit)}. Is it in another unit? "
+            "If it is right, widen `expected` in include/problem.py"
         ]
-        yield _result("error", name, "is in the expected unit", lines if outside > limit else [])
+        yield _result(
+            "error", name, "is in the expected unit", lines if outside > problem.limits.max_unexpected else []
+        )
 
 
 def _check_target(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
@@ -253,20 +269,33 @@ def _known_level(column: Category) -> pa.Check:
 
 
 def _expected(column: Number) -> pa.Check:
-    low, high = column.expected
-    return pa.Check.in_range(low, high, error=f"is outside of the expected {low:g} to {high:g} {column.unit}".rstrip())
+    described = _describe_range(column.expected, column.unit)
+    return pa.Check.in_range(*column.expected, error=f"is outside of the expected {described}")
 
 
 def _possible(column: Number) -> pa.Check:
-    return pa.Check(lambda cells: _is_possible(cells, column), error=f"is impossible ({_describe_range(column)})")
+    described = _describe_range(column.possible, column.unit)
+    return pa.Check(lambda cells: _is_possible(_to_numbers(cells), column), error=f"is impossible ({described})")
+
+
+def _to_numbers(cells: pd.Series) -> pd.Series:
+    """Return the cells as floats, as a schema converts them; NaN for one that is not a number."""
+    return pd.Series([_to_number(cell) for cell in cells], cells.index, float)
+
+
+def _to_number(cell: Any) -> float:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):  # pd.NA is a TypeError
+        return np.nan
 
 
 def _is_possible(numbers: pd.Series, column: Number) -> pd.Series:
-    return numbers.between(*column.possible) & np.isfinite(numbers)
+    return numbers.isna() | (numbers.between(*column.possible) & np.isfinite(numbers))
 
 
-def _describe_range(column: Number) -> str:
-    return f"{column.possible[0]:g} to {column.possible[1]:g} {column.unit}".rstrip()
+def _describe_range(bounds: Range, unit: str) -> str:
+    return f"{bounds[0]:g} to {bounds[1]:g} {unit}".rstrip()
 
 
 def _list_checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
@@ -287,13 +316,14 @@ def _list_failures(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield column, check and one line for every failure, each once for a cell."""
     cases = errors.failure_cases
+    cells = {name: rows[name].to_dict() for name in set(cases["column"]).intersection(rows)}
+    others = ", ".join(sorted(set(rows).difference(schema.columns))[:MAX_SHOWN]) or "none"
     wanted = (cases[name] for name in ("column", "check", "failure_case", "index"))
     for column, check, case, index in zip(*wanted, strict=True):
         if check == "column_in_dataframe":
-            others = ", ".join(sorted(set(rows) - set(schema.columns))) or "none"
             yield case, "is missing from the table", f"column {case} is missing; other columns of the table: {others}"
         elif pd.notna(index):  # a check that could not run on text has no row; the text itself has one
-            value = rows[column].loc[int(index)]
+            value = cells[column][int(index)]
             reason = "is missing" if pd.isna(value) else _reason(check)
             yield column, reason, f"{_row(index)}, column {column}: {reason if pd.isna(value) else f'{value} {reason}'}"
         elif str(case) == "False":  # a check of the column as a whole

@@ -113,16 +113,16 @@ def _read_parquet(content: bytes, name: str) -> pd.DataFrame:
         table = pd.read_parquet(BytesIO(content))
     except Exception as error:  # pyarrow raises several kinds for broken files
         raise TableError(f"{name} is not a Parquet file: {error}") from error
-    return table.reset_index() if table.index.name else table.reset_index(drop=True)
+    named = [level for level, label in enumerate(table.index.names) if label is not None and label not in table]
+    return table.reset_index(named).reset_index(drop=True)
 
 
 def _read_csv(content: bytes, name: str) -> pd.DataFrame:
     try:
         text = content.decode("utf-8-sig")
         header = _check_shape(text, name)
-        return pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, header=None, skiprows=1).set_axis(
-            header, axis="columns"
-        )
+        # Not header=None with skiprows=1, which would read the header as a row after an empty line.
+        return pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, index_col=False).set_axis(header, axis=1)
     except pd.errors.EmptyDataError:
         raise TableError(f"{name} has no rows: add some below the header") from None
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:

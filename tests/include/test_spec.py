@@ -82,6 +82,8 @@ def test_an_impossible_problem_is_refused_with_the_name_of_the_field(changes: di
         (lambda: Number("age", possible=(0, 10), expected=(-1, 9)), "age.expected reaches outside of possible"),
         (lambda: Number("age", possible=(0, 10), expected=(-1, inf)), "age.expected reaches outside of possible"),
         (lambda: Category("sex", levels=("f", "f")), "sex.levels names a level twice"),
+        (lambda: Category("site", levels=("1.0",)), "site.levels has ['1.0'], which no cell is"),
+        (lambda: Category("site", levels=("a ", "b")), "site.levels has ['a '], which no cell is"),
         (lambda: Category("site", levels=(1, 2)), "site.levels must be a tuple of texts"),  # type: ignore[arg-type]
         (lambda: Category("site", levels="12"), "site.levels must be a tuple of texts"),  # type: ignore[arg-type]
         (lambda: Category("sex", new_levels="ignore"), 'sex.new_levels must be "error" or "warning"'),
