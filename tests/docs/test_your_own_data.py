@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from include import spec
 from include.data.checks import MISSING
 from local.settings import ENVIRONMENTS, PROJECT
+from tests.checkout import copy_project
 from tests.toy import make_rows
 
 PAGE = (PROJECT / "docs" / "your-own-data.md").read_text()
@@ -24,12 +24,7 @@ COMMANDS = re.findall(r"^(?:make adapt|git) .+$", PAGE, re.MULTILINE)
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of the project as it is, with a table beside it."""
-    project = tmp_path_factory.mktemp("own") / "project"
-    files = subprocess.run(["git", "-C", PROJECT, "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
-    for name in filter(None, files.split("\0")):
-        if (PROJECT / name).exists():
-            (project / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, project / name)
+    project = copy_project(tmp_path_factory.mktemp("own") / "project")
     make_rows(120).to_csv(project / "houses.csv", index=False)
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
     for arguments in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "All"]):

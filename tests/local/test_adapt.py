@@ -440,6 +440,7 @@ def test_the_prose_has_the_headings_of_a_model_card(project: Path, table: Path) 
 
     prose = (project / "include/problem.md").read_text()
     assert [line for line in prose.splitlines() if line.startswith("#")] == headings
+    assert "Predicts price from 4 columns" in prose
     assert "Describe here" in prose
 
 
@@ -467,7 +468,7 @@ def test_a_project_can_be_adapted_again_once_it_is_committed(project: Path, tabl
 
     assert code == 0, printed
     assert problem_in(project).target.name == AREA
-    assert git(project, "status", "--porcelain").split() == ["M", "include/problem.py"]
+    assert git(project, "status", "--porcelain").split() == ["M", "include/problem.md", "M", "include/problem.py"]
 
 
 @pytest.mark.parametrize("name", WRITTEN)
