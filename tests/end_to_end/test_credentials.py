@@ -1,4 +1,4 @@
-"""Every operator of the provider in a running Airflow, going well and going wrong: what becomes of the credentials."""
+"""Every operator of the provider in a running Airflow, successful and failing: no credential leaves its task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from include import config
+from include.platform.champions import model_uri
+from include.settings import XCOM_BUCKET
 from local.airflow import Airflow
 from local.settings import AIRFLOW_USER, USER
 from local.stack import Stack
@@ -21,7 +22,7 @@ DAG_ID = "credentials"
 DAG = f"""
 from airflow.sdk import DAG
 
-from include.config import MODEL_ENVIRONMENTS
+from include.settings import MODEL_ENVIRONMENTS
 from include.mlflow_provider.operators import registry
 from include.mlflow_provider.operators.deployment import CreateDeploymentOperator, PredictOperator
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
@@ -44,7 +45,7 @@ with DAG("{DAG_ID}", schedule=None, params={{"name": "", "source": "", "data": "
         >> ModelLoadAndPredictOperator(
             task_id="predict", data="{{{{ params.data }}}}", output_uri="{{{{ params.output }}}}", **PREDICTION
         )
-        >> ModelLoadAndPredictOperator(task_id="bad_input", data=[{{"head": 94.1}}], **PREDICTION)
+        >> ModelLoadAndPredictOperator(task_id="bad_input", data=[{{"unknown": 94.1}}], **PREDICTION)
         >> CreateDeploymentOperator(task_id="deploy", trigger_rule="all_done", model_uri="models:/x/1", **NAME, **THERE)
         >> PredictOperator(task_id="ask", trigger_rule="all_done", deployment_name="x", **THERE)
         >> registry.DeleteModelVersionOperator(task_id="delete_version", trigger_rule="all_done", **VERSION)
@@ -53,7 +54,7 @@ with DAG("{DAG_ID}", schedule=None, params={{"name": "", "source": "", "data": "
     for conn_id in ("refused", "silent"):
         registry.GetRegisteredModelOperator(task_id=f"get_{{conn_id}}", mlflow_conn_id=conn_id, **NAME)
         ModelLoadAndPredictOperator(
-            task_id=f"predict_{{conn_id}}", mlflow_conn_id=conn_id, data=[{{"head": 94.1}}], **PREDICTION
+            task_id=f"predict_{{conn_id}}", mlflow_conn_id=conn_id, data=[{{"unknown": 94.1}}], **PREDICTION
         )
 """
 FAILURES = {
@@ -69,7 +70,7 @@ FAILURES = {
 
 @pytest.fixture
 def hidden(stack: Stack, airflow: Airflow) -> dict[str, str]:
-    """Secrets of the stack's own connections, and of two that fail, which Airflow is told of here."""
+    """Secrets of the stack's own connections, and of two that fail, which are created here."""
     own = stack.settings.secrets()
     made = {name: secrets.token_hex(16) for name in ("password", "header", "token")}
     headers = json.dumps({"headers": {"X-Key": made["header"]}})
@@ -95,9 +96,9 @@ def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(
     dag: None, hidden: dict[str, str], stack: Stack, airflow: Airflow, first: Pipeline
 ) -> None:
     name = f"hidden-{uuid4().hex[:8]}"
-    folder = first.said["predict"]["uri"].rpartition("/")[0]
-    uris = {"data": f"{folder}/possums.parquet", "output": f"{folder}/credentials.parquet"}
-    source = f"models:/{config.REGISTERED_MODEL}/1"
+    folder = first.events["predict"]["uri"].rpartition("/")[0]
+    uris = {"data": f"{folder}/rows.parquet", "output": f"{folder}/credentials.parquet"}
+    source = model_uri("1")
     with watched(stack.processes) as commands:
         run_id = airflow.trigger(DAG_ID, {"name": name, "source": source, **uris})
         airflow.wait(DAG_ID, run_id)
@@ -107,7 +108,7 @@ def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(
     for task_id, message in FAILURES.items():
         assert message in airflow.error(DAG_ID, run_id, task_of(airflow, DAG_ID, run_id, task_id))
     assert any(str(stack.settings.model_environments) in command for command in commands)
-    for place in ("airflow/logs/", "airflow/airflow.db", f"s3/{config.XCOM_BUCKET}/"):
+    for place in ("airflow/logs/", "airflow/airflow.db", f"s3/{XCOM_BUCKET}/"):
         assert any(place in found for found in places_with(stack, name))
     for what, secret in hidden.items():
         assert not places_with(stack, secret), what

@@ -1,4 +1,4 @@
-"""Files of new possums, put into the folder that Airflow's triggerer watches."""
+"""Files of new rows, uploaded into the folder that Airflow's triggerer watches."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from io import BytesIO
 import pandas as pd
 import pytest
 
-from include import config
-from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.platform import storage, trace
 from include.platform.assets import INCOMING, PROCESSING
-from include.platform.champions import find_champion
-from include.tasks import predict_incoming as incoming
+from include.platform.champions import MODEL, find_champion, read_tags
+from include.problem import PROBLEM
+from include.tasks.predict_incoming import PROCESSED, PUBLISHED, REJECTED
 from local.airflow import POLL, Airflow
-from tests.end_to_end.conftest import Pipeline
+from tests.end_to_end.conftest import Pipeline, in_csv, new_rows, read_rows, spoil, states_of, without_target
 
 DAG = "predict_incoming"
-PREDICTED = "s3://data/predictions/incoming"
-FOLDERS = (INCOMING.uri, PROCESSING, incoming.PROCESSED, incoming.REJECTED, PREDICTED)
-
-
-def csv_of(cases: slice) -> bytes:
-    return pd.read_csv(config.POSSUM_CSV).drop(columns=config.TARGET)[cases].to_csv(index=False).encode()
+FOLDERS = (INCOMING.uri, PROCESSING, PROCESSED, REJECTED, PUBLISHED)
+KNOWN = without_target(read_rows()).iloc[:8]  # rows that the pipeline has predicted too
+BAD, REASONS = spoil(without_target(new_rows(1)))
 
 
 def contents() -> dict[str, dict[str, str]]:
@@ -37,15 +33,24 @@ def contents() -> dict[str, dict[str, str]]:
     }
 
 
+def published() -> list[str]:
+    return [uri for uri in storage.list_objects(PUBLISHED) if uri.endswith(".csv")]
+
+
+def read_csv(uri: str) -> pd.DataFrame:
+    texts = dict.fromkeys([PROBLEM.id, *PROBLEM.categories], str)
+    return pd.read_csv(BytesIO(storage.read_bytes(uri)), dtype=texts)
+
+
 def runs(airflow: Airflow) -> set[str]:
     return {run["dag_run_id"] for run in airflow.get(f"dags/{DAG}/dagRuns", limit=500)["dag_runs"]}
 
 
 def wait_for_runs(airflow: Airflow, known: set[str]) -> list[str]:
-    """Wait for the run that an upload sets off, then for the end of every new run."""
+    """Wait for the run that an upload triggers, then for the end of every new run."""
     deadline = time.monotonic() + 60
     while not (new := runs(airflow) - known):
-        assert time.monotonic() < deadline, f"nothing has set off {DAG}"
+        assert time.monotonic() < deadline, f"nothing has triggered {DAG}"
         time.sleep(POLL)
     assert {airflow.wait(DAG, run_id) for run_id in new} == {"success"}
     return sorted(new)
@@ -58,12 +63,12 @@ def upload(files: dict[str, bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def together(airflow: Airflow, first: Pipeline) -> Iterator[list[str]]:
-    """Three files, uploaded at once: two that can be used, and one with an animal of a third sex."""
+    """The runs for three files, uploaded at once: two that can be used, and one with errors."""
     known = runs(airflow)
-    upload({"one.csv": csv_of(slice(0, 5)), "two.csv": csv_of(slice(5, 8))})
-    upload({"bad.csv": csv_of(slice(8, 9)).replace(b",f,", b",x,").replace(b",m,", b",x,")})
+    upload({"one.csv": in_csv(KNOWN[:5]), "two.csv": in_csv(KNOWN[5:])})
+    upload({"bad.csv": in_csv(BAD)})
     new = wait_for_runs(airflow, known)
-    while storage.list_objects(INCOMING.uri):  # the watcher looked between two uploads: there is one run more
+    while storage.list_objects(INCOMING.uri):  # the watcher listed the folder between two uploads: one more run
         new += wait_for_runs(airflow, known | set(new))
     return new
 
@@ -75,59 +80,59 @@ def test_files_that_arrive_together_are_each_predicted_once(together: list[str])
     assert found["incoming"] == found["processing"] == {}
 
 
-def test_every_animal_has_a_prediction_with_its_interval(together: list[str], first: Pipeline) -> None:
-    tables = [
-        pd.read_csv(BytesIO(storage.read_bytes(uri))) for uri in storage.list_objects(PREDICTED) if uri.endswith(".csv")
-    ]
-    table = pd.concat(tables).set_index("case").sort_index()
-    assert table.index.tolist() == list(range(1, 9))
-    assert {"predicted", "lower", "upper"} <= set(table)
-    whole = pd.read_csv(BytesIO(storage.read_bytes(first.said["predict"]["uri"]))).set_index("case")
-    pd.testing.assert_series_equal(table["predicted"], whole["predicted"].loc[1:8])
+def test_every_row_has_the_prediction_of_the_pipeline_with_its_interval(together: list[str], first: Pipeline) -> None:
+    table = pd.concat([read_csv(uri) for uri in published()], ignore_index=True)
+    whole = read_csv(first.events["predict"]["uri"])
+    answer = ["predicted", "lower", "upper"]
+    assert list(table) == [PROBLEM.id, *PROBLEM.inputs, *answer]
+    pd.testing.assert_frame_equal(
+        table.set_index(PROBLEM.id)[answer].sort_index(), whole[:8].set_index(PROBLEM.id)[answer].sort_index()
+    )
 
 
-def test_a_bad_file_is_put_away_with_the_reason_beside_it(together: list[str]) -> None:
-    file, reason = storage.list_objects(incoming.REJECTED)
+def test_a_bad_file_is_moved_away_with_every_reason_beside_it(together: list[str]) -> None:
+    file, reason = storage.list_objects(REJECTED)
+    text = storage.read_bytes(reason).decode()
     assert reason == f"{file}.reason.txt"
-    assert "row 2, column sex: x must be one of f, m" in storage.read_bytes(reason).decode()
+    assert [expected for expected in REASONS if f"row 2, {expected}" not in text] == []
 
 
-def test_every_file_is_named_in_the_pages_of_airflow(airflow: Airflow, together: list[str]) -> None:
+def test_airflow_shows_each_mapped_task_by_the_name_of_its_file(airflow: Airflow, together: list[str]) -> None:
     tasks = [task for run_id in together for task in airflow.tasks(DAG, run_id)]
     checked = {task["rendered_map_index"] for task in tasks if task["task_id"] == "predict_file.check_rows"}
     assert {name.partition("-20")[0] for name in checked if name} == {"one", "two", "bad"}
 
 
 def test_a_file_leads_to_version_run_data_and_commit(together: list[str]) -> None:
-    champion = find_champion(MLflowClientHook("GET", config.MLFLOW_CONN_ID)) or {}
-    uri = next(uri for uri in storage.list_objects(PREDICTED) if uri.endswith(".csv"))
-    trail = trace.follow(uri)
-    said = "\n".join(line for lines in trail.values() for line in lines)
-    assert f"{config.REGISTERED_MODEL} version {champion['version']}" in said
-    assert champion["run_id"] in said
-    assert next(tag["value"] for tag in champion["tags"] if tag["key"] == "features_uri") in said
-    assert f"Airflow's {DAG}" in said
-    assert "CHANGED" not in said
+    champion = find_champion() or {}
+    trail = trace.read_trace(published()[0])
+    text = "\n".join(line for lines in trail.values() for line in lines)
+    assert f"{MODEL} version {champion['version']}" in text
+    assert champion["run_id"] in text
+    assert read_tags(champion)["features_uri"] in text
+    assert f"Airflow's {DAG}" in text
+    assert "CHANGED" not in text
     assert all(trail.values())
 
 
 def test_an_upload_of_the_same_name_overwrites_nothing(airflow: Airflow, together: list[str]) -> None:
-    before = set(contents()["predictions/incoming"])
+    before, rows = set(contents()["predictions/incoming"]), without_target(new_rows(2))
     known = runs(airflow)
-    upload({"one.csv": csv_of(slice(20, 22))})
+    upload({"one.csv": in_csv(rows)})
     wait_for_runs(airflow, known)
-    after = contents()["predictions/incoming"]
-    (added,) = [name for name in set(after) - before if name.endswith(".csv")]
-    assert before < set(after)
-    assert pd.read_csv(BytesIO(storage.read_bytes(f"{PREDICTED}/{added}")))["case"].tolist() == [21, 22]
+    after = set(contents()["predictions/incoming"])
+    (added,) = [name for name in after - before if name.endswith(".csv")]
+    assert before < after
+    pd.testing.assert_frame_equal(
+        read_csv(f"{PUBLISHED}/{added}")[PROBLEM.inputs], rows[PROBLEM.inputs], check_dtype=False
+    )
 
 
 def test_a_run_with_nothing_to_do_changes_nothing(airflow: Airflow, together: list[str]) -> None:
     before = contents()
     run_id = airflow.trigger(DAG)
     assert airflow.wait(DAG, run_id) == "success"
-    states = {task["task_id"]: task["state"] for task in airflow.tasks(DAG, run_id)}
-    assert states["predict_file.check_rows"] == "skipped"
+    assert states_of(airflow, DAG, run_id)["predict_file.check_rows"] == "skipped"
     assert contents() == before
 
 

@@ -1,4 +1,4 @@
-"""Drift, decay, failures and missed deadlines on the real stack, told by mail through a real SMTP server."""
+"""Drift, degradation, failures and missed deadlines on the real stack, with alerts by a real SMTP server."""
 
 from __future__ import annotations
 
@@ -17,20 +17,29 @@ import pandas as pd
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from mlflow.tracking import MlflowClient
 
-from include import config
-from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.evaluation.scores import metric_name
 from include.platform import alerts, champions, storage, tracking
-from include.platform.assets import LABELLED
+from include.platform.assets import LABELLED, MONITORING, RETRAINING
+from include.platform.champions import CHAMPION_ALIAS, MODEL
 from include.tasks.monitor import find_champion
-from include.tasks.recent import INCOMING
+from include.tasks.predict_incoming import PUBLISHED
 from local.airflow import POLL, Airflow
 from local.stack import Stack
-from tests.end_to_end.conftest import Pipeline, paused
+from tests.end_to_end.conftest import (
+    TARGET,
+    Pipeline,
+    finest_number,
+    new_rows,
+    paused,
+    states_of,
+    task_of,
+    without_target,
+)
 
-LOGIN, PASSWORD = "possums", "a-password-of-the-mail-server"
+LOGIN, PASSWORD = "airflow", "a-password-of-the-mail-server"
+COUNT = 100  # new rows
 LATE = """\
 from datetime import timedelta
 from pathlib import Path
@@ -38,11 +47,10 @@ from time import sleep
 
 from airflow.sdk import dag, task
 
-from include import config
-from include.platform.alerts import Deadline
+from include.platform.dag_defaults import DAG_DEFAULTS, deadline
 
 
-@dag(schedule=None, **config.DAG_DEFAULTS | {"deadline": Deadline(timedelta(seconds=1))})
+@dag(schedule=None, **DAG_DEFAULTS | {"deadline": deadline(timedelta(seconds=1))})
 def late():
     @task
     def wait_for_file(params, run_id):
@@ -67,7 +75,7 @@ class Mailbox:
         return "250 OK"
 
     def wait_for(self, subject: str, timeout: float = 60) -> str:
-        """Return the content of the one mail with this subject, and forget it."""
+        """Return the content of the one mail with this subject, and empty the mailbox."""
         deadline = time.monotonic() + timeout
         while not (found := [mail for mail in self.mails if mail["Subject"] == subject]):
             assert time.monotonic() < deadline, f"no mail {subject!r}, only {[mail['Subject'] for mail in self.mails]}"
@@ -118,47 +126,52 @@ def mailbox(airflow: Airflow) -> Iterator[Mailbox]:
 
 @pytest.fixture(scope="module")
 def champion(first: Pipeline) -> Iterator[dict[str, str]]:
-    """The champion; where no gate has made one, the version of the first run for as long as these tests take."""
-    hook = MLflowClientHook("GET", config.MLFLOW_CONN_ID)
-    there_was_one = champions.champion(hook)
+    """The champion; if no gate has promoted one, the version of the first run until these tests end."""
+    there_was_one, hook = champions.champion(), champions.connect()
     if not there_was_one:
-        hook.set_registered_model_alias(config.REGISTERED_MODEL, config.CHAMPION_ALIAS, first.said["train"]["version"])
+        hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, first.events["train"]["version"])
     yield find_champion()
     if not there_was_one:
-        hook.delete_registered_model_alias(config.REGISTERED_MODEL, config.CHAMPION_ALIAS)
+        hook.delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
 
 
 @pytest.fixture
-def put_animals() -> Iterator[Callable[..., None]]:
-    """Writes a CSV file of new animals, made from the known ones, to S3; deleted after the test."""
+def put_rows() -> Iterator[Callable[[pd.DataFrame, str], None]]:
+    """Writes rows to S3 as a CSV file, which is deleted after the test."""
     written = []
 
-    def put(uri: str, count: int = 100, **shifts: float) -> None:
-        possums, rng = pd.read_csv(config.POSSUM_CSV), np.random.default_rng(7)
-        animals = possums.iloc[rng.integers(len(possums), size=count)].reset_index(drop=True)
-        animals["case"] = range(1000, 1000 + count)
-        animals["hdlngth"] += rng.uniform(-0.04, 0.04, count)  # below the ruler's marks, but another animal
-        written.append(storage.write_table(animals.assign(**{n: animals[n] + by for n, by in shifts.items()}), uri))
+    def put(rows: pd.DataFrame, uri: str) -> None:
+        written.append(storage.write_table(rows, uri))
 
     yield put
-    hook = S3Hook(config.AWS_CONN_ID)
     for uri in written:
-        bucket, key = hook.parse_s3_url(uri)
-        hook.delete_objects(bucket, key)
+        storage.delete(uri)
+
+
+def without_small_values(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return rows whose values in a column are redrawn from the upper half of the column: drift to usual values."""
+    upper = rows.loc[rows[column] > rows[column].median(), column]
+    return rows.assign(**{column: np.random.default_rng(0).choice(upper, len(rows))})
+
+
+def with_opposite_targets(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the largest target where it was small, and the smallest where it was large."""
+    target = rows[TARGET]
+    return rows.assign(**{TARGET: np.where(target < target.median(), target.max(), target.min())})
 
 
 def run_monitor(airflow: Airflow) -> tuple[str, dict[str, str]]:
     run_id = airflow.trigger("monitor")
-    return run_id, states_of(airflow, run_id)
+    return run_id, wait_for_states(airflow, run_id)
 
 
-def states_of(airflow: Airflow, run_id: str) -> dict[str, str]:
+def wait_for_states(airflow: Airflow, run_id: str) -> dict[str, str]:
     assert airflow.wait("monitor", run_id) == "success"
-    return {task["task_id"]: task["state"] for task in airflow.tasks("monitor", run_id)}
+    return states_of(airflow, "monitor", run_id)
 
 
-def report_of(airflow: Airflow, run_id: str) -> dict[str, Any]:
-    return next(e["extra"] for e in airflow.events("monitor", run_id) if e["name"] == "possum_monitoring")
+def read_report(airflow: Airflow, run_id: str) -> dict[str, Any]:
+    return next(e["extra"] for e in airflow.events("monitor", run_id) if e["name"] == MONITORING.name)
 
 
 def wait_for_retraining(airflow: Airflow, run_id: str) -> None:
@@ -167,100 +180,110 @@ def wait_for_retraining(airflow: Airflow, run_id: str) -> None:
 
 @pytest.fixture
 def only_features(airflow: Airflow) -> Iterator[None]:
-    """Retraining goes no further than ``feature_eng``, so that other tests find the versions that they made."""
+    """A retraining ends after ``feature_eng``, so that other tests find the versions that they made."""
     with paused(airflow, "train"):
         yield
 
 
-def test_the_models_own_animals_predicted_again_are_no_news(airflow: Airflow, champion: dict[str, str]) -> None:
+def test_the_champions_own_rows_predicted_again_do_not_count(airflow: Airflow, champion: dict[str, str]) -> None:
     run_id, states = run_monitor(airflow)
-    task = next(task for task in airflow.tasks("monitor", run_id) if task["task_id"] == "measure_drift")
-    assert "0 animals in them are new" in airflow.log("monitor", run_id, task)
-    assert {states[name] for name in ("measure_drift", "measure_decay", "publish_report", "judge")} == {"skipped"}
+    task = task_of(airflow, "monitor", run_id, "measure_drift")
+    assert ", 0 of them new" in airflow.log("monitor", run_id, task)
+    skipped = ("measure_drift", "measure_degradation", "publish_report", "decide")
+    assert {states[name] for name in skipped} == {"skipped"}
     assert airflow.events("monitor", run_id) == []
 
 
-def test_new_animals_of_the_same_kind_set_nothing_off(
-    airflow: Airflow, champion: dict[str, str], mailbox: Mailbox, put_animals: Callable[..., None]
+def test_new_rows_of_the_same_kind_trigger_nothing(
+    airflow: Airflow, champion: dict[str, str], mailbox: Mailbox, put_rows: Callable[[pd.DataFrame, str], None]
 ) -> None:
-    put_animals(f"{INCOMING}same.csv")
+    put_rows(without_target(new_rows(COUNT)), f"{PUBLISHED}/same.csv")
     run_id, states = run_monitor(airflow)
-    assert states["all_is_well"] == "success"
-    assert {states["tell_the_team"], states["ask_for_retraining"]} == {"skipped"}
-    assert [event["name"] for event in airflow.events("monitor", run_id)] == ["possum_monitoring"]
-    assert report_of(airflow, run_id)["findings"] == []
+    assert states["no_findings"] == "success"
+    assert {states["alert_team"], states["request_retraining"]} == {"skipped"}
+    assert [event["name"] for event in airflow.events("monitor", run_id)] == [MONITORING.name]
+    assert read_report(airflow, run_id)["findings"] == []
     assert mailbox.mails == []
 
 
-def test_drift_is_told_and_starts_one_retraining_until_the_cool_down_is_over(
+def test_drift_sends_an_alert_and_requests_one_retraining_until_the_cool_down_is_over(
     airflow: Airflow,
     champion: dict[str, str],
     mailbox: Mailbox,
     only_features: None,
-    put_animals: Callable[..., None],
+    put_rows: Callable[[pd.DataFrame, str], None],
 ) -> None:
-    put_animals(f"{INCOMING}larger.csv", hdlngth=3.57)  # one standard deviation
-    subject = f"{config.REGISTERED_MODEL} version {champion['version']} no longer fits"
+    column = finest_number()
+    put_rows(without_small_values(without_target(new_rows(COUNT)), column), f"{PUBLISHED}/larger.csv")
+    subject = f"{MODEL} version {champion['version']} needs attention"
 
     run_id, states = run_monitor(airflow)
-    assert (states["tell_the_team"], states["ask_for_retraining"], states["all_is_well"]) == (
+    assert (states["alert_team"], states["request_retraining"], states["no_findings"]) == (
         "success",
         "success",
         "skipped",
     )
     mail = mailbox.wait_for(subject)
-    assert "hdlngth has drifted: PSI" in mail
-    assert "asked for now" in mail
-    report = report_of(airflow, run_id)
+    assert f"{column} has drifted: PSI" in mail
+    assert "requested now" in mail
+    report = read_report(airflow, run_id)
+    assert len(report["findings"]) == 1
     assert report["url"] in mail
     assert storage.read_bytes(report["picture"]).startswith(b"\x89PNG")
     with tracking.connected():
         run = MlflowClient().get_run(report["run_id"])
-        version = MlflowClient().get_model_version(config.REGISTERED_MODEL, champion["version"])
+        version = MlflowClient().get_model_version(MODEL, champion["version"])
     assert run.info.run_name == "Monitoring"
     assert run.data.tags["model_version"] == champion["version"]
     assert version.tags["monitoring_run_id"] == run.info.run_id
-    assert run.data.metrics["p_hdlngth"] < 0.02 < run.data.metrics["p_age"]
+    p_values = {name: value for name, value in run.data.metrics.items() if name.startswith("p_")}
+    assert [name for name, value in p_values.items() if value < 0.02] == [f"p_{metric_name(column)}"]
     wait_for_retraining(airflow, run_id)
 
     again, states = run_monitor(airflow)
-    assert (states["tell_the_team"], states["ask_for_retraining"]) == ("success", "skipped")
-    assert "asked for already, not again before" in mailbox.wait_for(subject)
-    assert "retraining" not in [event["name"] for event in airflow.events("monitor", again)]
+    assert (states["alert_team"], states["request_retraining"]) == ("success", "skipped")
+    assert "requested before, not again before" in mailbox.wait_for(subject)
+    assert RETRAINING.name not in [event["name"] for event in airflow.events("monitor", again)]
 
 
-def test_tails_measured_are_looked_at_as_soon_as_they_are_there(
-    airflow: Airflow, champion: dict[str, str], mailbox: Mailbox, only_features: None, put_animals: Callable[..., None]
+def test_new_targets_are_compared_as_soon_as_they_are_uploaded(
+    airflow: Airflow,
+    champion: dict[str, str],
+    mailbox: Mailbox,
+    only_features: None,
+    put_rows: Callable[[pd.DataFrame, str], None],
 ) -> None:
-    before = {run["dag_run_id"] for run in airflow.get("dags/monitor/dagRuns", limit=100)["dag_runs"]}
-    put_animals(f"{LABELLED.uri.rstrip('/')}/measured.csv", taill=4.0)
+    before = monitor_runs(airflow)
+    put_rows(with_opposite_targets(new_rows(COUNT)), f"{LABELLED.uri.rstrip('/')}/measured.csv")
     deadline = time.monotonic() + 30
-    while not (
-        started := {r["dag_run_id"] for r in airflow.get("dags/monitor/dagRuns", limit=100)["dag_runs"]} - before
-    ):
-        assert time.monotonic() < deadline, "the file set off no run"
+    while not (started := monitor_runs(airflow) - before):
+        assert time.monotonic() < deadline, "the file has triggered no run"
         time.sleep(POLL)
     (run_id,) = started
-    states = states_of(airflow, run_id)
-    assert (states["measure_drift"], states["measure_decay"], states["tell_the_team"]) == (
+    states = wait_for_states(airflow, run_id)
+    assert (states["measure_drift"], states["measure_degradation"], states["alert_team"]) == (
         "skipped",
         "success",
         "success",
     )
-    mail = mailbox.wait_for(f"{config.REGISTERED_MODEL} version {champion['version']} no longer fits")
-    assert "the error has grown: RMSE" in mail
-    if states["ask_for_retraining"] == "success":  # where this test runs alone, no cool-down is on
+    mail = mailbox.wait_for(f"{MODEL} version {champion['version']} needs attention")
+    assert "the prediction error has grown: RMSE" in mail
+    if states["request_retraining"] == "success":  # when this test runs alone, there is no cool-down
         wait_for_retraining(airflow, run_id)
 
 
-def test_a_failed_task_is_told_with_its_error_and_its_log(
-    airflow: Airflow, first: Pipeline, mailbox: Mailbox, possum_csv: Path
+def monitor_runs(airflow: Airflow) -> set[str]:
+    return {run["dag_run_id"] for run in airflow.get("dags/monitor/dagRuns", limit=100)["dag_runs"]}
+
+
+def test_an_alert_of_a_failed_task_has_its_error_and_a_link_to_its_log(
+    airflow: Airflow, first: Pipeline, mailbox: Mailbox, table_file: Path
 ) -> None:
-    possum_csv.unlink()
+    table_file.unlink()
     run_id = airflow.trigger("feature_eng")
     assert airflow.wait("feature_eng", run_id) == "failed"
     mail = mailbox.wait_for("feature_eng.extract_data failed")
-    for fact in ("feature_eng", "extract_data", run_id, "is missing: put the possum table there"):
+    for fact in ("feature_eng", "extract_data", run_id, "is missing: put the table there"):
         assert fact in mail
     link = mail.split('href="')[1].split('"')[0]
     assert "/dags/feature_eng/runs/manual__" in link
@@ -269,7 +292,7 @@ def test_a_failed_task_is_told_with_its_error_and_its_log(
     assert PASSWORD not in mail
 
 
-def test_a_run_that_is_late_is_told_while_it_runs(
+def test_an_alert_of_a_missed_deadline_is_sent_while_the_run_goes_on(
     stack: Stack, airflow: Airflow, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     file = stack.settings.project / "dags" / "late.py"

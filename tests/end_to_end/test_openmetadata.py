@@ -1,13 +1,13 @@
-"""The catalogue's DAG in a running Airflow, after the pipeline: what OpenMetadata is told, and who sees the token."""
+"""The catalogue's DAG in a running Airflow, after the pipeline: what OpenMetadata receives, and a hidden token."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
-from include import config
+from include.platform.champions import MODEL
+from include.problem import PROBLEM
 from local.airflow import Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, places_with, task_of
@@ -26,10 +26,10 @@ def catalogue() -> Iterator[Catalogue]:
 
 @pytest.fixture
 def switched_on(stack: Stack, airflow: Airflow) -> Iterator[None]:
-    """The DAG, for the possum model alone: other tests leave models that are not whole."""
+    """The DAG, for the project's model alone: other tests leave models that are incomplete."""
     file = stack.settings.project / "include" / "openmetadata" / "mlflow.yaml"
     text = file.read_text()
-    pattern = f"mlModelFilterPattern: {{includes: ['{config.REGISTERED_MODEL}$']}}"
+    pattern = f"mlModelFilterPattern: {{includes: ['^{MODEL}$']}}"
     file.write_text(text.replace("type: MlModelMetadata", f"type: MlModelMetadata\n      {pattern}"))
     airflow.wait_for_dags([DAG_ID])
     yield
@@ -38,7 +38,7 @@ def switched_on(stack: Stack, airflow: Airflow) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("switched_on")
-def test_the_possum_model_is_catalogued_and_the_token_seen_by_nobody(
+def test_the_model_is_in_the_catalogue_and_the_token_in_no_file(
     stack: Stack, airflow: Airflow, first: Pipeline, catalogue: Catalogue
 ) -> None:
     run_id = airflow.trigger(DAG_ID)
@@ -50,11 +50,9 @@ def test_the_possum_model_is_catalogued_and_the_token_seen_by_nobody(
     run_id = airflow.trigger(DAG_ID)
     assert airflow.wait(DAG_ID, run_id) == "success"
 
-    model = catalogue.entity("mlmodels", f"possums_mlflow.{config.REGISTERED_MODEL}")
-    print(json.dumps(model, indent=2))  # noqa: T201
-    print(json.dumps(catalogue.look()["edges"], indent=2))  # noqa: T201
-    assert [feature["name"] for feature in model["mlFeatures"]] == config.RAW
+    model = catalogue.entity("mlmodels", f"mlflow.{MODEL}")
+    assert [feature["name"] for feature in model["mlFeatures"]] == PROBLEM.inputs
     assert "alias champion" in model["description"]
-    assert len(catalogue.look()["edges"]) == 3
-    assert places_with(stack, "possums_objects")  # the search finds what is there
+    assert len(catalogue.state()["edges"]) == 3
+    assert places_with(stack, f"{PROBLEM.name}_objects")  # the search finds what is there
     assert places_with(stack, TOKEN) == []

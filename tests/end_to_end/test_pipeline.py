@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from io import BytesIO
 
 import matplotlib.image
@@ -12,23 +13,32 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from mlflow.tracking import MlflowClient
 
-from include import config
-from include.config import RAW
+from include.data.checks import inspect
+from include.evaluation.scores import format_value
 from include.platform import storage, tracking
+from include.platform.champions import CHALLENGER_ALIAS, MODEL, model_uri
+from include.problem import PROBLEM
+from include.settings import AWS_CONN_ID, PLOTS, XCOM_BUCKET
 from local.airflow import Airflow
+from local.settings import PROJECT
 from local.stack import Stack
-from tests.end_to_end.conftest import Pipeline, places_with
+from tests.end_to_end.conftest import TARGET, Pipeline, places_with, read_raw, read_rows, states_of
+
+SEVERITIES = ("error", "repair", "warning")
+PICTURE = PLOTS.relative_to(PROJECT) / PROBLEM.picture
 
 
 @pytest.fixture(scope="module")
 def predictions(first: Pipeline) -> pd.DataFrame:
-    return pd.read_csv(BytesIO(storage.read_bytes(first.said["predict"]["uri"])))
+    """The published predictions, indexed by the rows' ids."""
+    file = BytesIO(storage.read_bytes(first.events["predict"]["uri"]))
+    return pd.read_csv(file, dtype={PROBLEM.id: str}).set_index(PROBLEM.id)
 
 
-def test_every_task_succeeds_or_lies_on_the_branch_not_taken(airflow: Airflow, first: Pipeline) -> None:
+def test_every_task_succeeds_or_is_on_the_branch_not_taken(airflow: Airflow, first: Pipeline) -> None:
     skipped = set()
     for dag_id, run_id in first.runs.items():
-        states = {task["task_id"]: task["state"] for task in airflow.tasks(dag_id, run_id)}
+        states = states_of(airflow, dag_id, run_id)
         assert set(states.values()) <= {"success", "skipped"}
         skipped |= {task_id for task_id, state in states.items() if state == "skipped"}
     assert skipped == {
@@ -47,79 +57,92 @@ def test_no_task_needed_a_second_try(airflow: Airflow, first: Pipeline) -> None:
 
 
 def test_the_result_of_every_check_of_the_data_is_in_mlflow(first: Pipeline) -> None:
+    inspection = inspect(read_raw(), PROBLEM)
     with tracking.connected():
-        experiment_id = MlflowClient().get_experiment_by_name(config.EXPERIMENT).experiment_id
+        experiment_id = MlflowClient().get_experiment_by_name(PROBLEM.experiment).experiment_id
         (run,) = MlflowClient().search_runs(
             [experiment_id],
             f"attributes.run_name = 'Data quality' and tags.`airflow.dag_run_id` = '{first.runs['feature_eng']}'",
         )
         results = MlflowClient().load_table(experiment_id, "data_quality.json", [run.info.run_id])
-    assert run.data.metrics == {"rows": 104, "cleaning_faults": 0, "halting_faults": 0, "warning_faults": 0}
-    assert {"severity", "column", "check", "failures", "faults"} <= set(results)
-    assert set(config.RAW) <= set(results["column"])
+    counts = {f"{name}s": sum(r.count for r in inspection.results if r.severity == name) for name in SEVERITIES}
+    assert run.data.metrics == {"rows": len(inspection.table), **counts}
+    assert {"severity", "column", "check", "failures", "details"} <= set(results)
+    assert {*PROBLEM.inputs, TARGET} <= set(results["column"])
 
 
 def test_a_task_leads_to_its_model_version_in_mlflow(stack: Stack, airflow: Airflow, first: Pipeline) -> None:
     task = f"dags/train/dagRuns/{first.runs['train']}/taskInstances/register_model.create_model_version"
-    page = f"#/models/{config.REGISTERED_MODEL}/versions/{first.said['train']['version']}"
+    page = f"#/models/{MODEL}/versions/{first.events['train']['version']}"
     assert airflow.get(f"{task}/links")["extra_links"] == {
         "MLflow": f"http://127.0.0.1:{stack.settings.ports['MLFLOW_PORT']}/{page}"
     }
 
 
-def test_the_registered_version_predicts_what_the_pipeline_saved(first: Pipeline, predictions: pd.DataFrame) -> None:
-    raw = pd.read_csv(config.POSSUM_CSV)
+def test_the_registered_version_predicts_what_the_pipeline_published(
+    first: Pipeline, predictions: pd.DataFrame
+) -> None:
+    rows = read_rows()
     with tracking.connected():
-        model = mlflow.pyfunc.load_model(f"models:/{config.REGISTERED_MODEL}/{first.said['train']['version']}")
-    np.testing.assert_allclose(model.predict(raw[RAW])["prediction"], predictions["predicted"], rtol=1e-12)
-    assert predictions["case"].tolist() == raw["case"].tolist()
-    np.testing.assert_array_equal(predictions["true"], raw["taill"])
+        model = mlflow.pyfunc.load_model(model_uri(first.events["train"]["version"]))
+    np.testing.assert_allclose(model.predict(rows[PROBLEM.inputs])["prediction"], predictions["predicted"], rtol=1e-12)
+    np.testing.assert_array_equal(predictions["true"], rows[TARGET])
+    assert predictions.index.is_unique
+    if PROBLEM.row_id:
+        assert predictions.index.tolist() == rows[PROBLEM.row_id].tolist()
 
 
-def test_training_and_holdout_animals_are_told_apart(predictions: pd.DataFrame) -> None:
+def test_every_prediction_lies_in_its_interval(predictions: pd.DataFrame) -> None:
+    assert predictions["predicted"].between(predictions["lower"], predictions["upper"]).all()
+
+
+def test_training_and_holdout_rows_are_distinguished(predictions: pd.DataFrame) -> None:
+    share = (predictions["split"] == "holdout").mean()
+    deviation = (PROBLEM.holdout_share * (1 - PROBLEM.holdout_share) / len(predictions)) ** 0.5
     assert set(predictions["split"]) == {"train", "holdout"}
-    assert 15 <= (predictions["split"] == "holdout").sum() <= 35
+    assert abs(share - PROBLEM.holdout_share) < 3 * deviation
 
 
 def test_the_scores_in_mlflow_are_those_of_the_predictions(first: Pipeline, predictions: pd.DataFrame) -> None:
     holdout = predictions[predictions["split"] == "holdout"]
     rmse = ((holdout["true"] - holdout["predicted"]) ** 2).mean() ** 0.5
     with tracking.connected():
-        metrics = MlflowClient().get_run(first.said["train"]["run_id"]).data.metrics
+        metrics = MlflowClient().get_run(first.events["train"]["run_id"]).data.metrics
     assert metrics["holdout_rmse"] == pytest.approx(rmse)
 
 
 def test_the_picture_is_on_disk_in_s3_and_in_mlflow(stack: Stack, first: Pipeline) -> None:
-    folder = first.said["predict"]["uri"].rpartition("/")[0]
-    in_s3 = storage.read_bytes(f"{folder}/possum_tails.png")
+    folder = first.events["predict"]["uri"].rpartition("/")[0]
+    in_s3 = storage.read_bytes(f"{folder}/{PROBLEM.picture}")
     with tracking.connected():
         in_mlflow = mlflow.artifacts.download_artifacts(
-            run_id=first.said["train"]["run_id"], artifact_path="possum_tails.png"
+            run_id=first.events["train"]["run_id"], artifact_path=PROBLEM.picture
         )
-    assert (stack.settings.project / "include/plots/possum_tails.png").exists()
+    assert (stack.settings.project / PICTURE).read_bytes() == in_s3
     for source in (BytesIO(in_s3), in_mlflow):
         picture = matplotlib.image.imread(source, format="png")
         assert picture.shape[:2] == (800, 1600)
         assert picture[..., :3].std() > 0.05
 
 
-def test_xcoms_lie_in_the_object_store_and_hold_no_table(first: Pipeline) -> None:
-    hook = S3Hook(config.AWS_CONN_ID)
-    sizes = {key: hook.get_key(key, config.XCOM_BUCKET).content_length for key in hook.list_keys(config.XCOM_BUCKET)}
+def test_xcoms_are_in_the_object_store_and_contain_no_table(first: Pipeline) -> None:
+    hook = S3Hook(AWS_CONN_ID)
+    sizes = {key: hook.get_key(key, XCOM_BUCKET).content_length for key in hook.list_keys(XCOM_BUCKET)}
     assert len(sizes) >= 10
     assert max(sizes.values()) < 2000, sizes
 
 
-def test_the_demo_prints_what_came_out(first: Pipeline, stack: Stack) -> None:
+def test_the_demo_prints_the_results(first: Pipeline, stack: Stack) -> None:
     for text in (
-        f"{config.REGISTERED_MODEL} version 1",
+        PROBLEM.title,
+        f"{MODEL} version 1",
         "Staging, challenger, champion",
         "version 1 promoted to champion: RMSE",
         "version 1, champion",
-        "RMSE",
+        f"the limit of {format_value(PROBLEM.gate.max_rmse, PROBLEM.unit)}",
         "/features.parquet",
-        "/possum_tail_length.csv",
-        str(stack.settings.project / "include/plots/possum_tails.png"),
+        f"/{PROBLEM.predictions_file}",
+        str(stack.settings.project / PICTURE),
         stack.settings.airflow_url,
         stack.settings.mlflow_url,
     ):
@@ -137,46 +160,53 @@ def test_a_second_run_adds_a_version_and_loses_nothing(airflow: Airflow, first: 
     trained = airflow.get("dags/train/dagRuns", state="success")["total_entries"]
     with tracking.connected():
         client = MlflowClient()
-        versions = {v.version: v for v in client.search_model_versions(f"name='{config.REGISTERED_MODEL}'")}
-        experiments = [e for e in client.search_experiments() if e.name == config.EXPERIMENT]
-        challenger = client.get_model_version_by_alias(config.REGISTERED_MODEL, config.MODEL_ALIAS)
-        old = mlflow.pyfunc.load_model(f"models:/{config.REGISTERED_MODEL}/1")
+        versions = {v.version: v for v in client.search_model_versions(f"name='{MODEL}'")}
+        experiments = [e for e in client.search_experiments() if e.name == PROBLEM.experiment]
+        challenger = client.get_model_version_by_alias(MODEL, CHALLENGER_ALIAS)
+        old = mlflow.pyfunc.load_model(model_uri("1"))
     assert len(experiments) == 1
     assert len(versions) == trained >= 2
-    assert versions[first.said["train"]["version"]].current_stage == "Archived"
-    assert versions[second.said["train"]["version"]].current_stage == "Staging"
-    assert challenger.version == second.said["train"]["version"]
-    assert len(old.predict(pd.read_csv(config.POSSUM_CSV)[RAW])) == 104
-    assert storage.read_bytes(first.said["predict"]["uri"]) == storage.read_bytes(second.said["predict"]["uri"])
+    assert versions[first.events["train"]["version"]].current_stage == "Archived"
+    assert versions[second.events["train"]["version"]].current_stage == "Staging"
+    assert challenger.version == second.events["train"]["version"]
+    assert len(old.predict(read_rows()[PROBLEM.inputs])) == len(read_rows())
+    assert storage.read_bytes(first.events["predict"]["uri"]) == storage.read_bytes(second.events["predict"]["uri"])
 
 
 def test_a_repeated_task_registers_nothing_twice(airflow: Airflow, first: Pipeline) -> None:
-    def versions() -> int:
+    def count_versions() -> int:
         with tracking.connected():
-            return len(MlflowClient().search_model_versions(f"name='{config.REGISTERED_MODEL}'"))
+            return len(MlflowClient().search_model_versions(f"name='{MODEL}'"))
 
-    before = versions()
+    before = count_versions()
     airflow.clear("train", first.runs["train"], ["register_model.create_model_version"])
     assert airflow.wait("train", first.runs["train"]) == "success"
     tries = {task["task_id"]: task["try_number"] for task in airflow.tasks("train", first.runs["train"])}
     assert tries["register_model.create_model_version"] == 2
-    assert versions() == before
+    assert count_versions() == before
 
 
-def test_the_registered_model_says_what_it_is(first: Pipeline) -> None:
+def test_the_registered_model_is_described(first: Pipeline) -> None:
     with tracking.connected():
-        model = MlflowClient().get_registered_model(config.REGISTERED_MODEL)
-    assert model.tags == {"model_type": "regression", "data": "possum"}
-    assert "possum's tail" in model.description
+        model = MlflowClient().get_registered_model(MODEL)
+    assert model.tags == {"model_type": "regression", "data": PROBLEM.name}
+    assert model.description == PROBLEM.summary
 
 
 def test_a_second_run_takes_the_other_branches(airflow: Airflow, second: Pipeline) -> None:
     states = {
-        task["task_id"]: task["state"]
+        task_id: state
         for dag_id in ("feature_eng", "train")
-        for task in airflow.tasks(dag_id, second.runs[dag_id])
+        for task_id, state in states_of(airflow, dag_id, second.runs[dag_id]).items()
     }
     assert states["prepare_mlflow_experiment.create_experiment"] == "skipped"
     assert states["prepare_mlflow_experiment.experiment_exists"] == "success"
     assert states["register_model.create_registered_model"] == "skipped"
     assert states["register_model.model_already_registered"] == "success"
+
+
+def test_the_form_of_promote_shows_the_limits_of_the_problem(airflow: Airflow, first: Pipeline) -> None:
+    params = {name: param["value"] for name, param in airflow.get("dags/promote/details")["params"].items()}
+
+    assert {name: params[name] for name in asdict(PROBLEM.gate)} == asdict(PROBLEM.gate)
+    assert params["approval"] is False

@@ -1,4 +1,4 @@
-"""The sensor of model versions in a running Airflow, with an MLflow that goes away for a while."""
+"""The sensor of model versions in a running Airflow, with an MLflow that is down for a while."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from uuid import uuid4
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from include import config
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.settings import AWS_CONN_ID, XCOM_BUCKET
 from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import stopped, task_of, wait_for_task
 
 DAG_ID = "sensors"
-# The rescheduled one takes its time: where an executor is slow to tell of a task's end, Airflow 3.3.2 takes a task
-# that is running again by then for one that has died.
+# The rescheduled one has a long interval: if an executor reports the end of a task late, Airflow 3.3.2 takes a task
+# that is running again by then for dead.
 DAG = f"""
 from airflow.sdk import DAG
 
@@ -38,9 +38,9 @@ with DAG("{DAG_ID}", schedule=None, params={{"name": ""}}):
 @pytest.fixture
 def dag(stack: Stack, services: dict[str, str], airflow: Airflow) -> Iterator[None]:
     """A DAG of sensors in the stack's DAG folder, and the bucket that XComs are written to."""
-    s3 = S3Hook(config.AWS_CONN_ID)
-    if not s3.check_for_bucket(config.XCOM_BUCKET):
-        s3.create_bucket(config.XCOM_BUCKET)
+    s3 = S3Hook(AWS_CONN_ID)
+    if not s3.check_for_bucket(XCOM_BUCKET):
+        s3.create_bucket(XCOM_BUCKET)
     file = stack.settings.project / "dags" / f"{DAG_ID}.py"
     file.write_text(DAG)
     airflow.wait_for_dags([DAG_ID])
@@ -64,8 +64,8 @@ def wait_for_log(airflow: Airflow, run_id: str, task_id: str, text: str, timeout
 
 def returned(airflow: Airflow, run_id: str, task_id: str) -> dict[str, Any]:
     path = f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-    key = airflow.get(path)["value"].partition(f"{config.XCOM_BUCKET}/")[2]
-    return json.loads(S3Hook(config.AWS_CONN_ID).read_key(key, config.XCOM_BUCKET))
+    key = airflow.get(path)["value"].partition(f"{XCOM_BUCKET}/")[2]
+    return json.loads(S3Hook(AWS_CONN_ID).read_key(key, XCOM_BUCKET))
 
 
 def test_sensors_wait_without_a_worker_for_a_version_and_for_mlflow_itself(

@@ -1,51 +1,52 @@
-"""The champion: who predicts with it, and the server that follows it."""
+"""The champion: the predictions made with it, and the server that follows it."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from math import isfinite
 from threading import Event
 from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 
-from include import config
-from include.mlflow_provider.exceptions import MLflowAPIError
-from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.platform import champions
+from include.platform.champions import CHAMPION_ALIAS, MODEL
+from include.problem import PROBLEM
 from include.serving import model_client
+from include.tasks import promote
 from local import __main__ as command_line
 from local.airflow import Airflow
 from local.stack import Stack
-from tests.end_to_end.conftest import Pipeline
+from tests.end_to_end.conftest import Pipeline, read_rows, spoil
 
 log = logging.getLogger(__name__)
-ROWS = pd.read_csv(config.POSSUM_CSV).head(3)
+ROWS = read_rows()[PROBLEM.inputs].head(3)
 
 
-def crown(version: str) -> None:
-    MLflowClientHook().set_registered_model_alias(config.REGISTERED_MODEL, config.CHAMPION_ALIAS, version)
+def make_champion(version: str) -> None:
+    champions.connect().set_registered_model_alias(MODEL, CHAMPION_ALIAS, version)
+
+
+def in_json(rows: pd.DataFrame) -> dict[str, Any]:
+    return {"dataframe_records": json.loads(rows.to_json(orient="records"))}
 
 
 @pytest.fixture(scope="module")
 def versions(first: Pipeline, second: Pipeline) -> Iterator[tuple[str, str]]:
-    """Two versions, the older of which is the champion; afterwards whoever was it before is it again."""
-    hook = MLflowClientHook()
-    try:
-        before = hook.get_model_version_by_alias(config.REGISTERED_MODEL, config.CHAMPION_ALIAS)["version"]
-    except MLflowAPIError:
-        before = None
-    crown(first.said["train"]["version"])
-    yield first.said["train"]["version"], second.said["train"]["version"]
+    """Two versions, the older of which is the champion; the previous champion is restored at the end."""
+    before = champions.champion()
+    make_champion(first.events["train"]["version"])
+    yield first.events["train"]["version"], second.events["train"]["version"]
     if before:
-        crown(before)
+        make_champion(before)
     else:
-        hook.delete_registered_model_alias(config.REGISTERED_MODEL, config.CHAMPION_ALIAS)
+        champions.connect().delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def url(stack: Stack, versions: tuple[str, str]) -> Iterator[str]:
 
 def test_no_request_fails_while_another_version_becomes_champion(url: str, versions: tuple[str, str]) -> None:
     moved, answers = Event(), []
-    body = {"dataframe_records": ROWS[config.RAW].to_dict("records")}
+    body = in_json(ROWS)
 
     def hammer() -> None:
         with httpx.Client(timeout=30) as client:
@@ -70,7 +71,7 @@ def test_no_request_fails_while_another_version_becomes_champion(url: str, versi
     with ThreadPoolExecutor(2) as clients:
         hammering = [clients.submit(hammer) for _ in range(2)]
         model_client.smoke_test(url, ROWS, version=versions[0])
-        crown(versions[1])
+        make_champion(versions[1])
         started = time.monotonic()
         moved.set()
         for client in hammering:
@@ -78,27 +79,32 @@ def test_no_request_fails_while_another_version_becomes_champion(url: str, versi
     log.info("%s requests, the other version after %.1f s", len(answers), time.monotonic() - started)
     assert {status for status, _ in answers} == {200}
     assert {version for _, version in answers} == set(versions)
-    crown(versions[0])
+    make_champion(versions[0])
 
 
-def test_a_malformed_row_is_refused_with_the_reason(url: str) -> None:
-    body = {"dataframe_records": ROWS[config.RAW].assign(sex="x").to_dict("records")}
-    answer = httpx.post(f"{url}/invocations", json=body)
-    assert answer.status_code == 400
-    assert "row 1, column sex: x must be one of f, m" in answer.json()["message"]
+def test_impossible_values_are_rejected_with_every_reason(url: str) -> None:
+    # MLflow itself rejects texts in place of numbers.
+    spoiled, reasons = spoil(ROWS, PROBLEM.categories)
+    for column in map(PROBLEM.number, PROBLEM.numbers):
+        if isfinite(column.possible[1]):
+            spoiled.loc[spoiled.index[0], column.name] = 2 * column.possible[1]
+            reasons.append(f"column {column.name}: {2.0 * column.possible[1]} is impossible")
+    response = httpx.post(f"{url}/invocations", json=in_json(spoiled))
+    assert reasons
+    assert response.status_code == 400
+    assert [reason for reason in reasons if f"row 1, {reason}" not in response.json()["message"]] == []
 
 
-def test_a_promotion_asks_the_server_for_the_version_that_it_promoted(
+def test_a_promoted_version_is_called_over_http(
     url: str, first: Pipeline, versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "MODEL_SERVER", url)
-    task: Any = DagBag(Path(__file__).parents[2] / "dags" / "promote.py").dags["promote"].get_task("call_model_server")
-    promoted = {"promoted": True, "version": versions[0], "features_uri": first.said["feature_eng"]["uri"]}
+    monkeypatch.setattr(promote, "MODEL_SERVER", url)
+    event = {"promoted": True, "version": versions[0], "features_uri": first.events["feature_eng"]["uri"]}
 
-    assert versions[0] in task.python_callable(promoted)
+    assert f"version {versions[0]} at {url} predicted" in promote.call_model_server(event)
 
 
-def test_status_says_where_the_model_is_served(
+def test_status_prints_the_address_of_the_model_server(
     url: str, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command_line, "console", command_line.Console(highlight=False, width=200))
@@ -106,23 +112,23 @@ def test_status_says_where_the_model_is_served(
     assert f"Model    is ready at {url}" in capsys.readouterr().out
 
 
-def test_the_trail_of_a_file_is_printed(
+def test_trace_prints_the_trail_of_a_file(
     stack: Stack, first: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command_line, "console", command_line.Console(highlight=False, width=200))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command_line, "_connect", lambda settings: None)  # the session has the connections already
-        assert command_line.trace(stack, [first.said["predict"]["uri"]]) == 0
+        assert command_line.trace(stack, [first.events["predict"]["uri"]]) == 0
     printed = capsys.readouterr().out
-    assert f"{config.REGISTERED_MODEL} version {first.said['predict']['version']}" in printed
-    assert first.said["feature_eng"]["uri"] in printed
+    assert f"{MODEL} version {first.events['predict']['version']}" in printed
+    assert first.events["feature_eng"]["uri"] in printed
     assert first.runs["predict"] in printed
 
 
-def test_predict_uses_the_champion_though_it_is_not_the_newest(
+def test_predict_uses_the_champion_even_if_another_version_is_newer(
     airflow: Airflow, first: Pipeline, versions: tuple[str, str]
 ) -> None:
     run_id = airflow.trigger("predict")
     assert airflow.wait("predict", run_id) == "success"
-    said = airflow.events("predict", run_id)[-1]["extra"]
-    assert (said["version"], said["alias"]) == (versions[0], config.CHAMPION_ALIAS)
+    event = airflow.events("predict", run_id)[-1]["extra"]
+    assert (event["version"], event["alias"]) == (versions[0], CHAMPION_ALIAS)

@@ -1,4 +1,4 @@
-"""The choice among candidates in the real Airflow: what succeeds, what fails, and what is left behind."""
+"""The choice among candidates in the real Airflow: success, failure, and what is left behind."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from include import config
 from include.model import candidates
-from include.platform import storage, tracking
+from include.platform import champions, storage, tracking
 from include.platform.assets import LABELLED
+from include.platform.champions import CHAMPION_ALIAS, MODEL
+from include.problem import PROBLEM
+from include.settings import DATA_BUCKET
 from local.airflow import POLL, Airflow
-from tests.end_to_end.conftest import Pipeline, paused
+from tests.end_to_end.conftest import Pipeline, new_rows, paused, states_of, task_of
 
 pytestmark = pytest.mark.extended
 
@@ -46,20 +47,16 @@ def run_train(airflow: Airflow, chosen: dict[str, Any], state: str) -> str:
 
 
 def tuned(airflow: Airflow, run_id: str) -> dict[str, dict[str, Any]]:
-    """The mapped tasks by the name that the UI shows."""
+    """The mapped tasks by the name that Airflow shows."""
     tasks = [task for task in airflow.tasks("train", run_id) if task["task_id"] == "tune.tune_candidate"]
     return {task["rendered_map_index"]: task for task in tasks}
-
-
-def task_of(airflow: Airflow, run_id: str, task_id: str) -> dict[str, Any]:
-    return next(task for task in airflow.tasks("train", run_id) if task["task_id"] == task_id)
 
 
 def tuning_runs(run_id: str) -> tuple[Run, dict[str, Run]]:
     """The MLflow run of a tuning, and those below it by name."""
     with tracking.connected():
         client = MlflowClient()
-        (experiment,) = (found for found in client.search_experiments() if found.name == config.EXPERIMENT)
+        (experiment,) = (found for found in client.search_experiments() if found.name == PROBLEM.experiment)
         runs = client.search_runs([experiment.experiment_id], f"tags.`airflow.dag_run_id` = '{run_id}'")
     (tuning,) = (run for run in runs if run.info.run_name == "Tuning")
     below = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == tuning.info.run_id}
@@ -67,10 +64,10 @@ def tuning_runs(run_id: str) -> tuple[Run, dict[str, Run]]:
 
 
 def scratch() -> list[str]:
-    return storage.list_objects(f"s3://{config.DATA_BUCKET}/scratch")
+    return storage.list_objects(f"s3://{DATA_BUCKET}/scratch")
 
 
-def test_every_candidate_is_a_task_of_its_name_and_a_run_below_the_tunings(airflow: Airflow, first: Pipeline) -> None:
+def test_every_candidate_is_a_task_of_its_name_and_a_child_run_of_the_tuning(airflow: Airflow, first: Pipeline) -> None:
     tasks = tuned(airflow, first.runs["train"])
     tuning, below = tuning_runs(first.runs["train"])
 
@@ -79,11 +76,11 @@ def test_every_candidate_is_a_task_of_its_name_and_a_run_below_the_tunings(airfl
     assert tuning.info.status == "FINISHED"
 
 
-def test_the_tuning_says_what_was_chosen_from_what_and_why(first: Pipeline) -> None:
+def test_the_tuning_records_the_candidates_the_choice_and_its_reason(first: Pipeline) -> None:
     tuning, below = tuning_runs(first.runs["train"])
     with tracking.connected():
         client = MlflowClient()
-        trained = client.get_run(first.said["train"]["run_id"])
+        trained = client.get_run(first.events["train"]["run_id"])
         table = client.load_table(tuning.info.experiment_id, "candidates.json", [tuning.info.run_id])
 
     winner = tuning.data.tags["candidate"]
@@ -94,8 +91,8 @@ def test_the_tuning_says_what_was_chosen_from_what_and_why(first: Pipeline) -> N
     assert set(table["candidate"]) == set(candidates.NAMES)
 
 
-def test_nothing_is_left_of_the_scratch_folder(airflow: Airflow, first: Pipeline) -> None:
-    assert task_of(airflow, first.runs["train"], "tune.delete_scratch")["state"] == "success"
+def test_the_scratch_folder_is_deleted(airflow: Airflow, first: Pipeline) -> None:
+    assert task_of(airflow, "train", first.runs["train"], "tune.delete_scratch")["state"] == "success"
     assert scratch() == []
 
 
@@ -113,8 +110,8 @@ def test_a_candidate_that_fails_leaves_the_choice_to_the_others(airflow: Airflow
     assert scratch() == []
 
 
-def test_what_failed_is_named_where_the_choice_is_made(airflow: Airflow, one_failed: str) -> None:
-    log = airflow.log("train", one_failed, task_of(airflow, one_failed, "tune.select_candidate"))
+def test_failed_candidates_are_named_in_the_log_of_the_choice(airflow: Airflow, one_failed: str) -> None:
+    log = airflow.log("train", one_failed, task_of(airflow, "train", one_failed, "tune.select_candidate"))
 
     assert "Failed and left out: ElasticNet" in log
 
@@ -122,7 +119,7 @@ def test_what_failed_is_named_where_the_choice_is_made(airflow: Airflow, one_fai
 def test_if_all_candidates_fail_the_run_fails_with_one_error(airflow: Airflow, first: Pipeline) -> None:
     run_id = run_train(airflow, ALL_BAD, "failed")
 
-    task = task_of(airflow, run_id, "tune.select_candidate")
+    task = task_of(airflow, "train", run_id, "tune.select_candidate")
     error = airflow.error("train", run_id, task)
     assert task["try_number"] == 1
     assert "no candidate is left, all of them failed: ElasticNet, BayesianRidge" in error
@@ -138,13 +135,13 @@ def test_if_all_candidates_fail_the_run_fails_with_one_error(airflow: Airflow, f
     ],
     ids=["candidate", "hyper-parameter"],
 )
-def test_what_does_not_exist_is_refused_before_anything_is_trained(
+def test_an_unknown_candidate_fails_the_run_before_anything_is_trained(
     chosen: dict[str, Any], message: str, airflow: Airflow, first: Pipeline
 ) -> None:
     run_id = run_train(airflow, chosen, "failed")
 
-    assert message in airflow.error("train", run_id, task_of(airflow, run_id, "tune.list_candidates"))
-    states = {task["task_id"]: task["state"] for task in airflow.tasks("train", run_id)}
+    assert message in airflow.error("train", run_id, task_of(airflow, "train", run_id, "tune.list_candidates"))
+    states = states_of(airflow, "train", run_id)
     assert states["tune.tune_candidate"] == states["train_model"] == "upstream_failed"
     assert scratch() == []
 
@@ -162,7 +159,7 @@ def test_a_killed_tuning_leaves_neither_scratch_nor_running_runs(airflow: Airflo
     # Not "failed": where a teardown is still to run, Airflow takes the state from the tasks that it skipped.
     # https://github.com/apache/airflow/pull/45530
     airflow.wait("train", run_id)
-    states = {task["task_id"]: task["state"] for task in airflow.tasks("train", run_id)}
+    states = states_of(airflow, "train", run_id)
     assert (states["tune.tune_candidate"], states["tune.delete_scratch"]) == ("failed", "success")
     assert (states["train_model"], airflow.events("train", run_id)) == ("skipped", [])
     assert scratch() == []
@@ -171,34 +168,27 @@ def test_a_killed_tuning_leaves_neither_scratch_nor_running_runs(airflow: Airflo
 
 
 @pytest.fixture
-def champion(first: Pipeline) -> Iterator[Run]:
-    """The run of the champion, which is the first version unless there is one already."""
-    with tracking.connected():
-        client = MlflowClient()
-        name, alias = config.REGISTERED_MODEL, config.CHAMPION_ALIAS
-        had = client.get_registered_model(name).aliases.get(alias)
-        if had is None:
-            client.set_registered_model_alias(name, alias, first.said["train"]["version"])
-        run = client.get_run(client.get_model_version_by_alias(name, alias).run_id)
-    yield run
-    if had is None:
-        with tracking.connected():
-            client.delete_registered_model_alias(name, alias)
+def champion(first: Pipeline) -> Iterator[dict[str, Any]]:
+    """The champion, which is the first version unless there is one already."""
+    there_was_one, hook = champions.champion(), champions.connect()
+    if not there_was_one:
+        hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, first.events["train"]["version"])
+    yield champions.find_champion() or {}
+    if not there_was_one:
+        hook.delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
 
 
 @pytest.fixture
 def measured() -> Iterator[None]:
-    """The tail of a new animal was measured; its number makes it one to train on."""
-    animal = pd.read_csv(config.POSSUM_CSV).head(1).assign(case=1001, hdlngth=90.25)
-    uri = storage.write_table(animal, f"{LABELLED.uri.rstrip('/')}/new.csv")
+    """The targets of new rows were measured; most of them are training rows."""
+    uri = storage.write_table(new_rows(20), f"{LABELLED.uri.rstrip('/')}/new.csv")
     yield
     storage.delete(uri)
 
 
-def test_the_champion_is_a_candidate_once_there_are_new_animals(
-    airflow: Airflow, champion: Run, measured: None
+def test_the_champion_is_a_candidate_if_there_are_new_rows(
+    airflow: Airflow, champion: dict[str, Any], measured: None
 ) -> None:
-
     features = airflow.trigger("feature_eng")
     assert airflow.wait("feature_eng", features) == "success"
     run_id = airflow.wait_for_consumer("feature_eng", features, "train")
@@ -206,5 +196,5 @@ def test_the_champion_is_a_candidate_once_there_are_new_animals(
 
     assert set(tuned(airflow, run_id)) == {*candidates.NAMES, "Champion"}
     _, below = tuning_runs(run_id)
-    used = json.loads(below["Champion"].data.params["hyper_parameters"])
-    assert used == json.loads(champion.data.params["hyper_parameters"])
+    trained = champions.read_params(champions.connect().get_run(champion["run_id"]))
+    assert json.loads(below["Champion"].data.params["hyper_parameters"]) == json.loads(trained["hyper_parameters"])

@@ -1,4 +1,4 @@
-"""The tutorial DAG in the real Airflow, as a user of MLflow who is no administrator: once, and once more."""
+"""The tutorial DAG in the real Airflow, with an MLflow user who is not an administrator: once, and once more."""
 
 from __future__ import annotations
 
