@@ -24,12 +24,9 @@ def build_transformer(problem: Problem) -> Pipeline:
     every feature is scaled to mean 0 and variance 1.
     """
     encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False)
+    known = SimpleImputer(strategy="constant", fill_value=MISSING, keep_empty_features=True)
     steps = [
-        (
-            "category",
-            make_pipeline(SimpleImputer(strategy="constant", fill_value=MISSING), encoder),
-            problem.categories,
-        ),
+        ("category", make_pipeline(known, encoder), problem.categories),
         ("number", SimpleImputer(strategy="median", keep_empty_features=True), problem.numbers),
     ]
     columns = ColumnTransformer([step for step in steps if step[2]])

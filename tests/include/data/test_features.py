@@ -1,31 +1,31 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from sklearn.pipeline import Pipeline
 
-from include.data.features import build_transformer, compute_features
+from include.data.features import build_transformer, compute_features, feature_names
+from include.spec import Category, Number, Problem
+
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 NAN = math.nan
 
 
 @pytest.fixture
 def rows() -> pd.DataFrame:
-    """Four training animals; the median age is 4, the mean 5."""
+    """Four training rows; the median number of rooms is 4, the mean with it 4.75."""
     return pd.DataFrame(
         {
-            "case": [1, 2, 3, 4],
-            "site": [1, 1, 1, 2],
-            "Pop": ["Vic", "Vic", "Vic", "other"],
-            "sex": ["m", "f", "f", "f"],
-            "age": [2.0, NAN, 4.0, 9.0],
-            "hdlngth": [90.0, 92.0, 94.0, 100.0],
-            **{
-                name: [1.0, 2.0, 3.0, 2.0]
-                for name in ("skullw", "totlngth", "taill", "footlgth", "earconch", "eye", "chest", "belly")
-            },
+            DISTRICT: ["north", "north", "north", "south"],
+            "index": ["b", "a", "a", "a"],
+            AREA: [90.0, 92.0, 94.0, 100.0],
+            "lambda": [2.0, NAN, 4.0, 9.0],
         },
         index=[11, 12, 13, 14],
     )
@@ -33,100 +33,167 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture
 def transformer(rows: pd.DataFrame) -> Pipeline:
-    return build_transformer().fit(rows)
+    return build_transformer(HOUSES).fit(rows)
 
 
-def one_row(rows: pd.DataFrame, **changes: object) -> pd.DataFrame:
-    return rows.head(1).assign(**changes)
+def problem_of(*features: Category | Number) -> Problem:
+    return replace(HOUSES, features=features, gate=replace(HOUSES.gate, subgroup_max_rmse={}))
+
+
+def fit(rows: pd.DataFrame, problem: Problem) -> Pipeline:
+    return build_transformer(problem).fit(rows[problem.inputs])
 
 
 def test_features_are_named_after_columns_and_categories(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    assert list(compute_features(rows, transformer)) == [
-        "feature_site_1",
-        "feature_site_2",
-        "feature_Pop_Vic",
-        "feature_Pop_other",
-        "feature_sex_f",
-        "feature_sex_m",
-        "feature_age",
-        "feature_hdlngth",
-        "feature_skullw",
-        "feature_totlngth",
-        "feature_footlgth",
-        "feature_earconch",
-        "feature_eye",
-        "feature_chest",
-        "feature_belly",
+    assert list(compute_features(rows, transformer, HOUSES)) == [
+        "feature_split_north",
+        "feature_split_south",
+        "feature_index_a",
+        "feature_index_b",
+        f"feature_{AREA}",
+        "feature_lambda",
     ]
 
 
 def test_the_means_are_those_of_the_encoded_and_imputed_rows(transformer: Pipeline) -> None:
-    means = dict(zip(transformer[-1].get_feature_names_out(), transformer[-1].mean_, strict=True))
-
-    assert means == pytest.approx(
-        {"site_1": 0.75, "site_2": 0.25, "Pop_Vic": 0.75, "Pop_other": 0.25, "sex_f": 0.75, "sex_m": 0.25}
-        | {"age": (2 + 4 + 4 + 9) / 4, "hdlngth": 94}
-        | dict.fromkeys(["skullw", "totlngth", "footlgth", "earconch", "eye", "chest", "belly"], 2)
-    )
+    assert transformer[-1].mean_.tolist() == pytest.approx([0.75, 0.25, 0.75, 0.25, 94, (2 + 4 + 4 + 9) / 4])
 
 
 def test_a_feature_is_its_distance_from_the_mean_in_standard_deviations(
     rows: pd.DataFrame, transformer: Pipeline
 ) -> None:
-    features = compute_features(rows, transformer)
+    features = compute_features(rows, transformer, HOUSES)
 
     deviation = math.sqrt((2.75**2 + 0.75**2 + 0.75**2 + 4.25**2) / 4)
-    assert features["feature_age"].tolist() == pytest.approx(
+    assert features["feature_lambda"].tolist() == pytest.approx(
         [-2.75 / deviation, -0.75 / deviation, -0.75 / deviation, 4.25 / deviation]
     )
-    assert features["feature_site_2"].tolist() == pytest.approx([*[-math.sqrt(1 / 3)] * 3, math.sqrt(3)])
+    assert features["feature_split_south"].tolist() == pytest.approx([*[-math.sqrt(1 / 3)] * 3, math.sqrt(3)])
 
 
 def test_every_feature_of_the_training_rows_has_mean_0_and_variance_1(
     rows: pd.DataFrame, transformer: Pipeline
 ) -> None:
-    features = compute_features(rows, transformer)
+    features = compute_features(rows, transformer, HOUSES)
 
-    assert features.mean().tolist() == pytest.approx([0] * 15)
-    assert features.var(ddof=0).tolist() == pytest.approx([1] * 15)
+    assert features.mean().tolist() == pytest.approx([0] * 6)
+    assert features.var(ddof=0).tolist() == pytest.approx([1] * 6)
 
 
 def test_a_missing_number_becomes_the_training_median(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    missing = compute_features(one_row(rows, age=NAN), transformer)
-    median = compute_features(one_row(rows, age=4.0), transformer)
+    missing, median = (
+        compute_features(rows.head(1).assign(**{"lambda": rooms}), transformer, HOUSES) for rooms in (NAN, 4.0)
+    )
 
     pd.testing.assert_frame_equal(missing, median)
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "encoded"),
-    [
-        ("site", 8, {"site_1": 0, "site_2": 0}),
-        ("Pop", "NSW", {"Pop_Vic": 0, "Pop_other": 0}),
-        ("sex", "unknown", {"sex_f": 0, "sex_m": 0}),
-    ],
-)
-def test_an_unknown_category_is_encoded_as_zeros(
-    rows: pd.DataFrame, transformer: Pipeline, column: str, value: object, encoded: dict[str, float]
-) -> None:
-    encode = transformer[0]
+@pytest.mark.parametrize("value", ["west", "", "missing", None])
+def test_an_unknown_category_is_encoded_as_zeros(rows: pd.DataFrame, transformer: Pipeline, value: str | None) -> None:
+    encoded = transformer[0].transform(rows.head(1).assign(**{DISTRICT: value}))
 
-    assert encode.transform(one_row(rows, **{column: value}))[list(encoded)].iloc[0].to_dict() == encoded
+    assert encoded[0, :2].tolist() == [0, 0]
+
+
+def test_a_missing_category_is_a_category(rows: pd.DataFrame) -> None:
+    rows["index"] = pd.Series(["b", None, "a", "a"], rows.index, dtype="str")
+    transformer = fit(rows, HOUSES)
+
+    assert "feature_index_missing" in feature_names(transformer, HOUSES)
+    features = compute_features(rows, transformer, HOUSES)
+    assert features["feature_index_missing"].idxmax() == 12
+
+
+def test_columns_without_any_value_are_features_that_say_nothing(rows: pd.DataFrame) -> None:
+    empty = rows.assign(index=pd.Series(NAN, rows.index, dtype="str"), **{"lambda": NAN})
+    features = compute_features(empty, fit(empty, HOUSES), HOUSES)
+
+    assert features["feature_index_missing"].tolist() == [0] * 4
+    assert features["feature_lambda"].tolist() == [0] * 4
+
+
+def test_rare_categories_share_a_feature_and_unknown_ones_are_among_them() -> None:
+    problem = problem_of(Category("street"), Number("lambda"))
+    common = [f"street {number}" for number in range(49) for _ in range(3)]
+    streets = pd.DataFrame({"street": [*common, *(f"lane {number}" for number in range(4951))], "lambda": 1.0})
+    transformer = fit(streets, problem)
+    names = feature_names(transformer, problem)
+
+    assert streets["street"].nunique() == 5000
+    assert len(names) == 50 + 1
+    new = pd.DataFrame({"street": ["lane 7", "never seen", "street 7"], "lambda": 1.0})
+    features = compute_features(new, transformer, problem)
+    pd.testing.assert_series_equal(features.loc[0], features.loc[1], check_names=False)
+    assert features["feature_street_street 7"].idxmax() == 2
+
+
+@pytest.mark.parametrize(
+    ("features", "names"),
+    [
+        (
+            (Category("a"), Category("a_b")),
+            ["feature_a_b_c", "feature_a_x", "feature_a_b_c_2", "feature_a_b_y"],
+        ),
+        (
+            (Number("x"), Number("feature_x"), Number("feature_x_2")),
+            ["feature_x_3", "feature_feature_x", "feature_feature_x_2"],
+        ),
+        ((Category("a__b"), Number("number__x")), ["feature_a__b_c", "feature_a__b_y", "feature_number__x"]),
+    ],
+    ids=["two categories", "prefixed names", "names with __"],
+)
+def test_names_of_features_are_unique_and_different_from_the_columns(
+    features: tuple[Category | Number, ...], names: list[str]
+) -> None:
+    problem = problem_of(*features)
+    cells = {"a": ["b_c", "x"], "a_b": ["c", "y"], "a__b": ["c", "y"]}
+    rows = pd.DataFrame({column.name: cells.get(column.name, [1.0, 2.0]) for column in features})
+    computed = compute_features(rows, fit(rows, problem), problem)
+
+    assert list(computed) == names
+    assert list(rows.join(computed)) == [*problem.inputs, *names]
+
+
+def test_an_id_named_like_a_feature_stays_apart() -> None:
+    problem = replace(HOUSES, row_id="feature_lambda")
+    transformer = fit(make_rows(40), problem)
+
+    assert "feature_lambda" not in feature_names(transformer, problem)
+    assert len(set(feature_names(transformer, problem))) == 7
+
+
+@pytest.mark.parametrize("column", [Number("lambda"), Category("index")])
+def test_one_column_is_enough(column: Number | Category) -> None:
+    problem = problem_of(column)
+    rows = make_rows(20)
+
+    assert len(compute_features(rows, fit(rows, problem), problem)) == 20
 
 
 def test_features_of_new_rows_are_measured_against_the_training_rows(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    heavier = compute_features(rows.assign(hdlngth=94.0), transformer)
+    larger = compute_features(rows.assign(**{AREA: 94.0}), transformer, HOUSES)
 
-    assert heavier["feature_hdlngth"].tolist() == pytest.approx([0, 0, 0, 0])
+    assert larger[f"feature_{AREA}"].tolist() == pytest.approx([0, 0, 0, 0])
 
 
 def test_features_keep_the_rows_index(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    assert compute_features(rows, transformer).index.tolist() == [11, 12, 13, 14]
+    assert compute_features(rows, transformer, HOUSES).index.tolist() == [11, 12, 13, 14]
 
 
-def test_identity_and_target_are_no_features(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    changed = rows.assign(case=[7, 8, 9, 10], taill=[30.0, 40.0, 50.0, 45.0])
+def test_id_and_target_are_not_features() -> None:
+    rows = make_rows(20)
+    changed = rows.assign(address=rows["address"] + "a", price=rows["price"] * 2)
 
-    pd.testing.assert_frame_equal(
-        compute_features(changed, build_transformer().fit(changed)), compute_features(rows, transformer)
-    )
+    one, other = (compute_features(table, fit(table, HOUSES), HOUSES) for table in (rows, changed))
+
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_stored_transformer_computes_the_same_with_no_more_trust_than_in_numbers() -> None:
+    rows = make_rows(60).assign(index=pd.Series([None, *"abc"] * 15, dtype="str"))
+    transformer = fit(rows, HOUSES)
+    stored = skops.io.dumps(transformer)
+
+    assert skops.io.get_untrusted_types(data=stored) == ["numpy.dtype"]
+    loaded = skops.io.loads(stored, trusted=["numpy.dtype"])
+    np.testing.assert_array_equal(loaded.transform(rows), transformer.transform(rows))

@@ -1,92 +1,123 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from io import BytesIO
 
 import pandas as pd
 import pytest
 
-from include.data.labelled import add_labelled
+from include.data.checks import inspect
+from include.data.labelled import add_labelled, read_labelled
+from include.data.table import select_rows
+from include.spec import SPLIT, Problem
+
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 URI = "s3://data/labelled/new.csv"
-
-
-def csv(animals: pd.DataFrame) -> bytes:
-    return animals.drop(columns="split").to_csv(index=False).encode()
+WITHOUT_ID = replace(HOUSES, row_id=None)
 
 
 @pytest.fixture
-def new(possums: pd.DataFrame) -> pd.DataFrame:
-    """Two animals that the table does not have."""
-    return possums.head(2).assign(case=[1001, 1002], hdlngth=[90.25, 91.25])
+def table() -> pd.DataFrame:
+    return select_rows(inspect(make_rows(), HOUSES), "houses.csv", HOUSES)
 
 
-def test_new_animals_join_the_table_with_a_side_of_their_own(possums: pd.DataFrame, new: pd.DataFrame) -> None:
-    table = add_labelled(possums, {URI: csv(new)})
-
-    assert table["case"].tolist() == [*possums["case"], 1001, 1002]
-    assert table["taill"].tolist()[-2:] == new["taill"].tolist()
-    assert table["split"].isin(["train", "holdout"]).all()
-    assert table.dtypes.equals(possums.dtypes)
-    assert table.index.tolist() == list(range(106))
+@pytest.fixture
+def new() -> pd.DataFrame:
+    """Raw rows that the table does not have."""
+    return make_rows(2, seed=1).assign(address=["Avenue 1", "Avenue 2"])
 
 
-def test_an_animal_joins_once_whatever_its_number_and_file(possums: pd.DataFrame, new: pd.DataFrame) -> None:
-    renamed = pd.concat([new.assign(case=[2001, 2002]), possums.head(1).assign(case=2003)])
-
-    table = add_labelled(possums, {URI: csv(new), "s3://data/labelled/other.csv": csv(renamed)})
-
-    assert table["case"].tolist() == [*possums["case"], 1001, 1002]
+def csv(rows: pd.DataFrame) -> bytes:
+    return rows.to_csv(index=False).encode()
 
 
-def test_an_animal_without_a_tail_length_waits(possums: pd.DataFrame, new: pd.DataFrame) -> None:
-    new["taill"] = [36.0, None]
+def read(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
+    labelled = read_labelled(csv(rows), URI, problem)
+    assert labelled is not None
+    return labelled
 
-    assert add_labelled(possums, {URI: csv(new)})["case"].tolist() == [*possums["case"], 1001]
+
+def test_labelled_rows_join_the_table_with_their_own_split(table: pd.DataFrame, new: pd.DataFrame) -> None:
+    joined = add_labelled(table, {URI: read(new)}, HOUSES)
+
+    assert joined["address"].tolist() == [*table["address"], "Avenue 1", "Avenue 2"]
+    assert joined["price"].tolist()[-2:] == new["price"].tolist()
+    assert joined[SPLIT].isin(["train", "holdout"]).all()
+    assert joined.dtypes.equals(table.dtypes)
+    assert joined.index.tolist() == list(range(122))
 
 
-def test_a_number_that_another_animal_has_is_left_out_and_named(
-    possums: pd.DataFrame, new: pd.DataFrame, caplog: pytest.LogCaptureFixture
+def test_a_parquet_file_is_read_too(new: pd.DataFrame) -> None:
+    new.to_parquet(content := BytesIO(), index=False)
+
+    labelled = read_labelled(content.getvalue(), "s3://data/labelled/new.parquet", HOUSES)
+
+    pd.testing.assert_frame_equal(labelled, read(new))
+
+
+def test_a_row_joins_once_even_with_another_id_in_another_file(table: pd.DataFrame, new: pd.DataFrame) -> None:
+    again = pd.concat([new, make_rows().head(1)]).assign(address=["x", "y", "z"])
+
+    joined = add_labelled(table, {URI: read(new), "s3://data/labelled/other.csv": read(again)}, HOUSES)
+
+    assert joined["address"].tolist() == [*table["address"], "Avenue 1", "Avenue 2"]
+
+
+def test_without_an_id_the_same_row_joins_once(new: pd.DataFrame) -> None:
+    rows = make_rows().drop(columns="address")
+    table = select_rows(inspect(rows, WITHOUT_ID), "houses.csv", WITHOUT_ID)
+    file = read(pd.concat([new, rows.head(3)]).drop(columns="address"), WITHOUT_ID)
+
+    joined = add_labelled(table, {URI: file, "s3://data/labelled/other.csv": file}, WITHOUT_ID)
+
+    assert len(joined) == 122
+    assert joined["_row"].is_unique
+    assert joined[SPLIT].tolist()[:120] == table[SPLIT].tolist()
+
+
+def test_a_row_without_a_target_waits_for_it(new: pd.DataFrame) -> None:
+    assert read(new.assign(price=[350.0, None]))["address"].tolist() == ["Avenue 1"]
+
+
+def test_a_row_with_the_id_of_another_is_left_out_and_named(
+    table: pd.DataFrame, new: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
-    new["case"] = [7, 1002]
-
     with caplog.at_level(logging.WARNING):
-        table = add_labelled(possums, {URI: csv(new)})
+        joined = add_labelled(table, {URI: read(new.assign(address=["Street 7", "Avenue 2"]))}, HOUSES)
 
-    assert table["case"].tolist() == [*possums["case"], 1002]
-    assert f"Left out of {URI}: other animals have the numbers [7]" in caplog.text
-
-
-def test_a_file_of_one_animal_of_which_little_is_known_is_enough(possums: pd.DataFrame, new: pd.DataFrame) -> None:
-    table = add_labelled(possums, {URI: csv(new.head(1).assign(age=None, eye=None))})
-
-    assert table["case"].tolist() == [*possums["case"], 1001]
+    assert joined["address"].tolist() == [*table["address"], "Avenue 2"]
+    assert f"Left out of {URI}: 1 rows with the id of another, such as ['Street 7']" in caplog.text
 
 
-def test_what_is_cleaned_and_unusual_is_in_the_log(
-    possums: pd.DataFrame, new: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_row_with_missing_inputs_is_enough(new: pd.DataFrame) -> None:
+    assert len(read(new.head(1).assign(index=None, **{AREA: None, "lambda": None}))) == 1
+
+
+def test_repairs_and_warnings_are_in_the_log(new: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        table = add_labelled(possums, {URI: csv(new.assign(taill=[360.0, 36.0], hdlngth=[90.25, 120.0]))})
+        labelled = read(new.assign(price=[99_999.0, 350.0], **{AREA: [60.0, 310.0]}))
 
-    assert table["case"].tolist() == [*possums["case"], 1002]
-    assert "row 2, column taill: 360 is impossible" in caplog.text
-    assert "row 3, column hdlngth: 120.0 is rarely outside 74 to 114 mm" in caplog.text
+    assert labelled["address"].tolist() == ["Avenue 2"]
+    assert "row 2, column price: 99999 is impossible (0 to 10000 k€), taken as missing" in caplog.text
+    assert f"row 3, column {AREA}: 310.0 is outside of the expected 20 to 300 m²" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is no table of comma-separated values"),
-        (b"case,site\n1,2\n", "column taill is missing"),
-        (b"\xff\xfe", "is no table of comma-separated values"),
+        (b"", f"{URI} is empty"),
+        (b"address,price\nAvenue 1,2\n", f"column {DISTRICT} is missing"),
+        (b"\xff\xfe", f"{URI} is not a table of comma-separated values"),
+        (csv(make_rows(20).assign(price=make_rows(20)["price"] * 1000)), "Is it in another unit?"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_left_out_and_the_others_join(
-    content: bytes, reason: str, possums: pd.DataFrame, new: pd.DataFrame, caplog: pytest.LogCaptureFixture
+def test_a_file_that_cannot_be_used_is_left_out_with_the_reason(
+    content: bytes, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        table = add_labelled(possums, {"s3://data/labelled/bad.csv": content, URI: csv(new)})
+        assert read_labelled(content, URI, HOUSES) is None
 
-    assert len(table) == 106
-    assert f"s3://data/labelled/bad.csv {'cannot be used' if 'column' in reason else reason}" in caplog.text
+    assert f"Left out: {URI}" in caplog.text
     assert reason in caplog.text
