@@ -6,8 +6,6 @@ import asyncio
 import email
 import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -22,8 +20,8 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.sdk.log import mask_secret
 
-from include.platform import alerts
-from include.platform.alerts import Alert, Deadline, tell, tell_of_failure, tell_of_missed_deadline
+from include.platform.alerts import Alert, alert_failure, alert_missed_deadline, send
+from include.platform.dag_defaults import DAG_DEFAULTS, deadline
 
 ALERT = Alert("train.train_model failed", {"task": "train_model", "error": "1 < 2 & {{ 6 * 7 }}"}, "http://x/log?try=1")
 
@@ -50,7 +48,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
-    """An SMTP server at the connection ``smtp_default``, and a team to be told."""
+    """An SMTP server at the connection ``smtp_default``, and the address of a team."""
     box, port = Mailbox(), free_port()
     extra = {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.org", "retry_limit": 1}
     connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
@@ -74,32 +72,32 @@ def failed(error: object, map_index: int | None = -1) -> dict[str, Any]:
     return {"ti": task, "exception": error}
 
 
-def test_without_the_setting_nobody_is_told_and_nothing_fails(
+def test_without_the_variable_no_alert_is_sent_and_nothing_fails(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW_VAR_ALERTS")
 
-    assert tell(ALERT) is False
+    assert send(ALERT) is False
     assert mailbox.mails == []
 
 
-def test_an_address_is_all_that_mail_needs(mailbox: Mailbox) -> None:
-    assert tell(ALERT) is True
+def test_mail_needs_an_address_only(mailbox: Mailbox) -> None:
+    assert send(ALERT) is True
 
     (mail,) = mailbox.mails
     assert (mail["Subject"], mail["From"]) == ("train.train_model failed", "airflow@example.org")
     assert mail["To"] == "team@example.org, boss@example.org"
 
 
-def test_what_an_error_says_is_shown_as_text_neither_as_a_template_nor_as_html(mailbox: Mailbox) -> None:
-    tell(ALERT)
+def test_an_error_is_shown_as_text_neither_as_a_template_nor_as_html(mailbox: Mailbox) -> None:
+    send(ALERT)
 
     assert "<td>1 &lt; 2 &amp; {{ 6 * 7 }}</td>" in mailbox.content()
     assert '<a href="http://x/log?try=1">' in mailbox.content()
 
 
 def test_a_failure_names_dag_task_run_try_first_line_and_log(mailbox: Mailbox) -> None:
-    tell_of_failure(failed(ValueError("no rows\nTraceback ..."), map_index=0))
+    alert_failure(failed(ValueError("no rows\nTraceback ..."), map_index=0))
 
     mail = mailbox.content()
     for fact in ("train", "train_model[0]", "manual__1", "<td>3</td>", "<td>ValueError: no rows</td>"):
@@ -109,24 +107,24 @@ def test_a_failure_names_dag_task_run_try_first_line_and_log(mailbox: Mailbox) -
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
-        (None, "none was left: the task was killed, or its worker was lost"),
+        (None, "no message: the task was killed, or its worker was lost"),
         ("Task killed!", "Task killed!"),
-        (KeyError(), "KeyError: none was left"),
+        (KeyError(), "KeyError: no message"),
         (RuntimeError("x" * 9999), "RuntimeError: " + "x" * 286 + "<"),
     ],
 )
-def test_a_failure_of_any_kind_is_told(mailbox: Mailbox, error: object, said: str) -> None:
-    tell_of_failure(failed(error))
+def test_a_failure_of_any_kind_is_alerted(mailbox: Mailbox, error: object, message: str) -> None:
+    alert_failure(failed(error))
 
-    assert said in mailbox.content()
+    assert message in mailbox.content()
 
 
-def test_no_credential_leaves_in_a_mail(mailbox: Mailbox) -> None:
+def test_a_mail_contains_no_credential(mailbox: Mailbox) -> None:
     mask_secret("my-own-secret-key")
 
-    tell_of_failure(failed(RuntimeError("my-own-secret-key refused at https://admin:hunter2@mlflow.example.org/api")))
+    alert_failure(failed(RuntimeError("my-own-secret-key refused at https://admin:hunter2@mlflow.example.org/api")))
 
     assert "RuntimeError: *** refused at https://***@mlflow.example.org/api" in mailbox.content()
 
@@ -134,7 +132,7 @@ def test_no_credential_leaves_in_a_mail(mailbox: Mailbox) -> None:
 def test_a_missed_deadline_names_the_run_and_the_limit(mailbox: Mailbox) -> None:
     run = {"dag_id": "train", "dag_run_id": "asset__2026-11-21T08:00:00+00:00", "queued_at": "2026-11-21T08:00:01Z"}
 
-    asyncio.run(tell_of_missed_deadline({"dag_run": run}, limit="1:00:00"))
+    asyncio.run(alert_missed_deadline({"dag_run": run}, limit="1:00:00"))
 
     mail = mailbox.content()
     for fact in ("train missed its deadline", "asset__2026-11-21T08:00:00+00:00", "1:00:00", "2026-11-21T08:00:01Z"):
@@ -142,7 +140,7 @@ def test_a_missed_deadline_names_the_run_and_the_limit(mailbox: Mailbox) -> None
     assert "/dags/train/runs/asset__2026-11-21T08%3A00%3A00%2B00%3A00" in mail
 
 
-def test_one_setting_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_notifier_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[dict[str, str]] = []
 
     class Webhook(BaseHTTPRequestHandler):
@@ -163,7 +161,7 @@ def test_one_setting_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monkeypatc
     monkeypatch.setenv("AIRFLOW_CONN_WEBHOOK", json.dumps(webhook))
     monkeypatch.setenv("AIRFLOW_VAR_ALERTS", json.dumps(setting))
     try:
-        tell(ALERT)
+        send(ALERT)
     finally:
         server.shutdown()
         server.server_close()
@@ -176,34 +174,33 @@ def test_one_setting_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monkeypatc
 @pytest.mark.parametrize(
     "setting", ["team@example.org", '["team@example.org"]', '{"notifier": "no.such.Notifier"}', '{"from_email": "a@b"}']
 )
-def test_a_setting_that_makes_no_notifier_is_named_with_its_remedy(
+def test_a_variable_that_does_not_define_a_notifier_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_ALERTS", setting)
 
-    with pytest.raises(ValueError, match=r"variable alerts makes no notifier: .*Set it to a JSON object such as"):
-        tell(ALERT)
+    with pytest.raises(
+        ValueError, match=r"variable alerts does not define a notifier: .*Set it to a JSON object such as"
+    ):
+        send(ALERT)
 
 
-def test_a_mail_server_that_is_down_is_an_error_not_silence(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mail_server_that_is_down_is_an_error(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {"disable_ssl": True, "disable_tls": True, "from_email": "a@example.org", "retry_limit": 1}
     connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": free_port(), "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
 
     with pytest.raises(OSError, match=r"[Cc]onnect"):
-        tell(ALERT)
+        send(ALERT)
 
 
-def test_a_deadline_counts_from_when_a_run_was_queued_and_calls_what_tells_of_it() -> None:
-    (deadline,) = list(Deadline(timedelta(hours=1)))
+def test_every_run_that_takes_longer_than_an_hour_is_alerted() -> None:
+    one_hour = DAG_DEFAULTS["deadline"]
 
-    assert (deadline.reference, deadline.interval) == (DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1))
-    assert deadline.callback == AsyncCallback(tell_of_missed_deadline, kwargs={"limit": "1:00:00"})
+    assert (one_hour.reference, one_hour.interval) == (DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1))
+    assert one_hour.callback == AsyncCallback(alert_missed_deadline, kwargs={"limit": "1:00:00"})
+    assert deadline(timedelta(minutes=5)).interval == timedelta(minutes=5)
 
 
-def test_naming_alerts_imports_no_airflow() -> None:
-    program = f"import sys; import {alerts.__name__}, include.config; print('airflow' in sys.modules)"
-
-    output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-
-    assert output.strip() == "False"
+def test_every_task_that_failed_its_last_try_is_alerted() -> None:
+    assert DAG_DEFAULTS["default_args"]["on_failure_callback"] is alert_failure

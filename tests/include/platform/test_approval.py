@@ -11,25 +11,25 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from include.platform.approval import ApprovalBranchOperator, describe_answer, is_wanted
+from include.platform.approval import ApprovalBranchOperator, describe_response, is_required
 
 ANN = {"id": "1", "name": "ann"}
 
 
 @pytest.mark.parametrize(
-    ("by_the_form", "variable", "wanted"),
+    ("by_form", "variable", "required"),
     [(False, "false", False), (True, "false", True), (False, "true", True), (False, "True\n", True)],
 )
-def test_form_or_variable_ask_for_a_person(
-    monkeypatch: pytest.MonkeyPatch, by_the_form: bool, variable: str, wanted: bool
+def test_form_or_variable_require_an_approval(
+    monkeypatch: pytest.MonkeyPatch, by_form: bool, variable: str, required: bool
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_ASK_BEFORE_PROMOTION", variable)
 
-    assert is_wanted(by_the_form) is wanted
+    assert is_required(by_form) is required
 
 
-def test_nobody_is_asked_as_long_as_there_is_no_variable() -> None:
-    assert not is_wanted(by_the_form=False)
+def test_without_the_variable_no_approval_is_required() -> None:
+    assert not is_required(by_form=False)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def approve() -> ApprovalBranchOperator:
 def respond(
     approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None
 ) -> tuple[list[str], dict[str, Any]]:
-    """Answer, and return the tasks that are skipped, and the XComs."""
+    """Respond, and return the tasks that are skipped, and the XComs."""
     kept: dict[str, Any] = {}
     event = {"chosen_options": [option], "params_input": {}, "responded_at": datetime.now(UTC), "responded_by_user": by}
     ti: Any = SimpleNamespace(task=approve, map_index=-1, xcom_push=lambda key, value: kept.update({key: value}))
@@ -55,20 +55,22 @@ def respond(
 
 
 @pytest.mark.parametrize(("option", "skipped"), [("Approve", "stay"), ("Reject", "go")])
-def test_an_answer_leads_to_its_branch(approve: ApprovalBranchOperator, option: str, skipped: str) -> None:
+def test_a_response_leads_to_its_branch(approve: ApprovalBranchOperator, option: str, skipped: str) -> None:
     assert respond(approve, option, ANN)[0] == [skipped]
 
 
 @pytest.mark.parametrize(("option", "by"), [("Approve", ANN), ("Reject", ANN), ("Reject", None)])
-def test_an_answer_is_kept_though_branching_ends_the_task(
+def test_a_response_is_kept_though_branching_ends_the_task(
     approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None
 ) -> None:
-    answer = respond(approve, option, by)[1]["return_value"]
+    response = respond(approve, option, by)[1]["return_value"]
 
-    assert answer == {"chosen_options": [option], "responded_by_user": by}
+    assert response == {"chosen_options": [option], "responded_by_user": by}
 
 
-def test_it_waits_as_long_as_the_form_says(approve: ApprovalBranchOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_for_the_minutes_of_the_form_and_rejects_then(
+    approve: ApprovalBranchOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **request: asked.update(request))
 
@@ -80,13 +82,15 @@ def test_it_waits_as_long_as_the_form_says(approve: ApprovalBranchOperator, monk
 
 
 @pytest.mark.parametrize(
-    ("answer", "described"),
+    ("response", "described"),
     [
         (None, ("the gate", "")),
-        ({"chosen_options": ["Approve"], "responded_by_user": ANN}, ("ann", "ann approved it")),
-        ({"chosen_options": ["Reject"], "responded_by_user": ANN}, ("ann", "ann rejected it")),
-        ({"chosen_options": ["Reject"], "responded_by_user": None}, ("nobody", "nobody approved it in time")),
+        ({"chosen_options": ["Approve"], "responded_by_user": ANN}, ("ann", "approved by ann")),
+        ({"chosen_options": ["Reject"], "responded_by_user": ANN}, ("ann", "rejected by ann")),
+        ({"chosen_options": ["Reject"], "responded_by_user": None}, ("timeout", "not approved in time")),
     ],
 )
-def test_who_answered_and_what(answer: dict[str, Any] | None, described: tuple[str, str]) -> None:
-    assert describe_answer(answer) == described
+def test_a_response_is_described_by_person_and_decision(
+    response: dict[str, Any] | None, described: tuple[str, str]
+) -> None:
+    assert describe_response(response) == described

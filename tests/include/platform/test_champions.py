@@ -1,168 +1,227 @@
+"""The champion and its history, in the real registry."""
+
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from include import config
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.platform import champions
+from include.problem import PROBLEM
+
+from ..conftest import Registered
+
+NAME = "champions"
 
 
 @pytest.fixture(scope="module")
 def hook(services: dict[str, Any]) -> MLflowClientHook:
-    return MLflowClientHook("GET", config.MLFLOW_CONN_ID)
+    return champions.connect()
 
 
-@pytest.fixture(autouse=True)
-def registry(hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A registered model of its own, with versions 1 to 3, in the real registry."""
-    monkeypatch.setattr(config, "REGISTERED_MODEL", name := "champions")
-    hook.create_registered_model(name)
+@pytest.fixture
+def model(hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A registered model with the versions 1 to 3."""
+    monkeypatch.setattr(champions, "MODEL", NAME)
+    hook.create_registered_model(NAME)
     for number in (1, 2, 3):
-        hook.create_model_version(name, f"s3://{config.ARTIFACT_BUCKET}/{number}")
+        hook.create_model_version(NAME, f"s3://{PROBLEM.artifact_bucket}/{number}")
     yield
-    hook.delete_registered_model(name)
+    hook.delete_registered_model(NAME)
 
 
-def promote(hook: MLflowClientHook, *versions: str) -> None:
+def promote(*versions: str) -> None:
     for version in versions:
-        champions.promote(hook, version, by="ann", why=f"reason {version}")
+        champions.promote(version, by="ann", why=f"reason {version}")
 
 
 def tags(hook: MLflowClientHook, version: str) -> dict[str, str]:
-    return {tag["key"]: tag["value"] for tag in hook.get_model_version("champions", version).get("tags", [])}
+    return champions.read_tags(hook.get_model_version(NAME, version))
 
 
-def test_there_is_no_champion_at_first(hook: MLflowClientHook) -> None:
-    assert champions.champion(hook) == ""
-    assert champions.history(hook) == []
+@pytest.mark.usefixtures("model")
+def test_there_is_no_champion_at_first() -> None:
+    assert champions.champion() == ""
+    assert champions.find_champion() is None
+    assert champions.history() == []
 
 
-def test_a_model_that_is_not_registered_has_no_champion(
-    hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config, "REGISTERED_MODEL", "nobody")
+@pytest.mark.usefixtures("services")
+def test_a_model_that_is_not_registered_has_no_champion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(champions, "MODEL", "not registered")
 
-    assert champions.champion(hook) == ""
+    assert champions.champion() == ""
+    assert champions.find_champion() is None
+    with pytest.raises(LookupError, match="not registered has no version yet: trigger feature_eng"):
+        champions.serving_version()
 
 
-def test_the_champion_is_the_version_promoted_last_and_says_by_whom_and_why(hook: MLflowClientHook) -> None:
-    promote(hook, "1", "2")
+@pytest.mark.usefixtures("model")
+def test_the_champion_is_the_version_that_was_promoted_last_and_records_by_whom_and_why(hook: MLflowClientHook) -> None:
+    promote("1", "2")
 
-    assert champions.champion(hook) == "2"
-    assert hook.get_model_version_by_alias("champions", "champion")["version"] == "2"
+    found = champions.find_champion() or {}
+    assert champions.champion() == found["version"] == "2"
+    assert hook.get_model_version_by_alias(NAME, "champion")["version"] == "2"
     assert tags(hook, "2")["promoted_by"] == "ann"
     assert tags(hook, "2")["promotion_reason"] == "reason 2"
-    assert tags(hook, "2")["promoted_at"] == champions.history(hook)[-1].since
+    assert tags(hook, "2")["promoted_at"] == champions.history()[-1].since
 
 
-def test_the_history_tells_who_was_champion_from_when_to_when(hook: MLflowClientHook) -> None:
-    promote(hook, "1", "3", "1")
+@pytest.mark.usefixtures("model")
+def test_the_history_has_a_period_for_every_champion() -> None:
+    promote("1", "3", "1")
 
-    history = champions.history(hook)
-    assert [(reign.version, reign.by, reign.why) for reign in history] == [
+    history = champions.history()
+    assert [(period.version, period.by, period.why) for period in history] == [
         ("1", "ann", "reason 1"),
         ("3", "ann", "reason 3"),
         ("1", "ann", "reason 1"),
     ]
-    assert [reign.until for reign in history] == [history[1].since, history[2].since, ""]
+    assert [period.until for period in history] == [history[1].since, history[2].since, ""]
     assert history[0].since < history[1].since < history[2].since
 
 
-def test_a_promotion_done_twice_is_there_once(hook: MLflowClientHook) -> None:
-    promote(hook, "1", "2", "2")
+@pytest.mark.usefixtures("model")
+def test_a_repeated_promotion_is_recorded_once() -> None:
+    promote("1", "2", "2")
 
-    assert [reign.version for reign in champions.history(hook)] == ["1", "2"]
+    assert [period.version for period in champions.history()] == ["1", "2"]
 
 
-def test_a_promotion_that_broke_off_before_the_alias_moved_is_completed(
-    hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    promote(hook, "1")
+@pytest.mark.usefixtures("model")
+def test_a_promotion_that_was_killed_before_the_alias_moved_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    promote("1")
     with monkeypatch.context() as patch:
         patch.setattr(MLflowClientHook, "set_registered_model_alias", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            promote(hook, "2")
-    assert champions.champion(hook) == "1"
+            promote("2")
+    assert champions.champion() == "1"
 
-    promote(hook, "2")
+    promote("2")
 
-    assert champions.champion(hook) == "2"
-    assert [reign.version for reign in champions.history(hook)] == ["1", "2"]
+    assert champions.champion() == "2"
+    assert [period.version for period in champions.history()] == ["1", "2"]
 
 
-def test_an_alias_that_somebody_moved_by_hand_is_set_right_with_who_and_why(hook: MLflowClientHook) -> None:
-    promote(hook, "1", "2")
-    hook.set_registered_model_alias("champions", "champion", "1")
+@pytest.mark.usefixtures("model")
+def test_an_alias_that_was_moved_by_hand_is_set_right_and_recorded(hook: MLflowClientHook) -> None:
+    promote("1", "2")
+    hook.set_registered_model_alias(NAME, "champion", "1")
 
-    champions.promote(hook, "2", by="bob", why="by mistake")
-    champions.promote(hook, "2", by="bob", why="by mistake")
+    champions.promote("2", by="bob", why="by mistake")
+    champions.promote("2", by="bob", why="by mistake")
 
-    assert champions.champion(hook) == "2"
-    assert [(reign.version, reign.by) for reign in champions.history(hook)] == [
+    assert champions.champion() == "2"
+    assert [(period.version, period.by) for period in champions.history()] == [
         ("1", "ann"),
         ("2", "ann"),
         ("2", "bob"),
     ]
 
 
-def test_a_version_that_does_not_exist_changes_nothing(hook: MLflowClientHook) -> None:
-    promote(hook, "1")
+@pytest.mark.usefixtures("model")
+def test_promoting_a_version_that_does_not_exist_changes_nothing() -> None:
+    promote("1")
 
     with pytest.raises(MLflowAPIError):
-        promote(hook, "9")
+        promote("9")
 
-    assert champions.champion(hook) == "1"
-    assert [reign.version for reign in champions.history(hook)] == ["1"]
+    assert champions.champion() == "1"
+    assert [period.version for period in champions.history()] == ["1"]
 
 
-def test_a_refusal_is_written_down_until_the_version_is_promoted_after_all(hook: MLflowClientHook) -> None:
-    champions.refuse(hook, "2", why="too bad")
+@pytest.mark.usefixtures("model")
+def test_a_rejection_is_recorded_until_the_version_is_promoted(hook: MLflowClientHook) -> None:
+    champions.reject("2", why="too bad")
     assert tags(hook, "2") == {"not_promoted_because": "too bad"}
-    assert champions.champion(hook) == ""
+    assert champions.champion() == ""
 
-    promote(hook, "2")
+    promote("2")
 
     assert "not_promoted_because" not in tags(hook, "2")
 
 
-def test_a_reason_of_any_length_is_kept_as_far_as_it_fits(hook: MLflowClientHook) -> None:
-    champions.promote(hook, "1", by="ann", why='"' * 9000)
+@pytest.mark.usefixtures("model")
+def test_a_long_reason_is_recorded_up_to_what_mlflow_accepts(hook: MLflowClientHook) -> None:
+    champions.promote("1", by="ann", why='"' * 9000)
+    champions.reject("2", why="ü" * 9000)
 
-    assert champions.history(hook)[0].why == '"' * 1000
+    assert champions.history()[0].why == '"' * 1000
+    assert tags(hook, "2")["not_promoted_because"] == "ü" * 1000
 
 
+@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("promoted", "expected"),
     [
         (["1", "2"], "1"),
         (["1", "2", "3"], "2"),
-        (["1", "2", "3", "2"], "1"),  # 3 was rolled back: it is not where to go
+        (["1", "2", "3", "2"], "1"),  # 3 was rolled back
         (["1", "2", "3", "1", "3"], "1"),
         (["1", "2", "1", "2"], "1"),
     ],
 )
-def test_the_previous_champion_is_the_one_to_go_back_to(
-    promoted: list[str], expected: str, hook: MLflowClientHook
-) -> None:
-    promote(hook, *promoted)
+def test_a_rollback_goes_to_the_champion_before_the_present_one(promoted: list[str], expected: str) -> None:
+    promote(*promoted)
 
-    assert champions.previous(hook) == expected
+    assert champions.previous() == expected
 
 
+@pytest.mark.usefixtures("model")
 def test_a_previous_champion_that_was_deleted_is_passed_over(hook: MLflowClientHook) -> None:
-    promote(hook, "1", "2", "3")
-    hook.delete_model_version("champions", "2")
+    promote("1", "2", "3")
+    hook.delete_model_version(NAME, "2")
 
-    assert champions.previous(hook) == "1"
+    assert champions.previous() == "1"
 
 
+@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("promoted", [[], ["1"], ["1", "2", "1"]])
-def test_without_a_previous_champion_the_error_says_what_to_do(promoted: list[str], hook: MLflowClientHook) -> None:
-    promote(hook, *promoted)
+def test_without_a_previous_champion_the_error_has_the_remedy(promoted: list[str]) -> None:
+    promote(*promoted)
 
     with pytest.raises(LookupError, match=r"champions has no champion before .*: name the version to go back to"):
-        champions.previous(hook)
+        champions.previous()
+
+
+def test_the_champion_predicts_even_if_it_is_not_the_newest(registered: Registered) -> None:
+    registered.promote("1")
+
+    assert champions.serving_version(fallback="2") == {
+        "version": "1",
+        "run_id": registered.run_id,
+        "uri": f"models:/{registered.name}/1",
+        "alias": "champion",
+    }
+
+
+def test_a_version_that_was_chosen_stays_the_same_when_the_alias_moves(registered: Registered) -> None:
+    registered.promote("1")
+    chosen = champions.serving_version()
+    registered.promote("2")
+
+    assert chosen["uri"].endswith("/1")
+    assert champions.serving_version()["version"] == "2"
+
+
+@pytest.mark.parametrize(("fallback", "version"), [("1", "1"), (None, "2")], ids=["just trained", "newest"])
+def test_without_a_champion_another_version_predicts_and_the_log_warns(
+    registered: Registered, fallback: str | None, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        chosen = champions.serving_version(fallback)
+
+    assert (chosen["version"], chosen["alias"]) == (version, "")
+    assert f"THERE IS NO CHAMPION. Version {version} of {registered.name}, which passed no gate" in caplog.text
+
+
+def test_the_newest_of_more_than_nine_versions_is_found_by_number(model: None, hook: MLflowClientHook) -> None:
+    for number in range(4, 11):
+        hook.create_model_version(NAME, f"s3://{PROBLEM.artifact_bucket}/{number}")
+
+    assert champions.serving_version()["version"] == "10"
