@@ -14,9 +14,11 @@ from include.platform.storage import (
     StorageError,
     artifact_uri,
     delete,
+    delete_folder,
     delete_upload,
     exists,
     list_objects,
+    list_tables,
     move,
     read_bytes,
     read_table,
@@ -24,10 +26,11 @@ from include.platform.storage import (
     write_bytes,
     write_table,
 )
+from include.problem import PROBLEM
 
 pytestmark = pytest.mark.usefixtures("buckets")
 
-TABLE = pd.DataFrame({"case": [3, 1], "age": [2.5, None], "sex": ["f", "m"]}, index=[7, 9])
+TABLE = pd.DataFrame({"id": [3, 1], "age": [2.5, None], "sex": ["f", "m"]}, index=[7, 9])
 Reconnect = Callable[..., str]
 
 
@@ -52,9 +55,9 @@ def dead_server() -> str:
 
 
 def test_bytes_come_back_as_they_were() -> None:
-    uri = write_bytes(b"\x00possum\xff", "s3://data/storage/a folder/bytes")
+    uri = write_bytes(b"\x00bytes\xff", "s3://data/storage/a folder/bytes")
 
-    assert read_bytes(uri) == b"\x00possum\xff"
+    assert read_bytes(uri) == b"\x00bytes\xff"
 
 
 def test_writing_again_replaces_the_object() -> None:
@@ -71,25 +74,25 @@ def test_a_parquet_table_comes_back_without_its_index() -> None:
     pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
 
 
-def test_a_parquet_table_comes_back_with_its_index_on_demand() -> None:
-    table = TABLE.set_index("case")
+def test_a_parquet_table_comes_back_with_its_index_if_asked_for() -> None:
+    table = TABLE.set_index("id")
 
     pd.testing.assert_frame_equal(read_table(write_table(table, "s3://data/storage/index.parquet", index=True)), table)
 
 
-def test_a_table_is_written_as_csv_where_the_name_says_so() -> None:
+def test_a_table_whose_name_ends_in_csv_is_written_as_csv() -> None:
     uri = write_table(TABLE, "s3://data/storage/table.csv")
 
-    assert read_bytes(uri) == b"case,age,sex\n3,2.5,f\n1,,m\n"
+    assert read_bytes(uri) == b"id,age,sex\n3,2.5,f\n1,,m\n"
 
 
-def test_a_csv_table_has_its_index_on_demand() -> None:
-    uri = write_table(TABLE.set_index("case"), "s3://data/storage/index.csv", index=True)
+def test_a_csv_table_has_its_index_if_asked_for() -> None:
+    uri = write_table(TABLE.set_index("id"), "s3://data/storage/index.csv", index=True)
 
-    assert read_bytes(uri) == b"case,age,sex\n3,2.5,f\n1,,m\n"
+    assert read_bytes(uri) == b"id,age,sex\n3,2.5,f\n1,,m\n"
 
 
-def test_a_csv_table_is_read_as_one() -> None:
+def test_a_table_whose_name_ends_in_csv_is_read_as_csv() -> None:
     uri = write_table(TABLE, "s3://data/storage/read.csv")
 
     pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
@@ -104,6 +107,22 @@ def test_objects_are_listed_by_folder_and_by_age() -> None:
     assert list_objects("s3://data/storage/listed", since=datetime.now(UTC) + timedelta(hours=1)) == []
 
 
+def test_tables_are_listed_without_other_files() -> None:
+    names = ("a.csv", "b.parquet", "C.CSV", "notes.txt", "a.csv.reason.txt")
+    uris = [write_bytes(b"1", f"s3://data/storage/tables/{name}") for name in names]
+
+    assert list_tables("s3://data/storage/tables") == sorted(uris[:3])
+
+
+def test_a_folder_is_deleted_without_those_whose_names_begin_alike() -> None:
+    inside = [write_bytes(b"1", f"s3://data/storage/folder/{name}") for name in ("a", "b/c")]
+    beside = write_bytes(b"1", "s3://data/storage/folder-2/a")
+
+    assert delete_folder("s3://data/storage/folder") == inside
+    assert delete_folder("s3://data/storage/folder") == []
+    assert exists(beside)
+
+
 @pytest.mark.parametrize("uri", ["s3://data/storage/absent", "s3://no-such-bucket/table.parquet"])
 def test_a_missing_object_is_named_with_connection_and_server(reconnect: Reconnect, uri: str) -> None:
     server = reconnect()
@@ -116,18 +135,18 @@ def test_a_bucket_that_does_not_exist_cannot_be_written_to(reconnect: Reconnect)
     server = reconnect()
 
     with pytest.raises(StorageError, match=f"s3://no-such-bucket/a on {server} .*aws_default.*NoSuchBucket"):
-        write_bytes(b"possum", "s3://no-such-bucket/a")
+        write_bytes(b"bytes", "s3://no-such-bucket/a")
 
 
-def test_a_wrong_key_is_an_error_that_does_not_tell_the_key(reconnect: Reconnect) -> None:
+def test_a_wrong_key_is_an_error_without_the_key(reconnect: Reconnect) -> None:
     server = reconnect(password="not-the-secret-key")
 
     with pytest.raises(StorageError, match=f"s3://data/storage/a on {server} .*aws_default") as caught:
-        write_bytes(b"possum", "s3://data/storage/a")
+        write_bytes(b"bytes", "s3://data/storage/a")
     assert "not-the-secret-key" not in str(caught.value)
 
 
-@pytest.mark.parametrize("use", [read_bytes, lambda uri: write_bytes(b"possum", uri)], ids=["reading", "writing"])
+@pytest.mark.parametrize("use", [read_bytes, lambda uri: write_bytes(b"bytes", uri)], ids=["reading", "writing"])
 def test_a_server_that_is_down_is_named_within_a_minute(
     reconnect: Reconnect, dead_server: str, use: Callable[[str], Any]
 ) -> None:
@@ -142,36 +161,36 @@ def test_a_server_that_is_down_is_named_within_a_minute(
 @pytest.mark.parametrize(
     ("uri", "location"),
     [
-        ("mlflow-artifacts:/1/models/m-1/artifacts", "s3://mlflowdatapossums/1/models/m-1/artifacts"),
-        ("mlflow-artifacts://mlflow:5000/1/models", "s3://mlflowdatapossums/1/models"),
+        ("mlflow-artifacts:/1/models/m-1/artifacts", f"s3://{PROBLEM.artifact_bucket}/1/models/m-1/artifacts"),
+        ("mlflow-artifacts://mlflow:5000/1/models", f"s3://{PROBLEM.artifact_bucket}/1/models"),
         ("s3://elsewhere/1/models/m-1/artifacts", "s3://elsewhere/1/models/m-1/artifacts"),
     ],
 )
-def test_an_artifact_is_found_in_s3_whether_or_not_the_server_passes_it_on(uri: str, location: str) -> None:
+def test_an_artifact_is_found_in_s3_with_a_server_that_proxies_it_and_without(uri: str, location: str) -> None:
     assert artifact_uri(uri) == location
 
 
 def test_an_object_exists_until_it_is_deleted() -> None:
-    uri = write_bytes(b"possum", "s3://data/storage/short-lived")
+    uri = write_bytes(b"bytes", "s3://data/storage/short-lived")
     assert exists(uri)
 
     delete(uri)
-    delete(uri)  # what is gone already is no error
+    delete(uri)  # of an object that does not exist
 
     assert not exists(uri)
 
 
 def test_an_object_is_moved_once() -> None:
-    source, target = write_bytes(b"possum", "s3://data/storage/from"), "s3://data/storage/to"
+    source, target = write_bytes(b"bytes", "s3://data/storage/from"), "s3://data/storage/to"
 
     assert [move(source, target), move(source, target)] == [target, target]
-    assert read_bytes(target) == b"possum"
+    assert read_bytes(target) == b"bytes"
     assert not exists(source)
 
 
 def test_an_upload_that_was_replaced_is_not_deleted() -> None:
     uri = write_bytes(b"first", "s3://data/storage/upload")
-    content, written, etag = read_upload(uri) or pytest.fail("it is there")
+    content, written, etag = read_upload(uri) or pytest.fail("it exists")
     write_bytes(b"second", uri)
 
     assert (content, written.tzinfo is not None) == (b"first", True)
@@ -181,8 +200,8 @@ def test_an_upload_that_was_replaced_is_not_deleted() -> None:
 
 def test_an_upload_that_was_not_replaced_is_deleted() -> None:
     uri = write_bytes(b"first", "s3://data/storage/upload")
-    _, _, etag = read_upload(uri) or pytest.fail("it is there")
+    _, _, etag = read_upload(uri) or pytest.fail("it exists")
 
     assert delete_upload(uri, etag)
-    assert delete_upload(uri, etag)  # gone, by whomever
+    assert delete_upload(uri, etag)  # it does not exist any more
     assert read_upload(uri) is None

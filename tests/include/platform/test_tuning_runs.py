@@ -41,7 +41,7 @@ def test_a_tuning_runs_until_it_is_ended(client: MlflowClient, tuning_id: str) -
     assert run.data.tags["code_version"] == tracking.code_version()
 
 
-def test_a_candidates_run_lies_below_the_tunings_and_holds_its_best_setting(
+def test_the_run_of_a_candidate_is_below_that_of_the_tuning_and_has_its_best_setting(
     client: MlflowClient, tuning_id: str
 ) -> None:
     with tuning_runs.candidate_run(RIDGE, tuning_id):
@@ -75,7 +75,7 @@ def test_the_choice_ends_the_tuning_with_a_table_of_all_settings(client: MlflowC
     pd.testing.assert_frame_equal(client.load_table(run.info.experiment_id, "candidates.json", [tuning_id]), SUMMARY)
 
 
-def test_what_was_killed_is_ended_and_what_had_ended_stays(client: MlflowClient, tuning_id: str) -> None:
+def test_runs_that_were_killed_are_ended_and_those_that_had_ended_stay(client: MlflowClient, tuning_id: str) -> None:
     with tuning_runs.candidate_run(RIDGE, tuning_id):
         pass
     experiment_id = client.get_run(tuning_id).info.experiment_id

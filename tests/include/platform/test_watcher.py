@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from airflow.serialization.encoders import encode_trigger
 
-from include.config import AWS_CONN_ID
 from include.platform import storage
 from include.platform.assets import INCOMING, LABELLED, PROCESSING
 from include.platform.watcher import S3FolderTrigger
+from include.settings import AWS_CONN_ID
 
 
 @pytest.fixture
@@ -30,19 +30,19 @@ def test_objects_that_appear_together_are_one_announcement(trigger: S3FolderTrig
     assert trigger.count_due(["a", "b", "c"], [], 0) == 3
 
 
-def test_an_object_that_still_lies_there_is_announced_again(trigger: S3FolderTrigger) -> None:
+def test_an_object_that_stays_is_announced_again(trigger: S3FolderTrigger) -> None:
     assert [trigger.count_due(["a"], [], now) for now in (0, 60, 61)] == [1, 1, 0]
 
 
-def test_an_object_that_was_gone_and_is_back_is_announced(trigger: S3FolderTrigger) -> None:
+def test_an_object_that_comes_back_is_announced(trigger: S3FolderTrigger) -> None:
     assert [trigger.count_due(new, [], 0) for new in (["a"], [], ["a"])] == [1, 0, 1]
 
 
-def test_what_a_run_is_working_on_is_announced_only_if_it_stays(trigger: S3FolderTrigger) -> None:
+def test_an_object_that_is_processed_is_announced_only_if_it_stays(trigger: S3FolderTrigger) -> None:
     assert [trigger.count_due([], ["a"], now) for now in (0, 59, 60)] == [0, 0, 1]
 
 
-def test_objects_that_stay_are_announced_once_and_not_at_all_if_they_lay_there_before() -> None:
+def test_without_leftovers_an_object_is_announced_once_and_never_if_it_was_there_at_the_start() -> None:
     trigger = S3FolderTrigger("s3://data/watched/new", AWS_CONN_ID)
 
     assert [trigger.count_due(new, [], now) for new, now in ((["a"], 0), (["a", "b"], 5), (["a", "b"], 9e9))] == [
@@ -69,7 +69,7 @@ def test_the_watched_asset_is_the_folder_that_the_trigger_lists() -> None:
     assert path == "include.platform.watcher.S3FolderTrigger"
 
 
-def test_the_triggerer_can_make_its_own_instance(trigger: S3FolderTrigger) -> None:
+def test_the_triggerer_can_create_its_own_instance(trigger: S3FolderTrigger) -> None:
     _, arguments = trigger.serialize()
 
     assert S3FolderTrigger(**arguments).serialize() == trigger.serialize()
@@ -89,7 +89,7 @@ def test_uploads_to_the_real_store_are_announced_while_other_coroutines_run(
         first = asyncio.create_task(next_event(events))
         await asyncio.to_thread(storage.write_bytes, b"1", "s3://data/watched/new/one.csv")
         announced = [await first]
-        for content in (b"2", b"3, the same file anew"):
+        for content in (b"2", b"3, the same file again"):
             again = asyncio.create_task(next_event(events))
             await asyncio.to_thread(storage.write_bytes, content, "s3://data/watched/new/two.csv")
             announced.append(await again)
@@ -99,7 +99,7 @@ def test_uploads_to_the_real_store_are_announced_while_other_coroutines_run(
     assert asyncio.run(watch()) == [{"objects": 1}] * 3
 
 
-def test_a_store_that_is_down_is_named_once_and_the_watch_goes_on(
+def test_a_store_that_is_down_is_logged_once_and_the_watch_goes_on(
     services: dict[str, Any],
     buckets: None,
     trigger: S3FolderTrigger,
@@ -116,7 +116,7 @@ def test_a_store_that_is_down_is_named_once_and_the_watch_goes_on(
         while not any("cannot be listed" in record.message for record in caplog.records):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-        await asyncio.sleep(5 * trigger.poll)  # several more looks
+        await asyncio.sleep(5 * trigger.poll)  # several more listings
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", works)
         await asyncio.to_thread(storage.write_bytes, b"4", "s3://data/watched/new/four.csv")
         return await event

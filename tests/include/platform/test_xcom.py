@@ -9,9 +9,10 @@ from airflow.providers.common.io.xcom import backend
 
 from include.platform.storage import read_bytes
 from include.platform.xcom import XComBackend
+from include.settings import AWS_CONN_ID, XCOM_BUCKET
 
 COORDINATES = {"dag_id": "train", "task_id": "check", "run_id": "manual__1", "map_index": -1}
-S3 = "s3://aws_default@localxcom/xcom"
+S3 = f"s3://{AWS_CONN_ID}@{XCOM_BUCKET}/xcom"
 
 
 @pytest.fixture(autouse=True)
@@ -37,24 +38,24 @@ def read(value: Any) -> Any:
     return XComBackend.deserialize_value(SimpleNamespace(value=value))
 
 
-def test_a_value_lies_in_object_storage_and_its_path_in_the_database() -> None:
+def test_a_value_is_in_object_storage_and_its_path_in_the_database() -> None:
     path = stored({"uri": "s3://data/features"}, key="return_value")
 
     assert path.startswith(f"{S3}/train/manual__1/check/")
-    assert b"s3://data/features" in read_bytes(path.replace("aws_default@", ""))
+    assert b"s3://data/features" in read_bytes(path.replace(f"{AWS_CONN_ID}@", ""))
 
 
 def test_a_value_comes_back_from_object_storage() -> None:
     assert read(stored({"version": "3"}, key="return_value")) == {"version": "3"}
 
 
-def test_a_branchs_decision_lies_in_the_database_itself() -> None:
+def test_the_decision_of_a_branch_is_in_the_database_itself() -> None:
     decision = {"followed": ["register_model.create_registered_model"]}
 
     assert stored(decision, key="skipmixin_key") == decision
 
 
-def test_a_branchs_decision_comes_back() -> None:
+def test_the_decision_of_a_branch_comes_back() -> None:
     decision = {"followed": ["register_model.create_registered_model"]}
 
     assert read(stored(decision, key="skipmixin_key")) == decision
