@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,23 +15,26 @@ from typing import Any
 
 import git
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType
 
-from include import config
-from include.config import RAW
-from include.data.checks import inspect
 from include.data.features import build_transformer
-from include.data.table import hash_table, read_possums
 from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+from include.model import interval_regressor
+from include.model.interval_regressor import PARTS
 from include.model.training import train_model
-from include.platform import storage, tracking
+from include.platform import champions, storage, tracking
+from include.problem import PROBLEM
 
-SOURCE = "s3://data/features/manual-1/features.parquet"
+from ...toy import HOUSES
+
+INPUTS = PROBLEM.inputs
 CONTEXT = {
     "AIRFLOW_CTX_DAG_ID": "train",
     "AIRFLOW_CTX_DAG_RUN_ID": "manual__1",
@@ -46,27 +49,17 @@ def experiment_id(client: MlflowClient) -> str:
 
 
 @pytest.fixture(scope="module")
-def trained(
-    client: MlflowClient, experiment_id: str, with_features: Callable[[pd.DataFrame], pd.DataFrame]
-) -> SimpleNamespace:
-    """A model trained on the real table and logged, in the environment of an Airflow task."""
-    table = with_features(read_possums(config.POSSUM_CSV))
-    selected = {"name": "Champion", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [0.5, 2.0]}}
-    model, scores = train_model(table, selected["hyper_parameters"])
+def trained(client: MlflowClient, experiment_id: str, project_table: pd.DataFrame) -> SimpleNamespace:
+    """A model trained on the project's table and logged, in the environment of an Airflow task."""
+    rows = project_table[INPUTS]
+    model, _ = train_model(project_table, PROBLEM, "RidgeCV", {"alphas": [0.5, 2.0]})
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CONTEXT.items():
             patch.setenv(name, value)
-        logged = tracking.log_training(
-            model,
-            table,
-            scores,
-            selected={**selected, "reason": "the only one"},
-            experiment_id=experiment_id,
-            source=SOURCE,
-        )
-    run = client.get_run(logged["run_id"])
+        with tracking.start_run("RidgeCV", experiment_id, {"candidate": "RidgeCV"}) as run:
+            logged = tracking.log_model(model, rows)
     return SimpleNamespace(
-        table=table, model=model, scores=scores, run=run, uri=logged["model_uri"], sha256=logged["artifact_sha256"]
+        rows=rows, model=model, run=client.get_run(run.info.run_id), uri=f"models:/{logged.model_id}"
     )
 
 
@@ -77,41 +70,54 @@ def artifacts(trained: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_the_logged_model_predicts_raw_rows_as_the_fitted_one_does(trained: SimpleNamespace) -> None:
-    rows = trained.table[RAW]
+    predicted = mlflow.pyfunc.load_model(trained.uri).predict(trained.rows)
 
-    predicted = mlflow.pyfunc.load_model(trained.uri).predict(rows)
-
-    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, rows), rtol=1e-12)
+    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, trained.rows), rtol=1e-12)
 
 
 def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespace) -> None:
     model = mlflow.pyfunc.load_model(trained.uri)
 
-    with pytest.raises(MlflowException, match="belly"):
-        model.predict(trained.table[RAW].drop(columns="belly"))
+    with pytest.raises(MlflowException, match=INPUTS[-1]):
+        model.predict(trained.rows.drop(columns=INPUTS[-1]))
+
+
+def test_a_model_of_columns_with_odd_names_and_missing_cells_is_logged_too(
+    client: MlflowClient, experiment_id: str, houses: pd.DataFrame
+) -> None:
+    model, _ = train_model(houses, HOUSES, "RidgeCV", {"alphas": [1.0]})
+    rows = houses[HOUSES.inputs].assign(**{"lambda": np.nan})
+    rows["index"] = rows["index"].where(rows.index > 0)
+    with tracking.start_run("Houses", experiment_id):
+        logged = tracking.log_model(model, rows)
+
+    predicted = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(rows)
+
+    pd.testing.assert_frame_equal(predicted, model.predict(None, rows), rtol=1e-12)
 
 
 @pytest.fixture
 def registered(trained: SimpleNamespace, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A version of the model that carries the hash of its files, as ``train`` registers it."""
-    monkeypatch.setattr(config, "REGISTERED_MODEL", name := "hashed")
+    """A version of the model with the hash of its files, as ``train`` registers it."""
+    monkeypatch.setattr(champions, "MODEL", name := "hashed")
     client.create_registered_model(name)
-    hook, tags = MLflowClientHook(), [{"key": "artifact_sha256", "value": trained.sha256}]
+    tags = [{"key": HASH_TAG, "value": MLflowPyfuncHook().hash_model(trained.uri)}]
+    hook = MLflowClientHook()
     yield hook.create_model_version(name, trained.uri, run_id=trained.run.info.run_id, tags=tags)["version"]
     client.delete_registered_model(name)
 
 
-def test_a_registered_version_is_loaded_while_its_files_are_as_they_were(
+def test_a_registered_version_is_loaded_if_its_files_have_not_changed(
     registered: str, trained: SimpleNamespace
 ) -> None:
-    predicted = tracking.load_version(registered).predict(trained.table[RAW])
+    predicted = tracking.load_version(registered).predict(trained.rows)
 
     assert predicted.columns.tolist() == ["prediction", "lower", "upper"]
 
 
 def test_a_version_whose_files_were_changed_is_not_loaded(registered: str, trained: SimpleNamespace) -> None:
     source = storage.artifact_uri(mlflow.models.get_model_info(trained.uri).artifact_path)
-    file = next(uri for uri in storage.list_objects(source) if uri.endswith("possum_model.py"))
+    file = next(uri for uri in storage.list_objects(source) if uri.endswith("interval_regressor.py"))
     content = storage.read_bytes(file)
     storage.write_bytes(content + b"# changed\n", file)
     try:
@@ -124,14 +130,15 @@ def test_a_version_whose_files_were_changed_is_not_loaded(registered: str, train
 def test_the_model_needs_no_pickle(trained: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
-    assert len(mlflow.pyfunc.load_model(trained.uri).predict(trained.table[RAW])) == len(trained.table)
+    assert len(mlflow.pyfunc.load_model(trained.uri).predict(trained.rows)) == len(trained.rows)
 
 
-def test_the_signature_names_the_raw_columns_and_the_predictions(trained: SimpleNamespace) -> None:
+def test_the_signature_has_the_raw_columns_and_the_predictions(trained: SimpleNamespace) -> None:
     signature = mlflow.models.get_model_info(trained.uri).signature
+    types = [DataType.string if name in PROBLEM.categories else DataType.double for name in INPUTS]
 
-    assert signature.inputs.input_names() == RAW
-    assert signature.inputs.input_types()[:4] == [DataType.long, DataType.string, DataType.string, DataType.double]
+    assert signature.inputs.input_names() == INPUTS
+    assert signature.inputs.input_types() == types
     assert signature.outputs.input_dict() == {
         name: ColSpec(DataType.double, name) for name in ("prediction", "lower", "upper")
     }
@@ -140,7 +147,7 @@ def test_the_signature_names_the_raw_columns_and_the_predictions(trained: Simple
 def test_the_logged_model_needs_nothing_of_this_project(
     trained: SimpleNamespace, artifacts: Path, tmp_path: Path
 ) -> None:
-    trained.table[RAW].to_parquet(tmp_path / "rows.parquet")
+    trained.rows.to_parquet(tmp_path / "rows.parquet")
     program = (
         "import sys, mlflow, pandas; "
         "predicted = mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_parquet('rows.parquet')); "
@@ -153,57 +160,36 @@ def test_the_logged_model_needs_nothing_of_this_project(
 
     assert done.stdout == "\n"
     predicted = pd.read_parquet(tmp_path / "predicted.parquet")
-    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, trained.table[RAW]), rtol=1e-12)
+    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, trained.rows), rtol=1e-12)
 
 
 def test_the_input_example_is_three_raw_rows(trained: SimpleNamespace, artifacts: Path) -> None:
     example = json.loads((artifacts / "input_example.json").read_text())
+    expected = json.loads(trained.rows.head(3).to_json(orient="split", index=False))
 
-    assert example == {"columns": RAW, "data": trained.table[RAW].head(3).to_numpy().tolist()}
+    assert example == expected
 
 
 def test_the_model_is_stored_by_skops_and_as_code_without_any_pickle(artifacts: Path) -> None:
     flavor = mlflow.models.Model.load(artifacts).flavors["python_function"]
-    with zipfile.ZipFile(artifacts / "artifacts" / "parts.skops") as stored:
+    with zipfile.ZipFile(artifacts / "artifacts" / f"{PARTS}.skops") as stored:
         inside = {Path(name).suffix for name in stored.namelist()}
 
-    assert Path(flavor["model_code_path"]).name == "possum_model.py"
+    assert (artifacts / flavor["model_code_path"]).read_bytes() == Path(interval_regressor.__file__).read_bytes()
     assert inside <= {".json", ".npy"}
     assert [file.name for file in artifacts.rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib")] == []
 
 
-def test_the_models_requirements_name_what_is_installed(artifacts: Path) -> None:
+def test_the_models_requirements_are_the_installed_packages(artifacts: Path) -> None:
     requirements = (artifacts / "requirements.txt").read_text().splitlines()
 
     assert {f"{name}=={version(name)}" for name in ("boto3", "pandas", "scikit-learn", "skops")} <= set(requirements)
 
 
-def test_the_run_holds_the_parameters(trained: SimpleNamespace) -> None:
-    params = trained.run.data.params
-
-    assert trained.run.info.run_name == trained.run.data.tags["candidate"] == "Champion"
-    assert (params["estimator"], params["alphas"]) == ("RidgeCV", "[0.5, 2.0]")
-    assert json.loads(params["hyper_parameters"]) == {"alphas": [trained.model.model[-1].alpha_]}
-    assert (params["train_rows"], params["holdout_rows"], params["fit_intercept"]) == ("81", "23", "True")
-
-
-def test_the_run_holds_the_scores(trained: SimpleNamespace) -> None:
-    assert trained.run.data.metrics == pytest.approx(trained.scores)
-    logged = mlflow.get_logged_model(trained.uri.removeprefix("models:/"))
-    assert {metric.key for metric in logged.metrics} == set(trained.scores)
-
-
-def test_the_run_leads_to_the_table_that_it_was_trained_from(trained: SimpleNamespace) -> None:
-    (used,) = trained.run.inputs.dataset_inputs
-
-    assert json.loads(used.dataset.source) == {"uri": SOURCE}
-    assert json.loads(used.dataset.profile)["num_rows"] == 104
-    assert used.tags[0].value == "training"
-
-
-def test_the_run_leads_to_the_code_and_to_the_airflow_task(trained: SimpleNamespace) -> None:
+def test_a_run_leads_to_the_code_and_to_the_airflow_task(trained: SimpleNamespace) -> None:
     tags = trained.run.data.tags
 
+    assert (trained.run.info.run_name, tags["candidate"]) == ("RidgeCV", "RidgeCV")
     assert tags["code_version"] == tracking.code_version()
     assert {name: value for name, value in tags.items() if name.startswith("airflow.")} == {
         "airflow.dag_id": "train",
@@ -213,37 +199,26 @@ def test_the_run_leads_to_the_code_and_to_the_airflow_task(trained: SimpleNamesp
     }
 
 
-def test_the_fitted_transformer_is_logged_with_its_means_and_its_inputs_hash(
-    client: MlflowClient, experiment_id: str, possums: pd.DataFrame
+def test_the_logged_transformer_computes_the_same_features_and_is_stored_by_skops(
+    client: MlflowClient, experiment_id: str, houses: pd.DataFrame
 ) -> None:
-    rows = possums[RAW].head(20)
-    transformer = build_transformer().fit(rows)
+    rows = houses[HOUSES.inputs]
+    transformer = build_transformer(HOUSES).fit(rows)
+    with tracking.start_run("Scaler", experiment_id) as run:
+        tracking.log_transformer(transformer, rows)
 
-    run = client.get_run(tracking.log_transformer(transformer, rows, experiment_id))
-
-    assert run.info.run_name == "Scaler"
-    assert run.data.params == {"input_sha256": hash_table(rows), "input_rows": "20"}
-    assert run.data.metrics["mean_hdlngth"] == pytest.approx(rows["hdlngth"].mean())
-    assert len(run.data.metrics) == transformer[-1].n_features_in_
-
-
-def test_the_logged_transformer_computes_the_same_features(
-    client: MlflowClient, experiment_id: str, possums: pd.DataFrame
-) -> None:
-    rows = possums[RAW]
-    transformer = build_transformer().fit(rows)
-
-    run = client.get_run(tracking.log_transformer(transformer, rows, experiment_id))
-
-    loaded = mlflow.sklearn.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
-    pd.testing.assert_frame_equal(loaded.transform(rows), transformer.transform(rows))
+    uri = f"models:/{client.get_run(run.info.run_id).outputs.model_outputs[0].model_id}"
+    np.testing.assert_array_equal(mlflow.sklearn.load_model(uri).transform(rows), transformer.transform(rows))
+    flavor = mlflow.models.get_model_info(uri).flavors["sklearn"]
+    assert (flavor["serialization_format"], flavor["skops_trusted_types"]) == ("skops", ["numpy.dtype"])
 
 
-def test_a_picture_becomes_an_artifact_of_the_run(trained: SimpleNamespace) -> None:
-    tracking.log_files({"possum.png": b"\x89PNG possum"}, trained.run.info.run_id)
+def test_a_picture_becomes_an_artifact_of_the_run_and_replaces_an_earlier_one(trained: SimpleNamespace) -> None:
+    tracking.log_files({"figure.png": b"before"}, trained.run.info.run_id)
+    tracking.log_files({"figure.png": b"\x89PNG figure"}, trained.run.info.run_id)
 
-    uri = f"{trained.run.info.artifact_uri}/possum.png"
-    assert Path(mlflow.artifacts.download_artifacts(uri)).read_bytes() == b"\x89PNG possum"
+    uri = f"{trained.run.info.artifact_uri}/figure.png"
+    assert Path(mlflow.artifacts.download_artifacts(uri)).read_bytes() == b"\x89PNG figure"
 
 
 def test_the_server_is_known_inside_the_block_only(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +236,7 @@ def test_the_server_is_known_inside_the_block_only(services: dict[str, Any], mon
 
 
 @pytest.mark.usefixtures("services")
-def test_an_error_inside_the_block_leaves_no_trace_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_inside_the_block_restores_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
     before = dict(os.environ)
 
@@ -283,7 +258,7 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     started = time.monotonic()
 
     with pytest.raises(Exception, match="mlflow_default") as caught:
-        tracking.log_files({"possum.png": b"possum"}, "run")
+        tracking.log_files({"figure.png": b"figure"}, "run")
 
     assert connection["host"] in str(caught.value)
     assert "not-the-password" not in str(caught.value)
@@ -293,9 +268,10 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one module."""
-    monkeypatch.setattr(config, "INCLUDE", tmp_path / "include")
-    config.INCLUDE.mkdir()
-    (config.INCLUDE / "model.py").write_text("alpha = 1\n")
+    monkeypatch.setattr(tracking, "INCLUDE", include := tmp_path / "include")
+    monkeypatch.delenv("CODE_VERSION", raising=False)
+    include.mkdir()
+    (include / "model.py").write_text("alpha = 1\n")
     return tmp_path
 
 
@@ -304,7 +280,7 @@ def commit(project: Path) -> str:
     """The project's first commit."""
     repository = git.Repo.init(project)
     repository.git.add(all=True)
-    author = git.Actor("Possum", "possum@example.org")
+    author = git.Actor("Ann", "ann@example.org")
     return repository.index.commit("Add the model", author=author, committer=author).hexsha
 
 
@@ -328,20 +304,7 @@ def test_without_a_repository_the_version_is_a_hash_of_the_code(project: Path) -
     assert tracking.code_version() != first
 
 
-def test_a_deployment_may_name_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_may_set_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODE_VERSION", "v1.2")
 
     assert tracking.run_tags()["code_version"] == "v1.2"
-
-
-def test_what_every_check_of_a_table_found_is_a_run_with_a_table(
-    services: dict[str, Any], buckets: None, experiment_id: str
-) -> None:
-    inspection = inspect(pd.read_csv(config.POSSUM_CSV).assign(eye=30.0))
-    run_id = tracking.log_quality(inspection, experiment_id)
-    with tracking.connected():
-        run = MlflowClient().get_run(run_id)
-        table = MlflowClient().load_table(experiment_id, "data_quality.json", [run_id])
-    assert run.info.run_name == "Data quality"
-    assert (run.data.metrics["rows"], run.data.metrics["warning_faults"]) == (104, 104)
-    pd.testing.assert_frame_equal(table, inspection.to_frame(), check_dtype=False)
