@@ -72,10 +72,9 @@ def _wait_for_version(url: str, version: str, timeout: float) -> None:
 
 def _is_valid(prediction: Any) -> bool:
     """Return whether a prediction is a finite number, in its interval if it has one."""
-    if not isinstance(prediction, dict):
-        return math.isfinite(prediction)
-    value, lower, upper = (prediction.get(name) for name in ("prediction", "lower", "upper"))
-    if value is None or not math.isfinite(value):
+    named = prediction if isinstance(prediction, dict) else {"prediction": prediction}
+    value, lower, upper = (named.get(name) for name in ("prediction", "lower", "upper"))
+    if not isinstance(value, int | float) or not math.isfinite(value):  # NaN is null in JSON
         return False
     return lower is None or upper is None or lower <= value <= upper
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import math
+import re
 import socket
 import threading
 import time
@@ -12,19 +15,39 @@ import pandas as pd
 import pytest
 import uvicorn
 
-from include import config
+from include.problem import PROBLEM
 from include.serving import model_client, model_server
 from include.serving.model_client import ServingError, is_up, served_version, smoke_test
 from include.serving.model_server import ChampionServer
-from tests.include.conftest import Tails
+from include.spec import Category
 
-ROWS = pd.read_csv(config.POSSUM_CSV).head(3)
-RECORDS = ROWS[config.RAW].to_dict("records")
+from ..conftest import Registered
+
+STRICT = [
+    column.name
+    for column in PROBLEM.features
+    if isinstance(column, Category) and column.levels and column.new_levels == "error"
+]
+BOUNDED = [name for name in PROBLEM.numbers if math.isfinite(PROBLEM.number(name).possible[0])]
+ANSWER = {"prediction": 36.0, "lower": 34.0, "upper": 38.0}  # of models/constant.py
+
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def rows(project_table: pd.DataFrame) -> pd.DataFrame:
+    """Three rows of the project's table, complete."""
+    return project_table[PROBLEM.inputs].dropna().head(3)
+
+
+@pytest.fixture(scope="module")
+def records(rows: pd.DataFrame) -> Records:
+    return json.loads(rows.to_json(orient="records"))
 
 
 @pytest.fixture
-def url(tails: Tails, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A model server without a champion, on a port of its own; it looks at the alias four times a second."""
+def url(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A model server without a champion, on a free port; it reads the alias four times a second."""
     monkeypatch.setattr(model_server, "POLL", 0.25)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,9 +63,9 @@ def url(tails: Tails, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def champion(tails: Tails, url: str) -> str:
+def champion(registered: Registered, url: str) -> str:
     """The server's address, version 1 answering."""
-    tails.crown("1")
+    registered.promote("1")
     wait_until(lambda: served_version(url) == "1")
     return url
 
@@ -58,30 +81,29 @@ def ask(url: str, records: Any) -> httpx.Response:
     return httpx.post(f"{url}/invocations", json={"dataframe_records": records}, timeout=30)
 
 
-def test_the_champion_answers_with_intervals_and_its_version(champion: str) -> None:
-    answer = ask(champion, RECORDS)
+def test_the_champion_answers_with_intervals_and_its_version(champion: str, records: Records) -> None:
+    answer = ask(champion, records)
 
     assert answer.status_code == 200
     assert answer.headers["X-Model-Version"] == "1"
-    expected = [{"prediction": length, "lower": length - 2, "upper": length + 2} for length in ROWS["totlngth"] * 0.42]
-    assert [pytest.approx(row) for row in answer.json()["predictions"]] == expected
+    assert answer.json()["predictions"] == [ANSWER] * 3
 
 
 @pytest.mark.parametrize("path", ["ping", "health", "version"])
-def test_it_answers_where_mlflows_own_server_does(champion: str, path: str) -> None:
+def test_it_has_the_addresses_of_mlflows_own_server(champion: str, path: str) -> None:
     assert httpx.get(f"{champion}/{path}").status_code == 200
 
 
-def test_tables_of_comma_separated_values_are_taken_too(champion: str) -> None:
-    content = ROWS[config.RAW].to_csv(index=False)
+def test_rows_may_be_comma_separated_values(champion: str, rows: pd.DataFrame) -> None:
+    content = rows.to_csv(index=False)
 
     answer = httpx.post(f"{champion}/invocations", content=content, headers={"Content-Type": "text/csv"})
 
     assert len(answer.json()["predictions"]) == 3
 
 
-def test_without_a_champion_it_says_so_and_waits_for_one(tails: Tails, url: str) -> None:
-    answer = ask(url, RECORDS)
+def test_without_a_champion_the_answer_is_503_with_the_reason(url: str, records: Records) -> None:
+    answer = ask(url, records)
 
     assert answer.status_code == 503
     assert "no version with the alias champion" in answer.text
@@ -92,51 +114,57 @@ def test_without_a_champion_it_says_so_and_waits_for_one(tails: Tails, url: str)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"sex": "x"}, "row 1, column sex: x must be one of f, m"),
-        ({"age": -1.0}, "row 1, column age: -1.0 is impossible (0 to 25 years)"),
-        ({"hdlngth": "long"}, "long"),
-        ({"Pop": None}, "row 1, column Pop"),
+        *[({name: "no such level"}, f"row 1, column {name}: no such level is not one of ") for name in STRICT],
+        *[({name: None}, f"row 1, column {name}") for name in STRICT],
+        *[({name: PROBLEM.number(name).possible[0] - 1}, f"row 1, column {name}: ") for name in BOUNDED],
+        *[({name: "text"}, "text") for name in PROBLEM.numbers[:1]],
     ],
 )
-def test_a_malformed_row_is_refused_with_the_reason(champion: str, change: dict[str, Any], reason: str) -> None:
-    answer = ask(champion, [RECORDS[0] | change])
+def test_a_row_that_cannot_be_used_is_refused_with_the_reason(
+    champion: str, records: Records, change: dict[str, Any], reason: str
+) -> None:
+    answer = ask(champion, [records[0] | change])
 
     assert answer.status_code == 400
     assert reason in answer.json()["message"]
 
 
-def test_a_missing_column_is_refused_by_name(champion: str) -> None:
-    answer = ask(champion, [{name: value for name, value in RECORDS[0].items() if name != "hdlngth"}])
+@pytest.mark.parametrize("name", [PROBLEM.inputs[0], PROBLEM.inputs[-1]])
+def test_a_missing_column_is_refused_by_name(champion: str, records: Records, name: str) -> None:
+    answer = ask(champion, [{column: value for column, value in records[0].items() if column != name}])
 
     assert answer.status_code == 400
-    assert "hdlngth" in answer.json()["message"]
+    assert name in answer.json()["message"]
 
 
-def test_a_row_may_lack_a_measurement(champion: str) -> None:
-    assert ask(champion, [RECORDS[0] | {"age": None}]).status_code == 200
+@pytest.mark.parametrize("name", PROBLEM.numbers)
+def test_a_row_may_lack_a_number(champion: str, records: Records, name: str) -> None:
+    assert ask(champion, [records[0] | {name: None}]).status_code == 200
 
 
 @pytest.mark.parametrize("body", ["not JSON", '{"rows": []}', "[1, 2]", '{"dataframe_records": []}'])
-def test_what_is_no_table_is_refused(champion: str, body: str) -> None:
+def test_a_body_that_is_not_a_table_is_refused(champion: str, body: str) -> None:
     answer = httpx.post(f"{champion}/invocations", content=body, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 400
     assert answer.json()["message"]
 
 
-def test_the_next_champion_takes_over_and_no_request_fails(tails: Tails, champion: str) -> None:
+def test_no_request_fails_while_the_next_champion_replaces_the_first(
+    registered: Registered, champion: str, records: Records
+) -> None:
     moved = threading.Event()
     answers: list[tuple[int, str]] = []
 
     def hammer() -> None:
         while not (moved.is_set() and answers[-1][1] == "2"):
-            answer = ask(champion, RECORDS)
+            answer = ask(champion, records)
             answers.append((answer.status_code, answer.headers["X-Model-Version"]))
 
     with ThreadPoolExecutor(4) as clients:
         hammering = [clients.submit(hammer) for _ in range(4)]
         wait_until(lambda: len(answers) >= 40)
-        tails.crown("2")
+        registered.promote("2")
         started = time.monotonic()
         moved.set()
         for client in hammering:
@@ -147,50 +175,78 @@ def test_the_next_champion_takes_over_and_no_request_fails(tails: Tails, champio
 
 
 def test_a_version_that_cannot_be_loaded_replaces_nothing(
-    tails: Tails, champion: str, monkeypatch: pytest.MonkeyPatch
+    registered: Registered, champion: str, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = threading.Event()
 
-    def broken(uri: str) -> None:
+    def broken(version: str) -> None:
         tried.set()
-        raise OSError(f"{uri} is broken")
+        raise OSError(f"version {version} is broken")
 
     with monkeypatch.context() as patch:
         patch.setattr(model_server, "load_version", broken)
-        tails.crown("2")
+        registered.promote("2")
         assert tried.wait(30)
-        assert ask(champion, RECORDS).headers["X-Model-Version"] == "1"
+        assert ask(champion, records).headers["X-Model-Version"] == "1"
     wait_until(lambda: served_version(champion) == "2")
 
 
-def test_the_smoke_test_waits_for_the_version_and_tells_what_it_found(tails: Tails, champion: str) -> None:
-    tails.crown("2")
+def test_the_smoke_test_waits_for_the_version_and_describes_the_result(
+    registered: Registered, champion: str, rows: pd.DataFrame
+) -> None:
+    registered.promote("2")
 
-    assert smoke_test(champion, ROWS, version="2").startswith(f"version 2 at {champion} predicted 3 rows in ")
-
-
-def test_the_smoke_test_fails_if_another_version_answers(champion: str) -> None:
-    with pytest.raises(ServingError, match="answers with version 1 after 0 s, not 7"):
-        smoke_test(champion, ROWS, version="7", timeout=0.1)
+    assert smoke_test(champion, rows, version="2").startswith(f"version 2 at {champion} predicted 3 rows in ")
 
 
-def test_the_smoke_test_fails_if_rows_are_refused(champion: str) -> None:
-    with pytest.raises(ServingError, match=r"answered 400, version 1: .*sex"):
-        smoke_test(champion, ROWS.assign(sex="x"))
+def test_the_smoke_test_fails_if_another_version_answers(champion: str, rows: pd.DataFrame) -> None:
+    with pytest.raises(ServingError, match="serves version 1 after 0 s, not 7"):
+        smoke_test(champion, rows, version="7", timeout=0.1)
+
+
+def test_the_smoke_test_fails_if_rows_are_refused(champion: str, rows: pd.DataFrame) -> None:
+    name = PROBLEM.inputs[-1]
+
+    with pytest.raises(ServingError, match=rf"responds with 400, version 1: .*{re.escape(name)}"):
+        smoke_test(champion, rows.drop(columns=name))
 
 
 @pytest.mark.parametrize(
     "prediction",
-    [-1.0, {"prediction": None}, {"prediction": float("nan")}, {"prediction": 36.0, "lower": 38.0, "upper": 34.0}],
+    [
+        None,
+        float("nan"),
+        "36.0",
+        {"prediction": None},
+        {"prediction": float("inf")},
+        {"prediction": 36.0, "lower": 38.0, "upper": 34.0},
+        {"prediction": 39.0, "lower": 34.0, "upper": 38.0},
+    ],
 )
-def test_a_prediction_that_is_no_length_is_not_sound(prediction: Any) -> None:
-    assert not model_client._is_sound(prediction)
+def test_the_smoke_test_fails_if_a_prediction_is_not_a_number_in_its_interval(
+    rows: pd.DataFrame, prediction: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"predictions": [ANSWER, ANSWER, prediction]})
+    monkeypatch.setattr(model_client, "_send", lambda request: (200, "1", body))
+
+    with pytest.raises(ServingError, match="predicts for 3 rows"):
+        smoke_test("http://127.0.0.1", rows)
 
 
-def test_a_server_that_is_not_up_is_told_from_one_that_is() -> None:
+@pytest.mark.parametrize("prediction", [-36.0, {"prediction": -36.0}, ANSWER])
+def test_the_smoke_test_accepts_any_finite_number(
+    rows: pd.DataFrame, prediction: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"predictions": [prediction] * 3})
+    monkeypatch.setattr(model_client, "_send", lambda request: (200, "1", body))
+
+    assert smoke_test("http://127.0.0.1", rows).startswith("version 1 at http://127.0.0.1 predicted 3 rows in ")
+
+
+def test_a_server_that_is_not_running_is_an_error_with_the_remedy(rows: pd.DataFrame) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     assert not is_up(url)
-    with pytest.raises(ServingError, match=r"Is the model server up\? make serve"):
-        smoke_test(url, ROWS)
+    with pytest.raises(ServingError, match=r"Is the model server running\? make serve"):
+        smoke_test(url, rows)
