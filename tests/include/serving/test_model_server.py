@@ -23,11 +23,9 @@ from include.spec import Category
 
 from ..conftest import Registered
 
-STRICT = [
-    column.name
-    for column in PROBLEM.features
-    if isinstance(column, Category) and column.levels and column.new_levels == "error"
-]
+CATEGORIES = [column for column in PROBLEM.features if isinstance(column, Category)]
+STRICT = [column.name for column in CATEGORIES if column.levels and column.new_levels == "error"]
+REQUIRED = [column.name for column in CATEGORIES if not column.nullable]
 BOUNDED = [name for name in PROBLEM.numbers if math.isfinite(PROBLEM.number(name).possible[0])]
 ANSWER = {"prediction": 36.0, "lower": 34.0, "upper": 38.0}  # of models/constant.py
 
@@ -115,7 +113,7 @@ def test_without_a_champion_the_answer_is_503_with_the_reason(url: str, records:
     ("change", "reason"),
     [
         *[({name: "no such level"}, f"row 1, column {name}: no such level is not one of ") for name in STRICT],
-        *[({name: None}, f"row 1, column {name}") for name in STRICT],
+        *[({name: None}, f"row 1, column {name}") for name in REQUIRED],
         *[({name: PROBLEM.number(name).possible[0] - 1}, f"row 1, column {name}: ") for name in BOUNDED],
         *[({name: "text"}, "text") for name in PROBLEM.numbers[:1]],
     ],
@@ -137,9 +135,10 @@ def test_a_missing_column_is_refused_by_name(champion: str, records: Records, na
     assert name in answer.json()["message"]
 
 
-@pytest.mark.parametrize("name", PROBLEM.numbers)
-def test_a_row_may_lack_a_number(champion: str, records: Records, name: str) -> None:
-    assert ask(champion, [records[0] | {name: None}]).status_code == 200
+def test_a_row_may_lack_any_number(champion: str, records: Records) -> None:
+    incomplete = [records[0] | {name: None} for name in PROBLEM.numbers]
+
+    assert [ask(champion, [record]).status_code for record in incomplete] == [200] * len(incomplete)
 
 
 @pytest.mark.parametrize("body", ["not JSON", '{"rows": []}', "[1, 2]", '{"dataframe_records": []}'])

@@ -1,38 +1,41 @@
+"""Files of new rows, in the real S3."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pandas as pd
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
-from include import config
-from include.data.table import TableError
 from include.platform import storage
+from include.platform.assets import PREDICTIONS
+from include.spec import Problem
 from include.tasks import predict_incoming as incoming
-from include.tasks.predict_incoming import (
-    NEW_POSSUMS,
-    ROWS_ALONE,
-    check_rows,
-    claim_files,
-    finish,
-    name_upload,
-    read_rows,
-    reject,
-)
+from include.tasks.predict_incoming import check_rows, claim_files, name_upload, save_predictions
+
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 pytestmark = pytest.mark.usefixtures("buckets")
 
 NOON = datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
 MODEL = {"version": "3", "run_id": "r1", "alias": "champion"}
+RUN = "manual__unit-incoming"
 Upload = Callable[..., str]
 
 
-def new_possums() -> pd.DataFrame:
-    return pd.read_csv(config.POSSUM_CSV).drop(columns=config.TARGET).head(3)
+def new_rows() -> pd.DataFrame:
+    return make_rows(3).drop(columns="price")
+
+
+def csv(rows: pd.DataFrame) -> bytes:
+    return rows.to_csv(index=False).encode()
 
 
 def killed(*_: Any) -> None:
@@ -40,41 +43,67 @@ def killed(*_: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def inbox(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Empty folders that no watcher of an Airflow looks into."""
+def problem(monkeypatch: pytest.MonkeyPatch) -> Problem:
+    """The toy problem, and empty folders that no watcher of an Airflow observes."""
+    monkeypatch.setattr(incoming, "PROBLEM", HOUSES)
     root = f"s3://data/tests-{uuid4().hex[:8]}"
     for name in ("INBOX", "PROCESSING", "PROCESSED", "REJECTED", "PUBLISHED"):
         monkeypatch.setattr(incoming, name, f"{root}/{name.lower()}")
-    return incoming.INBOX
+    return HOUSES
 
 
 @pytest.fixture
-def upload(inbox: str) -> Upload:
+def upload() -> Upload:
     def put(name: str = "new.csv", content: bytes | None = None) -> str:
-        return storage.write_bytes(content or new_possums().to_csv(index=False).encode(), f"{incoming.INBOX}/{name}")
+        return storage.write_bytes(csv(new_rows()) if content is None else content, f"{incoming.INBOX}/{name}")
 
     return put
+
+
+@pytest.fixture
+def claim(upload: Upload) -> Upload:
+    """Uploads a file and claims it."""
+
+    def put(*arguments: Any, **options: Any) -> str:
+        upload(*arguments, **options)
+        (claimed,) = claim_files()
+        return claimed
+
+    return put
+
+
+def predict(rows_uri: str) -> str:
+    """Predict a price of 300 for every row, as ``run_prediction`` writes it."""
+    predicted = pd.DataFrame({"prediction": 300.0, "lower": 260.0, "upper": 340.0}, storage.read_table(rows_uri).index)
+    return storage.write_table(predicted, f"{rows_uri}.predicted.parquet", index=True)
+
+
+def publish(claimed: str, events: dict[Any, Any] | None = None) -> str:
+    """Run the tasks of one file."""
+    rows_uri = check_rows(claimed, RUN)
+    outlet_events = {PREDICTIONS: SimpleNamespace(extra={})} if events is None else events
+    return save_predictions(claimed, rows_uri, predict(rows_uri), MODEL, outlet_events)
 
 
 def test_every_file_is_taken_out_of_the_folder(upload: Upload) -> None:
     upload("a.csv")
     upload("b.csv")
 
-    taken = claim_files()
+    claimed = claim_files()
 
-    assert [uri.startswith(f"{incoming.PROCESSING}/{stem}-2") for uri, stem in zip(taken, "ab", strict=True)] == [
+    assert [uri.startswith(f"{incoming.PROCESSING}/{stem}-2") for uri, stem in zip(claimed, "ab", strict=True)] == [
         True,
         True,
     ]
     assert storage.list_objects(incoming.INBOX) == []
-    assert taken == claim_files()  # left by a run that was killed: the next one takes it over
+    assert claimed == claim_files(), "files of a run that was killed are claimed by the next one"
 
 
-def test_an_empty_folder_gives_nothing_to_do() -> None:
+def test_an_empty_folder_has_no_files() -> None:
     assert claim_files() == []
 
 
-def test_a_task_that_was_killed_before_it_deleted_the_file_takes_it_once(
+def test_a_file_is_claimed_once_by_a_task_that_was_killed_before_it_deleted_the_file(
     upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload()
@@ -87,7 +116,7 @@ def test_a_task_that_was_killed_before_it_deleted_the_file_takes_it_once(
     assert storage.list_objects(incoming.INBOX) == []
 
 
-def test_a_file_uploaded_anew_while_it_is_taken_is_another_file(
+def test_a_file_uploaded_again_while_it_is_claimed_is_another_file(
     upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(content=b"first")
@@ -115,11 +144,11 @@ def test_more_files_than_a_run_can_map_over_wait_for_the_next(upload: Upload, mo
 
 
 def test_an_upload_is_named_after_file_time_and_content() -> None:
-    name = name_upload("new possums.csv", NOON, b"rows")
+    name = name_upload("new houses.csv", NOON, b"rows")
 
-    assert name.startswith("new-possums-20261121T120005Z-")
+    assert name.startswith("new-houses-20261121T120005Z-")
     assert name.endswith(".csv")
-    assert name == name_upload("new possums.csv", NOON, b"rows")
+    assert name == name_upload("new houses.csv", NOON, b"rows")
 
 
 @pytest.mark.parametrize(
@@ -134,109 +163,121 @@ def test_another_upload_has_another_name(other: tuple[str, datetime, bytes]) -> 
     assert "/" not in name
 
 
-def test_the_name_keeps_two_files_apart_that_look_alike_in_it() -> None:
+def test_two_files_whose_names_look_alike_have_different_names() -> None:
     assert name_upload("a/b.csv", NOON, b"rows") != name_upload("a-b.csv", NOON, b"rows")
 
 
-def test_rows_come_with_their_types_and_without_foreign_columns(upload: Upload) -> None:
-    uri = upload(content=new_possums().assign(remark="hungry", age=[None, 2, 3]).to_csv(index=False).encode())
+@pytest.mark.parametrize("name", ["../../secret.csv", "a\nb?c#d%2F.csv", "größe.csv", ".csv"])
+def test_the_name_of_an_upload_is_one_step_of_a_path(name: str) -> None:
+    named = name_upload(name, NOON, b"rows")
 
-    rows = read_rows(uri)
+    assert named.isascii()
+    assert not set("/?#%\n ") & set(named)
 
-    assert list(rows) == [config.CASE, *config.RAW]
-    assert rows["case"].tolist() == [1, 2, 3]
-    assert rows["age"].isna().tolist() == [True, False, False]
-    assert (rows["site"].dtype.kind, rows["hdlngth"].dtype.kind) == ("i", "f")
+
+def test_rows_are_written_by_id_in_their_types_and_without_other_columns(claim: Upload) -> None:
+    claimed = claim(content=csv(new_rows().assign(remark="sunny", **{"lambda": [None, 2, 3]})))
+
+    rows = storage.read_table(check_rows(claimed, RUN))
+
+    assert rows.index.tolist() == ["Street 1", "Street 2", "Street 3"]
+    assert list(rows) == HOUSES.inputs
+    assert rows["lambda"].isna().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("name", ["new.parquet", "NEW.Parquet"])
+def test_a_parquet_file_is_read_too(claim: Upload, name: str) -> None:
+    new_rows().to_parquet(content := BytesIO(), index=False)
+
+    rows = storage.read_table(check_rows(claim(name, content.getvalue()), RUN))
+
+    assert rows[AREA].tolist() == new_rows()[AREA].tolist()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("name", "content", "reason"),
     [
-        (lambda text: "", r"new\.csv is no table of comma-separated values"),
-        (lambda text: "\x00\x01" * 9, r"new\.csv "),
-        (lambda text: text.splitlines()[0] + "\n", r"new\.csv has no rows"),
-        (lambda text: text.replace("hdlngth", "head"), "column hdlngth is missing"),
-        (lambda text: text.replace("94.1", "long"), "row 2, column hdlngth: long is not a number"),
-        (lambda text: text.replace(",f,", ",x,", 1), "row 3, column sex: x must be one of f, m"),
-        (lambda text: text.replace("\n2,", "\n1,"), "row 3, column case: 1(.0)? occurs more than once"),
-        (lambda text: text.replace("94.1", "-94.1"), r"row 2, column hdlngth: -94.1 is impossible \(0 to 200 mm\)"),
-        (lambda text: text.replace("\n2,", "\n2,7,"), r"new\.csv, row 3: 14 cells under a header of 13"),
+        ("new.xlsx", csv(new_rows()), "is not a table: its name must end in .csv or .parquet"),
+        ("new", csv(new_rows()), "is not a table: its name must end in .csv or .parquet"),
+        ("new.csv", b"", "is empty: write a header and rows"),
+        ("new.csv", b"\x00\x01" * 9, "has no rows"),
+        ("new.parquet", csv(new_rows()), "is not a Parquet file"),
+        ("new.csv", csv(new_rows().head(0)), "has no rows: add some below the header"),
+        ("new.csv", csv(new_rows().assign(**{DISTRICT: "west"})), f"row 2, column {DISTRICT}: west is not one of"),
+        ("new.csv", csv(new_rows().assign(address="x")), "row 2, column address: x occurs more than once"),
     ],
 )
-def test_a_file_that_cannot_be_used_says_why(upload: Upload, spoil: Callable[[str], str], reason: str) -> None:
-    storage.write_bytes(spoil(new_possums().to_csv(index=False)).encode(), f"{incoming.INBOX}/new.csv")
+def test_a_file_that_cannot_be_used_is_moved_beside_the_reason(
+    claim: Upload, name: str, content: bytes, reason: str
+) -> None:
+    claimed = claim(name, content)
 
-    with pytest.raises(TableError, match=reason):
-        read_rows(f"{incoming.INBOX}/new.csv")
+    with pytest.raises(AirflowSkipException, match="Moved to"):
+        check_rows(claimed, RUN)
 
-
-def test_all_faults_are_told_at_once(upload: Upload) -> None:
-    text = new_possums().to_csv(index=False).replace("94.1", "long").replace(",f,", ",x,", 1)
-
-    with pytest.raises(TableError, match=r"(?s)row 2, column hdlngth.*row 3, column sex|row 3.*row 2"):
-        read_rows(upload(content=text.encode()))
-
-
-def test_a_file_of_another_kind_is_refused(upload: Upload) -> None:
-    with pytest.raises(TableError, match=r"new\.xlsx is no CSV file: its name must end in \.csv"):
-        read_rows(upload("new.xlsx"))
-
-
-@pytest.mark.parametrize("name", config.NUMERIC)
-def test_a_single_animal_may_lack_any_measurement(name: str) -> None:
-    row = new_possums().head(1).assign(**{name: None})
-
-    assert check_rows(row, "the file", NEW_POSSUMS)[name].isna().all()
-
-
-def test_rows_alone_need_no_case_and_are_counted_from_one() -> None:
-    rows = new_possums()[config.RAW]
-
-    assert list(check_rows(rows, "the request", ROWS_ALONE)) == list(ROWS_ALONE.columns)
-    with pytest.raises(TableError, match="the request cannot be used:\nrow 1, column sex: x must be"):
-        check_rows(rows.assign(sex=["x", "f", "m"]), "the request", ROWS_ALONE)
-    with pytest.raises(TableError, match="column case is missing"):
-        check_rows(rows, "the file", NEW_POSSUMS)
-
-
-def test_a_rejected_file_lies_beside_its_reason(upload: Upload) -> None:
-    upload(content=b"rubbish")
-    (taken,) = claim_files()
-
-    target = reject(taken, "it is rubbish")
-
-    assert storage.read_bytes(target) == b"rubbish"
-    assert storage.read_bytes(f"{target}.reason.txt") == b"it is rubbish\n"
+    rejected, written = storage.list_objects(incoming.REJECTED)
+    assert storage.read_bytes(rejected) == content
+    assert written == f"{rejected}.reason.txt"
+    assert reason in storage.read_bytes(written).decode()
     assert storage.list_objects(incoming.PROCESSING) == []
-    assert reject(taken, "it is rubbish") == target  # once more, by a task that is tried again
+    with pytest.raises(AirflowSkipException, match="was processed before"):
+        check_rows(claimed, RUN)
 
 
-def test_predictions_are_published_and_the_file_is_put_away(upload: Upload) -> None:
-    content = storage.read_bytes(upload())
-    (taken,) = claim_files()
-    table = new_possums().assign(predicted=36.0, lower=34.0, upper=38.0)
+def test_predictions_are_published_and_the_file_is_moved(claim: Upload) -> None:
+    content = csv(new_rows())
+    claimed = claim(content=content)
+    event = SimpleNamespace(extra={})
 
-    uri = finish(taken, table, MODEL)
+    uri = publish(claimed, {PREDICTIONS: event})
 
-    name = taken.rpartition("/")[2]
+    name = claimed.rpartition("/")[2]
+    published = pd.read_csv(BytesIO(storage.read_bytes(uri)))
     assert uri == f"{incoming.PUBLISHED}/{name}"
-    pd.testing.assert_frame_equal(pd.read_csv(BytesIO(storage.read_bytes(uri))), table)
+    assert event.extra == {"uri": uri, "version": "3", "alias": "champion"}
+    pd.testing.assert_frame_equal(
+        published, new_rows().astype({"lambda": float}).assign(predicted=300.0, lower=260.0, upper=340.0)
+    )
     assert storage.read_bytes(f"{incoming.PROCESSED}/{name}") == content
     assert storage.list_objects(incoming.PROCESSING) == []
 
 
-def test_a_run_that_was_killed_before_the_file_was_put_away_leaves_it_for_the_next(
-    upload: Upload, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    upload()
-    (taken,) = claim_files()
+def test_predictions_for_a_parquet_file_are_published_as_csv(claim: Upload) -> None:
+    new_rows().to_parquet(content := BytesIO(), index=False)
 
+    assert publish(claim("new.parquet", content.getvalue())).endswith(".csv")
+
+
+def test_a_file_of_a_run_that_was_killed_is_published_by_the_next(
+    claim: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = claim()
     with monkeypatch.context() as patch:
         patch.setattr(storage, "move", killed)
         with pytest.raises(KeyboardInterrupt):
-            finish(taken, new_possums(), MODEL)
+            publish(claimed)
+
     (again,) = claim_files()
-    finish(again, new_possums(), MODEL)
+    publish(again)
 
     written = storage.list_objects(incoming.PUBLISHED)
     assert sorted(uri.rpartition("/")[2].partition(".csv")[2] for uri in written) == ["", ".trace.json"]
+
+
+def test_a_file_that_was_published_is_not_published_again(claim: Upload) -> None:
+    claimed = claim()
+    rows_uri = check_rows(claimed, RUN)
+    publish(claimed)
+
+    with pytest.raises(AirflowSkipException, match="was processed before"):
+        save_predictions(claimed, rows_uri, predict(rows_uri), MODEL, {})
+
+
+def test_a_table_without_an_id_is_published_with_hashes(claim: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incoming, "PROBLEM", replace(HOUSES, row_id=None))
+    rows = new_rows().drop(columns="address")
+
+    published = pd.read_csv(BytesIO(storage.read_bytes(publish(claim(content=csv(pd.concat([rows, rows])))))))
+
+    assert published["_row"].is_unique
+    assert published["_row"].str.endswith("-2").tolist() == [False] * 3 + [True] * 3
