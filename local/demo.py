@@ -142,7 +142,7 @@ def _describe_model(trained: dict[str, Any]) -> dict[str, str]:
         "Model": f"{version['name']} version {version['version']}",
         "Stage, alias": f"{version['current_stage']}, {', '.join(version.get('aliases', []))}",
         "Cross-validation": f"RMSE {format_value(metrics['cv_rmse_mean'])} ± "
-        f"{format_value(metrics['cv_rmse_std'], PROBLEM.unit)}, R2 {metrics['cv_r2_mean']:.2f} ± {metrics['cv_r2_std']:.2f}",
+        f"{format_value(metrics['cv_rmse_std'], PROBLEM.unit)}, R2 {metrics['cv_r2_mean']:.2f}",
         "Holdout": f"RMSE {format_value(metrics['holdout_rmse'], PROBLEM.unit)}, R2 {metrics['holdout_r2']:.2f}",
     }
 

@@ -25,6 +25,8 @@ from include.settings import DEFAULT_PORTS
 
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = Path(sys.prefix).parent
+# Variables of .env_example that every way of starting Airflow shares.
+SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "OMP_", "OPENBLAS_")
 SERVER_PORTS = range(10_000, 32_000)  # below the ephemeral ports: Linux uses those from 32768, macOS from 49152
 USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's MLflow user, which is not an administrator
@@ -217,7 +219,7 @@ def temporary(folder: Path) -> Settings:
 
 def common_settings() -> dict[str, str]:
     """Return the settings of ``.env_example`` that every way of starting Airflow shares."""
-    return {name: value for name, value in _example().items() if name.startswith(("AIRFLOW__", "MLFLOW_ALLOW_"))}
+    return {name: value for name, value in _example().items() if name.startswith(SHARED)}
 
 
 def inherited() -> dict[str, str]:

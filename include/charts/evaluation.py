@@ -100,6 +100,9 @@ def _draw_importance(graph: Axes, importance: pd.DataFrame, problem: Problem) ->
 
 
 def _draw_subgroups(graph: Axes, subgroups: pd.DataFrame, overall: float, problem: Problem) -> None:
+    if subgroups.empty:
+        style.write_instead(graph, "RMSE by subgroup", "the problem has no subgroups")
+        return
     shown = _choose_groups(subgroups)[::-1].reset_index(drop=True)
     graph.axvline(overall, color=MUTED, lw=1, ls=DASHED, zorder=1)
     graph.hlines(shown.index, shown["rmse_low"], shown["rmse_high"], color=MISS, lw=3, zorder=2)

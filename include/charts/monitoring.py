@@ -69,7 +69,7 @@ def plot_monitoring(
 def _draw_drift(graph: Axes, moved: pd.Series, drift: pd.DataFrame, min_psi: float, problem: Problem) -> None:
     title = style.name_part("Input drift (PSI above chance)", "top", len(moved), len(drift))
     if drift.empty:
-        _write_instead(graph, title, "not measured:\ntoo few recent rows")
+        style.write_instead(graph, title, "not measured:\ntoo few recent rows", SIZE)
         return
     shown = drift.loc[moved.index]
     places, colours = range(len(moved)), np.where(shown["drifted"], PREDICTED, TRUE)
@@ -127,7 +127,7 @@ def _draw_categories(graph: Axes, training: pd.Series, recent: pd.Series) -> Non
 def _draw_errors(graph: Axes, errors: pd.DataFrame, degradation: Mapping[str, float], problem: Problem) -> None:
     """Draw every row's error as a dot, of large samples some, and the root mean square as a line."""
     if errors.empty:
-        _write_instead(graph, "Prediction error", "not measured:\ntoo few recent rows with a true value")
+        style.write_instead(graph, "Prediction error", "not measured:\ntoo few recent rows with a true value", SIZE)
         return
     names = []
     for place, (sample, colour) in enumerate(SAMPLES.items()):
@@ -145,9 +145,3 @@ def _draw_errors(graph: Axes, errors: pd.DataFrame, degradation: Mapping[str, fl
     graph.set_yticks(range(len(names)), names)
     graph.set(ylim=(-0.5, 1.7), xlim=(0, None))
     style.show_numbers(graph.xaxis)
-
-
-def _write_instead(graph: Axes, title: str, text: str) -> None:
-    style.style_axes(graph, title, "", "", size=SIZE)
-    graph.text(0.5, 0.5, text, ha="center", va="center", size=10, color=MUTED, transform=graph.transAxes)
-    graph.set(xticks=[], yticks=[])

@@ -66,6 +66,13 @@ def style_axes(
     graph.set(axisbelow=True, facecolor=PAPER)
 
 
+def write_instead(graph: Axes, title: str, text: str, size: float = 10) -> None:
+    """Write a text where there is nothing to draw."""
+    style_axes(graph, title, "", "", size=size)
+    graph.text(0.5, 0.5, text, ha="center", va="center", size=10, color=MUTED, transform=graph.transAxes)
+    graph.set(xticks=[], yticks=[])
+
+
 def list_names(graph: Axes, names: list[str]) -> None:
     """Put names beside a graph, the last one on top; many are small, and few leave room below."""
     graph.set_yticks(range(len(names)), names)

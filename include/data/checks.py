@@ -166,7 +166,12 @@ def _clean(cell: object, missing: Collection[str]) -> object:
 def _drop_repeated(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
     """Leave out rows that are there twice, id and all; without an id, equal rows may be different ones."""
     described = [name for name in (problem.row_id, *problem.inputs, problem.target.name) if name in rows]
-    repeated = rows.duplicated(described) if problem.row_id in rows else pd.Series(False, rows.index)
+    repeated = rows.duplicated(described)
+    if not problem.row_id:
+        lines = [
+            f"{repeated.sum()} rows equal another one: kept, because rows have no id. Remove them if they are copies"
+        ]
+        return rows, _result("warning", "all", "no row is repeated", lines if repeated.any() else [])
     lines = [f"{_row(index)}: the same as a row before it, left out" for index in rows.index[repeated]]
     return rows[~repeated], _result("repair", "all", "no row is repeated", lines)
 

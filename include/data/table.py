@@ -47,9 +47,7 @@ def select_rows(inspection: Inspection, source: str, problem: Problem) -> pd.Dat
     if errors := inspection.failures("error"):
         raise TableError(f"{source} cannot be used:\n" + "\n".join(errors))
     table = add_identity(inspection.table.reset_index(drop=True), problem)
-    # Rows of the same content have the same hash before the dash, and must not be on both sides.
-    keys = table[problem.id] if problem.row_id else table[problem.id].str.partition("-")[0]
-    return table.assign(**{SPLIT: split_rows(keys, problem.holdout_share)})
+    return table.assign(**{SPLIT: split_rows(table[problem.id], problem.holdout_share)})
 
 
 def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:

@@ -211,6 +211,7 @@ def _card_facts(
     return {
         **evaluated,
         "model": champions.MODEL,
+        "summary": model_card.plain(PROBLEM.summary),
         "prose": (INCLUDE / "problem.md").read_text().strip(),
         "unit": PROBLEM.unit,
         "status": "champion" if decision["promoted"] else "not promoted",

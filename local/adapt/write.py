@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from include.evaluation.model_card import plain
 from include.spec import Problem
 from local.adapt.infer import AdaptError
 
@@ -59,7 +58,7 @@ def render_files(problem: Problem, comments: Sequence[str], project: Path) -> di
     present = (project / PROBLEM_FILE).read_text(encoding="utf-8")
     files = {
         PROBLEM_FILE: format_source(render_problem(problem, comments), project),
-        "include/problem.md": PROSE.read_text(encoding="utf-8").replace("{summary}", plain(problem.summary)),
+        "include/problem.md": PROSE.read_text(encoding="utf-8"),
     }
     if bucket := re.search(r'\bartifact_bucket="([^"]+)"', present):
         for name in NAMING_THE_BUCKET:

@@ -46,6 +46,14 @@ def make_subgroups(count: int) -> pd.DataFrame:
     return table.assign(rmse_low=errors.where(errors < count - 2), rmse_high=errors + 1, mae=errors)
 
 
+def test_a_problem_without_subgroups_has_a_chart_that_says_so(holdout: pd.DataFrame) -> None:
+    own = pd.DataFrame({"prediction": holdout["price"] + 1.0})
+    figure = plot_evaluation(holdout, own, make_importance(HOUSES, 4), pd.DataFrame([]), "A title", HOUSES)
+
+    render(figure)
+    assert [text.get_text() for text in figure.axes[3].texts] == ["the problem has no subgroups"]
+
+
 def test_the_rendered_chart_has_its_size_and_something_on_it(holdout: pd.DataFrame) -> None:
     with Image.open(BytesIO(render(plot(holdout)))) as picture:
         assert picture.size == (1560, 1170)

@@ -25,6 +25,7 @@ FACTS: dict[str, Any] = {
     **EVALUATED,
     "model": "houses",
     "unit": "k€",
+    "summary": "Predicts the price of a house.",
     "prose": "## What it is for\n\nIt predicts *prices*.\n",
     "outcome": model_card.plain("<script>alert('x')</script> | [a](javascript:b)\n# no heading"),
     "status": "champion",
