@@ -112,6 +112,14 @@ def states_of(airflow: Airflow, dag_id: str, run_id: str) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in airflow.tasks(dag_id, run_id)}
 
 
+def wait_for_success(airflow: Airflow, dag_id: str, run_id: str) -> dict[str, str]:
+    """Wait for a run's end and return the state of each task; the errors of tasks are the message if it failed."""
+    state = airflow.wait(dag_id, run_id)
+    failed = [task for task in airflow.tasks(dag_id, run_id) if task["state"] == "failed"]
+    assert state == "success", {task["task_id"]: airflow.error(dag_id, run_id, task) for task in failed}
+    return states_of(airflow, dag_id, run_id)
+
+
 def wait_for_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while (now := task_of(airflow, dag_id, run_id, task_id)["state"]) != state:

@@ -33,8 +33,8 @@ from tests.end_to_end.conftest import (
     finest_number,
     new_rows,
     paused,
-    states_of,
     task_of,
+    wait_for_success,
     without_target,
 )
 
@@ -162,12 +162,7 @@ def with_opposite_targets(rows: pd.DataFrame) -> pd.DataFrame:
 
 def run_monitor(airflow: Airflow) -> tuple[str, dict[str, str]]:
     run_id = airflow.trigger("monitor")
-    return run_id, wait_for_states(airflow, run_id)
-
-
-def wait_for_states(airflow: Airflow, run_id: str) -> dict[str, str]:
-    assert airflow.wait("monitor", run_id) == "success"
-    return states_of(airflow, "monitor", run_id)
+    return run_id, wait_for_success(airflow, "monitor", run_id)
 
 
 def read_report(airflow: Airflow, run_id: str) -> dict[str, Any]:
@@ -175,7 +170,7 @@ def read_report(airflow: Airflow, run_id: str) -> dict[str, Any]:
 
 
 def wait_for_retraining(airflow: Airflow, run_id: str) -> None:
-    assert airflow.wait("feature_eng", airflow.wait_for_consumer("monitor", run_id, "feature_eng")) == "success"
+    wait_for_success(airflow, "feature_eng", airflow.wait_for_consumer("monitor", run_id, "feature_eng"))
 
 
 @pytest.fixture
@@ -260,7 +255,7 @@ def test_new_targets_are_compared_as_soon_as_they_are_uploaded(
         assert time.monotonic() < deadline, "the file has triggered no run"
         time.sleep(POLL)
     (run_id,) = started
-    states = wait_for_states(airflow, run_id)
+    states = wait_for_success(airflow, "monitor", run_id)
     assert (states["measure_drift"], states["measure_degradation"], states["alert_team"]) == (
         "skipped",
         "success",

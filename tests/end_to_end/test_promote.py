@@ -24,7 +24,7 @@ from include.problem import PROBLEM
 from include.settings import INCLUDE
 from local.airflow import POLL, Airflow
 from local.stack import Stack
-from tests.end_to_end.conftest import TARGET, Pipeline, paused, read_rows, states_of, task_of, wait_for_task
+from tests.end_to_end.conftest import TARGET, Pipeline, paused, read_rows, task_of, wait_for_success, wait_for_task
 
 pytestmark = pytest.mark.extended
 
@@ -78,10 +78,10 @@ def worse(second: Pipeline) -> dict[str, str]:
 
 
 def follow(airflow: Airflow, run_id: str) -> Evaluated:
-    assert airflow.wait("promote", run_id) == "success"
+    states = wait_for_success(airflow, "promote", run_id)
     (event,) = airflow.events("promote", run_id)
     assert event["name"] == MODEL_EVALUATED.name
-    return Evaluated(run_id, states_of(airflow, "promote", run_id), event["extra"])
+    return Evaluated(run_id, states, event["extra"])
 
 
 def newest_run(airflow: Airflow) -> str:
@@ -212,7 +212,7 @@ def test_a_repeated_promotion_changes_nothing(airflow: Airflow, worse: dict[str,
     before = champions.history()
     run_id = newest_run(airflow)
     airflow.clear("promote", run_id, ["promote_to_champion"])
-    assert airflow.wait("promote", run_id) == "success"
+    wait_for_success(airflow, "promote", run_id)
 
     assert champions.history() == before
 

@@ -23,7 +23,7 @@ from include.tasks import promote
 from local import __main__ as command_line
 from local.airflow import Airflow
 from local.stack import Stack
-from tests.end_to_end.conftest import Pipeline, read_rows, spoil
+from tests.end_to_end.conftest import Pipeline, read_rows, spoil, wait_for_success
 
 log = logging.getLogger(__name__)
 ROWS = read_rows()[PROBLEM.inputs].head(3)
@@ -129,6 +129,6 @@ def test_predict_uses_the_champion_even_if_another_version_is_newer(
     airflow: Airflow, first: Pipeline, versions: tuple[str, str]
 ) -> None:
     run_id = airflow.trigger("predict")
-    assert airflow.wait("predict", run_id) == "success"
+    wait_for_success(airflow, "predict", run_id)
     event = airflow.events("predict", run_id)[-1]["extra"]
     assert (event["version"], event["alias"]) == (versions[0], CHAMPION_ALIAS)

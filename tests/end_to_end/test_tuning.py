@@ -18,7 +18,7 @@ from include.platform.champions import CHAMPION_ALIAS, MODEL
 from include.problem import PROBLEM
 from include.settings import DATA_BUCKET
 from local.airflow import POLL, Airflow
-from tests.end_to_end.conftest import Pipeline, new_rows, paused, states_of, task_of
+from tests.end_to_end.conftest import Pipeline, new_rows, paused, states_of, task_of, wait_for_success
 
 pytestmark = pytest.mark.extended
 
@@ -190,9 +190,9 @@ def test_the_champion_is_a_candidate_if_there_are_new_rows(
     airflow: Airflow, champion: dict[str, Any], measured: None
 ) -> None:
     features = airflow.trigger("feature_eng")
-    assert airflow.wait("feature_eng", features) == "success"
+    wait_for_success(airflow, "feature_eng", features)
     run_id = airflow.wait_for_consumer("feature_eng", features, "train")
-    assert airflow.wait("train", run_id) == "success"
+    wait_for_success(airflow, "train", run_id)
 
     assert set(tuned(airflow, run_id)) == {*candidates.NAMES, "Champion"}
     _, below = tuning_runs(run_id)
