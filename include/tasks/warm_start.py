@@ -31,7 +31,7 @@ def champion_candidate(table: pd.DataFrame) -> list[dict[str, Any]]:
         log.info("No candidate %s: there is no champion", NAME)
         return []
     params = champions.read_params(champions.connect().get_run(version["run_id"]))
-    added = count_new_rows(table, read_training(version))
+    added = count_new_rows(table, read_features(version))
     if not added or "hyper_parameters" not in params:
         log.info("No candidate %s: version %s, %s new training rows", NAME, version["version"], added)
         return []
@@ -40,28 +40,24 @@ def champion_candidate(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"name": NAME, "estimator": params["estimator"], "grid": grid}]
 
 
-def read_training(version: dict[str, Any]) -> pd.DataFrame | None:
-    """Return the training rows that a version was fitted on, or None if their table is gone."""
-    from include.data.table import select_training
-
+def read_features(version: dict[str, Any]) -> pd.DataFrame | None:
+    """Return the feature table that a version was trained from, or None if it is gone."""
     uri = champions.read_tags(version).get("features_uri", "")
-    return select_training(storage.read_table(uri), PROBLEM) if uri and storage.exists(uri) else None
+    return storage.read_table(uri) if uri and storage.exists(uri) else None
 
 
 def count_new_rows(table: pd.DataFrame, before: pd.DataFrame | None) -> int:
-    """Return how many training rows a table has that were not there before.
+    """Return how many training rows a feature table has that an earlier one did not have.
 
-    :param before: the earlier training rows; None if they are not known
-    :return: 0 if `before` is not known, or not all of it is in `table` unchanged
+    :param before: the earlier table; None if it is not known
+    :return: 0 if `before` is not known or has other columns, or not all of it is in `table` unchanged
     """
     from include.data.table import select_training
+    from include.spec import SPLIT
 
-    if before is None:
-        return 0
     columns = [*PROBLEM.inputs, PROBLEM.target.name]
-    now = select_training(table, PROBLEM).set_index(PROBLEM.id)
-    then = before.set_index(PROBLEM.id)
-    if not set(columns) <= set(then):
+    if before is None or not {PROBLEM.id, SPLIT, *columns} <= set(before):
         return 0
-    kept = now[columns].reindex(then.index).astype(object)
-    return len(now) - len(then) if kept.equals(then[columns].astype(object)) else 0
+    now, then = (select_training(rows, PROBLEM).set_index(PROBLEM.id)[columns] for rows in (table, before))
+    kept = now.reindex(then.index).astype(object)
+    return len(now) - len(then) if kept.equals(then.astype(object)) else 0

@@ -1,49 +1,77 @@
+"""Tuning and training on the toy table, in the real S3 and MLflow."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from types import SimpleNamespace
+from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from mlflow.tracking import MlflowClient
 
-from include import config
-from include.data.table import read_possums
-from include.platform import storage, tuning_runs
-from include.platform.assets import scratch_uri
-from include.tasks import train as steps
+from include.data.table import select_holdout, select_training
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+from include.model import training
+from include.platform import champions, storage, tracking, tuning_runs
+from include.platform.assets import MODEL_TRAINED, scratch_uri
+from include.tasks import train as tasks
+from include.tasks import warm_start
+
+from ...toy import HOUSES, make_rows
+from ..conftest import Registered, make_table
 
 RUN = "manual__unit"
 RIDGE = {"name": "RidgeCV", "estimator": "RidgeCV", "grid": {"alphas": [[1.0]]}}
 BROKEN = {"name": "ElasticNet", "estimator": "ElasticNet", "grid": {"alpha": [-1]}}
+SELECTED = {
+    "name": "Champion",
+    "estimator": "RidgeCV",
+    "hyper_parameters": {"alphas": [0.5, 2.0]},
+    "scores": {"cv_rmse_mean": 21.5},
+    "reason": "the only one",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _toy_problem() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "PROBLEM", HOUSES)
+        patch.setattr(warm_start, "PROBLEM", HOUSES)
+        yield
 
 
 @pytest.fixture(scope="module")
-def features_uri(buckets: None, with_features: Callable[[pd.DataFrame], pd.DataFrame]) -> str:
-    table = with_features(read_possums(config.POSSUM_CSV))
-    return storage.write_table(table, f"s3://{config.DATA_BUCKET}/unit-training/features.parquet")
+def features_uri(buckets: None, houses: pd.DataFrame) -> str:
+    return storage.write_table(houses, "s3://data/unit-training/features.parquet")
 
 
 @pytest.fixture(scope="module")
 def experiment_id(client: MlflowClient) -> str:
-    return client.create_experiment("training steps")
+    return client.create_experiment("training tasks")
 
 
 def left() -> list[str]:
     return storage.list_objects(scratch_uri(RUN))
 
 
-def test_the_choice_is_among_those_that_were_scored_and_nothing_of_it_stays(
+def as_ti(scratch: dict[str, str] | None) -> SimpleNamespace:
+    return SimpleNamespace(xcom_pull=lambda task_id: scratch)
+
+
+def test_the_choice_is_among_the_scored_candidates_and_the_scratch_is_deleted(
     features_uri: str, experiment_id: str, client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scratch = steps.create_scratch(features_uri, experiment_id, RUN)
-    steps.tune_candidate(RIDGE, scratch)
+    scratch = tasks.create_scratch(features_uri, experiment_id, RUN)
+    tasks.tune_candidate(RIDGE, scratch)
     with pytest.raises(AirflowFailException, match=r"ElasticNet with .* cannot be fitted"):
-        steps.tune_candidate(BROKEN, scratch)
+        tasks.tune_candidate(BROKEN, scratch)
     assert left() == [f"{scratch['uri']}/folds.parquet", f"{scratch['uri']}/scores/RidgeCV.parquet"]
 
-    selected = steps.select_candidate([RIDGE, BROKEN], scratch)
-    steps.delete_scratch(scratch)
+    selected = tasks.select_candidate([RIDGE, BROKEN], as_ti(scratch))
+    tasks.delete_scratch(scratch)
 
     assert selected["name"] == "RidgeCV"
     assert "Failed and left out: ElasticNet" in caplog.text
@@ -51,23 +79,128 @@ def test_the_choice_is_among_those_that_were_scored_and_nothing_of_it_stays(
     assert client.get_run(scratch["tuning_id"]).info.status == "FINISHED"
 
 
-def test_a_tuning_that_breaks_off_is_cleaned_up_too(
-    features_uri: str, experiment_id: str, client: MlflowClient
-) -> None:
-    scratch = steps.create_scratch(features_uri, experiment_id, RUN)
+def test_without_any_score_there_is_nothing_to_choose_from(features_uri: str, experiment_id: str) -> None:
+    scratch = tasks.create_scratch(features_uri, experiment_id, RUN)
+    try:
+        with pytest.raises(AirflowFailException):
+            tasks.select_candidate([RIDGE], as_ti(scratch))
+    finally:
+        tasks.delete_scratch(scratch)
 
-    steps.delete_scratch(scratch)
+
+@pytest.mark.parametrize(("listed", "scratch"), [(None, {"uri": "s3://data/x"}), ([RIDGE], None)])
+def test_a_choice_after_a_failed_task_is_not_tried_again(listed: Any, scratch: Any) -> None:
+    with pytest.raises(AirflowFailException, match="a task before this one failed"):
+        tasks.select_candidate(listed, as_ti(scratch))
+
+
+def test_a_tuning_that_breaks_off_is_cleaned_up(features_uri: str, experiment_id: str, client: MlflowClient) -> None:
+    scratch = tasks.create_scratch(features_uri, experiment_id, RUN)
+
+    tasks.delete_scratch(scratch)
 
     assert left() == []
     assert client.get_run(scratch["tuning_id"]).info.status == "KILLED"
 
 
-def test_a_setup_that_fails_leaves_nothing_behind(
+def test_a_setup_that_fails_leaves_no_objects(
     features_uri: str, experiment_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning_runs, "start_tuning", lambda experiment_id: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        steps.create_scratch(features_uri, experiment_id, RUN)
+        tasks.create_scratch(features_uri, experiment_id, RUN)
 
     assert left() == []
+
+
+def test_the_candidates_of_the_form_replace_all_others(features_uri: str) -> None:
+    listed = tasks.list_candidates(features_uri, {"candidates": {"ElasticNet": {"alpha": [0.1]}}})
+
+    assert [(candidate["name"], candidate["grid"]) for candidate in listed] == [("ElasticNet", {"alpha": [0.1]})]
+
+
+@pytest.mark.parametrize("chosen", [{"NoSuchModel": {}}, {"RidgeCV": {"no_such_parameter": [1]}}])
+def test_an_unknown_candidate_is_an_error_that_is_not_retried(features_uri: str, chosen: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException, match=r"no_such|NoSuchModel"):
+        tasks.list_candidates(features_uri, {"candidates": chosen})
+
+
+def test_without_a_champion_all_candidates_are_listed(features_uri: str, registered: Registered) -> None:
+    names = [candidate["name"] for candidate in tasks.list_candidates(features_uri, {"candidates": {}})]
+
+    assert len(names) > 1
+    assert warm_start.NAME not in names
+
+
+@pytest.fixture(scope="module")
+def trained(features_uri: str, experiment_id: str, client: MlflowClient) -> SimpleNamespace:
+    """A model trained on the toy table, and its run."""
+    logged = tasks.train_model(features_uri, experiment_id, SELECTED)
+    return SimpleNamespace(**logged, run=client.get_run(logged["run_id"]))
+
+
+def test_the_run_has_the_parameters_that_fitting_again_takes(trained: SimpleNamespace, houses: pd.DataFrame) -> None:
+    params = trained.run.data.params
+    rows = {"train": len(houses[houses["_split"] == "train"]), "holdout": len(houses[houses["_split"] == "holdout"])}
+
+    assert trained.run.info.run_name == trained.run.data.tags["candidate"] == "Champion"
+    assert trained.run.data.tags["selection"] == "the only one"
+    assert (params["estimator"], params["alphas"], params["fit_intercept"]) == ("RidgeCV", "[0.5, 2.0]", "True")
+    (alpha,) = json.loads(params["hyper_parameters"])["alphas"]
+    assert alpha in (0.5, 2.0)
+    assert {split: int(params[f"{split}_rows"]) for split in rows} == rows
+
+
+def test_the_run_has_the_scores_of_holdout_and_cross_validation(trained: SimpleNamespace, houses: pd.DataFrame) -> None:
+    _, scores = training.train_model(houses, HOUSES, "RidgeCV", SELECTED["hyper_parameters"])
+
+    assert trained.run.data.metrics == pytest.approx(scores | SELECTED["scores"])
+    with tracking.connected():
+        logged = mlflow.get_logged_model(trained.model_uri.removeprefix("models:/"))
+    assert {metric.key for metric in logged.metrics} == set(trained.run.data.metrics)
+
+
+def test_the_run_leads_to_the_table_that_it_was_trained_from(trained: SimpleNamespace, features_uri: str) -> None:
+    (used,) = trained.run.inputs.dataset_inputs
+
+    assert json.loads(used.dataset.source) == {"uri": features_uri}
+    assert json.loads(used.dataset.profile)["num_rows"] == 120
+    assert used.tags[0].value == "training"
+
+
+def test_the_hash_is_that_of_the_models_files(trained: SimpleNamespace, features_uri: str) -> None:
+    assert vars(trained)[HASH_TAG] == MLflowPyfuncHook().hash_model(trained.model_uri)
+    assert trained.features_uri == features_uri
+
+
+def test_rows_without_a_target_are_neither_trained_on_nor_scored(experiment_id: str, client: MlflowClient) -> None:
+    rows = make_rows()
+    table = make_table(rows.assign(price=rows["price"].where(rows.index % 5 > 0)), HOUSES)
+    uri = storage.write_table(table, "s3://data/unit-training/fewer.parquet")
+
+    run = client.get_run(tasks.train_model(uri, experiment_id, SELECTED)["run_id"])
+
+    assert len(select_training(table, HOUSES)) + len(select_holdout(table, HOUSES)) == 96
+    assert run.data.metrics["holdout_rmse"] < 40
+
+
+@pytest.mark.parametrize(
+    ("registered_model", "branch"), [(True, "model_already_registered"), (False, "create_registered_model")]
+)
+def test_the_registered_model_is_created_only_if_it_is_missing(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch, registered_model: bool, branch: str
+) -> None:
+    if not registered_model:
+        monkeypatch.setattr(champions, "MODEL", "not registered")
+
+    assert tasks.check_if_model_already_registered() == f"register_model.{branch}"
+
+
+def test_the_event_names_version_run_and_table() -> None:
+    event = SimpleNamespace(extra={})
+    version = {"version": "4", "run_id": "r", "tags": [{"key": "features_uri", "value": "s3://data/f.parquet"}]}
+
+    tasks.end({"model_version": version}, {MODEL_TRAINED: event})
+
+    assert event.extra == {"version": "4", "run_id": "r", "features_uri": "s3://data/f.parquet"}

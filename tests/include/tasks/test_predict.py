@@ -1,0 +1,208 @@
+"""The tasks of predict: requirements of a model in the real MLflow, figure and file in the real S3."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from include.mlflow_provider.exceptions import MLflowError
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
+from include.platform import storage, tracking
+from include.platform.assets import MODEL_EVALUATED, PREDICTIONS
+from include.spec import Problem
+from include.tasks import predict
+from include.tasks.predict import add_line_to_file, complete_requirements
+
+from ...toy import AREA, DISTRICT, HOUSES
+from ..conftest import Registered
+
+RUN = "manual__unit-predict"
+
+
+def packages_added_to(content: str) -> str:
+    """Return the lines that are appended to a file so that it names boto3 and pandas."""
+    completed = complete_requirements(content.encode()).decode()
+    assert completed.startswith(content)
+    return completed.removeprefix(content)
+
+
+def test_an_empty_file_gets_all_packages() -> None:
+    assert packages_added_to("") == "boto3\npandas\n"
+
+
+def test_only_missing_packages_are_added() -> None:
+    assert packages_added_to("scikit-learn==1.9.1\npandas==3.1.1\n") == "boto3\n"
+
+
+@pytest.mark.parametrize("content", ["", "pandas==3.1.1\n", "boto3\npandas", "# boto3\n"])
+def test_a_second_time_changes_nothing(content: str) -> None:
+    once = complete_requirements(content.encode())
+
+    assert complete_requirements(once) == once
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pandas",
+        "Pandas==3.1.1",
+        "PANDAS",
+        "pandas[parquet]>=3,<4",
+        "pandas ~= 3.1 ; python_version >= '3.11'",
+        "pandas==3.1.1  # reads the tables",
+        "pandas @ https://example.org/pandas-3.1.1-py3-none-any.whl",
+        "pandas @ git+https://example.org/pandas.git@v3.1.1#subdirectory=python",
+        "  pandas==3.1.1",
+        "pandas==3.1.1 --hash=sha256:0123456789abcdef",
+        "pandas==3.1.1 \\\n    --hash=sha256:0123456789abcdef",
+    ],
+)
+def test_a_package_is_recognised_in_every_notation(line: str) -> None:
+    assert packages_added_to(f"{line}\n") == "boto3\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# pandas",
+        "pandas-stubs==3.0",
+        "geopandas",
+        "-r pandas.txt",
+        "--extra-index-url https://pandas.example.org/simple",
+        "https://example.org/pandas-3.1.1-py3-none-any.whl",
+    ],
+)
+def test_a_line_that_does_not_name_the_package_does_not_count(line: str) -> None:
+    assert packages_added_to(f"{line}\n") == "boto3\npandas\n"
+
+
+def test_a_last_line_without_an_end_gets_one() -> None:
+    assert complete_requirements(b"pandas==3.1.1") == b"pandas==3.1.1\nboto3\n"
+
+
+@pytest.fixture
+def needed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A package that no model of these tests names yet, needed in addition to pandas."""
+    package = f"unit-{request.node.name[5:25].replace('_', '-').strip('-')}"
+    monkeypatch.setattr(predict, "NEEDED", ("pandas", package))
+    return package
+
+
+def test_a_package_that_a_registered_model_lacks_is_added_and_its_hash_follows(
+    registered: Registered, needed: str
+) -> None:
+    pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{registered.name}/1"
+    registered.hook.set_model_version_tag(registered.name, "1", HASH_TAG, before := pyfunc.hash_model(model_uri))
+
+    uri = add_line_to_file("1")
+    changed = storage.read_bytes(uri)
+    assert add_line_to_file("1") == uri
+
+    assert changed.decode().splitlines()[-1] == needed
+    assert storage.read_bytes(uri) == changed
+    assert pyfunc.get_recorded_hash(model_uri) == pyfunc.hash_model(model_uri) != before
+
+
+def test_a_model_whose_files_were_changed_gets_no_new_hash(registered: Registered, needed: str) -> None:
+    registered.hook.set_model_version_tag(registered.name, "1", HASH_TAG, "0" * 64)
+
+    with pytest.raises(MLflowError, match="are not those that were registered"):
+        add_line_to_file("1")
+
+    assert MLflowPyfuncHook().get_recorded_hash(f"models:/{registered.name}/1") == "0" * 64
+
+
+def test_a_task_that_was_killed_before_it_wrote_the_file_is_completed(
+    registered: Registered, needed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{registered.name}/1"
+    registered.hook.set_model_version_tag(registered.name, "1", HASH_TAG, pyfunc.hash_model(model_uri))
+    with monkeypatch.context() as killed:
+        killed.setattr(storage, "write_bytes", lambda content, uri: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            add_line_to_file("1")
+
+    uri = add_line_to_file("1")
+
+    assert storage.read_bytes(uri).decode().splitlines()[-1] == needed
+    assert pyfunc.get_recorded_hash(model_uri) == pyfunc.hash_model(model_uri)
+
+
+@pytest.fixture(params=["address", None], ids=["with an id", "without an id"])
+def problem(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Problem:
+    """The toy problem, with an image of its own in place of the project's plots."""
+    problem = replace(HOUSES, row_id=request.param)
+    monkeypatch.setattr(predict, "PROBLEM", problem)
+    monkeypatch.setattr(predict, "PLOTS", tmp_path / "plots")
+    return problem
+
+
+def events_of(table: pd.DataFrame, registered: Registered) -> dict[Any, Any]:
+    uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
+    return {MODEL_EVALUATED: [SimpleNamespace(extra={"features_uri": uri, "version": "1"})]}
+
+
+def test_rows_become_a_figure_and_a_file_beside_their_true_values(
+    houses: pd.DataFrame, registered: Registered, problem: Problem, client: MlflowClient
+) -> None:
+    table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
+    events, published = events_of(table, registered), SimpleNamespace(extra={})
+    rows_uri = predict.fetch_feature_df_no_target(RUN, events, {})
+    target_uri = predict.fetch_target(RUN, events, {})
+    model = predict.fetch_model_run_id(events, {})
+    rows = storage.read_table(rows_uri)
+    predicted = pd.DataFrame({"prediction": 300.0, "lower": 260.0, "upper": 340.0}, rows.index)
+    predicted_uri = storage.write_table(predicted, f"{rows_uri}.predicted.parquet", index=True)
+
+    picture = predict.plot_predictions(target_uri, predicted_uri, model, RUN)
+    uri = predict.save_predictions(target_uri, predicted_uri, rows_uri, model, RUN, {PREDICTIONS: published})
+
+    assert list(rows) == HOUSES.inputs
+    assert rows.index.tolist() == table[problem.id].tolist()
+    assert published.extra == {"uri": uri, "version": "1", "alias": ""}
+    saved = pd.read_csv(BytesIO(storage.read_bytes(uri)))
+    assert list(saved) == [problem.id, "true", "predicted", "lower", "upper", "split"]
+    assert saved["true"].tolist() == houses["price"].tolist()
+    assert storage.exists(f"{uri}.trace.json")
+    drawn = (predict.PLOTS / problem.picture).read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    assert storage.read_bytes(picture) == drawn
+    with tracking.connected():
+        assert problem.picture in [file.path for file in client.list_artifacts(registered.run_id)]
+
+
+def test_the_rows_to_predict_have_neither_target_nor_features(houses: pd.DataFrame, registered: Registered) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "PROBLEM", HOUSES)
+        rows = storage.read_table(predict.fetch_feature_df_no_target(RUN, events_of(houses, registered), {}))
+
+    assert not [name for name in rows if name == "price" or name.startswith(("feature_", "_"))]
+    assert {AREA, DISTRICT} <= set(rows)
+
+
+@pytest.mark.parametrize(
+    ("illustration", "files", "chosen"),
+    [
+        ("", [], None),
+        ("house.png", ["house.png"], "house.png"),
+        ("house.png", ["house.png", "house.jpeg"], "house.jpeg"),
+    ],
+)
+def test_a_photograph_replaces_the_drawing_beside_the_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, illustration: str, files: list[str], chosen: str | None
+) -> None:
+    monkeypatch.setattr(predict, "PROBLEM", replace(HOUSES, illustration=illustration))
+    monkeypatch.setattr(predict, "INCLUDE", tmp_path)
+    for name in files:
+        (tmp_path / name).write_bytes(b"image")
+
+    found = predict._illustration()
+
+    assert (found.name if found else None) == chosen
