@@ -47,7 +47,7 @@ def measure_drift(champion: Mapping[str, str], params: Mapping[str, Any], run_id
     from include.data.table import select_training
     from include.monitoring import drift
 
-    features = storage.read_table(champion["features_uri"])
+    features = _read_features(champion["features_uri"])
     recent = read_recent_inputs(features, params["days"])
     _check_enough(recent, params["min_samples"])
     training = select_training(features, PROBLEM)
@@ -67,7 +67,7 @@ def measure_degradation(champion: Mapping[str, str], params: Mapping[str, Any], 
     from include.monitoring import drift
     from include.platform import tracking
 
-    features = storage.read_table(champion["features_uri"])
+    features = _read_features(champion["features_uri"])
     labelled = read_recent_labelled(features, params["days"])
     _check_enough(labelled, params["min_samples"])
     errors = predict_errors(tracking.load_version(champion["version"]), features, labelled)
@@ -194,6 +194,21 @@ def predict_errors(model: Any, features: pd.DataFrame, labelled: pd.DataFrame) -
 def _check_enough(rows: pd.DataFrame, minimum: float) -> None:
     if len(rows) < minimum:
         raise AirflowSkipException(f"{len(rows)} new rows are too few to compare, {minimum:g} is the minimum")
+
+
+def _read_features(uri: str) -> pd.DataFrame:
+    """Return the table that the champion was trained on.
+
+    :raises AirflowSkipException: it is gone, or lacks a column that the problem has now
+    """
+    if not storage.exists(uri):
+        raise AirflowSkipException(f"the champion's table {uri} is gone: there is no table to compare with")
+    features = storage.read_table(uri)
+    if lacking := {*PROBLEM.inputs, PROBLEM.target.name}.difference(features):
+        raise AirflowSkipException(
+            f"the champion's table {uri} lacks {', '.join(sorted(lacking))}: compared again from the next champion on"
+        )
+    return features
 
 
 def _list_recent(folder: str, days: float) -> list[str]:

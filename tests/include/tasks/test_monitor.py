@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
@@ -143,6 +143,18 @@ def test_drift_is_measured_from_enough_rows_only(houses: pd.DataFrame) -> None:
     assert drift.loc[AREA, "drifted"]
     with pytest.raises(AirflowSkipException, match=f"{recent} new rows are too few to compare, {recent + 1} is the"):
         monitor.measure_drift(champion, {**PARAMS, "min_samples": recent + 1}, RUN)
+
+
+@pytest.mark.parametrize("measure", [monitor.measure_drift, monitor.measure_degradation])
+def test_a_champion_of_another_table_is_not_compared(
+    houses: pd.DataFrame, buckets: None, measure: Callable[..., Any]
+) -> None:
+    uri = storage.write_table(houses.drop(columns=AREA), "s3://data/unit-monitor/other.parquet")
+
+    with pytest.raises(AirflowSkipException, match=r"other\.parquet lacks living area"):
+        measure({"version": "1", "features_uri": uri}, PARAMS, RUN)
+    with pytest.raises(AirflowSkipException, match=r"gone\.parquet is gone"):
+        measure({"version": "1", "features_uri": "s3://data/unit-monitor/gone.parquet"}, PARAMS, RUN)
 
 
 @pytest.mark.parametrize("as_frame", [True, False])
