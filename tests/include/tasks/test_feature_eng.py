@@ -1,0 +1,246 @@
+"""From a table, wherever it is, to the feature table in the real S3 and MLflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from include.data.table import hash_table, select_training
+from include.model.training import train_model
+from include.platform import champions, storage
+from include.platform.assets import FEATURES, LABELLED, object_uri
+from include.problem import PROBLEM
+from include.spec import SPLIT, Problem
+from include.tasks import feature_eng as tasks
+
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ..conftest import make_table
+
+RUN = "manual__unit-features"
+LABELS = f"{LABELLED.uri.rstrip('/')}/unit"
+
+Publish = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture(autouse=True)
+def _only_labels_of_the_test(buckets: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(tasks, "LABELLED", SimpleNamespace(uri=LABELS))
+    storage.delete_folder(LABELS)
+    yield
+    storage.delete_folder(LABELS)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Makes a project of the toy problem whose table is a file or an object with this content."""
+
+    def make(content: bytes | None, name: str = "include/houses.csv", problem: Problem = HOUSES) -> str:
+        monkeypatch.setattr(tasks, "INCLUDE", tmp_path / "include")
+        monkeypatch.setattr(tasks, "PROBLEM", replace(problem, table=name))
+        (tmp_path / "include").mkdir(exist_ok=True)
+        if content is not None and "://" in name:
+            storage.write_bytes(content, name)
+        elif content is not None:
+            (tmp_path / name).write_bytes(content)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def experiment_id(client: MlflowClient) -> str:
+    return champions.connect().create_experiment("feature engineering", exist_ok=True)
+
+
+@pytest.fixture
+def publish(experiment_id: str) -> Publish:
+    """Runs the tasks one after the other, and returns the published table."""
+
+    def run(event: SimpleNamespace | None = None) -> pd.DataFrame:
+        rows_uri = tasks.extract_data(RUN)
+        table_uri = tasks.check_data(rows_uri, experiment_id, RUN)
+        engineered_uri = tasks.build_features(table_uri, experiment_id, RUN)
+        outlet_events = {FEATURES: event or SimpleNamespace(extra={})}
+        return storage.read_table(tasks.save_data_to_s3(table_uri, engineered_uri, RUN, outlet_events))
+
+    return run
+
+
+def csv(rows: pd.DataFrame) -> bytes:
+    return rows.to_csv(index=False).encode()
+
+
+def parquet(rows: pd.DataFrame) -> bytes:
+    rows.to_parquet(content := BytesIO(), index=False)
+    return content.getvalue()
+
+
+def last_run(client: MlflowClient, experiment_id: str, name: str) -> Run:
+    return client.search_runs([experiment_id], f"attributes.run_name = '{name}'", order_by=["start_time DESC"])[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("include/houses.csv", csv),
+        ("include/houses.parquet", parquet),
+        ("s3://data/unit-tables/houses.csv", csv),
+        ("s3://data/unit-tables/houses.parquet", parquet),
+    ],
+)
+def test_the_table_may_be_a_file_or_an_object_of_either_kind(
+    project: Callable[..., str], publish: Publish, name: str, write: Callable[[pd.DataFrame], bytes]
+) -> None:
+    project(write(make_rows()), name)
+    event = SimpleNamespace(extra={})
+
+    table = publish(event)
+
+    assert event.extra == {"uri": object_uri(FEATURES, RUN, "features.parquet")}
+    pd.testing.assert_frame_equal(table, make_table(make_rows(), HOUSES))
+
+
+def test_the_projects_own_table_is_published(publish: Publish, project_table: pd.DataFrame) -> None:
+    table = publish()
+
+    pd.testing.assert_frame_equal(table, project_table)
+    assert {PROBLEM.id, PROBLEM.target.name, SPLIT, *PROBLEM.inputs} == {
+        name for name in table if not name.startswith("feature_")
+    }
+
+
+@pytest.mark.parametrize("name", ["include/houses.csv", "s3://data/unit-tables/missing.csv"])
+def test_a_missing_table_is_named(project: Callable[..., str], name: str) -> None:
+    storage.delete("s3://data/unit-tables/missing.csv")
+    project(None, name)
+
+    with pytest.raises(Exception, match=name) as caught:
+        tasks.extract_data(RUN)
+    if "://" not in name:
+        assert isinstance(caught.value, AirflowFailException)
+        assert "is missing: put the table there, or change `table` in include/problem.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is empty: write a header and rows"), (b"a;b\n1;2\n", "separates its cells by something else than commas")],
+)
+def test_a_table_that_cannot_be_read_is_not_tried_again(
+    project: Callable[..., str], content: bytes, reason: str
+) -> None:
+    project(content)
+
+    with pytest.raises(AirflowFailException, match=rf"^include/houses\.csv {reason}"):
+        tasks.extract_data(RUN)
+
+
+def test_a_table_with_errors_is_not_tried_again_and_all_checks_are_logged(
+    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+) -> None:
+    rows = make_rows().astype({AREA: object})
+    rows.loc[0, AREA] = "large"
+    project(csv(rows))
+
+    with pytest.raises(AirflowFailException, match=r"houses\.csv cannot be used:\nrow 2, column living area .*large"):
+        publish()
+
+    run = last_run(client, experiment_id, "Data quality")
+    assert (run.data.metrics["rows"], run.data.metrics["errors"], run.data.metrics["repairs"]) == (120, 1, 0)
+    checks = client.load_table(experiment_id, "data_quality.json", [run.info.run_id])
+    assert checks.loc[checks["failures"] > 0, "details"].tolist() == [f"row 2, column {AREA}: large is not a number"]
+
+
+def test_a_table_with_warnings_is_published_and_they_are_in_the_log(
+    project: Callable[..., str],
+    publish: Publish,
+    client: MlflowClient,
+    experiment_id: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    project(csv(make_rows().assign(**{AREA: [310.0, *make_rows()[AREA][1:]]})))
+
+    with caplog.at_level(logging.WARNING):
+        assert len(publish()) == 120
+
+    assert f"row 2, column {AREA}: 310.0 is outside of the expected 20 to 300 m²" in caplog.text
+    assert last_run(client, experiment_id, "Data quality").data.metrics["warnings"] == 1
+
+
+def test_labelled_rows_are_added_and_other_files_ignored(project: Callable[..., str], publish: Publish) -> None:
+    project(csv(make_rows()))
+    new = make_rows(3, seed=1).assign(address=["Avenue 1", "Avenue 2", "Avenue 3"])
+    storage.write_bytes(csv(new.head(2)), f"{LABELS}/a.csv")
+    storage.write_bytes(parquet(new.tail(1)), f"{LABELS}/b.parquet")
+    storage.write_bytes(csv(new.drop(columns=DISTRICT)), f"{LABELS}/broken.csv")
+    storage.write_bytes(b"by hand", f"{LABELS}/notes.txt")
+
+    assert publish()["address"].tolist()[120:] == ["Avenue 1", "Avenue 2", "Avenue 3"]
+
+
+def test_nothing_is_fitted_on_a_holdout_row(
+    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+) -> None:
+    project(csv(make_rows()))
+
+    table = publish()
+
+    training = select_training(table, HOUSES)
+    assert training.filter(like="feature_").mean().abs().max() < 1e-9
+    run = last_run(client, experiment_id, "Scaler")
+    assert run.data.params == {"input_rows": str(len(training)), "input_sha256": hash_table(training[HOUSES.inputs])}
+
+
+def test_the_means_of_the_features_are_metrics_with_names_that_mlflow_accepts(
+    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+) -> None:
+    project(csv(make_rows()))
+
+    training = select_training(publish(), HOUSES)
+
+    means = last_run(client, experiment_id, "Scaler").data.metrics
+    assert means["mean_lambda"] == pytest.approx(training["lambda"].mean())
+    assert means["mean_split_north"] == pytest.approx((training[DISTRICT] == "north").mean())
+    assert len(means) == len(training.filter(like="feature_").columns)
+
+
+def test_rows_without_a_target_do_not_stop_training(project: Callable[..., str], publish: Publish) -> None:
+    rows = make_rows()
+    project(csv(rows.assign(price=rows["price"].where(rows.index % 4 > 0))))
+
+    _, scores = train_model(publish(), HOUSES, "RidgeCV", {"alphas": [1.0]})
+
+    assert scores["holdout_rmse"] < 40
+
+
+def test_a_table_without_an_id_is_published_with_hashes(project: Callable[..., str], publish: Publish) -> None:
+    rows = make_rows().drop(columns="address")
+    project(csv(pd.concat([rows, rows.head(2)])), problem=replace(HOUSES, row_id=None))
+
+    table = publish()
+
+    assert len(table) == 122
+    assert table["_row"].is_unique
+    assert table["_row"].tolist()[120:] == [f"{identity}-2" for identity in table["_row"][:2]]
+
+
+def test_the_experiment_is_created_once_and_found(monkeypatch: pytest.MonkeyPatch, client: MlflowClient) -> None:
+    monkeypatch.setattr(tasks, "PROBLEM", replace(HOUSES, experiment="Unit houses"))
+    if "Unit houses" not in tasks.list_existing_experiments():
+        with pytest.raises(LookupError, match="MLflow has no experiment Unit houses: trigger feature_eng"):
+            tasks.get_current_experiment_id()
+
+    created: Any = tasks.create_experiment()
+
+    assert tasks.create_experiment() == created == tasks.get_current_experiment_id()
+    assert "Unit houses" in tasks.list_existing_experiments()
