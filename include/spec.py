@@ -11,10 +11,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from math import inf, isfinite
 
-# Columns that the pipeline itself adds to tables.
+# Columns that the pipeline adds to tables, beside columns of each kind.
 SPLIT, ROW_HASH = "_split", "_row"
-PUBLISHED = ("true", "predicted", "prediction", "lower", "upper")
-RESERVED = (SPLIT, ROW_HASH, *PUBLISHED)
+ADDED = (SPLIT, ROW_HASH, "predicted", "lower", "upper")
+RESERVED = {"features": ADDED, "target": (*ADDED, "prediction"), "row_id": (*ADDED, "true", "split")}
 
 Range = tuple[float, float]
 
@@ -252,7 +252,7 @@ class Problem:
         for field_name, column in columns:
             if not column or column != column.strip():
                 yield field_name, f"has the column {column!r}: it must have a name without blanks around it"
-            if column in RESERVED or (field_name, column) == ("row_id", "split"):
+            if column in RESERVED[field_name]:
                 yield field_name, f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
 
     def _name_faults(self) -> Iterator[tuple[str, str]]:

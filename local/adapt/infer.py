@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api.types import is_hashable
 
 from include.data.checks import MISSING
-from include.spec import RESERVED, Limits
+from include.spec import Limits
 
 MAX_LEVELS = 20  # of a category with more, any value is accepted
 FEW_NUMBERS = range(3, 11)  # so many different whole numbers may be the names of something
@@ -90,7 +90,7 @@ def choose_uses(cells: pd.DataFrame, target: str, row_id: str | None = None) -> 
 
 
 def check_names(columns: Iterable[str], target: str, row_id: str | None) -> None:
-    """Raise an error unless the target and the ID are columns, and no column has a reserved name."""
+    """Raise an error unless the target and the ID are columns."""
     names = list(columns)
     for name, option in ((target, "TARGET"), (row_id, "ID")):
         if name and name not in names:
@@ -99,8 +99,6 @@ def check_names(columns: Iterable[str], target: str, row_id: str | None) -> None
             raise AdaptError(f"{option}={name} is not a column of the table.{meant} Its columns: {', '.join(names)}")
     if row_id == target:
         raise AdaptError(f"ID={row_id} is the target: name another column, or leave ID out")
-    if taken := [name for name in names if name in RESERVED]:
-        raise AdaptError(f"The pipeline uses the column name {', '.join(taken)} itself: rename it in the table")
 
 
 def check_target(name: str, cells: pd.Series) -> None:
