@@ -37,14 +37,7 @@ from include.settings import XCOM_BUCKET
         "experiment": Param("MLflow_tutorial", type="string", minLength=1, description="On Databricks /Shared/..."),
         "model": Param("Wine_scaler", type="string", minLength=1, description="Name in MLflow's model registry"),
     },
-    default_args={
-        "owner": "tutorial",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(minutes=10),
-    },
+    default_args={"owner": "tutorial", "retries": 2, "execution_timeout": timedelta(minutes=10)},
 )
 def mlflow_tutorial_dag() -> None:
     # An installation whose buckets exist does not need this task.

@@ -18,28 +18,20 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import Param, dag, setup, task, task_group, teardown
+from airflow.sdk import dag, setup, task, task_group, teardown
 
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
-from include.model import candidates
+from include.platform import forms
 from include.platform.assets import FEATURES, MODEL_TRAINED
 from include.platform.champions import CHALLENGER_ALIAS, MODEL
 from include.platform.dag_defaults import DAG_DEFAULTS
 from include.problem import PROBLEM
 from include.tasks import feature_eng as experiment
 from include.tasks import train as tasks
-
-CANDIDATES = Param(
-    {},
-    type="object",
-    additionalProperties={"type": "object"},
-    description_md='Candidates with their grids, such as `{"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}`; '
-    f"an empty grid is the candidate's default. If empty, all of these:\n\n{candidates.describe()}",
-)
 
 
 @task_group
@@ -85,13 +77,7 @@ def register_model(trained: Any) -> Any:
     return transition_model.output
 
 
-@dag(
-    schedule=[FEATURES],
-    doc_md=__doc__,
-    tags=[PROBLEM.name, "model"],
-    params={"candidates": CANDIDATES},
-    **DAG_DEFAULTS,
-)
+@dag(schedule=[FEATURES], doc_md=__doc__, tags=[PROBLEM.name, "model"], params=forms.TRAINING, **DAG_DEFAULTS)
 def train() -> None:
     start = EmptyOperator(task_id="start")
     features_uri = task(inlets=[FEATURES])(tasks.fetch_feature_df)()

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from include.model import candidates
 from include.problem import PROBLEM
 
 _IN_UNIT = f", in {PROBLEM.unit}" if PROBLEM.unit else ""
@@ -16,6 +17,15 @@ def number(default: float, description: str, **limits: Any) -> Param:
     return Param(default, type="number", description=description, **{"minimum": 0, **limits})
 
 
+TRAINING = {
+    "candidates": Param(
+        {},
+        type="object",
+        additionalProperties={"type": "object"},
+        description_md='Candidates with their grids, such as `{"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}`; '
+        f"an empty grid is the candidate's default. If empty, all of these:\n\n{candidates.describe()}",
+    )
+}
 GATE = {
     "margin": number(
         PROBLEM.gate.margin, "A challenger is worse if its RMSE exceeds the champion's by this share or more"
