@@ -1,1 +1,1 @@
-"""The possum table: reading, checking, features."""
+"""The table: reading, checking, splitting, features."""
