@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.platform import alerts, champions, storage
 from include.platform.assets import LABELLED, MONITORING, PREDICTIONS, RETRAINING, object_uri
+from include.platform.lineage import note_read
 from include.problem import PROBLEM
 
 if TYPE_CHECKING:
@@ -154,10 +155,10 @@ def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
     incoming = f"{PREDICTIONS.uri.rstrip('/')}/incoming/"
     uris = [
         uri
-        for uri in _list_recent(PREDICTIONS.uri, days)
+        for uri in storage.list_objects(PREDICTIONS.uri, since=_ago(days))
         if uri.endswith("/rows.parquet") or (uri.startswith(incoming) and uri.endswith(".csv"))
     ]
-    tables = [_as_inputs(storage.read_table(uri)) for uri in uris]
+    tables = [_read_inputs(uri) for uri in uris]
     return _select_new([table for table in tables if table is not None], known)
 
 
@@ -168,7 +169,7 @@ def read_recent_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
     """
     from include.data.labelled import read_labelled
 
-    uris = [uri for uri in _list_recent(LABELLED.uri, days) if uri.lower().endswith((".csv", ".parquet"))]
+    uris = storage.list_tables(LABELLED.uri, since=_ago(days))
     tables = [read_labelled(storage.read_bytes(uri), uri, PROBLEM) for uri in uris]
     return _select_new([table for table in tables if table is not None], known)
 
@@ -201,30 +202,35 @@ def _read_features(uri: str) -> pd.DataFrame:
 
     :raises AirflowSkipException: it is gone, or lacks a column that the problem has now
     """
+    from include.spec import SPLIT
+
     if not storage.exists(uri):
         raise AirflowSkipException(f"the champion's table {uri} is gone: there is no table to compare with")
     features = storage.read_table(uri)
-    if lacking := {*PROBLEM.inputs, PROBLEM.target.name}.difference(features):
+    if lacking := {PROBLEM.id, SPLIT, *PROBLEM.inputs, PROBLEM.target.name}.difference(features):
         raise AirflowSkipException(
             f"the champion's table {uri} lacks {', '.join(sorted(lacking))}: compared again from the next champion on"
         )
     return features
 
 
-def _list_recent(folder: str, days: float) -> list[str]:
-    return storage.list_objects(folder, since=datetime.now(UTC) - timedelta(days=days))
+def _ago(days: float) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
 
 
-def _as_inputs(table: pd.DataFrame) -> pd.DataFrame | None:
+def _read_inputs(uri: str) -> pd.DataFrame | None:
     """Return the inputs of predicted rows in their types, or None if they are those of another problem."""
     from include.data.checks import check_inputs
-    from include.data.table import TableError
+    from include.data.table import TableError, parse_rows
 
     try:
-        return check_inputs(table, PROBLEM, "predicted rows", with_id=False)
+        rows = parse_rows(storage.read_bytes(uri), uri)  # pandas alone would read the category 007 as the number 7
+        inputs = check_inputs(rows, PROBLEM, uri, with_id=False)
     except TableError as error:
         log.warning("Left out: %s", error)
         return None
+    note_read(uri, inputs)
+    return inputs
 
 
 def _select_new(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.data.table import select_holdout
 from include.platform import champions, storage
 from include.platform.assets import LABELLED, PREDICTIONS
+from include.spec import SPLIT, Category
 from include.tasks import monitor
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
@@ -94,6 +96,22 @@ def test_recent_inputs_are_those_of_predict_and_of_incoming_files_without_known_
 
 
 @pytest.mark.usefixtures("_no_objects")
+def test_categories_that_look_like_numbers_are_read_as_they_were_predicted(
+    houses: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    district, _, *numbers = HOUSES.features
+    monkeypatch.setattr(
+        monitor, "PROBLEM", replace(HOUSES, features=(district, Category("index", nullable=True), *numbers))
+    )
+    predicted = new_rows(20).assign(index=["007", "1.50", None], predicted=300.0)
+    storage.write_table(predicted, f"{PREDICTED}/incoming/unit/new.csv")
+
+    recent = monitor.read_recent_inputs(houses, days=1)
+
+    assert recent.loc[recent[AREA] < 30, "index"].tolist() == ["007", "1.50", pytest.approx(np.nan, nan_ok=True)]
+
+
+@pytest.mark.usefixtures("_no_objects")
 def test_rows_of_another_problem_are_left_out_and_logged(
     houses: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,9 +167,9 @@ def test_drift_is_measured_from_enough_rows_only(houses: pd.DataFrame) -> None:
 def test_a_champion_of_another_table_is_not_compared(
     houses: pd.DataFrame, buckets: None, measure: Callable[..., Any]
 ) -> None:
-    uri = storage.write_table(houses.drop(columns=AREA), "s3://data/unit-monitor/other.parquet")
+    uri = storage.write_table(houses.drop(columns=[AREA, SPLIT]), "s3://data/unit-monitor/other.parquet")
 
-    with pytest.raises(AirflowSkipException, match=r"other\.parquet lacks living area"):
+    with pytest.raises(AirflowSkipException, match=r"other\.parquet lacks _split, living area"):
         measure({"version": "1", "features_uri": uri}, PARAMS, RUN)
     with pytest.raises(AirflowSkipException, match=r"gone\.parquet is gone"):
         measure({"version": "1", "features_uri": "s3://data/unit-monitor/gone.parquet"}, PARAMS, RUN)
