@@ -167,7 +167,7 @@ def _drop_repeated(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, 
     """Leave out rows that are there twice, id and all; without an id, equal rows may be different ones."""
     described = [name for name in (problem.row_id, *problem.inputs, problem.target.name) if name in rows]
     repeated = rows.duplicated(described)
-    if not problem.row_id:
+    if problem.row_id not in rows:
         lines = [
             f"{repeated.sum()} rows equal another one: kept, because rows have no id. Remove them if they are copies"
         ]

@@ -235,8 +235,10 @@ def test_a_repeated_row_is_left_out(rows: pd.DataFrame) -> None:
     assert not inspection.failures("error")
 
 
-def test_without_an_id_equal_rows_are_kept(rows: pd.DataFrame) -> None:
-    inspection = inspect(pd.concat([rows, rows.head(2)], ignore_index=True), replace(HOUSES, row_id=None))
+@pytest.mark.parametrize("problem", [replace(HOUSES, row_id=None), HOUSES], ids=["no id", "id column missing"])
+def test_without_ids_equal_rows_are_kept(rows: pd.DataFrame, problem: Problem) -> None:
+    without = rows.drop(columns="address")
+    inspection = inspect(pd.concat([without, without.head(2)], ignore_index=True), problem)
 
     assert len(inspection.table) == 62
     assert not inspection.failures("repair")
