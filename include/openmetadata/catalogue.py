@@ -8,9 +8,7 @@ from typing import Any
 from include.platform.assets import PREDICTIONS
 from include.platform.champions import CHAMPION_ALIAS
 from include.platform.dag_defaults import OWNER
-from include.spec import Category, Number, Problem
-
-Columns = dict[str, tuple[str, str]]  # name: MLflow's type and description
+from include.spec import Number, Problem
 
 
 def describe_completion(problem: Problem) -> dict[str, Any]:
@@ -20,7 +18,12 @@ def describe_completion(problem: Problem) -> dict[str, Any]:
 
 def describe_lineage(problem: Problem) -> dict[str, Any]:
     """Return the lineage of the problem's model, as :func:`include.openmetadata.lineage.add_lineage` takes it."""
-    row_id: Columns = {problem.id: ("string", "identifies the row")}
+    row_id, target = {problem.id: ("string", "identifies the row")}, ("double", problem.target.label)
+    columns = {
+        column.name: ("double" if isinstance(column, Number) else "string", column.label)
+        for column in (*problem.features, problem.target)
+    }
+    ends = {name: ("double", f"{name} end of the prediction interval") for name in ("lower", "upper")}
     return {
         "service": f"{problem.name}_objects",
         "model": problem.registered_model,
@@ -28,22 +31,15 @@ def describe_lineage(problem: Problem) -> dict[str, Any]:
             "name": PurePosixPath(problem.table).name,
             "uri": problem.table,
             "description": f"Source table; the target is {problem.target.label}",
-            "columns": (row_id if problem.row_id else {}) | dict(map(_describe, (*problem.features, problem.target))),
+            "columns": (row_id if problem.row_id else {}) | columns,
         },
         "predictions": {
             "name": PREDICTIONS.name,
             "uri": PREDICTIONS.uri,
             "description": f"Predictions of {problem.target.label}, one folder for each run of the DAG predict",
-            "columns": row_id
-            | dict.fromkeys(("true", "predicted"), ("double", problem.target.label))
-            | {name: ("double", f"{name} end of the prediction interval") for name in ("lower", "upper")}
-            | {"split": ("string", "train or holdout")},
+            "columns": row_id | {"true": target, "predicted": target, **ends, "split": ("string", "train or holdout")},
         },
         "features_by": "feature_eng",
         "trained_by": "train",
         "predicted_by": "predict",
     }
-
-
-def _describe(column: Number | Category) -> tuple[str, tuple[str, str]]:
-    return column.name, ("double" if isinstance(column, Number) else "string", column.label)

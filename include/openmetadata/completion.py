@@ -7,7 +7,6 @@ stays: the text before the heading, other tags, owners.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,21 @@ from urllib.parse import quote
 from metadata.generated.schema.api.classification.createClassification import CreateClassificationRequest
 from metadata.generated.schema.api.classification.createTag import CreateTagRequest
 from metadata.generated.schema.api.teams.createTeam import CreateTeamRequest
-from metadata.generated.schema.entity.classification.tag import Tag
 from metadata.generated.schema.entity.data.mlmodel import MlModel
 from metadata.generated.schema.entity.teams.team import Team, TeamType
 from metadata.generated.schema.type.basic import Markdown
 from metadata.generated.schema.type.entityReference import EntityReference
 from metadata.generated.schema.type.entityReferenceList import EntityReferenceList
-from metadata.generated.schema.type.tagLabel import LabelType, State, TagLabel, TagSource
+from metadata.generated.schema.type.tagLabel import TagLabel
 from metadata.ingestion.ometa.ometa_api import OpenMetadata
-from metadata.utils import fqn
 from metadata.utils.logger import ingestion_logger
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 
 from include.openmetadata.connector import address
 from include.openmetadata.lineage import add_lineage
-from include.openmetadata.servers import ServingVersion, connect, connect_mlflow, find_serving_version, reporting
+from include.openmetadata.servers import MLFLOW, connect, newest_version, reporting
 from include.openmetadata.workflow import read_workflow
 
 CLASSIFICATION = "MLflow"
@@ -50,77 +50,72 @@ def complete(workflow: str, sent: list[str], alias: str, owner: str, lineage: di
     :raises CatalogueError: a server cannot be reached, or rejects something
     """
     content = read_workflow(Path(workflow), expand=True)
-    server, mlflow = connect(content), connect_mlflow(content)
-    versions = {name: find_serving_version(mlflow, name, alias) for name in sent}
-    with reporting("OpenMetadata (connection openmetadata_default)"):
-        team = server.get_by_name(Team, owner) or server.create_or_update(
-            CreateTeamRequest(name=owner, teamType=TeamType.Group)
-        )
-        for name, serving in versions.items():
+    server, mlflow = connect(content), MlflowClient()
+    described = {}
+    for name in sent:
+        with reporting(f"{MLFLOW}, model {name}"):
+            model = mlflow.get_registered_model(name)
+            version = mlflow.get_model_version(name, model.aliases.get(alias) or str(newest_version(name)))
+            run = mlflow.get_run(version.run_id or "")
+        with reporting("OpenMetadata (connection openmetadata_default)"):
             entity = server.get_by_name(MlModel, address(server, content, name), fields=["tags", "owners"])
             if entity is None:
                 raise LookupError(f"it has no model {name}: run the connector first")
-            _update(server, entity, serving, team)
-            add_lineage(server, EntityReference(id=entity.id, type="mlmodel", name=name), serving.run, lineage)
-            log.info("Completed %s, version %s", name, serving.version.version)
-    return {name: str(serving.version.version) for name, serving in versions.items()}
+            written = entity.description.root.partition(HEADING)[0].rstrip() if entity.description else ""
+            changed = entity.model_copy(deep=True)
+            changed.description = Markdown(f"{written or model.description or ''}\n\n{_describe(version, run)}".strip())
+            changed.tags = _tags(server, entity, version)
+            if not (entity.owners and entity.owners.root):
+                changed.owners = _team(server, owner)
+            # A patch: with PUT from a bot the server keeps the present description.
+            server.patch(MlModel, entity, changed, override_metadata=True, skip_on_failure=False)
+            add_lineage(server, EntityReference(id=entity.id, type="mlmodel", name=name), run, lineage)
+        log.info("Completed %s, version %s", name, version.version)
+        described[name] = str(version.version)
+    return described
 
 
-def _update(server: OpenMetadata, entity: MlModel, serving: ServingVersion, team: Team) -> None:
-    changed = entity.model_copy(deep=True)
-    written = entity.description.root if entity.description else ""
-    changed.description = Markdown(_describe(written, serving))
-    kept = [tag for tag in entity.tags or [] if not tag.tagFQN.root.startswith(f"{CLASSIFICATION}.")]
-    changed.tags = [*kept, *_add_tags(server, serving.labels)]
-    if not (entity.owners and entity.owners.root):
-        changed.owners = EntityReferenceList([EntityReference(id=team.id, type="team", name=team.name.root)])
-    # A patch: with PUT from a bot the server keeps the present description.
-    server.patch(MlModel, entity, changed, override_metadata=True, skip_on_failure=False)
+def _labels(version: ModelVersion) -> dict[str, str]:
+    """Return the aliases of a version and its stage, each with what it is."""
+    stage = version.current_stage or "None"
+    return dict.fromkeys(sorted(version.aliases), "alias") | ({} if stage == "None" else {stage: "stage"})
 
 
-def _add_tags(server: OpenMetadata, labels: list[str]) -> list[TagLabel]:
-    if labels:
-        text = "Aliases and stages of MLflow's model registry"
-        server.create_or_update(CreateClassificationRequest(name=CLASSIFICATION, description=text))
-    for label in labels:
-        text = f"A version of the model has the alias or stage {label} in MLflow"
+def _tags(server: OpenMetadata, entity: MlModel, version: ModelVersion) -> list[TagLabel]:
+    """Create the tags of a version, and return them after the other tags of the model."""
+    text = "Aliases and stages of MLflow's model registry"
+    server.create_or_update(CreateClassificationRequest(name=CLASSIFICATION, description=text))
+    tags = [tag for tag in entity.tags or [] if not tag.tagFQN.root.startswith(f"{CLASSIFICATION}.")]
+    style = {"source": "Classification", "labelType": "Automated", "state": "Confirmed"}
+    for label, kind in _labels(version).items():
+        text = f"A version of the model has the {kind} {label} in MLflow"
         server.create_or_update(CreateTagRequest(classification=CLASSIFICATION, name=label, description=text))
-    names = [fqn.build(server, Tag, classification_name=CLASSIFICATION, tag_name=label) for label in labels]
-    style = {"source": TagSource.Classification, "labelType": LabelType.Automated, "state": State.Confirmed}
-    return [TagLabel(tagFQN=name, **style) for name in names]
+        tags.append(TagLabel.model_validate({"tagFQN": f"{CLASSIFICATION}.{label}", **style}))
+    return tags
 
 
-def _describe(written: str, serving: ServingVersion) -> str:
-    """Return a description with the facts of a version in Markdown.
+def _team(server: OpenMetadata, name: str) -> EntityReferenceList:
+    request = CreateTeamRequest(name=name, teamType=TeamType.Group)
+    team = server.get_by_name(Team, name) or server.create_or_update(request)
+    return EntityReferenceList([EntityReference(id=team.id, type="team", name=name)])
 
-    :param written: the present description; from the heading on it is replaced
-    """
-    name, version, run = serving.model.name, serving.version, serving.run
-    before = written.partition(HEADING)[0].rstrip() or serving.model.description or ""
+
+def _describe(version: ModelVersion, run: Run) -> str:
+    """Return the facts of a version as a table of Markdown, with links to MLflow's pages."""
+    labels = ", ".join(f"{kind} {label}" for label, kind in _labels(version).items()) or "the newest: no alias"
+    models, info = ("models", version.name), run.info
     facts = {
-        f"[{version.version}]({_page('models', name, 'versions', version.version)})": ", ".join(
-            [f"alias {label}" if label in serving.aliases else f"stage {label}" for label in serving.labels]
-        )
-        or "the newest; no alias, no stage",
-        f"[{run.info.run_name}]({_page('experiments', run.info.experiment_id, 'runs', run.info.run_id)})": "its run",
-        f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M} UTC": "trained",
-        f"[{name}]({_page('models', name)})": "all versions",
+        "version": f"{_link(version.version, *models, 'versions', version.version)}, {labels}",
+        "all versions": _link(version.name, *models),
+        "run": _link(info.run_name, "experiments", info.experiment_id, "runs", info.run_id),
+        "trained": f"{datetime.fromtimestamp(info.start_time / 1000, UTC):%Y-%m-%d %H:%M} UTC",
+        **{f"metric {name}": f"{value:.6g}" for name, value in sorted(run.data.metrics.items())},
+        **{f"tag {name}": value for name, value in sorted(version.tags.items())},
     }
-    metrics = [(key, f"{value:.6g}") for key, value in sorted(run.data.metrics.items())]
-    tables = (
-        _table("version", "of the model", facts.items()),
-        _table("metric", "value", metrics),
-        _table("tag of the version", "value", sorted(version.tags.items())),
-    )
-    return "\n\n".join(filter(None, [before, HEADING, *tables]))
+    rows = [" | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in fact) for fact in facts.items()]
+    return "\n".join([HEADING, "", *(f"| {row} |" for row in [rows[0], "--- | ---", *rows[1:]])])
 
 
-def _table(left: str, right: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Return a table of Markdown, or nothing if it has no rows."""
-    lines = [" | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in row) for row in rows]
-    return "\n".join(f"| {line} |" for line in [f"{left} | {right}", "--- | ---", *lines]) if lines else ""
-
-
-def _page(*path: str) -> str:
-    """Return the address of a page of MLflow for a browser, such as that of ``"models", "<name>"``."""
-    return "/".join([os.environ["MLFLOW_PAGES"], *(quote(str(part), safe="") for part in path)])
+def _link(text: object, *path: object) -> str:
+    """Return a link to a page of MLflow for a browser, such as that of ``"models", "<name>"``."""
+    return f"[{text}]({'/'.join([os.environ['MLFLOW_PAGES'], *(quote(str(part), safe='') for part in path)])})"

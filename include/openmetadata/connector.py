@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from metadata.generated.schema.entity.data.mlmodel import MlFeature, MlModel
 from metadata.generated.schema.type.filterPattern import FilterPattern
 from metadata.ingestion.models.custom_basemodel_validation import replace_separators
@@ -21,7 +22,7 @@ from metadata.utils.logger import ingestion_logger
 from metadata.workflow import base
 from metadata.workflow.metadata import MetadataWorkflow
 
-from include.openmetadata.servers import connect, connect_mlflow, list_models, reporting, valid_name
+from include.openmetadata.servers import MLFLOW, connect, newest_version, reporting, valid_name
 from include.openmetadata.workflow import CatalogueError, read_workflow
 
 log = ingestion_logger()
@@ -40,19 +41,21 @@ def ingest(workflow: str) -> dict[str, list[str]]:
     config = content["source"].setdefault("sourceConfig", {}).setdefault("config", {})
     pattern = config["mlModelFilterPattern"] = dict(config.get("mlModelFilterPattern") or {})
     included = FilterPattern.model_validate(pattern)
-    listed = list_models(connect_mlflow(content))
-    models = {name: has_version for name, has_version in listed.items() if not filter_by_mlmodel(included, name)}
-    if not models:  # the connector would mark every model as deleted
+    with reporting(MLFLOW):
+        models = {model.name: model for model in mlflow.search_registered_models()}
+        names = {name for name in models if not filter_by_mlmodel(included, name)}
+        skipped = sorted(name for name in names if not (models[name].latest_versions or newest_version(name)))
+    if not names:  # the connector would mark every model as deleted
         log.warning("MLflow shows this user no registered model that the workflow file includes: nothing is sent")
         return {"sent": [], "skipped": []}
-    skipped = sorted(name for name, has_version in models.items() if not has_version)
     for name in skipped:
         log.warning("%s has no version yet: skipped", name)
     # The connector counts a model without a version as a failure. Its patterns are prefixes that ignore the case.
     exact = [f"(?-i:{re.escape(name)}$)" for name in skipped]
     pattern["excludes"] = [*pattern.get("excludes", []), *exact]
+    sent = sorted(names.difference(skipped))
     with reporting("OpenMetadata's connector"):
-        sent = _run(content, server, set(models) - set(skipped))
+        _run(content, server, sent)
     log.info("Sent to OpenMetadata: %s", ", ".join(sent) or "nothing")
     return {"sent": sent, "skipped": skipped}
 
@@ -63,8 +66,8 @@ def address(server: OpenMetadata, content: dict[str, Any], name: str) -> str:
     return fqn.build(server, MlModel, service_name=service, mlmodel_name=replace_separators(name))
 
 
-def _run(content: dict[str, Any], server: OpenMetadata, models: set[str]) -> list[str]:
-    """Run the connector, and return the names of the models that it sent."""
+def _run(content: dict[str, Any], server: OpenMetadata, models: list[str]) -> None:
+    """Run the connector, and raise an error unless it sent all models without a failure or warning."""
     base.create_ometa_client = lambda *_, **__: server  # the workflow has no setting for time-outs
     MlflowSource._build_ml_features = staticmethod(_build_features)
     workflow = MetadataWorkflow.create(content)
@@ -72,14 +75,15 @@ def _run(content: dict[str, Any], server: OpenMetadata, models: set[str]) -> lis
         workflow.execute()
     finally:
         workflow.stop()
-    statuses = [step.get_status() for step in workflow.workflow_steps()]
-    problems = [f"{failure.name}: {failure.error}" for status in statuses for failure in status.failures]
-    problems += [f"{name}: {why}" for status in statuses for entry in status.warnings for name, why in entry.items()]
-    sent = {name for name in models if address(server, content, name) in workflow.source.mlmodel_source_state}
-    problems += [f"{name}: the connector dropped it, its log has the reason" for name in sorted(models - sent)]
+    problems = []
+    for status in (step.get_status() for step in workflow.workflow_steps()):
+        problems += [f"{failure.name}: {failure.error}" for failure in status.failures]
+        problems += [f"{name}: {reason}" for warning in status.warnings for name, reason in warning.items()]
+    sent = workflow.source.mlmodel_source_state
+    dropped = [name for name in models if address(server, content, name) not in sent]
+    problems += [f"{name}: the connector dropped it, its log has the reason" for name in dropped]
     if problems:
         raise CatalogueError("; ".join(problems))
-    return sorted(sent)
 
 
 _original = MlflowSource._build_ml_features

@@ -13,14 +13,12 @@ from metadata.generated.schema.api.data.createContainer import CreateContainerRe
 from metadata.generated.schema.api.lineage.addLineage import AddLineageRequest
 from metadata.generated.schema.api.services.createStorageService import CreateStorageServiceRequest
 from metadata.generated.schema.entity.data.container import FileFormat
-from metadata.generated.schema.entity.data.table import Column, DataType
 from metadata.generated.schema.type.entityReference import EntityReference
 from metadata.ingestion.ometa.ometa_api import OpenMetadata
+from metadata.ingestion.source.database.column_type_parser import ColumnTypeParser
 from mlflow.entities import Run
 
 from include.openmetadata.servers import valid_name
-
-TYPES = {"integer": "INT", "long": "BIGINT", "datetime": "TIMESTAMP"}  # MLflow's types with another name
 
 
 def add_lineage(server: OpenMetadata, model: EntityReference, run: Run, lineage: dict[str, Any]) -> None:
@@ -32,26 +30,24 @@ def add_lineage(server: OpenMetadata, model: EntityReference, run: Run, lineage:
         type and a description); ``features_by``, ``trained_by`` and ``predicted_by``, the DAGs
     :raises RuntimeError: the server rejects an edge
     """
-    datasets = _datasets(run, lineage["table"]["columns"])
-    own = model.name == lineage["model"]
-    if not (datasets or own):
-        return
     service = {"name": lineage["service"], "serviceType": "CustomStorage", "description": "What models read and write"}
     server.create_or_update(CreateStorageServiceRequest.model_validate(service))
+    datasets = _datasets(run, lineage["table"]["columns"])
     features = [_add_container(server, lineage["service"], data) for data in datasets]
-    edges = [(data, model, lineage["trained_by"] if own else "") for data in features]
+    own = model.name == lineage["model"]
+    for data in features:
+        _add_edge(server, data, model, lineage["trained_by"] if own else "")
     if own:
         table, predictions = (
             _add_container(server, lineage["service"], lineage[end]) for end in ("table", "predictions")
         )
-        edges += [(table, data, lineage["features_by"]) for data in features or [model]]
-        edges += [(model, predictions, lineage["predicted_by"])]
-    for edge in edges:
-        _add_edge(server, *edge)
+        for data in features or [model]:
+            _add_edge(server, table, data, lineage["features_by"])
+        _add_edge(server, model, predictions, lineage["predicted_by"])
 
 
 def _datasets(run: Run, described: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the datasets that a run read and that have an address."""
+    """Return the datasets that a run read and that have an address, in the form of ``lineage["table"]``."""
     datasets = []
     for dataset in (used.dataset for used in (run.inputs.dataset_inputs if run.inputs else [])):
         fields = [field for field in json.loads(dataset.schema or "{}").get("mlflow_colspec", []) if field.get("name")]
@@ -63,8 +59,16 @@ def _datasets(run: Run, described: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _add_container(server: OpenMetadata, service: str, data: dict[str, Any]) -> EntityReference:
+    columns = [
+        {
+            "name": valid_name(name),
+            "displayName": name,
+            "dataType": ColumnTypeParser.get_column_type(type_.upper()),
+            "description": description or None,
+        }
+        for name, (type_, description) in data["columns"].items()
+    ]
     suffix = data["uri"].rpartition(".")[2]
-    columns = [_column(name, *about) for name, about in data["columns"].items()]
     content = {
         "name": data["name"],
         "service": service,
@@ -75,12 +79,6 @@ def _add_container(server: OpenMetadata, service: str, data: dict[str, Any]) -> 
     }
     container = server.create_or_update(CreateContainerRequest.model_validate(content))
     return EntityReference(id=container.id, type="container")
-
-
-def _column(name: str, type_: str, description: str) -> Column:
-    type_ = TYPES.get(type_, type_.upper())
-    data_type = DataType[type_] if type_ in DataType.__members__ else DataType.UNKNOWN
-    return Column(name=valid_name(name), displayName=name, dataType=data_type, description=description or None)
 
 
 def _add_edge(server: OpenMetadata, start: EntityReference, end: EntityReference, dag: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from include import settings
 from include.openmetadata.workflow import CatalogueError, variables
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection, Context
+    from airflow.sdk import Context
 
 CONN_ID = "openmetadata_default"
 REMEDY = (
@@ -118,19 +119,14 @@ def _read_connection() -> tuple[str, str]:
         connection = BaseHook.get_connection(CONN_ID)
     except AirflowNotFoundException:
         raise CatalogueError(f"There is no connection {CONN_ID}: {REMEDY}") from None
-    token = (connection.password or "").strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise CatalogueError(f"Connection {CONN_ID} has no usable token: {REMEDY}")
-    return _host_port(connection), token
-
-
-def _host_port(connection: Connection) -> str:
-    host = (connection.host or "").strip()
+    host, token = (connection.host or "").strip(), (connection.password or "").strip()
     address = urlsplit(host if "://" in host else f"{connection.schema or 'http'}://{host}")
     if not address.hostname or address.scheme not in ("http", "https") or "@" in address.netloc:
         raise CatalogueError(f"Connection {CONN_ID} has no usable host: {REMEDY}")
+    if not re.fullmatch("[!-~]+", token):  # printable ASCII, as HTTP headers demand
+        raise CatalogueError(f"Connection {CONN_ID} has no usable token: {REMEDY}")
     port = f":{connection.port}" if connection.port and ":" not in address.netloc else ""
-    return f"{address.scheme}://{address.netloc}{port}{address.path.rstrip('/') or '/api'}"
+    return f"{address.scheme}://{address.netloc}{port}{address.path.rstrip('/') or '/api'}", token
 
 
 def _mlflow_environment() -> dict[str, str]:

@@ -8,16 +8,29 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
-SQL = re.compile(r"(mysql|postgres(ql)?|mssql|sqlite|oracle)(\+\w+)?:", re.IGNORECASE)
-TOKEN_FILE = "${OPENMETADATA_TOKEN_FILE}"  # noqa: S105 # a variable's name
-LOGIN = f"authProvider: openmetadata and securityConfig: {{jwtToken: {TOKEN_FILE}}}"
+LOGIN = "write authProvider: openmetadata and securityConfig: {jwtToken: ${OPENMETADATA_TOKEN_FILE}}"
+MLFLOW, SERVER = "source.serviceConnection.config", "workflowConfig.openMetadataServerConfig"
+NO_DATABASE = r"(?i)(?!(mysql|postgres(ql)?|mssql|sqlite|oracle)(\+\w+)?:).+"  # the client has no driver
+# Settings, the pattern of the values that the client supports (of a mapping: its keys), and what is wrong with others.
+SETTINGS = [
+    ("source.type", "mlflow", "is {}: write mlflow"),
+    ("source.serviceName", ".+", "is {}: write the name of MLflow in OpenMetadata"),
+    (f"{MLFLOW}.trackingUri", NO_DATABASE, "is missing or a database: write the address of the MLflow server"),
+    (f"{MLFLOW}.registryUri", NO_DATABASE, "is missing or a database: write the address of the MLflow server"),
+    ("sink.type", "metadata-rest", "is {}: write metadata-rest, which sends to an OpenMetadata server"),
+    ("workflowConfig.successThreshold", "100", "must be 100: without it a run with failures counts as a success"),
+    (SERVER, '[^"]+', "is missing or has a name that ends in a quotation mark: remove the mark"),
+    (f"{SERVER}.hostPort", r".*/api|.*\$\{\w+\}.*", "is {}: write the address with /api, http://localhost:8585/api"),
+    (f"{SERVER}.authProvider", "(?!no-auth).*", f"no-auth is no longer supported: {LOGIN}"),
+    (f"{SERVER}.securityConfig", "jwtToken", f"must be jwtToken alone, the only login that is supported: {LOGIN}"),
+    (f"{SERVER}.securityConfig.jwtToken", r"/.*|.*\$\{\w+\}.*", f"must be the path of a file with the token: {LOGIN}"),
+]
 
 
 class CatalogueError(RuntimeError):
@@ -35,10 +48,12 @@ def read_workflow(file: Path, *, expand: bool = False) -> dict[str, Any]:
         workflow = _parse(os.path.expandvars(text) if expand else text, file.suffix)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CatalogueError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
-    missing = sorted(set(VARIABLE.findall(json.dumps(workflow)))) if expand else []
-    problems = [f"the environment variable {name} is not set" for name in missing]
-    for problem in [*problems, *_check_source(workflow), *_check_target(workflow), *_check_login(workflow)]:
-        raise CatalogueError(f"{file}: {problem}")
+    if expand and (missing := VARIABLE.search(json.dumps(workflow))):
+        raise CatalogueError(f"{file}: the environment variable {missing[1]} is not set")
+    for path, pattern, problem in SETTINGS:
+        value = _value(workflow, path)
+        if not re.fullmatch(pattern, value):
+            raise CatalogueError(f"{file}: {path} {problem.replace('{}', value or 'missing')}")
     return workflow
 
 
@@ -56,50 +71,8 @@ def _parse(text: str, suffix: str) -> dict[str, Any]:
     return workflow
 
 
-def _check_source(workflow: dict[str, Any]) -> Iterator[str]:
-    source = _at(workflow, "source")
-    if source.get("type") != "mlflow":
-        yield f"source.type is {source.get('type')}: write mlflow"
-    if not source.get("serviceName"):
-        yield "source.serviceName is missing: write the name of MLflow in OpenMetadata"
-    connection = _at(source, "serviceConnection", "config")
-    for name in ("trackingUri", "registryUri"):
-        uri = str(connection.get(name) or "")
-        if not uri:
-            yield f"{name} is missing: write the address of the MLflow server, such as http://localhost:5000"
-        if SQL.match(uri):  # the client has no database driver
-            yield f"{name} is the address of a database: write the address of the MLflow server"
-
-
-def _check_target(workflow: dict[str, Any]) -> Iterator[str]:
-    if (sink := _at(workflow, "sink").get("type")) != "metadata-rest":
-        yield f"sink.type is {sink}: write metadata-rest, which sends to an OpenMetadata server"
-    if _at(workflow, "workflowConfig").get("successThreshold") != 100:
-        yield "workflowConfig.successThreshold must be 100: without it a run with failures counts as a success"
-    server = _at(workflow, "workflowConfig", "openMetadataServerConfig")
-    if quoted := [name for name in server if str(name).endswith('"')]:
-        yield f"the name {quoted[0]} ends in a quotation mark: remove it"
-    host = str(server.get("hostPort") or "")
-    if not host.endswith("/api") and not VARIABLE.search(host):
-        yield f"hostPort is {host or 'missing'}: write the server's address with /api, http://localhost:8585/api"
-
-
-def _check_login(workflow: dict[str, Any]) -> Iterator[str]:
-    server = _at(workflow, "workflowConfig", "openMetadataServerConfig")
-    security = _at(server, "securityConfig")
-    if server.get("authProvider") == "no-auth":
-        yield f"authProvider no-auth is no longer supported: write {LOGIN}"
-    token = str(security.get("jwtToken") or "")
-    if not token:
-        yield f"securityConfig has no jwtToken, the only login that the client supports: write {LOGIN}"
-    if others := sorted(set(security) - {"jwtToken"}):
-        yield f"securityConfig has {', '.join(others)}, which the client no longer supports: write {LOGIN}"
-    if not VARIABLE.search(token) and not Path(token).is_absolute():
-        yield f"the token must not be in the file: write jwtToken: {TOKEN_FILE}, the path of a file with the token"
-
-
-def _at(content: Any, *names: str) -> dict[str, Any]:
-    """Return the mapping at a path of names, or an empty one."""
-    for name in names:
+def _value(content: Any, path: str) -> str:
+    """Return the setting at a path, the keys of a mapping, or an empty text."""
+    for name in path.split("."):
         content = content.get(name) if isinstance(content, dict) else None
-    return content if isinstance(content, dict) else {}
+    return ", ".join(map(str, content)) if isinstance(content, dict) else str(content or "")

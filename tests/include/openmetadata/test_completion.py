@@ -32,10 +32,10 @@ def test_the_champion_is_described_with_its_metrics_and_pages(
     pages = f"{json.loads(services['AIRFLOW_CONN_MLFLOW_DEFAULT'])['host']}/#"
     name = model.name.replace(" ", "%20")
     assert description.startswith(f"{PROBLEM.summary}\n\n### In MLflow")
-    assert f"| [1]({pages}/models/{name}/versions/1) | alias champion |" in description  # version 2 is newer
+    assert f"| version | [1]({pages}/models/{name}/versions/1), alias champion |" in description  # version 2 is newer
     assert f"/runs/{model.run_id})" in description
-    assert "| holdout_rmse | 21.5 |" in description
-    assert "| promoted_by | gate |" in description
+    assert "| metric holdout_rmse | 21.5 |" in description
+    assert "| tag promoted_by | gate |" in description
 
 
 def test_aliases_become_tags_and_the_team_becomes_the_owner(completed: dict[str, Any], catalogue: Catalogue) -> None:
