@@ -124,7 +124,7 @@ class Limits:
     :param min_rows: fewest rows with a target
     :param max_missing_target: largest share of rows without a target
     :param max_missing: largest share of missing cells in a feature
-    :param usual_missing: share of missing cells in a feature from which on there is a warning
+    :param usual_missing: share of missing cells in a number from which on there is a warning
     :param max_unexpected: largest share of a column outside its ``expected`` range
     """
 

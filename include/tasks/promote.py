@@ -27,12 +27,19 @@ def prepare_holdout(
 ) -> list[dict[str, str]]:
     """Record which versions are compared, write the holdout rows, and return the arguments of each prediction.
 
-    :return: ``model_uri``, ``data`` and ``output_uri`` of the challenger and, if there is one, of the champion
+    A champion that takes other inputs, because the problem has changed, cannot predict these rows: the challenger is
+    judged alone, and replaces it.
+
+    :return: ``model_uri``, ``data`` and ``output_uri`` of the challenger and, if it can be compared, of the champion
     """
     from include.evaluation import holdout
 
     trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-    versions = {**trained, "champion": champions.champion()}
+    present = champions.champion()
+    comparable = bool(present) and _read_inputs(present) == _read_inputs(trained["version"])
+    if present and not comparable:
+        log.warning("Champion %s takes other inputs than version %s: not compared", present, trained["version"])
+    versions = {**trained, "champion": present if comparable else "", "present": present}
     storage.write_bytes(json.dumps(versions).encode(), _uri(run_id, "versions.json"))
     rows = holdout.select_holdout(storage.read_table(trained["features_uri"]), PROBLEM)
     data = storage.write_table(holdout.add_shuffled(rows, PROBLEM), _uri(run_id, "rows.parquet"))
@@ -48,8 +55,8 @@ def evaluate_challenger(params: Mapping[str, Any], run_id: str) -> dict[str, Any
 
     The versions are those that :func:`prepare_holdout` recorded, even if others were trained or promoted since.
 
-    :return: ``version`` and ``champion``; ``passed``, ``reason`` and ``summary`` (Markdown) of the verdict; and ``uri``
-        of the evaluation as JSON
+    :return: ``version`` and the ``champion`` at that time; ``passed``, ``reason`` and ``summary`` (Markdown) of the
+        verdict; and ``uri`` of the evaluation as JSON
     """
     from include.data.table import hash_table, select_training
     from include.evaluation import holdout, model_card
@@ -72,8 +79,8 @@ def evaluate_challenger(params: Mapping[str, Any], run_id: str) -> dict[str, Any
     uri = storage.write_bytes(json.dumps(evaluated).encode(), _uri(run_id, "evaluation.json"))
     summary = model_card.summarize(evaluated, PROBLEM.unit)
     log.info("%s\n\n%s", evaluated["verdict"]["reason"], summary)
-    compared = {"version": versions["version"], "champion": versions["champion"]}
-    return {**compared, **evaluated["verdict"], "summary": summary, "uri": uri}
+    decided = {"version": versions["version"], "champion": versions["present"]}
+    return {**decided, **evaluated["verdict"], "summary": summary, "uri": uri}
 
 
 def check_gate(evaluated: Mapping[str, Any], params: Mapping[str, Any]) -> str:
@@ -154,6 +161,17 @@ def call_model_server(event: Mapping[str, Any]) -> str:
         raise AirflowSkipException("Nothing was promoted, or no model server is running (make serve)")
     rows = storage.read_table(event["features_uri"]).head()[PROBLEM.inputs]
     return model_client.smoke_test(MODEL_SERVER, rows, version=event["version"])
+
+
+def _read_inputs(version: str) -> list[tuple[str, str]]:
+    """Return names and types of a version's inputs, from its signature."""
+    import yaml  # type: ignore[import-untyped]
+
+    from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
+
+    hook = MLflowPyfuncHook(MLFLOW_CONN_ID)
+    model = hook.read_model_file(hook.get_model_artifact_uri(champions.model_uri(version)), "MLmodel")
+    return [(column["name"], column["type"]) for column in json.loads(yaml.safe_load(model)["signature"]["inputs"])]
 
 
 def _uri(run_id: str, name: str) -> str:

@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 from airflow.sdk import Connection
 
-from include import config
 from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.problem import PROBLEM
 
 from .scripted import Answer, ScriptedServer
 
@@ -80,7 +80,7 @@ def lengths(buckets: None, hook: MLflowClientHook, experiment_id: str) -> Logged
 def lengths_in_s3(hook: MLflowClientHook, lengths: LoggedModel) -> str:
     """The folder of that model, where MLflow keeps it in S3."""
     artifact_uri = hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]
-    return artifact_uri.replace("mlflow-artifacts:/", f"s3://{config.ARTIFACT_BUCKET}/")
+    return artifact_uri.replace("mlflow-artifacts:/", f"s3://{PROBLEM.artifact_bucket}/")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,8 @@ from include.settings import INCLUDE
 from include.tasks import promote as tasks
 from include.tasks import train as training
 
-from ...toy import HOUSES
+from ...toy import HOUSES, make_rows
+from ..conftest import make_table
 
 NAME = "promotion"
 PARAMS = asdict(HOUSES.gate) | {"approval": False}
@@ -253,3 +254,23 @@ def test_without_a_model_server_nothing_is_called(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(AirflowSkipException, match=r"no model server is running \(make serve\)"):
         tasks.call_model_server({"promoted": promoted, "version": "1", "features_uri": ""})
+
+
+def test_a_champion_with_other_inputs_is_replaced_without_a_comparison(
+    first: Version, hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook.set_registered_model_alias(NAME, champions.CHAMPION_ALIAS, first["trained"]["version"])
+    smaller = replace(HOUSES, features=HOUSES.features[:-1])
+    for module in (tasks, training):
+        monkeypatch.setattr(module, "PROBLEM", smaller)
+    uri = storage.write_table(make_table(make_rows(), smaller), "s3://data/features/smaller/features.parquet")
+    selected = {"name": "Ridge", "estimator": "RidgeCV", "hyper_parameters": {}, "reason": "only one", "scores": {}}
+    trained = training.train_model(uri, hook.create_experiment(NAME, exist_ok=True), selected)
+    version = hook.create_model_version(NAME, trained["model_uri"], run_id=trained["run_id"])["version"]
+
+    evaluated = evaluate({"version": version, "run_id": trained["run_id"], "features_uri": uri}, "run-smaller")
+
+    assert (evaluated["champion"], evaluated["passed"]) == (first["trained"]["version"], True)
+    assert "no champion to compare with" in evaluated["reason"]
+    assert tasks.promote_to_champion(evaluated, None)["promoted"]
+    assert champions.champion() == version
