@@ -32,7 +32,7 @@ HOUSES = Problem(
 
 
 def make_rows(count: int = 120, seed: int = 0) -> pd.DataFrame:
-    """Return raw rows as they are in a file, with a linear price and noise of 20 k€; text is text, numbers are numbers."""
+    """Return raw rows as they are in a file: a linear price with noise of 20 k€."""
     rng = np.random.default_rng(seed)
     area, rooms = rng.uniform(40, 200, count).round(1), rng.integers(1, 9, count)
     district, energy = rng.choice(["north", "south"], count), rng.choice(["a", "b", "c"], count)

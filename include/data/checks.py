@@ -12,7 +12,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from include.data.table import TableError, add_identity
+from include.data.identity import add_identity
+from include.data.reading import TableError
 from include.spec import Category, Number, Problem, Range
 
 # Texts that stand for a missing cell, in any CSV file.
@@ -78,7 +79,7 @@ def inspect(rows: pd.DataFrame, problem: Problem, *, labelled: bool = False) -> 
 
     Repairs trim cells, leave out repeated rows, and take impossible numbers as missing.
 
-    :param rows: as :func:`include.data.table.parse_rows` returns them; row numbers count from 1, the header
+    :param rows: as :func:`include.data.reading.parse_rows` returns them; row numbers count from 1, the header
     :param labelled: whether these rows are added to a table, and may be few
     """
     trimmed, trim = _trim(rows, problem)

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from include.data.checks import inspect
-from include.data.table import TableError, parse_rows, remove_known, select_rows
+from include.data.identity import remove_known
+from include.data.reading import TableError, parse_rows
+from include.data.split import select_rows
 from include.spec import Problem
 
 log = logging.getLogger(__name__)
@@ -18,7 +20,7 @@ def read_labelled(content: bytes, name: str, problem: Problem) -> pd.DataFrame |
     """Return the rows of a labelled file that have a target, checked and repaired; the log has what was found.
 
     :param name: of the file, for messages
-    :return: as :func:`include.data.table.select_rows`; None if the file cannot be used
+    :return: as :func:`include.data.split.select_rows`; None if the file cannot be used
     """
     try:
         inspection = inspect(parse_rows(content, name), problem, labelled=True)
@@ -35,7 +37,7 @@ def add_labelled(table: pd.DataFrame, labelled: Mapping[str, pd.DataFrame], prob
 
     Rows whose id belongs to another row are left out, and the log names them.
 
-    :param table: as :func:`include.data.table.select_rows` returns it
+    :param table: as :func:`include.data.split.select_rows` returns it
     :param labelled: rows as :func:`read_labelled` returns them, by file; they join in the order of the names
     """
     for name, rows in sorted(labelled.items()):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from include.data import table
+from include.data import split
 from include.evaluation.gate import judge
 from include.evaluation.scores import MIN_ROWS, SEED, mae, r2, resample, rmse
 from include.spec import Gate, Problem
@@ -32,7 +32,7 @@ def select_holdout(features: pd.DataFrame, problem: Problem) -> pd.DataFrame:
 
     :raises ValueError: there are fewer than ``MIN_ROWS``
     """
-    holdout = table.select_holdout(features, problem).reset_index(drop=True)
+    holdout = split.select_holdout(features, problem).reset_index(drop=True)
     if len(holdout) < MIN_ROWS:
         raise ValueError(
             f"{len(holdout)} holdout rows with {problem.target.name}, at least {MIN_ROWS} are needed: add rows"

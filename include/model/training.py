@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from include.data.features import build_transformer, compute_features
-from include.data.table import select_holdout, select_training
+from include.data.split import select_holdout, select_training
 from include.evaluation.scores import score_predictions
 from include.model.candidates import find_candidate
 from include.model.interval_regressor import IntervalRegressor

@@ -20,7 +20,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
 from include.data.checks import check_inputs
-from include.data.table import TableError
+from include.data.reading import TableError
 from include.platform.champions import CHAMPION_ALIAS, MODEL, find_champion
 from include.platform.tracking import load_version
 from include.problem import PROBLEM

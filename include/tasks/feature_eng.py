@@ -53,7 +53,7 @@ def extract_data(run_id: str) -> str:
 
     :raises AirflowFailException: the table cannot be read
     """
-    from include.data.table import TableError, parse_rows
+    from include.data.reading import TableError, parse_rows
 
     with fail_without_retry(TableError, FileNotFoundError):
         rows = parse_rows(_read_source(), PROBLEM.table)
@@ -70,7 +70,8 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
     """
     from include.data.checks import inspect
     from include.data.labelled import add_labelled, read_labelled
-    from include.data.table import TableError, select_rows
+    from include.data.reading import TableError
+    from include.data.split import select_rows
 
     inspection = inspect(storage.read_table(rows_uri), PROBLEM)
     _log_checks(inspection, experiment_id)
@@ -88,7 +89,7 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
 def build_features(table_uri: str, experiment_id: str, run_id: str) -> str:
     """Fit the transformer on the training rows, compute the features of all rows, and return their URI."""
     from include.data.features import build_transformer, compute_features
-    from include.data.table import select_training
+    from include.data.split import select_training
 
     table = storage.read_table(table_uri)
     training = select_training(table, PROBLEM)[PROBLEM.inputs]
@@ -137,7 +138,7 @@ def _log_checks(inspection: Any, experiment_id: str) -> None:
 def _log_transformer(transformer: Pipeline, rows: Any, experiment_id: str) -> None:
     """Log run ``Scaler``: the transformer, the means of the features, and a hash of the rows that it was fitted on."""
     from include.data.features import feature_names
-    from include.data.table import hash_table
+    from include.data.identity import hash_table
     from include.evaluation.scores import metric_name
     from include.platform import tracking
 

@@ -45,7 +45,7 @@ def measure_drift(champion: Mapping[str, str], params: Mapping[str, Any], run_id
     :return: URIs of the tables ``recent`` and ``drift``
     :raises AirflowSkipException: there are too few new rows
     """
-    from include.data.table import select_training
+    from include.data.split import select_training
     from include.monitoring import drift
 
     features = _read_features(champion["features_uri"])
@@ -182,7 +182,7 @@ def predict_errors(model: Any, features: pd.DataFrame, labelled: pd.DataFrame) -
     import numpy as np
     import pandas as pd
 
-    from include.data.table import select_holdout
+    from include.data.split import select_holdout
 
     holdout = select_holdout(features, PROBLEM)
     rows = pd.concat([holdout, labelled], ignore_index=True)
@@ -221,7 +221,7 @@ def _ago(days: float) -> datetime:
 def _read_inputs(uri: str) -> pd.DataFrame | None:
     """Return the inputs of predicted rows in their types, or None if they are those of another problem."""
     from include.data.checks import check_inputs
-    from include.data.table import TableError, parse_rows
+    from include.data.reading import TableError, parse_rows
 
     try:
         rows = parse_rows(storage.read_bytes(uri), uri)  # pandas alone would read the category 007 as the number 7
@@ -236,7 +236,7 @@ def _read_inputs(uri: str) -> pd.DataFrame | None:
 def _select_new(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    from include.data.table import remove_known
+    from include.data.identity import remove_known
 
     rows = pd.concat(tables, ignore_index=True) if tables else known.head(0)
     new = remove_known(rows, known, PROBLEM).reset_index(drop=True)
@@ -249,7 +249,7 @@ def _gather(
 ) -> MonitoringResult:
     import pandas as pd
 
-    from include.data.table import select_training
+    from include.data.split import select_training
     from include.monitoring.result import MonitoringResult
 
     training = select_training(storage.read_table(features_uri), PROBLEM)

@@ -49,7 +49,7 @@ def check_rows(upload: str, run_id: str) -> str:
     :raises AirflowSkipException: the file was processed before, or is rejected; the message names every error
     """
     from include.data.checks import check_inputs
-    from include.data.table import TableError, parse_rows
+    from include.data.reading import TableError, parse_rows
 
     name = _skip_if_done(upload)
     try:

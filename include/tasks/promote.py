@@ -58,7 +58,8 @@ def evaluate_challenger(params: Mapping[str, Any], run_id: str) -> dict[str, Any
     :return: ``version`` and the ``champion`` at that time; ``passed``, ``reason`` and ``summary`` (Markdown) of the
         verdict; and ``uri`` of the evaluation as JSON
     """
-    from include.data.table import hash_table, select_training
+    from include.data.identity import hash_table
+    from include.data.split import select_training
     from include.evaluation import holdout, model_card
     from include.spec import Gate
 

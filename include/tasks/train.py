@@ -30,7 +30,7 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
 
     :return: ``uri`` of the folder and ``tuning_id``, the MLflow run
     """
-    from include.data.table import select_training
+    from include.data.split import select_training
     from include.model import tuning
     from include.platform import tuning_runs
 

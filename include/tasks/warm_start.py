@@ -52,7 +52,7 @@ def count_new_rows(table: pd.DataFrame, before: pd.DataFrame | None) -> int:
     :param before: the earlier table; None if it is not known
     :return: 0 if `before` is not known or has other columns, or not all of it is in `table` unchanged
     """
-    from include.data.table import select_training
+    from include.data.split import select_training
     from include.spec import SPLIT
 
     columns = [*PROBLEM.inputs, PROBLEM.target.name]

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from include.data.checks import inspect
-from include.data.table import parse_rows
+from include.data.reading import parse_rows
 from include.problem import PROBLEM
 from include.settings import INCLUDE
 from include.spec import Number

@@ -17,7 +17,8 @@ from mlflow.tracking import MlflowClient
 
 from include.data.checks import inspect
 from include.data.features import build_transformer, compute_features
-from include.data.table import parse_rows, select_rows, select_training
+from include.data.reading import parse_rows
+from include.data.split import select_rows, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.platform import champions, storage, tracking
 from include.platform.champions import CHAMPION_ALIAS

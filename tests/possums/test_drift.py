@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from include.data.checks import inspect
-from include.data.table import parse_rows, select_rows
+from include.data.reading import parse_rows
+from include.data.split import select_rows
 from include.monitoring.drift import measure_degradation, measure_drift
 from include.problem import PROBLEM
 from include.settings import INCLUDE

@@ -11,7 +11,8 @@ from scipy.stats import binom
 
 from include.data.checks import inspect
 from include.data.features import build_transformer, compute_features
-from include.data.table import parse_rows, select_rows, select_training
+from include.data.reading import parse_rows
+from include.data.split import select_rows, select_training
 from include.evaluation.gate import judge
 from include.evaluation.holdout import add_shuffled, assess, select_holdout
 from include.model.candidates import list_candidates

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from include.data.checks import inspect
-from include.data.table import parse_rows, select_rows
+from include.data.reading import parse_rows
+from include.data.split import select_rows
 from include.platform import assets
 from include.problem import PROBLEM
 from include.settings import INCLUDE

@@ -7,7 +7,8 @@ import pytest
 
 from include.data.checks import Inspection, inspect
 from include.data.features import build_transformer, compute_features, feature_names
-from include.data.table import TableError, parse_rows, select_holdout, select_rows, select_training
+from include.data.reading import TableError, parse_rows
+from include.data.split import select_holdout, select_rows, select_training
 from include.problem import PROBLEM
 from include.settings import INCLUDE
 from include.spec import SPLIT

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from include.data.checks import Inspection, check_inputs, inspect
-from include.data.table import TableError, parse_rows
+from include.data.reading import TableError, parse_rows
 from include.spec import Category, Limits, Number, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows

@@ -9,7 +9,7 @@ import pytest
 
 from include.data.checks import inspect
 from include.data.labelled import add_labelled, read_labelled
-from include.data.table import select_rows
+from include.data.split import select_rows
 from include.spec import SPLIT, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows

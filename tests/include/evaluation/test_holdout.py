@@ -11,7 +11,7 @@ from sklearn.metrics import root_mean_squared_error
 from sklearn.pipeline import Pipeline
 
 from include.data.checks import inspect
-from include.data.table import select_rows, select_training
+from include.data.split import select_rows, select_training
 from include.evaluation import holdout as evaluation
 from include.model.training import build_model
 from include.spec import SPLIT, Gate

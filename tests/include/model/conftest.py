@@ -9,7 +9,7 @@ import pytest
 
 from include.data.checks import inspect
 from include.data.features import build_transformer, compute_features
-from include.data.table import select_rows, select_training
+from include.data.split import select_rows, select_training
 from tests.toy import HOUSES, make_rows
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from include.data.table import select_holdout, select_training
+from include.data.split import select_holdout, select_training
 from include.model import training as model_training
 from include.model.candidates import CANDIDATES, NAMES, UnknownCandidateError
 from include.model.interval_regressor import IntervalRegressor

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from mlflow.utils.validation import _validate_metric_name
 
-from include.monitoring.drift import measure_degradation, measure_drift
 from include.evaluation.scores import metric_name
+from include.monitoring.drift import measure_degradation, measure_drift
 from include.monitoring.result import MonitoringResult, cool_down_until
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows

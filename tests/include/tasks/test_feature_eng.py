@@ -16,7 +16,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from include.data.table import hash_table, select_training
+from include.data.identity import hash_table
+from include.data.split import select_training
 from include.model.training import train_model
 from include.platform import champions, storage
 from include.platform.assets import FEATURES, LABELLED, object_uri

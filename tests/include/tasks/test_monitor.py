@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.data.table import select_holdout
+from include.data.split import select_holdout
 from include.platform import champions, storage
 from include.platform.assets import LABELLED, PREDICTIONS
 from include.spec import SPLIT, Category

@@ -15,7 +15,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from mlflow.tracking import MlflowClient
 
-from include.data.table import hash_table, select_holdout, select_training
+from include.data.identity import hash_table
+from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.platform import champions, storage, tracking
 from include.platform.assets import MODEL_EVALUATED, MODEL_TRAINED

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from mlflow.tracking import MlflowClient
 
-from include.data.table import select_holdout, select_training
+from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.model import training
 from include.platform import champions, storage, tracking, tuning_runs

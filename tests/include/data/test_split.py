@@ -1,39 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 
 import pandas as pd
 import pytest
 
-from include.data.checks import check_inputs, inspect
-from include.data.table import (
-    TableError,
-    add_identity,
-    hash_table,
-    parse_rows,
-    remove_known,
-    select_holdout,
-    select_rows,
-    select_training,
-    split_rows,
-)
+from include.data.checks import inspect
+from include.data.reading import TableError, parse_rows
+from include.data.split import select_holdout, select_rows, select_training, split_rows
 from include.spec import SPLIT, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 WITHOUT_ID = replace(HOUSES, row_id=None)
-SMALL = pd.DataFrame({"id": ["1", "2"], "age": [3.0, None]})
 
 
 def select(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
     return select_rows(inspect(rows, problem), "houses.csv", problem)
-
-
-def parquet(table: pd.DataFrame) -> bytes:
-    table.to_parquet(content := BytesIO())
-    return content.getvalue()
 
 
 def parse(content: bytes, name: str = "houses.csv") -> dict[str, list[str]]:
@@ -88,48 +71,11 @@ def test_a_file_that_is_not_a_table_is_one_error_with_the_reason(content: bytes,
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["houses.parquet", "HOUSES.PARQUET"])
-def test_a_parquet_file_is_read_with_its_types(name: str) -> None:
-    rows = make_rows(3).astype({DISTRICT: "category"})
-
-    pd.testing.assert_frame_equal(parse_rows(parquet(rows), name), rows)
-
-
-@pytest.mark.parametrize("index", [["address"], ["address", DISTRICT]], ids=["one level", "two levels"])
-def test_named_levels_of_a_parquet_index_are_columns(index: list[str]) -> None:
-    rows = make_rows(3)
-
-    assert sorted(parse_rows(parquet(rows.set_index(index)), "houses.parquet")) == sorted(rows)
-
-
-def test_row_numbers_of_a_parquet_file_are_not_a_column() -> None:
-    rows = parse_rows(parquet(make_rows(9).iloc[[5, 3]]), "houses.parquet")
-
-    assert list(rows) == list(make_rows(1))
-    assert rows.index.tolist() == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"a,b\n1,2\n", "is not a Parquet file: "), (parquet(make_rows(2).head(0)), "has no rows")],
-)
-def test_a_broken_or_empty_parquet_file_is_named(content: bytes, message: str) -> None:
-    with pytest.raises(TableError, match=rf"^houses\.parquet {message}"):
-        parse_rows(content, "houses.parquet")
-
-
 def test_the_table_has_id_inputs_target_and_split() -> None:
     table = select(make_rows().assign(remark="sunny")[["remark", *reversed(make_rows().columns)]])
 
     assert list(table) == ["address", DISTRICT, "index", AREA, "lambda", "price", SPLIT]
     assert table.dtypes.astype(str).tolist() == ["str", "str", "str", "float64", "float64", "float64", "str"]
-
-
-def test_the_table_is_the_same_from_csv_and_parquet() -> None:
-    rows = make_rows()
-    from_text = parse_rows(rows.to_csv(index=False).encode(), "houses.csv")
-
-    pd.testing.assert_frame_equal(select(from_text), select(parse_rows(parquet(rows), "houses.parquet")))
 
 
 def test_a_table_with_errors_is_refused_with_all_of_them() -> None:
@@ -188,15 +134,6 @@ def test_the_holdout_has_its_share_of_many_rows(share: float) -> None:
     assert (sides == "holdout").mean() == pytest.approx(share, abs=0.015)
 
 
-def test_without_an_id_equal_inputs_get_a_number_behind_the_hash() -> None:
-    rows = make_rows(3)[HOUSES.inputs]
-    ids = add_identity(pd.concat([rows, rows.head(1), rows.head(1)], ignore_index=True), WITHOUT_ID)["_row"]
-
-    assert ids.is_unique
-    assert ids.tolist()[3:] == [f"{ids[0]}-2", f"{ids[0]}-3"]
-    assert not ids[:3].str.contains("-").any()
-
-
 def test_without_an_id_replicates_of_a_few_settings_are_split_like_other_rows() -> None:
     rows = make_rows(4).drop(columns="address")
     table = select(pd.concat([rows.assign(price=rows["price"] + n) for n in range(100)]), WITHOUT_ID)
@@ -222,68 +159,3 @@ def test_without_an_id_more_rows_do_not_move_the_others() -> None:
     merged = few.merge(many, on="_row", suffixes=("_few", "_many"))
     assert len(merged) == 100
     assert merged[f"{SPLIT}_few"].equals(merged[f"{SPLIT}_many"])
-
-
-@pytest.mark.parametrize("form", ["text", "numbers"])
-def test_without_an_id_a_row_to_predict_has_the_id_of_the_same_row_with_a_target(form: str) -> None:
-    rows = make_rows().drop(columns="address")
-    new = rows.drop(columns="price").head(5)
-    if form == "text":
-        new = parse_rows(new.to_csv(index=False).encode(), "new.csv")
-
-    assert check_inputs(new, WITHOUT_ID, "new.csv")["_row"].tolist() == select(rows, WITHOUT_ID)["_row"].tolist()[:5]
-
-
-def test_a_missing_input_is_part_of_a_hash() -> None:
-    rows = make_rows(4).assign(index=["a", None, "a", None], **{AREA: [1.0, 1.0, None, None]})
-    equal = rows.assign(**{DISTRICT: "north", "lambda": 2.0})[HOUSES.inputs]
-
-    assert add_identity(equal, WITHOUT_ID)["_row"].str.partition("-")[0].nunique() == 4
-
-
-def test_known_rows_are_removed_and_new_ones_stay_once() -> None:
-    known = select(make_rows())
-    new = known.head(2).assign(**{AREA: [80.1, 80.2]})
-    renumbered = known.assign(address=known["address"] + " again")
-
-    remaining = remove_known(pd.concat([renumbered, new, new]), known, HOUSES)
-
-    assert remaining[AREA].tolist() == [80.1, 80.2]
-
-
-@pytest.mark.parametrize(
-    "convert",
-    [
-        lambda table: table.assign(**{AREA: table[AREA] + 1e-12}),
-        lambda table: table.astype({"lambda": int, DISTRICT: object}),
-        lambda table: table.assign(index=table["index"].astype(object).where(table["index"].notna(), None)),
-        lambda table: table.head(0),
-    ],
-    ids=["rounding", "types", "None for NaN", "no rows"],
-)
-def test_a_row_is_known_in_any_form(convert: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    known = select(make_rows().assign(index=make_rows()["index"].where(lambda energy: energy != "a")))
-
-    assert remove_known(convert(known), known, HOUSES).empty
-
-
-def test_a_copy_has_the_same_hash() -> None:
-    assert hash_table(SMALL) == hash_table(SMALL.copy())
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        pd.DataFrame({"id": ["1", "3"], "age": [3.0, None]}),
-        pd.DataFrame({"id": ["1", "2"], "age": [3.0, 0.0]}),
-        pd.DataFrame({"id": ["1", "2"], "age": [3.0 + 1e-15, None]}),
-        pd.DataFrame({"id": [1, 2], "age": [3.0, None]}),
-        pd.DataFrame({"id": ["1", "2"], "Age": [3.0, None]}),
-        pd.DataFrame({"id": ["2", "1"], "age": [None, 3.0]}),
-        pd.DataFrame({"age": [3.0, None], "id": ["1", "2"]}),
-        pd.DataFrame({"id": ["1"], "age": [3.0]}),
-    ],
-    ids=["cell", "missing cell", "last digit", "type", "column name", "row order", "column order", "fewer rows"],
-)
-def test_another_table_has_another_hash(other: pd.DataFrame) -> None:
-    assert hash_table(other) != hash_table(SMALL)

@@ -1,0 +1,42 @@
+"""What tells rows apart: their id, or a hash of their content."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pandas as pd
+
+from include.spec import ROW_HASH, Problem
+
+
+def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the table with the column that tells rows apart in front: theirs, or a hash of their inputs.
+
+    The second row of the same content gets ``-2`` behind its hash, the third ``-3``.
+    """
+    if problem.row_id:
+        return table
+    digests = hash_inputs(table, problem).map("{:016x}".format)
+    copies = digests.groupby(digests).cumcount()
+    suffixes = (copies + 1).astype(str).radd("-").where(copies > 0, "")
+    return table.assign(**{ROW_HASH: digests + suffixes})[[ROW_HASH, *table.columns]]
+
+
+def remove_known(rows: pd.DataFrame, known: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the rows whose inputs are not in `known`, each once; an id may be another one in another file."""
+    digests = hash_inputs(rows, problem)
+    new = ~digests.isin(hash_inputs(known, problem)) & ~digests.duplicated()
+    return rows[new.to_numpy()]
+
+
+def hash_inputs(rows: pd.DataFrame, problem: Problem) -> pd.Series:
+    """Return a hash of each row's inputs; numbers count with seven digits, which survive any text file."""
+    numbers = rows[problem.numbers].astype("float32").astype(float) + 0.0  # -0.0 is 0.0
+    texts = rows[problem.categories].astype(object).where(rows[problem.categories].notna(), "")
+    return pd.util.hash_pandas_object(pd.concat([numbers, texts], axis="columns"), index=False)
+
+
+def hash_table(table: pd.DataFrame) -> str:
+    """Return the SHA-256 of a table's content: columns, types and values in their order."""
+    header = repr([(name, str(dtype)) for name, dtype in table.dtypes.items()]).encode()
+    return sha256(header + table.to_csv(index=False).encode()).hexdigest()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from include.data.checks import inspect
+from include.data.identity import add_identity, hash_table, remove_known
+from include.data.split import select_rows
+from include.spec import Problem
+
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
+
+WITHOUT_ID = replace(HOUSES, row_id=None)
+SMALL = pd.DataFrame({"id": ["1", "2"], "age": [3.0, None]})
+
+
+def select(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
+    return select_rows(inspect(rows, problem), "houses.csv", problem)
+
+
+def test_without_an_id_equal_inputs_get_a_number_behind_the_hash() -> None:
+    rows = make_rows(3)[HOUSES.inputs]
+    ids = add_identity(pd.concat([rows, rows.head(1), rows.head(1)], ignore_index=True), WITHOUT_ID)["_row"]
+
+    assert ids.is_unique
+    assert ids.tolist()[3:] == [f"{ids[0]}-2", f"{ids[0]}-3"]
+    assert not ids[:3].str.contains("-").any()
+
+
+def test_a_missing_input_is_part_of_a_hash() -> None:
+    rows = make_rows(4).assign(index=["a", None, "a", None], **{AREA: [1.0, 1.0, None, None]})
+    equal = rows.assign(**{DISTRICT: "north", "lambda": 2.0})[HOUSES.inputs]
+
+    assert add_identity(equal, WITHOUT_ID)["_row"].str.partition("-")[0].nunique() == 4
+
+
+def test_known_rows_are_removed_and_new_ones_stay_once() -> None:
+    known = select(make_rows())
+    new = known.head(2).assign(**{AREA: [80.1, 80.2]})
+    renumbered = known.assign(address=known["address"] + " again")
+
+    remaining = remove_known(pd.concat([renumbered, new, new]), known, HOUSES)
+
+    assert remaining[AREA].tolist() == [80.1, 80.2]
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda table: table.assign(**{AREA: table[AREA] + 1e-12}),
+        lambda table: table.astype({"lambda": int, DISTRICT: object}),
+        lambda table: table.assign(index=table["index"].astype(object).where(table["index"].notna(), None)),
+        lambda table: table.head(0),
+    ],
+    ids=["rounding", "types", "None for NaN", "no rows"],
+)
+def test_a_row_is_known_in_any_form(convert: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    known = select(make_rows().assign(index=make_rows()["index"].where(lambda energy: energy != "a")))
+
+    assert remove_known(convert(known), known, HOUSES).empty
+
+
+def test_a_copy_has_the_same_hash() -> None:
+    assert hash_table(SMALL) == hash_table(SMALL.copy())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pd.DataFrame({"id": ["1", "3"], "age": [3.0, None]}),
+        pd.DataFrame({"id": ["1", "2"], "age": [3.0, 0.0]}),
+        pd.DataFrame({"id": ["1", "2"], "age": [3.0 + 1e-15, None]}),
+        pd.DataFrame({"id": [1, 2], "age": [3.0, None]}),
+        pd.DataFrame({"id": ["1", "2"], "Age": [3.0, None]}),
+        pd.DataFrame({"id": ["2", "1"], "age": [None, 3.0]}),
+        pd.DataFrame({"age": [3.0, None], "id": ["1", "2"]}),
+        pd.DataFrame({"id": ["1"], "age": [3.0]}),
+    ],
+    ids=["cell", "missing cell", "last digit", "type", "column name", "row order", "column order", "fewer rows"],
+)
+def test_another_table_has_another_hash(other: pd.DataFrame) -> None:
+    assert hash_table(other) != hash_table(SMALL)
