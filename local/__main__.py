@@ -31,8 +31,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         return COMMANDS[arguments.command](Stack(load()), arguments.names)
-    except StackError as error:
-        _print_error(error)
+    except (StackError, TimeoutError) as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -52,15 +52,11 @@ def up(stack: Stack, services: list[str]) -> int:
 
 def demo(stack: Stack, _: list[str]) -> int:
     """Start the services, run the DAGs and print the results."""
-    from local.demo import DemoError, run_demo
+    from local.demo import run_demo
 
     up(stack, [])
     _connect(stack.settings)
-    try:
-        run_demo(stack.settings, console)
-    except (DemoError, TimeoutError) as error:
-        _print_error(error)
-        return 1
+    run_demo(stack.settings, console)
     return 0
 
 
@@ -180,10 +176,6 @@ def clean(stack: Stack, _: list[str]) -> int:
 def _connect(settings: Settings) -> None:
     """Set the connections to S3 and MLflow in this process, and silence Airflow's log."""
     os.environ.update(settings.environment() | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
-
-
-def _print_error(error: Exception) -> None:
-    console.print(str(error), style="red", markup=False, soft_wrap=True)
 
 
 _FUNCTIONS = (up, serve, trace, lineage, ingest, down, status, demo, password, standalone, clean)

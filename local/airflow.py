@@ -107,16 +107,14 @@ class Airflow:
             time.sleep(POLL)
         raise TimeoutError(f"{dag_id} {run_id} has not triggered {consumer} after {timeout} s")
 
-    def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
-        """Return the log of a task instance's last try as text."""
-        return "\n".join(text for line in self._log_lines(dag_id, run_id, task) for text in _texts(line))
-
     def error(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
         """Return type and message of the error that ended a task instance's last try."""
-        errors = [text for line in self._log_lines(dag_id, run_id, task) for text in _texts(line)[1:2]]
-        return errors[-1] if errors else "its log has no error"
+        lines = [line for line in self.log_lines(dag_id, run_id, task) if isinstance(line, dict)]
+        errors = [line["error_detail"][0] for line in lines if line.get("error_detail")]
+        return "{exc_type}: {exc_value}".format(**errors[-1]) if errors else "its log has no error"
 
-    def _log_lines(self, dag_id: str, run_id: str, task: dict[str, Any]) -> list[str | dict[str, Any]]:
+    def log_lines(self, dag_id: str, run_id: str, task: dict[str, Any]) -> list[str | dict[str, Any]]:
+        """Return the log of a task instance's last try: ``event``, ``error_detail``, ... of each line, or its text."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         return self.get(path, map_index=task["map_index"], full_content=True)["content"]
 
@@ -124,14 +122,6 @@ class Airflow:
 def run_path(dag_id: str, run_id: str) -> str:
     """Return the path of a run below ``/api/v2/``."""
     return f"dags/{dag_id}/dagRuns/{run_id}"
-
-
-def _texts(line: str | dict[str, Any]) -> list[str]:
-    """Return the message of a log line, then its exception, then the exceptions that caused that."""
-    if isinstance(line, str):
-        return [line]
-    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
-    return [str(line.get("event", "")), *errors]
 
 
 def _is_server_error(error: BaseException) -> bool:

@@ -28,13 +28,6 @@ from local.stack import SERVICES, Stack
 
 ROUNDS = 3
 FLOOR = [f"floor_{dag_id}" for dag_id in DAGS]
-EMPTY_FILE = """\
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
-
-with DAG("empty"):
-    EmptyOperator(task_id="nothing")
-"""
 
 Tasks = list[dict[str, Any]]
 Seconds = dict[str, float]
@@ -44,20 +37,22 @@ console = Console(highlight=False)
 def main() -> None:
     """Measure and print."""
     logging.disable(logging.WARNING)
-    sys.path.insert(0, str(PROJECT))
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"  # parsing DAG files here must not write to the user's
-        parsed = _parse_seconds(folder)
         stack = Stack(replace(temporary(folder), model_environments=folder / "models"))
+        dags = stack.settings.project / "dags"
+        files = [Path(__file__).with_name("floor.py"), *(dags / f"{dag_id}.py" for dag_id in DAGS)]
+        parsed = [f"{file.stem} {_parse_seconds(file):.2f} s" for file in files]
         try:
             with console.status("Starting"):
                 stack.start(list(SERVICES))
-            runs = _measure(Airflow(stack.settings), stack.settings.project / "dags")
+            runs = _measure(Airflow(stack.settings), dags)
         finally:
             with console.status("Stopping"):
                 stack.stop()
-    console.print(_tabulate_runs(runs), _tabulate_parsing(parsed))
+    console.print(_tabulate(runs))
+    console.print("Parsing a file in a new process:", ", ".join(parsed))
 
 
 def _measure(airflow: Airflow, folder: Path) -> dict[str, list[Seconds]]:
@@ -100,52 +95,41 @@ def _run(airflow: Airflow, dag_ids: list[str]) -> tuple[Seconds, dict[str, Tasks
 
 
 def write_floor(folder: Path, instances: dict[str, Tasks]) -> None:
-    """Write empty DAGs with the tasks, edges and assets of the real ones.
+    """Write empty DAGs with the tasks that ran, and the edges and assets of the real ones.
 
     :param folder: folder of the DAG files
-    :param instances: task instances of a run of each DAG, which give the number of mapped tasks and the branches taken
+    :param instances: task instances of a run of each DAG
     """
     for dag_id, ran in instances.items():
         dag = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
-        shape = {
-            "schedule": [f"floor_{asset.name}" for asset in dag.schedule or []],
-            "tasks": {task.task_id: _shape(task, ran) for task in dag.tasks},
+        succeeded = {task["task_id"] for task in ran if task["state"] == "success"}
+        tasks = {
+            task.task_id: {
+                "empty": task.task_type == "EmptyOperator",
+                "copies": sum(one["task_id"] == task.task_id and one["map_index"] >= 0 for one in ran),
+                "outlets": [f"floor_{asset.name}" for asset in task.outlets],
+                "downstream": sorted(task.downstream_task_ids & succeeded),
+            }
+            for task in dag.tasks
+            if task.task_id in succeeded
         }
+        shape = {"schedule": [f"floor_{asset.name}" for asset in dag.schedule or []], "tasks": tasks}
         file = folder / f"floor_{dag_id}.py"
         file.with_suffix(".json").write_text(json.dumps(shape, indent=2))
         shutil.copy(Path(__file__).with_name("floor.py"), file)
 
 
-def _shape(task: Any, ran: Tasks) -> dict[str, Any]:
-    succeeded = {instance["task_id"] for instance in ran if instance["state"] == "success"}
-    return {
-        "kind": "empty" if task.task_type == "EmptyOperator" else "branch" if "Branch" in task.task_type else "task",
-        "copies": sum(instance["task_id"] == task.task_id and instance["map_index"] >= 0 for instance in ran),
-        "follows": sorted(task.downstream_task_ids & succeeded),
-        "outlets": [f"floor_{asset.name}" for asset in task.outlets],
-        "trigger_rule": "all_done" if task.is_teardown else task.trigger_rule.value,
-        "downstream": sorted(task.downstream_task_ids),
-    }
+def _parse_seconds(file: Path) -> float:
+    """Return the seconds that Python needs for a DAG file in a new process, after a first run that fills caches."""
+    seconds = []
+    for _ in range(1 + ROUNDS):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, file], env=os.environ | {"PYTHONPATH": str(PROJECT)}, check=True)
+        seconds.append(time.perf_counter() - started)
+    return median(seconds[1:])
 
 
-def _parse_seconds(folder: Path) -> dict[str, list[float]]:
-    """Run each DAG file, and one with an empty task, in its own process."""
-    empty = folder / "empty.py"
-    empty.write_text(EMPTY_FILE)
-    files = {"one empty task": empty} | {dag_id: PROJECT / "dags" / f"{dag_id}.py" for dag_id in DAGS}
-    seconds: dict[str, list[float]] = defaultdict(list)
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    with console.status("Parsing the DAG files"):
-        for attempt in range(1 + 2 * ROUNDS):
-            for name, file in files.items():
-                started = time.perf_counter()
-                subprocess.run([sys.executable, str(file)], env=environment, check=True, capture_output=True)
-                if attempt:  # the first one fills caches
-                    seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
-def _tabulate_runs(runs: dict[str, list[Seconds]]) -> Table:
+def _tabulate(runs: dict[str, list[Seconds]]) -> Table:
     table = Table("task", *runs, title="Seconds from trigger to end, and of each task with all its mapped instances")
     for name in runs["cold"][0]:
         row = [median(run[name] for run in measured) for measured in runs.values()]
@@ -153,14 +137,6 @@ def _tabulate_runs(runs: dict[str, list[Seconds]]) -> Table:
             table.add_row(name, *(f"{seconds:.1f}" for seconds in row))
         if name == "total":
             table.add_row("x floor", *(f"{seconds / row[0]:.2f}" for seconds in row), end_section=True)
-    return table
-
-
-def _tabulate_parsing(seconds: dict[str, list[float]]) -> Table:
-    table = Table("DAG file", "seconds", "x empty", title="Parsing a DAG file in a new process")
-    empty = median(seconds["one empty task"])
-    for name, values in seconds.items():
-        table.add_row(name, f"{median(values):.2f}", f"{median(values) / empty:.2f}")
     return table
 
 

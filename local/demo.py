@@ -12,6 +12,7 @@ from include.problem import PROBLEM
 from include.settings import MLFLOW_CONN_ID, PLOTS
 from local.airflow import FINISHED, Airflow
 from local.settings import PROJECT, USER, Settings
+from local.stack import StackError
 
 DAGS = ["feature_eng", "train", "promote", "predict"]
 MARKS = {
@@ -25,7 +26,7 @@ MARKS = {
 Task = dict[str, Any]
 
 
-class DemoError(Exception):
+class DemoError(StackError):
     """A DAG run failed; the message has each failed task with its error and its log file."""
 
 

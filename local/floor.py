@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, Asset
 
 
@@ -18,22 +18,11 @@ def nothing(*_: Any) -> None:
     """Do nothing."""
 
 
-def follow(*task_ids: str) -> list[str]:
-    """Return the branches to follow."""
-    return list(task_ids)
-
-
 def add_task(task_id: str, shape: dict[str, Any]) -> Any:
     """Add a task to the DAG."""
-    common = {
-        "task_id": task_id,
-        "trigger_rule": shape["trigger_rule"],
-        "outlets": [Asset(name) for name in shape["outlets"]],
-    }
-    if shape["kind"] == "empty":
+    common: dict[str, Any] = {"task_id": task_id, "outlets": [Asset(name) for name in shape["outlets"]]}
+    if shape["empty"]:
         return EmptyOperator(**common)
-    if shape["kind"] == "branch":
-        return BranchPythonOperator(python_callable=follow, op_args=shape["follows"], **common)
     if shape["copies"]:
         copies = [[index] for index in range(shape["copies"])]
         return PythonOperator.partial(python_callable=nothing, **common).expand(op_args=copies)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -94,9 +93,10 @@ class Settings:
         file = self.home / "secrets.env"
         if not file.exists():
             _write_private(file, "")
-        known = dotenv_values(file)
+        known, fernet = dotenv_values(file), secrets.token_urlsafe(32) + "="  # 32 bytes in base64
+        generated = {name: secrets.token_hex(32) for name in SECRETS} | {"AIRFLOW_FERNET_KEY": fernet}
         with file.open("a") as stream:
-            stream.writelines(f"{name}={value}\n" for name, value in _new_secrets().items() if name not in known)
+            stream.writelines(f"{name}={value}\n" for name, value in generated.items() if name not in known)
         return {name: value or "" for name, value in dotenv_values(file).items()}
 
     def environment(self) -> dict[str, str]:
@@ -106,10 +106,7 @@ class Settings:
         OpenMetadata's connection always comes from there.
         """
         secret = self.secrets()
-        connections = {
-            MLFLOW_CONNECTION: self._mlflow_connection(secret),
-            AWS_CONNECTION: self._aws_connection(secret),
-        }
+        connections = self._connections(secret)
         outside = (*connections, "AIRFLOW_CONN_OPENMETADATA_DEFAULT", *LINEAGE_SETTINGS)
         return {
             **inherited(),
@@ -182,16 +179,14 @@ class Settings:
         own = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         return {"AIRFLOW_HOME": str(home)} | common_settings() | own
 
-    def _mlflow_connection(self, secret: dict[str, str]) -> str:
-        url = f"http://127.0.0.1:{self.ports['MLFLOW_PORT']}"
-        login = {"login": AIRFLOW_USER, "password": secret["AIRFLOW_MLFLOW_PASSWORD"]}
-        return json.dumps({"conn_type": "mlflow", "host": url, **login})
-
-    def _aws_connection(self, secret: dict[str, str]) -> str:
-        """Return the connection of ``.env_example``, which has the timeouts, with this stack's key and address."""
-        example: dict[str, Any] = json.loads(_example()[AWS_CONNECTION])
-        login = {"login": secret["S3_ACCESS_KEY"], "password": secret["S3_SECRET_KEY"]}
-        return json.dumps({**example, **login, "extra": {**example["extra"], "endpoint_url": self.s3_url}})
+    def _connections(self, secret: dict[str, str]) -> dict[str, str]:
+        """Return Airflow's connections; the timeouts of the one to S3 are those of ``.env_example``."""
+        mlflow = {"conn_type": "mlflow", "host": f"http://127.0.0.1:{self.ports['MLFLOW_PORT']}"}
+        mlflow |= {"login": AIRFLOW_USER, "password": secret["AIRFLOW_MLFLOW_PASSWORD"]}
+        s3: dict[str, Any] = json.loads(_example()[AWS_CONNECTION])
+        s3 |= {"login": secret["S3_ACCESS_KEY"], "password": secret["S3_SECRET_KEY"]}
+        s3["extra"]["endpoint_url"] = self.s3_url
+        return {MLFLOW_CONNECTION: json.dumps(mlflow), AWS_CONNECTION: json.dumps(s3)}
 
     def create_folders(self) -> None:
         """Create the folders and configuration files of the services, readable by this user only."""
@@ -259,11 +254,6 @@ def _port(name: str, value: str) -> int:
     if not (value.isdecimal() and 0 < int(value) < 65536):
         raise SystemExit(f"{name}={value} is not a port: choose a number from 1 to 65535")
     return int(value)
-
-
-def _new_secrets() -> dict[str, str]:
-    fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    return {name: secrets.token_hex(32) for name in SECRETS} | {"AIRFLOW_FERNET_KEY": fernet}
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -80,17 +80,12 @@ class Stack:
         :param on_ready: called with each service and its start time in seconds
         :raises StackError: if a name is unknown, a port is taken or a service does not become ready
         """
-        wanted = [_service(name) for name in names]
-        started = time.monotonic()
-        self._start_supervisor(wanted)
-        idle = [service for service in wanted if not self.is_running(service)]
-        for service in idle:
-            self._check_port(service)
+        if unknown := [name for name in names if name not in SERVICES]:
+            raise StackError(f"there is no service {unknown[0]!r}: choose from {', '.join(SERVICES)}")
+        wanted, started = [SERVICES[name] for name in names], time.monotonic()
+        idle = self._prepare(wanted)
         for service in sorted(idle, key=lambda service: service.name == "airflow"):
-            if service.name == "airflow":
-                self._migrate()
-            for program in service.programs:
-                self.start_program(program)
+            self._start_programs(service)
         for service in self._as_they_become_ready(wanted):
             if service.name == "mlflow":
                 self._create_airflow_user()
@@ -103,21 +98,17 @@ class Stack:
             supervisor.wait(timeout=60)
         self._end_leftovers()
 
-    def start_program(self, name: str) -> None:
-        """Start one program of ``supervisord.conf``."""
-        with _ignoring("ALREADY_STARTED", f"{name} does not start"):
-            self.supervisor.supervisor.startProcess(name, False)
-
     def stop_program(self, name: str) -> None:
-        """Stop one program and wait until it has ended."""
-        with _ignoring("NOT_RUNNING", f"{name} does not stop"):
-            self.supervisor.supervisor.stopProcess(name)
+        """Stop one program of ``supervisord.conf`` that is running, and wait until it has ended."""
+        self.supervisor.supervisor.stopProcess(name)
 
     def is_running(self, service: Service) -> bool:
         """Return whether the supervisor runs a service, ready or not."""
-        if not self._has_supervisor():
+        try:
+            states = [self._info(program)["statename"] for program in service.programs]
+        except (OSError, Fault):  # there is no supervisor, or it is stopping
             return False
-        return any(self._info(name)["statename"] in ("STARTING", "RUNNING", "BACKOFF") for name in service.programs)
+        return any(state in ("STARTING", "RUNNING", "BACKOFF") for state in states)
 
     def is_ready(self, service: Service) -> bool:
         """Return whether a service accepts requests."""
@@ -177,14 +168,31 @@ class Stack:
                     f"or choose another port, for example: make up {service.port}={port + 1000}"
                 ) from error
 
-    def _start_supervisor(self, wanted: list[Service]) -> None:
-        if self._supervisor_process():
-            if self.settings.ports != used_ports(self.settings.home):
-                raise StackError("the stack already runs on other ports: run make down, then start it again")
-            return
-        self._end_leftovers()
-        for service in wanted:
+    def _prepare(self, wanted: list[Service]) -> list[Service]:
+        """Return the services that do not run yet, after checking their ports and starting the supervisor."""
+        supervisor = self._supervisor_process()
+        if supervisor and self.settings.ports != used_ports(self.settings.home):
+            raise StackError("the stack already runs on other ports: run make down, then start it again")
+        if not supervisor:
+            self._end_leftovers()
+        idle = [service for service in wanted if not self.is_running(service)]
+        for service in idle:
             self._check_port(service)
+        if not supervisor:
+            self._start_supervisor()
+        return idle
+
+    def _start_programs(self, service: Service) -> None:
+        if service.name == "airflow":
+            self._migrate()
+        for program in service.programs:
+            try:
+                self.supervisor.supervisor.startProcess(program, False)
+            except Fault as error:
+                if not error.faultString.startswith("ALREADY_STARTED"):
+                    raise StackError(f"{program} does not start: {error.faultString}") from error
+
+    def _start_supervisor(self) -> None:
         self.settings.create_folders()
         save_ports(self.settings)
         configuration = Path(__file__).with_name("supervisord.conf")
@@ -198,13 +206,6 @@ class Stack:
             return next((process for process in self.processes() if process.pid == pid), None)
         except (OSError, ValueError):
             return None
-
-    def _has_supervisor(self) -> bool:
-        try:
-            self.supervisor.supervisor.getState()
-        except (OSError, Fault):
-            return False
-        return True
 
     def _migrate(self) -> None:
         """Create or upgrade Airflow's database before its four processes connect to it."""
@@ -230,22 +231,6 @@ class Stack:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     end(process)
             waiting = psutil.wait_procs(waiting, timeout=10)[1]
-
-
-def _service(name: str) -> Service:
-    if name not in SERVICES:
-        raise StackError(f"there is no service {name!r}: choose from {', '.join(SERVICES)}")
-    return SERVICES[name]
-
-
-@contextlib.contextmanager
-def _ignoring(fault: str, failure: str) -> Iterator[None]:
-    """Turn the supervisor's faults into errors, except the given one."""
-    try:
-        yield
-    except Fault as error:
-        if not error.faultString.startswith(fault):
-            raise StackError(f"{failure}: {error.faultString}") from error
 
 
 def _last_line(log: Path) -> str:

@@ -11,6 +11,10 @@ from local.airflow import run_path
 class Airflow(airflow.Airflow):
     """The Airflow of a local stack."""
 
+    def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+        """Return the log of a task instance's last try as text."""
+        return "\n".join(text for line in self.log_lines(dag_id, run_id, task) for text in _texts(line))
+
     def create_connection(self, conn_id: str, **fields: Any) -> None:
         """Create a connection: ``conn_type``, ``host``, ``login``, ``password``, ``extra`` (JSON), ..."""
         self.send("POST", "connections", {"connection_id": conn_id, **fields})
@@ -34,3 +38,11 @@ class Airflow(airflow.Airflow):
     def kill(self, dag_id: str, run_id: str) -> None:
         """Mark a run as failed: its running tasks are killed, teardown tasks still run."""
         self.send("PATCH", run_path(dag_id, run_id), {"state": "failed"})
+
+
+def _texts(line: str | dict[str, Any]) -> list[str]:
+    """Return the message of a log line, then its exception, then the exceptions that caused that."""
+    if isinstance(line, str):
+        return [line]
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
+    return [str(line.get("event", "")), *errors]

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
 
-from include.data.table import TableError, parse_rows
-from include.spec import ProblemError
-from local.adapt.infer import AdaptError
-from local.adapt.propose import make_slug, propose
-from local.adapt.report import describe_gate, report
+from include.data.reading import TableError, parse_rows
+from include.spec import Category, Limits, Problem, ProblemError
+from local.adapt.infer import AdaptError, Choice
+from local.adapt.propose import Proposal, make_slug, propose
 from local.adapt.write import check_committed, render_files, write_all
 
 PROJECT = Path(__file__).parents[2]
+SHOWN_LEVELS = 5
 
 
 def main(arguments: Sequence[str] | None = None, project: Path = PROJECT, console: Console | None = None) -> int:
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, project: Path = PROJECT, consol
     console = console or Console(highlight=False)
     try:
         adapt(_parse(arguments), project, console)
-    except (AdaptError, TableError, ProblemError) as error:
+    except (AdaptError, TableError, ProblemError, OSError) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     return 0
@@ -35,20 +37,19 @@ def adapt(options: argparse.Namespace, project: Path, console: Console) -> None:
 
     :raises AdaptError: the table cannot be used, or what would be overwritten is not committed
     """
-    content = read_table(options.table)
-    place, copies = place_table(Path(options.table).expanduser(), content, project)
-    rows = parse_rows(content, options.table)
-    proposal = propose(rows, options.table, place, options.target.strip(), options.id and options.id.strip())
+    file = find_table(options.table)
+    content, copy = file.read_bytes(), place_table(file, project)
+    rows, table = parse_rows(content, options.table), copy.relative_to(project).as_posix()
+    proposal = propose(rows, options.table, table, options.target.strip(), options.id.strip() or None)
     comments = ["Expected ranges are those of the table, and a tenth beyond them.", *describe_gate(proposal)]
-    files = copies | render_files(proposal.problem, comments, project)
+    files = {copy: content} | render_files(proposal.problem, comments, project)
+    changed = {file: text for file, text in files.items() if not file.exists() or file.read_bytes() != text}
     if not options.force:
-        check_committed(files, project)
-    write_all(files)
-    for part in report(proposal, options.table):
-        console.print(part, soft_wrap=isinstance(part, str))
-    console.print(
-        f"\nWritten: {', '.join(str(file.relative_to(project)) for file in files)}", markup=False, soft_wrap=True
-    )
+        check_committed(changed, project)
+    write_all(changed, project)
+    report(proposal, options.table, console)
+    names = ", ".join(str(file.relative_to(project)) for file in changed)
+    console.print(f"\nWritten: {names}", markup=False, soft_wrap=True)
     if (project / ".local" / "mlflow").exists():
         console.print(
             "Runs of the earlier problem stay in the local stack. Restart it (make down); make clean deletes them."
@@ -56,34 +57,89 @@ def adapt(options: argparse.Namespace, project: Path, console: Console) -> None:
     console.print("Next: [bold]make demo[/]")
 
 
-def read_table(table: str) -> bytes:
-    """Return the content of a table in a local file."""
+def find_table(table: str) -> Path:
+    """Return a table's file.
+
+    :raises AdaptError: there is none, or it is not a table
+    """
+    file = Path(table).expanduser()
     if table.startswith("s3://"):
         raise AdaptError(f"TABLE={table} is not a local file: download it, and enter the URI as `table` afterwards")
-    if not table.lower().endswith((".csv", ".parquet")):
-        raise AdaptError(f"TABLE={table} does not end in .csv or .parquet: save the table as one of them")
-    try:
-        return Path(table).expanduser().read_bytes()
-    except FileNotFoundError:
-        raise AdaptError(f"TABLE={table} does not exist: name a CSV or Parquet file") from None
-    except OSError as error:
-        raise AdaptError(f"TABLE={table} cannot be read: {error}") from error
+    if not file.is_file() or file.suffix.lower() not in (".csv", ".parquet"):
+        raise AdaptError(f"TABLE={table} does not exist or does not end in .csv or .parquet: name such a file")
+    return file
 
 
-def place_table(file: Path, content: bytes, project: Path) -> tuple[str, dict[Path, bytes]]:
-    """Return where the pipeline reads the table, and a copy for the project unless it is in ``include`` already."""
-    if file.resolve().is_relative_to((project / "include").resolve()):
-        return file.resolve().relative_to(project.resolve()).as_posix(), {}
-    copy = project / "include" / f"{make_slug(file.stem)}{file.suffix.lower()}"
-    known = copy.exists() and copy.read_bytes() == content
-    return copy.relative_to(project).as_posix(), {} if known else {copy: content}
+def place_table(file: Path, project: Path) -> Path:
+    """Return where the pipeline reads a table: where it is, if in ``include``, else in a copy there."""
+    resolved = file.resolve()
+    if resolved.is_relative_to((project / "include").resolve()):
+        return project / resolved.relative_to(project.resolve())
+    return project / "include" / f"{make_slug(file.stem)}{file.suffix.lower()}"
+
+
+def describe_gate(proposal: Proposal) -> list[str]:
+    """Return the gate's limit, and what it follows from."""
+    return [
+        f"Cross-validation on the training rows: ridge regression has an RMSE of {proposal.ridge:.4g}, "
+        f"predicting the mean {proposal.mean:.4g}.",
+        f"The gate's max_rmse is {proposal.problem.gate.max_rmse:g}: {proposal.reason}.",
+    ]
+
+
+def report(proposal: Proposal, source: str, console: Console) -> None:
+    """Print what was read, what was chosen and why, and what to check."""
+    name = proposal.problem.target.name
+    target = proposal.table[name].dropna()
+    table = Table("Column", "Used as", Column("Values, or the reason", overflow="fold"))
+    for choice in proposal.choices:
+        mark = " [yellow]?[/]" if choice.unsure else ""
+        table.add_row(escape(choice.column), f"{choice.use}{mark}", escape(_details(choice, proposal.problem)))
+    for part in (
+        f"[bold]{escape(source)}[/]: {len(proposal.table)} rows, {len(proposal.choices)} columns",
+        f"[bold]{escape(name)}[/]: {len(target)} values, {target.min():g} to {target.max():g}, "
+        f"mean {target.mean():.4g}, standard deviation {target.std():.4g}",
+        table,
+        *map(escape, describe_gate(proposal)),
+        *(
+            ["[bold red]The columns say hardly more about the target than its mean does: add better ones.[/]"]
+            if proposal.is_weak
+            else []
+        ),
+        "\n[bold]Check in include/problem.py[/]",
+        *(f"  {escape(line)}" for line in list_questions(proposal)),
+        "[bold]Complete include/problem.md[/]: the model card quotes it",
+    ):
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def list_questions(proposal: Proposal) -> list[str]:
+    """Return what a person knows better than the table."""
+    questions = [f"{choice.column}: {choice.reason}" for choice in proposal.choices if choice.unsure]
+    problem = proposal.problem
+    if problem.limits != Limits():
+        questions.append(f"limits: {problem.limits.max_missing_target:.0%} of the rows may lack a target")
+    if problem.holdout_share != Problem.holdout_share:
+        questions.append(f"holdout_share: {problem.holdout_share:.0%}, because there are few rows")
+    return [*questions, "every column: unit and title are empty, ranges follow from the rows"]
+
+
+def _details(choice: Choice, problem: Problem) -> str:
+    if choice.use in ("ID", "left out"):
+        return choice.reason
+    column = problem.column(choice.column)
+    if not isinstance(column, Category):
+        return "{:.10g} to {:.10g} expected, {:.10g} to {:.10g} possible".format(*column.expected, *column.possible)
+    shown = ", ".join(column.levels[:SHOWN_LEVELS]) + (", ..." if len(column.levels) > SHOWN_LEVELS else "")
+    levels = f"{len(column.levels)} levels: {shown}" if column.levels else "any value"
+    return levels + (", or missing" if column.nullable else "")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.adapt", description=__doc__)
     parser.add_argument("--table", required=True, help="CSV or Parquet file")
     parser.add_argument("--target", required=True, help="the column to predict, of numbers")
-    parser.add_argument("--id", help="the column that identifies rows")
+    parser.add_argument("--id", default="", help="the column that identifies rows")
     parser.add_argument("--force", action="store_true", help="overwrite what is not committed")
     options = parser.parse_args(arguments)
     if not options.table or not options.target:

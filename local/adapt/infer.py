@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -15,7 +15,6 @@ from include.data.checks import MISSING
 from include.spec import Limits
 
 MAX_LEVELS = 20  # of a category with more, any value is accepted
-FEW_NUMBERS = range(3, 11)  # so many different whole numbers may be the names of something
 MAX_NUMBER = 1e100  # beyond it, ranges overflow
 MOSTLY = 0.8  # share of numbers from which on the other cells of a column are probably mistakes
 DATE = (
@@ -46,7 +45,7 @@ class Choice:
 def clean_cells(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a table with every cell as trimmed text, or NaN if it is missing.
 
-    :param rows: as :func:`include.data.table.parse_rows` returns them
+    :param rows: as :func:`include.data.reading.parse_rows` returns them
     :raises AdaptError: a cell is a list, or something else that is more than one value
     """
     if nested := [name for name in rows if not rows[name].map(is_hashable).all()]:
@@ -72,31 +71,31 @@ def choose_uses(cells: pd.DataFrame, target: str, row_id: str | None = None) -> 
     :return: one choice for each column, in the table's order
     :raises AdaptError: there is nothing to predict, or nothing to predict from
     """
-    check_names(cells.columns, target, row_id)
+    check_names(list(cells), target, row_id)
     check_target(target, cells[target])
     unique = cells.drop_duplicates()  # the pipeline leaves out repeated rows of a table with IDs
     if row_id:
         check_id(row_id, unique[row_id])
-    chosen = {target: Choice(target, "target", *_question_target(cells[target]))}
-    if row_id:
-        chosen[row_id] = Choice(row_id, "ID", "identifies the rows")
-    elif proposed := propose_id(unique.drop(columns=target)):
-        chosen[proposed] = Choice(proposed, "ID", "proposed: it is different in every row")
-    choices = [chosen.get(name) or choose_use(name, cells[name]) for name in cells.columns]
+    row_id = row_id or next((name for name in cells if name != target and _is_id(name, unique[name])), None)
+    choices = []
+    for name in cells:
+        if name == row_id:
+            choices.append(Choice(name, "ID", "different in every row"))
+        else:
+            choices.append(choose_target(name, cells[name]) if name == target else choose_use(name, cells[name]))
     if not any(choice.use in ("number", "category") for choice in choices):
-        reasons = "; ".join(f"{c.column}: {c.reason}" for c in choices if c.use == "left out")
+        reasons = "; ".join(f"{choice.column}: {choice.reason}" for choice in choices if choice.use == "left out")
         raise AdaptError(f"No column is left to predict {target} from: add one. {reasons}".rstrip())
     return choices
 
 
-def check_names(columns: Iterable[str], target: str, row_id: str | None) -> None:
+def check_names(columns: Sequence[str], target: str, row_id: str | None) -> None:
     """Raise an error unless the target and the ID are columns."""
-    names = list(columns)
     for name, option in ((target, "TARGET"), (row_id, "ID")):
-        if name and name not in names:
-            close = get_close_matches(name.casefold(), [known.casefold() for known in names], n=1)
-            meant = next((f" Did you mean {known}?" for known in names if known.casefold() in close), "")
-            raise AdaptError(f"{option}={name} is not a column of the table.{meant} Its columns: {', '.join(names)}")
+        if name and name not in columns:
+            close = get_close_matches(name.casefold(), [known.casefold() for known in columns], n=1)
+            meant = next((f" Did you mean {known}?" for known in columns if known.casefold() in close), "")
+            raise AdaptError(f"{option}={name} is not a column of the table.{meant} Its columns: {', '.join(columns)}")
     if row_id == target:
         raise AdaptError(f"ID={row_id} is the target: name another column, or leave ID out")
 
@@ -127,35 +126,35 @@ def check_id(name: str, cells: pd.Series) -> None:
         )
 
 
-def propose_id(cells: pd.DataFrame) -> str | None:
-    """Return the first column that is different in every row and is named like an ID."""
-    return next((name for name in cells.columns if _is_id(name, cells[name])), None)
+def choose_target(name: str, cells: pd.Series) -> Choice:
+    """Return the use of the target, unsure if it may be a class."""
+    if _has_few_values(cells):
+        reason = f"has {cells.nunique()} different values: if they are classes, this is not regression"
+        return Choice(name, "target", reason, unsure=True)
+    return Choice(name, "target")
 
 
 def choose_use(name: str, cells: pd.Series) -> Choice:
     """Choose what a column is used as that is neither the target nor the ID."""
     known = cells.dropna()
     numbers = to_numbers(known)
+    numeric = bool(numbers.notna().all())
     if not name:
         return Choice(name, "left out", "it has no name in the header")
-    if known.empty:
-        return Choice(name, "left out", "every cell is missing")
-    numeric = numbers.notna().all()
-    if (numbers if numeric else cells).nunique(dropna=bool(numeric)) == 1:
-        return Choice(name, "left out", f"every cell is {known.iloc[0]}")
+    if (numbers if numeric else cells).nunique(dropna=numeric) <= 1:
+        return Choice(name, "left out", "its cells do not differ")
     return _choose_number(name, cells, numbers) if numeric else _choose_text(name, known, numbers)
 
 
 def _choose_number(name: str, cells: pd.Series, numbers: pd.Series) -> Choice:
-    missing, distinct = 1 - len(numbers) / len(cells), numbers.nunique()
+    missing, distinct = cells.isna().mean(), numbers.nunique()
     if missing > Limits().max_missing:
         return Choice(name, "left out", f"{missing:.0%} of its cells are missing, {Limits().max_missing:.0%} may be")
     if _is_id(name, cells):
         return Choice(name, "left out", "it looks like another ID")
-    if distinct in FEW_NUMBERS and len(numbers) >= 5 * distinct and (numbers % 1 == 0).all():
-        return Choice(
-            name, "number", f"has {distinct} different whole numbers: are they names? Then use Category", True
-        )
+    if distinct > 2 and _has_few_values(numbers) and (numbers % 1 == 0).all():
+        reason = f"has {distinct} different whole numbers: are they names? Then use Category"
+        return Choice(name, "number", reason, unsure=True)
     return Choice(name, "number")
 
 
@@ -163,15 +162,14 @@ def _choose_text(name: str, known: pd.Series, numbers: pd.Series) -> Choice:
     distinct = known.nunique()
     if numbers.notna().mean() >= MOSTLY:
         wrong = known[numbers.isna()]
-        return Choice(
-            name, "left out", f"{len(wrong)} cells are not numbers, such as {wrong.iloc[0]!r}: correct them", True
-        )
+        reason = f"{len(wrong)} cells are not numbers, such as {wrong.iloc[0]!r}: correct them"
+        return Choice(name, "left out", reason, unsure=True)
     if known.str.fullmatch(DATE).mean() > 0.9:
         return Choice(name, "left out", "it has dates: add numbers that follow from them, such as an age")
     if distinct > len(known) / 2:
         return Choice(name, "left out", f"{distinct} different texts in {len(known)} cells")
     if distinct > MAX_LEVELS:
-        return Choice(name, "category", f"has {distinct} different values: any value is accepted", True)
+        return Choice(name, "category", f"has {distinct} different values: any value is accepted", unsure=True)
     return Choice(name, "category")
 
 
@@ -183,7 +181,6 @@ def _is_id(name: str, cells: pd.Series) -> bool:
     return bool(numbers.isna().any() or (numbers % 1 == 0).all())
 
 
-def _question_target(cells: pd.Series) -> tuple[str, bool]:
-    distinct = cells.nunique()
-    few = distinct < FEW_NUMBERS.stop and len(cells) >= 5 * distinct
-    return (f"has {distinct} different values: if they are classes, this is not regression" if few else ""), few
+def _has_few_values(cells: pd.Series) -> bool:
+    """Return whether a column's numbers repeat so often that they may be names."""
+    return cells.nunique() <= min(10, len(cells) / 5)

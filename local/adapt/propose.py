@@ -5,20 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor, log10
+from math import ceil, floor, log10, sqrt
 from pathlib import PurePath
 from unicodedata import normalize
 
 import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyRegressor
+from sklearn.model_selection import KFold, cross_val_predict
 
 from include.data.checks import Inspection, inspect
-from include.data.table import select_holdout, select_rows, select_training
-from include.evaluation.scores import MIN_ROWS
+from include.data.split import select_holdout, select_rows, select_training
+from include.evaluation.scores import MIN_ROWS, rmse
+from include.model.training import build_model
 from include.spec import Category, Gate, Limits, Number, Problem
-from local.adapt.gate import Evidence, propose_gate, round_to, round_up
-from local.adapt.infer import MAX_LEVELS, AdaptError, Choice, choose_uses, clean_cells
+from local.adapt.infer import MAX_LEVELS, AdaptError, Choice, choose_uses, clean_cells, to_numbers
 
 HOLDOUT_SHARES = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+MAX_ROWS = 5000  # in the cross-validation; more rows change the error little and take long
+SEED = 0
+GROUPS, GROUP_SHARE, MAX_SUBGROUPS = range(2, 9), 0.05, 3
+SUBGROUP_MARGIN = 1.25  # a group may be so much harder to predict than all rows
+HARDLY = 0.95  # of the mean's RMSE: such a model is hardly better than predicting the mean
 
 
 @dataclass(frozen=True)
@@ -26,64 +34,69 @@ class Proposal:
     """A problem, and what it follows from.
 
     :param choices: what each column of the table is used as
-    :param target: the target's cells that are not missing
-    :param rows: number of rows, without repeated ones
+    :param table: the rows as the pipeline reads them, without repeated ones
+    :param ridge: RMSE of ridge regression in cross-validation on the training rows, in the target's unit
+    :param mean: the same of predicting the mean
+    :param reason: how the gate's ``max_rmse`` follows from the two
     """
 
     problem: Problem
     choices: Sequence[Choice]
-    evidence: Evidence
-    target: pd.Series
-    rows: int
+    table: pd.DataFrame
+    ridge: float
+    mean: float
+    reason: str
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the features say hardly more about the target than its mean does."""
+        return self.ridge > HARDLY * self.mean
 
 
 def propose(rows: pd.DataFrame, source: str, table: str, target: str, row_id: str | None = None) -> Proposal:
     """Describe a table.
 
-    :param rows: as :func:`include.data.table.parse_rows` returns them
+    :param rows: as :func:`include.data.reading.parse_rows` returns them
     :param source: the file that they were read from; names follow from it
     :param table: where the pipeline reads it, for ``Problem.table``
     :raises AdaptError: the table cannot be used, or not with this target and ID
-    :raises include.data.table.TableError: the pipeline's own checks find errors
+    :raises include.data.reading.TableError: the pipeline's own checks find errors
     """
     cells = clean_cells(rows)
     choices = choose_uses(cells, target, row_id)
-    draft = draft_problem(choices, source, table, float(cells[target].isna().mean()))
-    draft, split = choose_holdout(inspect(rows, draft), source, draft)
-    problem = replace(
-        draft,
-        target=describe_number(target, split[target]),
-        features=tuple(_describe(name, split[name], draft) for name in draft.inputs),
-    )
-    split = select_rows(inspect(rows, problem), source, problem)
-    holdout_rows = len(select_holdout(split, problem))
-    gate, evidence = propose_gate(select_training(split, problem), holdout_rows, problem)
-    return Proposal(replace(problem, gate=gate), choices, evidence, split[target].dropna(), len(split))
+    draft = describe_problem(cells, choices, source, table)
+    problem, split = choose_holdout(inspect(rows, draft), source, draft)
+    training = select_training(split, problem)
+    sample = training.sample(min(len(training), MAX_ROWS), random_state=SEED)
+    errors = _cross_validate(build_model(problem, "RidgeCV", {}), sample, problem)
+    ridge, mean = (float(rmse(found, 0)) for found in (errors, _cross_validate(DummyRegressor(), sample, problem)))
+    if mean == 0:
+        raise AdaptError(f"{target} is the same in all training rows: choose another target, or add rows")
+    limit, reason = choose_limit(errors, mean, len(select_holdout(split, problem)))
+    gate = Gate(max_rmse=limit, subgroup_max_rmse=limit_subgroups(limit, errors, training, problem))
+    return Proposal(replace(problem, gate=gate), choices, split, ridge, mean, reason)
 
 
-def draft_problem(choices: Sequence[Choice], source: str, table: str, missing_target: float) -> Problem:
-    """Return a problem with names and uses of columns; ranges, levels and limits are still open.
-
-    :param missing_target: share of the rows without a target
-    """
+def describe_problem(cells: pd.DataFrame, choices: Sequence[Choice], source: str, table: str) -> Problem:
+    """Return a problem with every column described; the holdout and the gate are still open."""
     slug = make_slug(PurePath(source).stem)
-    target, row_id = (next((c.column for c in choices if c.use == use), "") for use in ("target", "ID"))
+    columns = {choice.use: choice.column for choice in choices}
+    target = columns["target"]
     features = tuple(
-        Number(choice.column) if choice.use == "number" else Category(choice.column, nullable=True)
+        (describe_number if choice.use == "number" else describe_category)(choice.column, cells[choice.column])
         for choice in choices
         if choice.use in ("number", "category")
     )
-    columns = f"{len(features)} columns" if len(features) > 1 else "1 column"
-    limits = Limits()
-    if missing_target > limits.max_missing_target:
-        limits = Limits(max_missing_target=ceil(missing_target * 20) / 20)
+    missing, limits = cells[target].isna().mean(), Limits()
+    if missing > limits.max_missing_target:
+        limits = Limits(max_missing_target=ceil(missing * 20) / 20)
     return Problem(
         name=slug,
         title=f"{target}: true and predicted",
-        summary=f"Predicts {target} from {columns} of {PurePath(source).name}.",
+        summary=f"Predicts {target} from other columns of {PurePath(source).name}.",
         table=table,
-        row_id=row_id or None,
-        target=Number(target),
+        row_id=columns.get("ID"),
+        target=describe_number(target, cells[target]),
         features=features,
         gate=Gate(max_rmse=1),
         limits=limits,
@@ -93,6 +106,28 @@ def draft_problem(choices: Sequence[Choice], source: str, table: str, missing_ta
         picture=f"{slug}.png",
         predictions_file=f"{slug}_predictions.csv",
     )
+
+
+def describe_number(name: str, cells: pd.Series) -> Number:
+    """Return a number with ranges around what was observed: a tenth of the span beyond it, and ten times as far."""
+    numbers = to_numbers(cells).dropna()
+    low, high = float(numbers.min()), float(numbers.max())
+    exponent = floor(log10(high - low)) - 1
+    if (numbers % 1 == 0).all():
+        exponent = max(exponent, 0)
+    tenth = (high - low) / 10
+    expected = (round_to(low - tenth, exponent, up=False), round_to(high + tenth, exponent, up=True))
+    reach = round_up(10 * max(abs(low), abs(high)), 2)
+    if low < 0:
+        return Number(name, possible=(-reach, reach), expected=expected)
+    return Number(name, possible=(0.0, reach), expected=(max(0.0, expected[0]), expected[1]))
+
+
+def describe_category(name: str, cells: pd.Series) -> Category:
+    """Return a category with its levels, unless there are too many."""
+    levels = tuple(sorted(cells.dropna().unique()))
+    known = levels if len(levels) <= MAX_LEVELS else ()
+    return Category(name, levels=known, new_levels="warning", nullable=bool(cells.isna().any()))
 
 
 def choose_holdout(inspection: Inspection, source: str, problem: Problem) -> tuple[Problem, pd.DataFrame]:
@@ -105,25 +140,50 @@ def choose_holdout(inspection: Inspection, source: str, problem: Problem) -> tup
     raise AdaptError(f"Fewer than {MIN_ROWS} rows with a target can be set aside as holdout: add rows")
 
 
-def describe_number(name: str, values: pd.Series) -> Number:
-    """Return a number with ranges around what was observed: a tenth of the span beyond it, and ten times as far."""
-    low, high = float(values.min()), float(values.max())
-    span = high - low
-    exponent = floor(log10(span)) - 1
-    if (values.dropna() % 1 == 0).all():
-        exponent = max(exponent, 0)
-    expected = (round_to(low - span / 10, exponent, up=False), round_to(high + span / 10, exponent, up=True))
-    reach = round_up(10 * max(abs(low), abs(high)), 2)
-    if low < 0:
-        return Number(name, possible=(-reach, reach), expected=expected)
-    return Number(name, possible=(0.0, reach), expected=(max(0.0, expected[0]), expected[1]))
+def choose_limit(errors: pd.Series, mean: float, holdout_rows: int) -> tuple[float, str]:
+    """Return the largest RMSE with which a model as good as ridge regression passes, and the reason for it.
+
+    :param errors: of ridge regression in cross-validation, in the target's unit
+    :param mean: RMSE of predicting the mean
+    :param holdout_rows: number of rows that the gate judges by
+    """
+    ridge, squares = float(rmse(errors, 0)), errors**2
+    chance = sqrt(ridge**2 + 2 * squares.std() / sqrt(holdout_rows))
+    reasons = {
+        (ridge + mean) / 2: "halfway between the two",
+        chance: f"two standard errors above ridge regression, because the holdout has only {holdout_rows} rows",
+    }
+    limit = max(reasons)
+    if ridge > HARDLY * mean or limit >= mean:
+        return round_up(mean), "the RMSE of predicting the mean, because the model is hardly better, or rows are few"
+    return round_up(limit), reasons[limit]
 
 
-def describe_category(name: str, values: pd.Series) -> Category:
-    """Return a category with its levels, unless there are too many."""
-    levels = sorted(values.dropna().unique())
-    known = tuple(map(str, levels)) if len(levels) <= MAX_LEVELS else ()
-    return Category(name, levels=known, new_levels="warning", nullable=bool(values.isna().any()))
+def limit_subgroups(limit: float, errors: pd.Series, training: pd.DataFrame, problem: Problem) -> dict[str, float]:
+    """Return a limit for the groups of a few categories, none of whose groups is small.
+
+    :param limit: for all rows
+    :param errors: of a sample of the training rows
+    """
+    limits: dict[str, float] = {}
+    for name in problem.categories:
+        shares = training[name].value_counts(normalize=True, dropna=False)
+        if len(shares) in GROUPS and shares.min() >= GROUP_SHARE and len(limits) < MAX_SUBGROUPS:
+            worst = sqrt((errors**2).groupby(training[name], dropna=False).mean().max())
+            limits[name] = round_up(SUBGROUP_MARGIN * max(limit, worst))
+    return limits
+
+
+def round_up(value: float, digits: int = 3) -> float:
+    """Round a positive number up to a few significant digits."""
+    return round_to(value, floor(log10(value)) - digits + 1, up=True)
+
+
+def round_to(value: float, exponent: int, *, up: bool) -> float:
+    """Round up or down to a multiple of a power of ten."""
+    step = 10.0**exponent
+    steps = ceil(value / step - 1e-9) if up else floor(value / step + 1e-9)  # 0.3 / 0.1 is a little less than 3
+    return float(f"{steps * step:.15g}")
 
 
 def make_slug(name: str) -> str:
@@ -133,5 +193,8 @@ def make_slug(name: str) -> str:
     return (slug if slug[:1].isalpha() else f"table_{slug}")[:40].strip("_")
 
 
-def _describe(name: str, values: pd.Series, problem: Problem) -> Number | Category:
-    return describe_category(name, values) if name in problem.categories else describe_number(name, values)
+def _cross_validate(estimator: BaseEstimator, sample: pd.DataFrame, problem: Problem) -> pd.Series:
+    """Return the errors of 5-fold cross-validated predictions, in the target's unit."""
+    true = sample[problem.target.name]
+    folds = KFold(5, shuffle=True, random_state=SEED)
+    return true - cross_val_predict(estimator, sample[problem.inputs], true, cv=folds)
