@@ -261,7 +261,7 @@ def _gather(
 def _log_monitoring(
     champion: Mapping[str, str], result: MonitoringResult, params: Mapping[str, Any], picture: bytes
 ) -> dict[str, str]:
-    """Log run ``Monitoring``, cross-linked by tags with the champion's training run."""
+    """Log run ``Monitoring``, which the version's tag ``monitoring_run_id`` leads to."""
     from include.platform import tracking
 
     version = champion["version"]
