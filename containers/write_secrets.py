@@ -7,7 +7,6 @@ Needs the standard library only.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import os
 import re
@@ -23,6 +22,8 @@ EXAMPLE = "loopback-only"  # part of every secret in .env_example
 OWN_S3 = "http://minio:9000"  # the stack's S3 server, inside the stack
 OWN_MLFLOW = "mlflow"  # host name of the stack's MLflow server, inside the stack
 ADMINISTRATOR = "admin"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+MLFLOW_CONNECTION, AWS_CONNECTION = "AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"
 MIN_PASSWORD = 12  # characters, required by MLflow
 DATA_BUCKETS = ("data", "localxcom")
 AUTH_INI = """\
@@ -51,7 +52,7 @@ def main(env_file: Path, configuration: Path, *volumes: Path) -> int:
     """
     try:
         settings = read_settings(env_file)
-        check_example_values(settings, is_published(os.environ.get("PUBLISH_ADDRESS", ""), configuration))
+        check_example_values(settings, configuration)
         write_secrets(settings, *volumes)
     except RefusedError as error:
         print(error, file=sys.stderr)
@@ -70,18 +71,14 @@ def read_settings(file: Path) -> dict[str, str]:
     return {name: single or double or plain for name, single, double, plain in found}
 
 
-def is_published(address: str, configuration: Path) -> bool:
-    """Return whether a port of MLflow, S3 or Airflow can be reached from outside this machine."""
-    file = configuration / "config.yaml"
-    astro = file.read_text() if file.exists() else ""
-    return not _is_loopback(address) or bool(re.search(r"^\s*expose_port:\s*[\"']?true", astro, re.MULTILINE))
-
-
-def check_example_values(settings: Settings, published: bool) -> None:
-    """Refuse to publish a stack with a password of ``.env_example``.
+def check_example_values(settings: Settings, configuration: Path) -> None:
+    """Refuse to publish a port of MLflow, S3 or Airflow with a password of ``.env_example``.
 
     :raises RefusedError: with the names of the settings
     """
+    file = configuration / "config.yaml"
+    exposed = re.search(r"^\s*expose_port:\s*[\"']?true", file.read_text() if file.exists() else "", re.MULTILINE)
+    published = exposed or os.environ.get("PUBLISH_ADDRESS") not in LOOPBACK
     known = [name for name, value in settings.items() if EXAMPLE in value]
     if published and known:
         raise RefusedError(
@@ -101,18 +98,20 @@ def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Pat
     keep(airflow / "secret_key", secrets.token_hex(32))
     password = keep(postgres / "password", secrets.token_hex(20))
     write(airflow / "database_url", f"postgresql+psycopg2://postgres:{password}@postgres:5432/postgres")
-    passwords = write(airflow / "passwords.json", json.dumps({"admin": _setting(settings, "AIRFLOW_ADMIN_PASSWORD")}))
+    if not settings.get("AIRFLOW_ADMIN_PASSWORD"):
+        raise RefusedError("AIRFLOW_ADMIN_PASSWORD is missing in .env: see .env_example")
+    passwords = write(airflow / "passwords.json", json.dumps({"admin": settings["AIRFLOW_ADMIN_PASSWORD"]}))
     passwords.chmod(0o666)  # Airflow opens it for appending, as another user
     mlflow_password = keep(postgres / "mlflow_password", secrets.token_hex(20))
     mlflow_key = (keep(s3 / "mlflow_key", secrets.token_hex(10)), keep(s3 / "mlflow_secret", secrets.token_hex(20)))
-    airflow_key = login(settings, "AIRFLOW_CONN_AWS_DEFAULT")
-    endpoint = (connection(settings, "AIRFLOW_CONN_AWS_DEFAULT").get("extra") or {}).get("endpoint_url", "")
+    airflow_key = login(settings, AWS_CONNECTION)
+    endpoint = (connection(settings, AWS_CONNECTION).get("extra") or {}).get("endpoint_url", "")
     if os.environ.get("S3_SERVER") == "rustfs" or endpoint != OWN_S3:
         mlflow_key = airflow_key  # these servers' accounts are not created here
     write_mlflow(mlflow, f"postgresql+psycopg2://mlflow:{mlflow_password}@postgres:5432", mlflow_key, endpoint)
     write(mlflow / "airflow.json", json.dumps(mlflow_account(settings)))
     write_s3(s3, airflow_key, mlflow_key)
-    write_serve(serve, settings)
+    write(serve / "server.env", _lines({MLFLOW_CONNECTION: settings[MLFLOW_CONNECTION]}))
 
 
 def mlflow_account(settings: Settings) -> dict[str, str] | None:
@@ -120,13 +119,13 @@ def mlflow_account(settings: Settings) -> dict[str, str] | None:
 
     :raises RefusedError: if MLflow would reject the user, or it is the administrator
     """
-    host = connection(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT").get("host") or ""
+    host = connection(settings, MLFLOW_CONNECTION).get("host") or ""
     if urlsplit(host if "//" in host else f"//{host}").hostname != OWN_MLFLOW:
         return None
-    user, password = login(settings, "AIRFLOW_CONN_MLFLOW_DEFAULT")
+    user, password = login(settings, MLFLOW_CONNECTION)
     if user == ADMINISTRATOR or len(password) < MIN_PASSWORD:
         raise RefusedError(
-            f"AIRFLOW_CONN_MLFLOW_DEFAULT in .env needs a login other than {ADMINISTRATOR}, which is MLflow's "
+            f"{MLFLOW_CONNECTION} in .env needs a login other than {ADMINISTRATOR}, which is MLflow's "
             f"administrator, and a password of at least {MIN_PASSWORD} characters"
         )
     return {"username": user, "password": password}
@@ -159,21 +158,15 @@ def write_s3(folder: Path, airflow: Login, mlflow: Login) -> None:
         "MINIO_ROOT_PASSWORD": keep(folder / "root_password", secrets.token_hex(20)),
     }
     artifacts = os.environ["ARTIFACT_BUCKET"]
-    identities = [
-        _identity("airflow", airflow, [*DATA_BUCKETS, artifacts]),
-        _identity("mlflow", mlflow, [artifacts]),
-    ]
     write(folder / "root.env", _lines(root))
-    write(folder / "airflow.key", "\n".join(airflow) + "\n")
-    write(folder / "mlflow.key", "\n".join(mlflow) + "\n")
+    identities = []
+    for name, key, buckets in (("airflow", airflow, [*DATA_BUCKETS, artifacts]), ("mlflow", mlflow, [artifacts])):
+        write(folder / f"{name}.key", "\n".join(key) + "\n")
+        actions = [f"{action}:{bucket}" for bucket in buckets for action in ("Admin", "Read", "Write", "List")]
+        credentials = [{"accessKey": key[0], "secretKey": key[1]}]
+        identities.append({"name": name, "credentials": credentials, "actions": actions})
     write(folder / "airflow.env", _lines({"RUSTFS_ACCESS_KEY": airflow[0], "RUSTFS_SECRET_KEY": airflow[1]}))
     write(folder / "seaweedfs.json", json.dumps({"identities": identities}))
-
-
-def write_serve(folder: Path, settings: Settings) -> None:
-    """Write the model server's environment: Airflow's connection to MLflow."""
-    name = "AIRFLOW_CONN_MLFLOW_DEFAULT"
-    write(folder / "server.env", _lines({name: settings[name]}))
 
 
 def keep(file: Path, value: str) -> str:
@@ -210,7 +203,7 @@ def connection(settings: Settings, name: str) -> dict[str, Any]:
     :raises RefusedError: if it is missing or not JSON
     """
     try:
-        found = json.loads(_setting(settings, name))
+        found = json.loads(settings.get(name, ""))
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -218,28 +211,9 @@ def connection(settings: Settings, name: str) -> dict[str, Any]:
     return found
 
 
-def _setting(settings: Settings, name: str) -> str:
-    if not settings.get(name):
-        raise RefusedError(f"{name} is missing in .env: see .env_example")
-    return settings[name]
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return address == "localhost" or ipaddress.ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _lines(variables: Settings) -> str:
     """Return variables as a file for a shell, quoted so that it runs none of them; MinIO reads it too."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-
-
-def _identity(name: str, key: Login, buckets: list[str]) -> dict[str, object]:
-    """Return an account in SeaweedFS's format."""
-    actions = [f"{action}:{bucket}" for bucket in buckets for action in ("Admin", "Read", "Write", "List")]
-    return {"name": name, "credentials": [{"accessKey": key[0], "secretKey": key[1]}], "actions": actions}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from local.settings import AWS_CONNECTION, LINEAGE_SETTINGS, MLFLOW_CONNECTION, USER, Settings, common_settings, load
+from containers.write_secrets import AWS_CONNECTION, MLFLOW_CONNECTION
+from local.settings import LINEAGE_SETTINGS, USER, Settings, common_settings, load
 from local.stack import SERVICES, Service, Stack, StackError
 
 console = Console(highlight=False)

@@ -18,7 +18,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from containers.write_secrets import AUTH_INI
+from containers.write_secrets import AUTH_INI, AWS_CONNECTION, MLFLOW_CONNECTION
 from include.problem import PROBLEM
 from include.settings import DEFAULT_PORTS
 
@@ -29,7 +29,6 @@ SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "OMP_", "OPENBLAS_")
 SERVER_PORTS = range(10_000, 32_000)  # below the ephemeral ports: Linux uses those from 32768, macOS from 49152
 USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's MLflow user, which is not an administrator
-MLFLOW_CONNECTION, AWS_CONNECTION = "AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"
 LINEAGE_SETTINGS = tuple(f"AIRFLOW__OPENLINEAGE__{name}" for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED"))
 SECRETS = (
     *("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_S3_ACCESS_KEY", "MLFLOW_S3_SECRET_KEY"),

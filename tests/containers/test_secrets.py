@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from containers import make_env, mlflow_accounts, write_secrets
-from containers.write_secrets import EXAMPLE, read_settings
+from containers.write_secrets import AWS_CONNECTION, EXAMPLE, MLFLOW_CONNECTION, read_settings
 from include.settings import DATA_BUCKET, XCOM_BUCKET
 from local.settings import PROJECT
 
@@ -77,7 +77,7 @@ def test_make_env_generates_different_passwords_for_its_owner_only(project: Path
     settings = read_settings(project / ".env")
     assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o600
     assert EXAMPLE not in "".join(settings.values())
-    logins = [write_secrets.login(settings, f"AIRFLOW_CONN_{name}_DEFAULT")[1] for name in ("AWS", "MLFLOW")]
+    logins = [write_secrets.login(settings, name)[1] for name in (AWS_CONNECTION, MLFLOW_CONNECTION)]
     assert len({*logins, settings["AIRFLOW_ADMIN_PASSWORD"]}) == 3
     assert settings.keys() == read_settings(project / ".env_example").keys()
 
@@ -187,10 +187,11 @@ def test_a_shell_reads_s3_keys_unchanged_and_runs_nothing(tmp_path: Path, monkey
     assert read_by_a_shell(tmp_path / "airflow.env") == {"RUSTFS_ACCESS_KEY": "key", "RUSTFS_SECRET_KEY": ODD}
 
 
-def test_a_shell_reads_the_model_servers_connection_unchanged(tmp_path: Path) -> None:
-    name, connection = "AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "password": ODD})
-    write_secrets.write_serve(tmp_path, {name: connection, "ANOTHER": "setting"})
-    assert read_by_a_shell(tmp_path / "server.env") == {name: connection}
+def test_a_shell_reads_the_model_servers_connection_unchanged_and_nothing_else(project: Path) -> None:
+    given = json.dumps({"conn_type": "mlflow", "host": "http://elsewhere", "password": ODD.replace("'", "")})
+    (project / ".env").write_text(f"{(project / '.env_example').read_text()}\n{MLFLOW_CONNECTION}='{given}'\n")
+    start(project)
+    assert read_by_a_shell(project / "serve/server.env") == {MLFLOW_CONNECTION: given}
 
 
 def test_a_missing_or_broken_setting_is_named(project: Path) -> None:
