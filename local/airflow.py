@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -112,6 +113,14 @@ class Airflow:
         lines = [line for line in self.log_lines(dag_id, run_id, task) if isinstance(line, dict)]
         errors = [line["error_detail"][0] for line in lines if line.get("error_detail")]
         return "{exc_type}: {exc_value}".format(**errors[-1]) if errors else "its log has no error"
+
+    def run_chain(self, dag_ids: list[str]) -> Iterator[tuple[str, str]]:
+        """Start a run of the first DAG, and yield each DAG with the run that the one before it has triggered."""
+        run_id = self.trigger(dag_ids[0])
+        yield dag_ids[0], run_id
+        for dag_id, consumer in pairwise(dag_ids):
+            run_id = self.wait_for_consumer(dag_id, run_id, consumer)
+            yield consumer, run_id
 
     def log_lines(self, dag_id: str, run_id: str, task: dict[str, Any]) -> list[str | dict[str, Any]]:
         """Return the log of a task instance's last try: ``event``, ``error_detail``, ... of each line, or its text."""

@@ -78,15 +78,13 @@ def _run(airflow: Airflow, dag_ids: list[str]) -> tuple[Seconds, dict[str, Tasks
     """
     instances: dict[str, Tasks] = {}
     with console.status(", ".join(dag_ids)):
-        run_id = airflow.trigger(dag_ids[0])
-        started = airflow.run(dag_ids[0], run_id)["queued_at"]
-        for dag_id, consumer in zip(dag_ids, [*dag_ids[1:], None], strict=True):
+        runs = []
+        for dag_id, run_id in airflow.run_chain(dag_ids):
             if airflow.wait(dag_id, run_id) != "success":
                 raise SystemExit(f"{dag_id} {run_id} failed: there is nothing to measure")
             instances[dag_id.removeprefix("floor_")] = airflow.tasks(dag_id, run_id)
-            ended = airflow.run(dag_id, run_id)["end_date"]
-            run_id = airflow.wait_for_consumer(dag_id, run_id, consumer) if consumer else run_id
-    total = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
+            runs.append(airflow.run(dag_id, run_id))
+    total = datetime.fromisoformat(runs[-1]["end_date"]) - datetime.fromisoformat(runs[0]["queued_at"])
     seconds = defaultdict(float, total=total.total_seconds())
     for dag_id, tasks in instances.items():
         for task in tasks:

@@ -41,11 +41,10 @@ def run_demo(settings: Settings, console: Console) -> dict[str, str]:
     airflow = Airflow(settings)
     with console.status("Airflow parses the DAGs"):
         airflow.wait_for_dags(DAGS)
-    runs = {DAGS[0]: airflow.trigger(DAGS[0])}
-    for dag_id, consumer in zip(DAGS, [*DAGS[1:], None], strict=True):
-        _follow(airflow, dag_id, runs[dag_id], settings, console)
-        if consumer:
-            runs[consumer] = airflow.wait_for_consumer(dag_id, runs[dag_id], consumer)
+    runs = {}
+    for dag_id, run_id in airflow.run_chain(DAGS):
+        runs[dag_id] = run_id
+        _follow(airflow, dag_id, run_id, settings, console)
     console.print(_tabulate_results(airflow, runs, settings))
     return runs
 
@@ -53,30 +52,24 @@ def run_demo(settings: Settings, console: Console) -> dict[str, str]:
 def _follow(airflow: Airflow, dag_id: str, run_id: str, settings: Settings, console: Console) -> None:
     """Print a line for each task as it ends."""
     console.print(f"\n[bold]{dag_id}[/] [dim]{run_id}[/]")
-    seen: dict[tuple[str, int, int], str] = {}
+    seen = set()
     with console.status("") as status:
         for tasks in airflow.follow(dag_id, run_id):
             for task in sorted(tasks, key=lambda task: task["end_date"] or "~"):
-                key = (task["task_id"], task["map_index"], task["try_number"])
-                if task["state"] in MARKS and seen.get(key) != task["state"]:
-                    seen[key] = task["state"]
-                    console.print(
-                        f"  {MARKS[task['state']]} {escape(_title(task))} [dim]{_seconds(task['duration'])}[/]"
-                    )
-            status.update(_progress(dag_id, tasks))
-    failures = [_describe(airflow, task, settings) for task in tasks if task["state"] == "failed"]
+                key = (task["task_id"], task["map_index"], task["try_number"], task["state"])
+                if task["state"] in MARKS and key not in seen:
+                    seen.add(key)
+                    duration = f"[dim]{task['duration'] or 0:.1f} s[/]"
+                    console.print(f"  {MARKS[task['state']]} {escape(_title(task))} {duration}")
+            done = sum(task["state"] in FINISHED for task in tasks)
+            running = [task["task_id"].rpartition(".")[2] for task in tasks if task["state"] == "running"]
+            status.update(f"{dag_id}: {done} of {len(tasks)} tasks, running: {', '.join(running) or 'none'}")
+    failures = [_describe_failure(airflow, task, settings) for task in tasks if task["state"] == "failed"]
     if airflow.run(dag_id, run_id)["state"] != "success":
-        raise DemoError(
-            "\n".join(failures) or f"{dag_id} {run_id} failed without a failed task: {settings.airflow_url}"
-        )
+        no_task = f"{dag_id} {run_id} failed without a failed task: {settings.airflow_url}"
+        raise DemoError("\n".join(failures) or no_task)
     for failure in failures:  # a tuning candidate, for example, may fail without failing the run
         console.print(f"  [yellow]continued without[/] {escape(failure)}")
-
-
-def _progress(dag_id: str, tasks: list[Task]) -> str:
-    done = sum(task["state"] in FINISHED for task in tasks)
-    running = [task["task_id"].rpartition(".")[2] for task in tasks if task["state"] == "running"]
-    return f"{dag_id}: {done} of {len(tasks)} tasks, running: {', '.join(running) or 'none'}"
 
 
 def _title(task: Task) -> str:
@@ -84,51 +77,44 @@ def _title(task: Task) -> str:
     return f"{task['task_id']}{index}"
 
 
-def _seconds(duration: float | None) -> str:
-    return f"{duration:.1f} s" if duration else ""
+def _describe_failure(airflow: Airflow, task: Task, settings: Settings) -> str:
+    """Return the error of a failed task, and its log file."""
+    dag_id, run_id = task["dag_id"], task["dag_run_id"]
+    folder = settings.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+    index = [f"map_index={task['map_index']}"] if task["map_index"] >= 0 else []
+    log = folder.joinpath(f"task_id={task['task_id']}", *index, f"attempt={task['try_number']}.log")
+    return f"{dag_id}.{_title(task)} failed: {airflow.error(dag_id, run_id, task)}\n  log: {log}"
 
 
 def _tabulate_results(airflow: Airflow, runs: dict[str, str], settings: Settings) -> Table:
     extras = {dag_id: airflow.events(dag_id, run_id)[-1]["extra"] for dag_id, run_id in runs.items()}
-    durations = {dag_id: airflow.run(dag_id, run_id)["duration"] for dag_id, run_id in runs.items()}
-    predicted = extras["predict"]
+    promoted, predicted = extras["promote"], extras["predict"]
+    decision = "promoted to champion" if promoted["promoted"] else f"not promoted, champion is {promoted['champion']}"
     sections = [
-        [(dag_id, f"success in {_seconds(duration)}") for dag_id, duration in durations.items()],
-        [
-            *_describe_model(extras["train"]).items(),
-            ("Gate", _describe_verdict(extras["promote"])),
-            ("Predicted by", f"version {predicted['version']}, {predicted['alias'] or 'not the champion'}"),
-        ],
-        [
-            *(("S3 keys", _list_folder(extras[dag_id]["uri"])) for dag_id in ("feature_eng", "predict")),
-            ("Picture", str(settings.project / PLOTS.relative_to(PROJECT) / PROBLEM.picture)),
-        ],
-        [
-            ("Airflow", settings.airflow_url),
-            ("MLflow", settings.mlflow_url),
-            ("Login", f"user {USER} for both; `make password` prints the passwords"),
-            ("Stop", "make down"),
-        ],
+        {dag_id: f"success in {airflow.run(dag_id, run_id)['duration']:.1f} s" for dag_id, run_id in runs.items()},
+        {
+            **_describe_model(extras["train"]),
+            "Gate": f"version {promoted['version']} {decision}: {promoted['reason']}",
+            "Predicted by": f"version {predicted['version']}, {predicted['alias'] or 'not the champion'}",
+        },
+        {
+            "Features in S3": _list_folder(extras["feature_eng"]["uri"]),
+            "Predictions in S3": _list_folder(predicted["uri"]),
+            "Picture": str(settings.project / PLOTS.relative_to(PROJECT) / PROBLEM.picture),
+        },
+        {
+            "Airflow": settings.airflow_url,
+            "MLflow": settings.mlflow_url,
+            "Login": f"user {USER} for both; `make password` prints the passwords",
+            "Stop": "make down",
+        },
     ]
     table = Table("", Column(overflow="fold"), title=escape(PROBLEM.title), show_header=False)
     for rows in sections:
         table.add_section()
-        for name, value in rows:
+        for name, value in rows.items():
             table.add_row(name, escape(value))
     return table
-
-
-def _list_folder(uri: str) -> str:
-    """Return the folder of an object, and the names in it."""
-    from include.platform import storage
-
-    folder = uri.rpartition("/")[0]
-    return "\n  ".join([folder, *(found.removeprefix(folder) for found in storage.list_objects(folder))])
-
-
-def _describe_verdict(extra: dict[str, Any]) -> str:
-    decision = "promoted to champion" if extra["promoted"] else f"not promoted, champion is {extra['champion']}"
-    return f"version {extra['version']} {decision}: {extra['reason']}"
 
 
 def _describe_model(trained: dict[str, Any]) -> dict[str, str]:
@@ -148,10 +134,9 @@ def _describe_model(trained: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _describe(airflow: Airflow, task: Task, settings: Settings) -> str:
-    """Return the error of a failed task, and its log file."""
-    dag_id, run_id = task["dag_id"], task["dag_run_id"]
-    folder = settings.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
-    index = [f"map_index={task['map_index']}"] if task["map_index"] >= 0 else []
-    log = folder.joinpath(f"task_id={task['task_id']}", *index, f"attempt={task['try_number']}.log")
-    return f"{dag_id}.{_title(task)} failed: {airflow.error(dag_id, run_id, task)}\n  log: {log}"
+def _list_folder(uri: str) -> str:
+    """Return the folder of an object, and the names in it."""
+    from include.platform import storage
+
+    folder = uri.rpartition("/")[0]
+    return "\n  ".join([folder, *(found.removeprefix(folder) for found in storage.list_objects(folder))])

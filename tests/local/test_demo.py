@@ -19,11 +19,8 @@ class Airflow:
     def wait_for_dags(self, dag_ids: list[str]) -> None:
         pass
 
-    def trigger(self, dag_id: str) -> str:
-        return "manual__1"
-
-    def wait_for_consumer(self, dag_id: str, run_id: str, consumer: str) -> str:
-        return f"{consumer}__1"
+    def run_chain(self, dag_ids: list[str]) -> list[tuple[str, str]]:
+        return [(dag_id, f"{dag_id}__1") for dag_id in dag_ids]
 
     def follow(self, dag_id: str, run_id: str) -> list[list[dict[str, Any]]]:
         return [[self.task | {"dag_id": dag_id, "dag_run_id": run_id, "end_date": "2026"}]]
