@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -19,7 +19,8 @@ Point = tuple[float, float]  # inches from the left and from the top
 COLUMN, ROW = 3.4, 1.05  # inches from one card to the next
 WIDTH, HEIGHT, TAB = 2.9, 0.6, 0.24  # inches: a card, and the tab with the name of its task
 TOP, SIDE = 1.4, 0.35  # margins, inches
-COLOURS = (TRUE, PREDICTED, "#5b8a5a", "#8a5a83", MUTED)
+LEFT = SIDE + (COLUMN - WIDTH) / 2  # of the first card, inches
+COLOURS = (TRUE, PREDICTED, "#5b8a5a", "#8a5a83")
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,14 @@ def plot_lineage(cards: Mapping[Any, Card]) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    tasks = list(dict.fromkeys(card.task for card in cards.values() if card.task))
-    dags = list(dict.fromkeys(task.partition(".")[0] for task in tasks))
-    colours = {dag: COLOURS[min(number, len(COLOURS) - 1)] for number, dag in enumerate(dags)}
-    left, title = SIDE + (COLUMN - WIDTH) / 2, f"Where does {list(cards.values())[-1].name} come from?"
-    write_heading(figure, left / width, 1 - SIDE / width, title, f"{len(cards)} datasets, {len(tasks)} tasks")
+    tasks = {card.task for card in cards.values() if card.task}
+    title = f"Where does {list(cards.values())[-1].name} come from?"
+    write_heading(figure, LEFT / width, 1 - SIDE / width, title, f"{len(cards)} datasets, {len(tasks)} tasks")
+    dags = dict.fromkeys(card.task.partition(".")[0] for card in cards.values() if card.task)
+    colours = dict(zip(dags, cycle(COLOURS), strict=False))
     legend = [Line2D([], [], color=colour, marker="o", ls="", label=dag) for dag, colour in colours.items()]
     style: dict[str, Any] = {"frameon": False, "labelcolor": "linecolor", "handlelength": 0.7, "borderpad": 0}
-    axes.legend(handles=legend, loc=(left / width, 1 - 1.13 / height), ncols=len(legend), fontsize=10.5, **style)
+    axes.legend(handles=legend, loc=(LEFT / width, 1 - 1.13 / height), ncols=len(legend), fontsize=10.5, **style)
     points = {key: (SIDE + (x + 0.5) * COLUMN, TOP + (y + 0.5) * ROW) for key, (x, y) in places.items()}
     for key, card in cards.items():
         for source in card.sources:
@@ -62,30 +63,24 @@ def plot_lineage(cards: Mapping[Any, Card]) -> Figure:
 def place_cards(cards: Mapping[Any, Card]) -> dict[Any, tuple[int, int]]:
     """Return column and row of every card, as far down as the cards that come from it allow.
 
-    The longest path is the first column; a path that joins another one is in the first column with room for it.
+    The longest path is the first column; others are in the first column with room for them and the arrows to them.
     """
     depths = dict.fromkeys(cards, 0)  # cards on the longest path below
-    followers: dict[Any, list[Any]] = {key: [] for key in cards}
     for key in reversed(list(cards)):
         for source in cards[key].sources:
             depths[source] = max(depths[source], depths[key] + 1)
-            followers[source].append(key)
     rows = {key: max(depths.values()) - depth for key, depth in depths.items()}
-    columns: dict[Any, int] = {}
-    taken: set[tuple[int, int]] = set()
-    for start in sorted(cards, key=rows.__getitem__):
-        path: list[Any] = []
-        key = start
-        while key not in (*columns, *path):
-            path.append(key)
-            key = max(followers[key], key=depths.__getitem__, default=key)
-        if path:
-            top = min([rows[start], *(rows[source] for source in cards[start].sources)])
-            span = range(top, rows[path[-1]] + 1)
-            column = next(number for number in count() if not taken.intersection((number, row) for row in span))
-            taken |= {(column, row) for row in span}
-            columns |= dict.fromkeys(path, column)
-    return {key: (columns[key], rows[key]) for key in cards}
+    above = {key: [rows[source] for source in card.sources] for key, card in cards.items()}
+    filled: list[int] = []  # the last row of every column
+    places: dict[Any, tuple[int, int]] = {}
+    for key in sorted(cards, key=lambda key: (rows[key], -max(above[key], default=-1))):
+        row = rows[key]
+        top = min([row, *(number + 1 for number in above[key])])
+        free = (number for number, last in enumerate(filled) if last < (top if number else row))
+        column = next(free, len(filled))
+        filled[column : column + 1] = [row]
+        places[key] = column, row
+    return places
 
 
 def _draw_card(axes: Axes, card: Card, centre: Point, colour: str) -> None:

@@ -27,9 +27,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from include.openmetadata.connector import address
+from include.openmetadata.connector import MLFLOW, address, connect, newest_version, reporting
 from include.openmetadata.lineage import add_lineage
-from include.openmetadata.servers import MLFLOW, connect, newest_version, reporting
 from include.openmetadata.workflow import read_workflow
 
 CLASSIFICATION = "MLflow"

@@ -18,7 +18,7 @@ from metadata.ingestion.ometa.ometa_api import OpenMetadata
 from metadata.ingestion.source.database.column_type_parser import ColumnTypeParser
 from mlflow.entities import Run
 
-from include.openmetadata.servers import valid_name
+from include.openmetadata.connector import valid_name
 
 
 def add_lineage(server: OpenMetadata, model: EntityReference, run: Run, lineage: dict[str, Any]) -> None:

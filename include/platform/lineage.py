@@ -24,8 +24,7 @@ class Dataset(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Metadata of a table: the type of each column, the number of rows, the number of missing cells of each column."""
 
     columns: dict[str, str]

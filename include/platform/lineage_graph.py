@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from include.platform.assets import PREDICTIONS
 from include.platform.lineage import Dataset, locate
 
 
@@ -42,8 +43,8 @@ class Graph:
         steps: list[Step] = []
         wanted = {dataset}
         for step in reversed(self.steps):
-            if written := [name for name in step.outputs if name in wanted]:
-                steps.insert(0, replace(step, outputs=tuple(written)))
+            if written := tuple(output for output in step.outputs if output in wanted):
+                steps.insert(0, replace(step, outputs=written))
                 wanted = wanted.difference(written).union(step.inputs)
         if not steps:
             raise LineageError(f"no event names the task that wrote {dataset.name}: trigger feature_eng")
@@ -51,8 +52,7 @@ class Graph:
 
     def columns(self, dataset: Dataset) -> dict[str, str]:
         """Return the type of each column, as far as known."""
-        fields = self._facet(dataset, "schema").get("fields", [])
-        return {field["name"]: field.get("type", "") for field in fields}
+        return {field["name"]: field.get("type", "") for field in self._facet(dataset, "schema").get("fields", [])}
 
     def rows(self, dataset: Dataset) -> int | None:
         """Return the number of rows, if known."""
@@ -80,24 +80,26 @@ def read_events(file: Path) -> list[dict[str, Any]]:
     """
     if not file.exists():
         raise LineageError(f"{file} does not exist: run the DAGs (make demo) with OpenLineage on")
-    events = [json.loads(line) for line in file.read_text().splitlines()]
-    return sorted(events, key=lambda event: event["eventTime"])
+    return sorted(map(json.loads, file.read_text().splitlines()), key=lambda event: event["eventTime"])
 
 
 def build_graph(events: list[dict[str, Any]]) -> Graph:
     """Return the graph of all tasks that succeeded and read or wrote something."""
     graph = Graph()
-    for event in events:
-        inputs, outputs = event.get("inputs") or [], event.get("outputs") or []
-        if event["eventType"] != "COMPLETE" or not (inputs or outputs):
-            continue
-        for described in (*inputs, *outputs):
-            known = graph.facets.setdefault(_dataset(described), {})
-            known |= (described.get("facets") or {}) | (described.get("inputFacets") or {})
-        read, written = (tuple(map(_dataset, described)) for described in (inputs, outputs))
-        logged = event["run"]["facets"].get("mlflow_run", {}).get("runId", "")
-        graph.steps.append(Step(event["run"]["runId"], event["job"]["name"], read, written, logged))
+    for event in (event for event in events if event["eventType"] == "COMPLETE"):
+        read, written = (_read_side(graph, event.get(side) or []) for side in ("inputs", "outputs"))
+        if read or written:
+            logged = event["run"]["facets"].get("mlflow_run", {}).get("runId", "")
+            graph.steps.append(Step(event["run"]["runId"], event["job"]["name"], read, written, logged))
     return graph
+
+
+def _read_side(graph: Graph, described: list[dict[str, Any]]) -> tuple[Dataset, ...]:
+    """Return the datasets of one side of an event, and add their facets to the graph."""
+    datasets = tuple(Dataset(each["namespace"], each["name"]) for each in described)
+    for dataset, each in zip(datasets, described, strict=True):
+        graph.facets.setdefault(dataset, {}).update((each.get("facets") or {}) | (each.get("inputFacets") or {}))
+    return datasets
 
 
 def find_predictions(graph: Graph) -> Dataset:
@@ -105,14 +107,8 @@ def find_predictions(graph: Graph) -> Dataset:
 
     :raises LineageError: there are none
     """
-    from include.platform.assets import PREDICTIONS
-
     bucket, folder = locate(PREDICTIONS.uri)
     for dataset in (output for step in reversed(graph.steps) for output in step.outputs):
         if dataset.namespace == bucket and dataset.name.startswith(f"{folder}/") and dataset.name.endswith(".csv"):
             return dataset
     raise LineageError("no event names predictions: trigger feature_eng, which leads to them")
-
-
-def _dataset(described: dict[str, Any]) -> Dataset:
-    return Dataset(described["namespace"], described["name"])

@@ -10,7 +10,7 @@ from openlineage.client import facet_v2
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 
 from include.platform import lineage
-from include.platform.lineage import Dataset, Notes, Table
+from include.platform.lineage import Notes, Table
 
 if TYPE_CHECKING:
     from include.data.checks import Result
@@ -53,12 +53,13 @@ class PredictionExtractor(BaseExtractor):
         return ["ModelLoadAndPredictOperator"]
 
     def _execute_extraction(self) -> OperatorLineage:
-        operator = self.operator
-        inputs: dict[Dataset, Table | None] = {lineage.locate_model(operator.model_uri, _server(operator)): None}
+        operator, notes = self.operator, Notes()
+        notes.inputs[lineage.locate_model(operator.model_uri, _server(operator))] = None
         if isinstance(operator.data, str):
-            inputs[lineage.locate(operator.data)] = None
-        outputs = [lineage.locate(operator.output_uri)] if operator.output_uri else []
-        return to_lineage(Notes(inputs, dict.fromkeys(outputs)))
+            notes.inputs[lineage.locate(operator.data)] = None
+        if operator.output_uri:
+            notes.outputs[lineage.locate(operator.output_uri)] = None
+        return to_lineage(notes)
 
 
 class RegistrationExtractor(BaseExtractor):
@@ -74,12 +75,12 @@ class RegistrationExtractor(BaseExtractor):
 
     def extract_on_complete(self, task_instance: Any) -> OperatorLineage:
         """Return the model and its new version."""
-        server = _server(self.operator)
+        operator, server = self.operator, _server(self.operator)
         registered = task_instance.xcom_pull(task_ids=task_instance.task_id, map_indexes=task_instance.map_index)
         version = registered["model_version"]
         made = lineage.locate_model(f"models:/{version['name']}/{version['version']}", server)
-        source = lineage.locate_model(self.operator.source, server)
-        return to_lineage(Notes({source: None}, {made: None}, mlflow_run_id=self.operator.run_id or ""))
+        source = lineage.locate_model(operator.source, server)
+        return to_lineage(Notes({source: None}, {made: None}, mlflow_run_id=operator.run_id or ""))
 
     def extract_on_failure(self, task_instance: Any) -> OperatorLineage:
         """Return nothing: there is no version."""
@@ -88,52 +89,47 @@ class RegistrationExtractor(BaseExtractor):
 
 def to_lineage(notes: Notes) -> OperatorLineage:
     """Return notes as OpenLineage datasets and facets."""
-    checks = notes.checks
-    return OperatorLineage(
-        inputs=[_input(dataset, table, checks.get(dataset, ())) for dataset, table in notes.inputs.items()],
-        outputs=[_output(dataset, table) for dataset, table in notes.outputs.items()],
-        run_facets={"mlflow_run": MLflowRunFacet(notes.mlflow_run_id)} if notes.mlflow_run_id else {},
-    )
+    inputs, outputs = [], []
+    for dataset, table in notes.inputs.items():
+        results = notes.checks.get(dataset, ())
+        inputs.append(InputDataset(*dataset, facets=_describe(table), inputFacets=_assert(results)))
+    for dataset, table in notes.outputs.items():
+        outputs.append(OutputDataset(*dataset, facets=_describe(table), outputFacets=_count(table)))
+    run_facets: dict[str, Any] = {"mlflow_run": MLflowRunFacet(notes.mlflow_run_id)} if notes.mlflow_run_id else {}
+    return OperatorLineage(inputs=inputs, outputs=outputs, run_facets=run_facets)
 
 
-def _input(dataset: Dataset, table: Table | None, checks: tuple[Result, ...]) -> InputDataset:
-    facets: dict[str, Any] = {}
-    if table:
-        module = facet_v2.data_quality_metrics_input_dataset
-        columns = {name: module.ColumnMetrics(nullCount=count) for name, count in table.missing.items()}
-        facets["dataQualityMetrics"] = module.DataQualityMetricsInputDatasetFacet(
-            columnMetrics=columns, rowCount=table.rows
-        )
-    if checks:
-        asserted = facet_v2.data_quality_assertions_dataset
-        assertions = [
-            asserted.Assertion(
-                assertion=result.check,
-                success=not result.count,
-                column=None if result.column == "all" else result.column,
-                severity=SEVERITIES[result.severity],
-            )
-            for result in checks
-        ]
-        facets["dataQualityAssertions"] = asserted.DataQualityAssertionsDatasetFacet(assertions=assertions)
-    return InputDataset(*dataset, facets=_schema(table), inputFacets=facets)
-
-
-def _output(dataset: Dataset, table: Table | None) -> OutputDataset:
+def _describe(table: Table | None) -> dict[str, Any]:
+    """Return the facets of a table: its columns with types, its rows and missing cells."""
     if not table:
-        return OutputDataset(*dataset)
-    module = facet_v2.data_quality_metrics_dataset
-    columns = {name: module.ColumnMetrics(nullCount=count) for name, count in table.missing.items()}
-    metrics = module.DataQualityMetricsDatasetFacet(columnMetrics=columns, rowCount=table.rows)
-    written = facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=table.rows)
-    facets = {**_schema(table), "dataQualityMetrics": metrics}
-    return OutputDataset(*dataset, facets=facets, outputFacets={"outputStatistics": written})
+        return {}
+    schema, metrics = facet_v2.schema_dataset, facet_v2.data_quality_metrics_dataset
+    fields = [schema.SchemaDatasetFacetFields(name, type=type_) for name, type_ in table.columns.items()]
+    missing = {name: metrics.ColumnMetrics(nullCount=count) for name, count in table.missing.items()}
+    return {
+        "schema": schema.SchemaDatasetFacet(fields=fields),
+        "dataQualityMetrics": metrics.DataQualityMetricsDatasetFacet(columnMetrics=missing, rowCount=table.rows),
+    }
 
 
-def _schema(table: Table | None) -> dict[str, Any]:
-    module, columns = facet_v2.schema_dataset, table.columns if table else {}
-    fields = [module.SchemaDatasetFacetFields(name, type=type_) for name, type_ in columns.items()]
-    return {"schema": module.SchemaDatasetFacet(fields=fields)} if fields else {}
+def _count(table: Table | None) -> dict[str, Any]:
+    module = facet_v2.output_statistics_output_dataset
+    return {"outputStatistics": module.OutputStatisticsOutputDatasetFacet(rowCount=table.rows)} if table else {}
+
+
+def _assert(results: tuple[Result, ...]) -> dict[str, Any]:
+    """Return the facet with the results of the checks, if there are any."""
+    module = facet_v2.data_quality_assertions_dataset
+    assertions = [
+        module.Assertion(
+            assertion=result.check,
+            success=not result.count,
+            column=None if result.column == "all" else result.column,
+            severity=SEVERITIES[result.severity],
+        )
+        for result in results
+    ]
+    return {"dataQualityAssertions": module.DataQualityAssertionsDatasetFacet(assertions=assertions)} if results else {}
 
 
 def _server(operator: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from hashlib import sha256
 from typing import Any
 
@@ -23,17 +22,10 @@ def write_trace(uri: str, model: dict[str, str], rows_uri: str) -> str:
     :param model: ``version``, ``run_id`` and ``alias`` of the version that predicted
     :param rows_uri: the object with the rows that were predicted
     """
-    from include.platform.tracking import code_version
+    from include.platform.tracking import run_tags
 
-    trail = {
-        "file": uri,
-        "sha256": _hash(uri),
-        "rows": rows_uri,
-        "model": champions.MODEL,
-        **{name: model[name] for name in ("version", "run_id", "alias")},
-        "airflow": {name: os.environ.get(f"AIRFLOW_CTX_{name.upper()}", "") for name in ("dag_id", "dag_run_id")},
-        "code_version": os.environ.get("CODE_VERSION") or code_version(),
-    }
+    predicted = {name: model[name] for name in ("version", "run_id", "alias")}
+    trail = {"file": uri, "sha256": _hash(uri), "rows": rows_uri, "model": champions.MODEL, **predicted, **run_tags()}
     return storage.write_bytes(json.dumps(trail, indent=2).encode(), uri + SUFFIX)
 
 
@@ -60,7 +52,7 @@ def read_trace(uri: str) -> dict[str, list[str]]:
         "predictions": [
             uri,
             f"sha256 {trail['sha256']}, {_compare(trail['sha256'], found)}",
-            f"written by {_airflow_run(**trail['airflow'])}",
+            f"written by {_airflow_run(trail)}",
             f"from the rows in {trail['rows']}",
         ],
         "model": [
@@ -71,7 +63,7 @@ def read_trace(uri: str) -> dict[str, list[str]]:
         ],
         "training": [
             f"MLflow run {trail['run_id']} ({run['info']['run_name']})",
-            f"logged by {_airflow_run(tags.get('airflow.dag_id', ''), tags.get('airflow.dag_run_id', ''))}",
+            f"logged by {_airflow_run(tags)}",
         ],
         "data": [line for used in run.get("inputs", {}).get("dataset_inputs", []) for line in _data(used, version)],
         "code": [f"trained with {tags.get('code_version', 'unknown')}", f"predicted with {trail['code_version']}"],
@@ -97,8 +89,9 @@ def _compare(expected: str, found: str | None) -> str:
     return "unchanged" if found == expected else f"CHANGED: it is {found} now"
 
 
-def _airflow_run(dag_id: str, dag_run_id: str) -> str:
-    return f"Airflow's {dag_id}, run {dag_run_id}" if dag_id else "no Airflow run"
+def _airflow_run(tags: dict[str, str]) -> str:
+    dag_id = tags.get("airflow.dag_id")
+    return f"Airflow's {dag_id}, run {tags['airflow.dag_run_id']}" if dag_id else "no Airflow run"
 
 
 def _hash(uri: str) -> str:

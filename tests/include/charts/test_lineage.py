@@ -18,16 +18,12 @@ CARDS = {
 }
 
 
-def test_every_card_is_below_its_sources_and_none_covers_another() -> None:
+def test_every_card_is_below_its_sources_and_the_longest_path_is_one_column() -> None:
     places = place_cards(CARDS)
     for key, card in CARDS.items():
         assert all(places[source][1] < places[key][1] for source in card.sources)
     assert len(set(places.values())) == len(CARDS)
-
-
-def test_the_longest_path_is_one_column() -> None:
-    places = place_cards(CARDS)
-    assert {places[key][0] for key in ("csv", "raw", "features", "predicted")} == {0}
+    assert {places[key][0] for key in ("csv", "raw", "features", "predicted")} == {0}, "the longest path"
     assert {places[key][0] for key in ("model", "rows")} == {0, 1}
 
 

@@ -29,10 +29,10 @@ from tests.toy import HOUSES, make_rows
 from .programs import TOKEN, Catalogue, Program
 
 ODD = 'an "odd" name :: with > and | and\nbreaks, {{ braces }} and $'  # of a column
-PROBLEM = replace(
-    HOUSES, features=(*HOUSES.features, Number(ODD, unit="m")), registered_model=f"House {uuid4().hex[:8]}"
-)
+MODEL = f"House {uuid4().hex[:8]}"
+PROBLEM = replace(HOUSES, features=(*HOUSES.features, Number(ODD, unit="m")), registered_model=MODEL)
 FEATURES_URI = f"s3://{settings.DATA_BUCKET}/features/catalogue/house_features.parquet"
+MODULES = {"ingest": "connector", "complete": "completion"}
 
 
 @pytest.fixture(scope="session")
@@ -64,45 +64,29 @@ def catalogue(stand_in: Catalogue, services: dict[str, Any], monkeypatch: pytest
     return stand_in
 
 
-@dataclass(frozen=True)
-class Model:
-    """A registered model: its name, and its run."""
-
-    name: str
-    run_id: str
-
-
 @pytest.fixture(scope="session")
-def model(buckets: None) -> Model:
-    """The model of ``PROBLEM`` with two versions, the first of them champion, the second challenger."""
-    hook = MLflowClientHook()
-    logged = log_model(hook.create_experiment("catalogue", exist_ok=True))
-    hook.create_registered_model(PROBLEM.registered_model, description=PROBLEM.summary)
-    run_id, model_uri = logged
-    for _ in range(2):
-        hook.create_model_version(PROBLEM.registered_model, model_uri, run_id)
-    hook.set_registered_model_alias(PROBLEM.registered_model, CHAMPION_ALIAS, "1")
-    hook.set_registered_model_alias(PROBLEM.registered_model, CHALLENGER_ALIAS, "2")
-    hook.set_model_version_tag(PROBLEM.registered_model, "1", "promoted_by", "gate")
-    return Model(PROBLEM.registered_model, run_id)
-
-
-def log_model(experiment_id: str) -> tuple[str, str]:
-    """Log a model that predicts the mean of a column, and return run and URI."""
-    rows = make_rows(20).assign(**{ODD: 1.0})
+def run_id(buckets: None) -> str:
+    """The run of ``MODEL``, which has two versions, the first of them champion, the second challenger."""
+    hook, rows = MLflowClientHook(), make_rows(20).assign(**{ODD: 1.0})
     storage.write_table(rows, FEATURES_URI)
-    answer = pd.DataFrame({"prediction": [300.0], "lower": [250.0], "upper": [350.0]})
+    predicted = pd.DataFrame({"prediction": [300.0], "lower": [250.0], "upper": [350.0]})
+    experiment_id = hook.create_experiment("catalogue", exist_ok=True)
     with connected(), mlflow.start_run(experiment_id=experiment_id, run_name="RidgeCV") as run:
         mlflow.log_input(from_pandas(rows, source=FEATURES_URI, name="house_features"))
         mlflow.log_params({"estimator": "RidgeCV", "train_rows": len(rows)})
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).parents[1] / "models" / "constant.py"),
-            signature=mlflow.models.infer_signature(rows[PROBLEM.inputs], answer),
+            signature=mlflow.models.infer_signature(rows[PROBLEM.inputs], predicted),
             pip_requirements=["mlflow-skinny"],
         )
         mlflow.log_metric("holdout_rmse", 21.5)
-    return run.info.run_id, logged.model_uri
+    hook.create_registered_model(MODEL, description=PROBLEM.summary)
+    for version, alias in (("1", CHAMPION_ALIAS), ("2", CHALLENGER_ALIAS)):
+        hook.create_model_version(MODEL, logged.model_uri, run.info.run_id)
+        hook.set_registered_model_alias(MODEL, alias, version)
+    hook.set_model_version_tag(MODEL, "1", "promoted_by", "gate")
+    return run.info.run_id
 
 
 @pytest.fixture
@@ -130,20 +114,17 @@ class Run:
 
 @pytest.fixture
 def run(
-    calls: Program, catalogue: Catalogue, limited_to: Callable[[str], Path], model: Model, tmp_path: Path
+    calls: Program, catalogue: Catalogue, limited_to: Callable[[str], Path], run_id: str, tmp_path: Path
 ) -> Callable[..., Run]:
     """Run ``ingest`` or ``complete`` as the DAG does, in its own process."""
 
-    def begin(what: str, prefix: str = model.name, seconds: float = 0) -> Run:
-        workflow = limited_to(prefix)
-        arguments: dict[str, Any] = {"workflow": str(workflow)}
-        if what == "complete":
-            arguments |= {"sent": [prefix], **describe_completion(PROBLEM)}
-        module = {"ingest": "connector", "complete": "completion"}[what]
-        log = tmp_path / f"{what}.log"
-        call = {"function": f"include.openmetadata.{module}:{what}", "arguments": arguments, "seconds": seconds}
+    def begin(what: str, prefix: str = MODEL, seconds: float = 0) -> Run:
+        workflow, log = limited_to(prefix), tmp_path / f"{what}.log"
+        completion = {"sent": [prefix], **describe_completion(PROBLEM)} if what == "complete" else {}
+        call = {"function": f"include.openmetadata.{MODULES[what]}:{what}", "log": str(log), "seconds": seconds}
+        call["arguments"] = {"workflow": str(workflow), **completion}
         with connected_environment(workflow) as environment:
-            response = json.loads(calls.ask(json.dumps(call | {"environment": environment, "log": str(log)})))
+            response = json.loads(calls.ask(json.dumps(call | {"environment": environment})))
         return Run(response.get("result"), response.get("error", ""), log.read_text())
 
     return begin

@@ -17,7 +17,7 @@ import re
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -30,34 +30,27 @@ from metadata.generated.schema.type.bulkOperationResult import BulkOperationResu
 from pydantic import ValidationError
 
 VERSION = "2.0.6"
-SCHEMA = "metadata.generated.schema"
 
 
-def model(path: str) -> Any:
-    module, name = path.split(":")
-    return getattr(importlib.import_module(f"{SCHEMA}.{module}"), name)
+def load(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(f"metadata.generated.schema.{module}"), name)
 
 
-# For each collection the body of a PUT, the entity, the entity's type and the field that names its parent.
+# For each collection the class of its entities, the modules of their requests and of themselves, and their parents.
 COLLECTIONS = {
-    collection: (model(request), model(entity), type_, parent)
-    for collection, request, entity, type_, parent in [
-        ("services/mlmodelServices", "api.services.createMlModelService:CreateMlModelServiceRequest",
-         "entity.services.mlmodelService:MlModelService", "mlmodelService", None),
-        ("services/storageServices", "api.services.createStorageService:CreateStorageServiceRequest",
-         "entity.services.storageService:StorageService", "storageService", None),
-        ("mlmodels", "api.data.createMlModel:CreateMlModelRequest", "entity.data.mlmodel:MlModel",
-         "mlmodel", "service"),
-        ("containers", "api.data.createContainer:CreateContainerRequest", "entity.data.container:Container",
-         "container", "service"),
-        ("classifications", "api.classification.createClassification:CreateClassificationRequest",
-         "entity.classification.classification:Classification", "classification", None),
-        ("tags", "api.classification.createTag:CreateTagRequest", "entity.classification.tag:Tag", "tag",
-         "classification"),
-        ("teams", "api.teams.createTeam:CreateTeamRequest", "entity.teams.team:Team", "team", None),
-    ]
-}  # fmt: skip
-PARENTS = {"mlmodels": "services/mlmodelServices", "containers": "services/storageServices", "tags": "classifications"}
+    "services/mlmodelServices": ("MlModelService", "services", "services.mlmodelService", ""),
+    "services/storageServices": ("StorageService", "services", "services.storageService", ""),
+    "mlmodels": ("MlModel", "data", "data.mlmodel", "services/mlmodelServices"),
+    "containers": ("Container", "data", "data.container", "services/storageServices"),
+    "classifications": ("Classification", "classification", "classification.classification", ""),
+    "tags": ("Tag", "classification", "classification.tag", "classifications"),
+    "teams": ("Team", "teams", "teams.team", ""),
+}
+REQUESTS = {
+    key: load(f"api.{area}.create{name}", f"Create{name}Request") for key, (name, area, *_) in COLLECTIONS.items()
+}
+ENTITIES = {key: load(f"entity.{module}", name) for key, (name, _, module, _) in COLLECTIONS.items()}
+TYPES = {key: module.rpartition(".")[2] for key, (_, _, module, _) in COLLECTIONS.items()}
 STEP = {"name": "GetModels", "description": "List the registered models", "mandatory": True}
 DEFINITION = {"name": "Mlflow.testConnectionDefinition", "steps": [STEP]}
 TestConnectionDefinition.model_validate(DEFINITION)
@@ -75,7 +68,6 @@ class State:
     """Calls, entities, edges, and the failures to come."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
@@ -91,28 +83,28 @@ class State:
         raise RejectedError(404, f"{collection} instance for {value} not found")
 
     def put(self, collection: str, body: dict[str, Any]) -> dict[str, Any]:
-        request, entity, _, parent = COLLECTIONS[collection]
-        request.model_validate(body)
+        REQUESTS[collection].model_validate(body)
         check_names(body)
         body = {name: value for name, value in body.items() if value is not None}
         name = f'"{body["name"]}"' if "." in body["name"] else body["name"]
-        if parent:
-            above = self.find(PARENTS[collection], "fullyQualifiedName", body[parent])
-            body[parent] = {"id": above["id"], "type": COLLECTIONS[PARENTS[collection]][2], "name": above["name"]}
+        if parents := COLLECTIONS[collection][3]:
+            field = "classification" if collection == "tags" else "service"
+            above = self.find(parents, "fullyQualifiedName", body[field])
+            body[field] = {"id": above["id"], "type": TYPES[parents], "name": above["name"]}
             name = f"{above['fullyQualifiedName']}.{name}"
         known = self.entities[collection].get(name, {})
         kept = {field: known[field] for field in ("description", "tags", "owners") if known.get(field)}
         whole = {"id": str(uuid4()), "fullyQualifiedName": name, "version": 0.1} | known | body | kept
         if collection == "mlmodels":
             whole["serviceType"] = "Mlflow"
-        entity.model_validate(whole)
+        ENTITIES[collection].model_validate(whole)
         self.entities[collection][name] = whole
         return whole
 
     def patch(self, collection: str, id_: str, body: list[dict[str, Any]]) -> dict[str, Any]:
         known = self.find(collection, "id", id_)
         changed = jsonpatch.JsonPatch(body).apply(known)
-        COLLECTIONS[collection][1].model_validate(changed)
+        ENTITIES[collection].model_validate(changed)
         for tag in changed.get("tags") or []:
             self.find("tags", "fullyQualifiedName", tag["tagFQN"])
         for owner in changed.get("owners") or []:
@@ -123,7 +115,7 @@ class State:
 
     def add_edge(self, body: dict[str, Any]) -> dict[str, Any]:
         AddLineageRequest.model_validate(body)
-        collections = {type_: collection for collection, (_, _, type_, _) in COLLECTIONS.items()}
+        collections = {type_: collection for collection, type_ in TYPES.items()}
         names = [
             self.find(collections[end["type"]], "id", end["id"])["fullyQualifiedName"]
             for end in (body["edge"]["fromEntity"], body["edge"]["toEntity"])
@@ -133,10 +125,11 @@ class State:
         return {}
 
     def put_all(self, bodies: list[dict[str, Any]]) -> dict[str, Any]:
-        done, failed = [], []
+        done: list[Any] = []
+        failed: list[Any] = []
         for body in bodies:
             try:
-                done.append({"request": self.put("mlmodels", body)["fullyQualifiedName"], "status": 200})
+                done.append(self.put("mlmodels", body))
             except (RejectedError, ValidationError) as error:
                 failed.append({"request": body.get("name"), "status": 400, "message": str(error)})
         return result(done, failed)
@@ -146,13 +139,18 @@ class State:
         stale = [model for name, model in self.entities["mlmodels"].items() if name not in body["seenFqns"]]
         for entity in stale:
             entity["deleted"] = True
-        return result([{"request": entity["fullyQualifiedName"], "status": 200} for entity in stale], [])
+        return result(stale, [])
 
 
 def result(done: list[dict[str, Any]], failed: list[dict[str, Any]]) -> dict[str, Any]:
-    counts = {"Processed": len(done + failed), "Passed": len(done), "Failed": len(failed)}
-    content = {f"numberOfRows{name}": count for name, count in counts.items()}
-    content |= {"status": "failure" if failed else "success", "successRequest": done, "failedRequest": failed}
+    content = {
+        "status": "failure" if failed else "success",
+        "numberOfRowsProcessed": len(done + failed),
+        "numberOfRowsPassed": len(done),
+        "numberOfRowsFailed": len(failed),
+        "successRequest": [{"request": entity["fullyQualifiedName"], "status": 200} for entity in done],
+        "failedRequest": failed,
+    }
     return json.loads(BulkOperationResult.model_validate(content).model_dump_json())
 
 
@@ -169,8 +167,6 @@ STATE = State()
 
 class Handler(BaseHTTPRequestHandler):
     """Routes of the API below /api/v1, and the tests' own."""
-
-    protocol_version = "HTTP/1.1"
 
     def respond(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -201,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
             STATE.failures.append(body)
         elif path == "/reset":
             STATE.reset()
-        return {"calls": STATE.calls, "entities": STATE.entities, "edges": STATE.edges}
+        return vars(STATE)
 
     def api(self, path: str, body: Any) -> Any:
         path = path.removeprefix("/api/v1/")
@@ -216,8 +212,7 @@ class Handler(BaseHTTPRequestHandler):
             return {"version": version, "revision": "0", "timestamp": 0}
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             raise RejectedError(401, "Not Authorized! Token not present or not valid")
-        with STATE.lock:
-            return self.route(path, body)
+        return self.route(path, body)
 
     def route(self, path: str, body: Any) -> Any:
         special = {
@@ -245,7 +240,7 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     TOKEN = sys.stdin.readline().strip()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201
     sys.stdin.read()

@@ -14,7 +14,7 @@ from local import __main__ as command_line
 from local.settings import PROJECT
 from local.stack import Stack
 
-from .conftest import Model
+from .conftest import MODEL
 from .programs import TOKEN, Catalogue
 
 
@@ -22,20 +22,20 @@ def test_make_ingest_does_what_the_dag_does(
     stack: Stack,
     catalogue: Catalogue,
     limited_to: Callable[[str], Path],
-    model: Model,
+    run_id: str,
     connector_python: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "environ", os.environ.copy())  # the command sets variables
         patch.setenv("OPENMETADATA_PYTHON", str(connector_python))
-        assert command_line.ingest(stack, [str(limited_to(model.name))]) == 0
+        assert command_line.ingest(stack, [str(limited_to(MODEL))]) == 0
 
-    sent = catalogue.entity("mlmodels", f"mlflow.{model.name}")
+    sent = catalogue.entity("mlmodels", f"mlflow.{MODEL}")
     assert sent["mlFeatures"]
     assert "### In MLflow" in sent["description"]
     ((features, trained),) = catalogue.state()["edges"]  # this is not the model of the project's problem
-    assert (features.partition(".")[2], trained) == ("house_features", f"mlflow.{model.name}")
+    assert (features.partition(".")[2], trained) == ("house_features", f"mlflow.{MODEL}")
 
 
 def test_make_passes_the_workflow_file_on() -> None:

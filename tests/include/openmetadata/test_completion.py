@@ -9,31 +9,30 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import FEATURES_URI, ODD, PROBLEM, Model, Run
+from .conftest import FEATURES_URI, MODEL, ODD, PROBLEM, Run
 from .programs import TOKEN, Catalogue
 
 Runner = Callable[..., Run]
 
 
 @pytest.fixture
-def completed(run: Runner, catalogue: Catalogue, model: Model) -> dict[str, Any]:
+def completed(run: Runner, catalogue: Catalogue) -> dict[str, Any]:
     """The model in OpenMetadata after both tasks."""
     run("ingest")
     ran = run("complete")
-    assert ran.result == {model.name: "1"}, ran.error + ran.log
-    return catalogue.entity("mlmodels", f"mlflow.{model.name}")
+    assert ran.result == {MODEL: "1"}, ran.error + ran.log
+    return catalogue.entity("mlmodels", f"mlflow.{MODEL}")
 
 
 def test_the_champion_is_described_with_its_metrics_and_pages(
-    completed: dict[str, Any], services: dict[str, Any], model: Model
+    completed: dict[str, Any], services: dict[str, Any], run_id: str
 ) -> None:
     description = completed["description"]
-    print(description)  # noqa: T201 # for a reader of the test's output
     pages = f"{json.loads(services['AIRFLOW_CONN_MLFLOW_DEFAULT'])['host']}/#"
-    name = model.name.replace(" ", "%20")
+    name = MODEL.replace(" ", "%20")
     assert description.startswith(f"{PROBLEM.summary}\n\n### In MLflow")
     assert f"| version | [1]({pages}/models/{name}/versions/1), alias champion |" in description  # version 2 is newer
-    assert f"/runs/{model.run_id})" in description
+    assert f"/runs/{run_id})" in description
     assert "| metric holdout_rmse | 21.5 |" in description
     assert "| tag promoted_by | gate |" in description
 
@@ -48,12 +47,12 @@ def test_aliases_become_tags_and_the_team_becomes_the_owner(completed: dict[str,
 
 @pytest.mark.usefixtures("completed")
 def test_lineage_leads_from_the_table_through_the_features_to_model_and_predictions(
-    catalogue: Catalogue, model: Model
+    catalogue: Catalogue,
 ) -> None:
     edges = catalogue.state()["edges"]
-    (predictions,) = (end for start, end in edges if start == f"mlflow.{model.name}")
+    (predictions,) = (end for start, end in edges if start == f"mlflow.{MODEL}")
     table, features = (f"house_objects.{name}" for name in ('"houses.csv"', "house_features"))
-    assert sorted(edges) == sorted([[table, features], [features, f"mlflow.{model.name}"], edges[-1]])
+    assert sorted(edges) == sorted([[table, features], [features, f"mlflow.{MODEL}"], edges[-1]])
 
     described = {name: catalogue.entity("containers", name) for name in (table, features, predictions)}
     assert described[table]["fullPath"] == "include/houses.csv"
@@ -111,5 +110,5 @@ def test_what_the_server_rejects_fails_the_task_with_one_line(
     assert "\n" not in ran.error
 
 
-def test_a_model_that_the_connector_has_not_sent_is_named(run: Runner, model: Model) -> None:
-    assert f"it has no model {model.name}: run the connector first" in run("complete").error
+def test_a_model_that_the_connector_has_not_sent_is_named(run: Runner) -> None:
+    assert f"it has no model {MODEL}: run the connector first" in run("complete").error

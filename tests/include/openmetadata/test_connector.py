@@ -18,32 +18,38 @@ from include import settings
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.server import READ_TIMEOUT
 
-from .conftest import PROBLEM, Model, Run
+from .conftest import MODEL, PROBLEM, Run
 from .programs import Catalogue
 
 Runner = Callable[..., Run]
 # Seconds, read from the module: only the connector's environment can import it.
-(ANSWER,) = re.findall(
-    r"^LIMITS = .*, (\d+)\)", (settings.INCLUDE / "openmetadata" / "servers.py").read_text(), re.MULTILINE
-)
+MODULE = (settings.INCLUDE / "openmetadata" / "connector.py").read_text()
+(ANSWER,) = re.findall(r"^LIMITS = .*, (\d+)\)", MODULE, re.MULTILINE)
 
 
-def register(run_id: str = "", prefix: str = "Odd ") -> str:
-    """Register a model: with a version that has no files, if a run is given, else without versions."""
-    hook = MLflowClientHook()
-    name = f"{prefix}{uuid4().hex[:8]}"
+def register(source: str = "", run_id: str = "", name: str = "Odd ") -> str:
+    """Register a model: with a version, if a source is given, else without versions."""
+    hook, name = MLflowClientHook(), f"{name}{uuid4().hex[:8]}"
     hook.create_registered_model(name)
-    if run_id:
-        hook.create_model_version(name, f"{hook.get_run(run_id)['info']['artifact_uri']}/nowhere", run_id)
+    if source:
+        hook.create_model_version(name, source, run_id)
     return name
 
 
-def test_a_model_arrives_with_features_and_parameters(run: Runner, catalogue: Catalogue, model: Model) -> None:
+def without_files(run_id: str) -> str:
+    return f"{MLflowClientHook().get_run(run_id)['info']['artifact_uri']}/nowhere"
+
+
+def change_connection(monkeypatch: pytest.MonkeyPatch, name: str, **change: Any) -> None:
+    variable = f"AIRFLOW_CONN_{name.upper()}"
+    monkeypatch.setenv(variable, json.dumps(json.loads(os.environ[variable]) | change))
+
+
+def test_a_model_arrives_with_features_and_parameters(run: Runner, catalogue: Catalogue) -> None:
     ran = run("ingest")
 
     ((body,),) = catalogue.sent("PUT", "mlmodels/bulk")
-    print(json.dumps(body, indent=2))  # noqa: T201 # for a reader of the test's output
-    assert ran.result == {"sent": [model.name], "skipped": []}, ran.error
+    assert ran.result == {"sent": [MODEL], "skipped": []}, ran.error
     assert body["description"] == PROBLEM.summary
     *others, odd = [feature["name"] for feature in body["mlFeatures"]]
     assert others == PROBLEM.inputs[:-1]
@@ -53,10 +59,8 @@ def test_a_model_arrives_with_features_and_parameters(run: Runner, catalogue: Ca
     assert body["mlStore"]["storage"].startswith("mlflow-artifacts:/")
 
 
-def test_a_model_with_an_odd_name_is_sent_and_completed(run: Runner, catalogue: Catalogue, model: Model) -> None:
-    hook, name = MLflowClientHook(), f'The "best" > all others. {uuid4().hex[:8]}'
-    hook.create_registered_model(name)
-    hook.create_model_version(name, f"runs:/{model.run_id}/model", model.run_id)
+def test_a_model_with_an_odd_name_is_sent_and_completed(run: Runner, run_id: str) -> None:
+    name = register(f"runs:/{run_id}/model", run_id, 'The "best" > all others. ')
 
     assert run("ingest", name).result == {"sent": [name], "skipped": []}
     assert run("complete", name).result == {name: "1"}
@@ -64,7 +68,7 @@ def test_a_model_with_an_odd_name_is_sent_and_completed(run: Runner, catalogue: 
 
 @pytest.mark.parametrize("prefix", ["Odd ", "Ann's "])
 def test_a_model_without_versions_is_skipped_with_a_warning(prefix: str, run: Runner, catalogue: Catalogue) -> None:
-    name = register(prefix=prefix)
+    name = register(name=prefix)
 
     ran = run("ingest", name)
 
@@ -81,8 +85,8 @@ def test_without_models_nothing_is_sent_and_nothing_deleted(run: Runner, catalog
     assert {call["method"] for call in catalogue.state()["calls"]} == {"GET"}
 
 
-def test_a_signature_that_cannot_be_read_fails_the_run(run: Runner, model: Model) -> None:
-    name = register(model.run_id)
+def test_a_signature_that_cannot_be_read_fails_the_run(run: Runner, run_id: str) -> None:
+    name = register(without_files(run_id), run_id)
 
     ran = run("ingest", name)
 
@@ -90,24 +94,21 @@ def test_a_signature_that_cannot_be_read_fails_the_run(run: Runner, model: Model
     assert f"{name}: Cannot read the model signature" in ran.error
 
 
-def test_a_model_that_the_connector_drops_fails_the_run(run: Runner, model: Model) -> None:
-    name = register(model.run_id, prefix="Odd " * 70)  # too long a name for OpenMetadata
+def test_a_model_that_the_connector_drops_fails_the_run(run: Runner, run_id: str) -> None:
+    name = register(without_files(run_id), run_id, "Odd " * 70)  # too long a name for OpenMetadata
 
-    ran = run("ingest", name)
-
-    assert f"{name}: the connector dropped it" in ran.error
+    assert f"{name}: the connector dropped it" in run("ingest", name).error
 
 
-def test_a_model_that_is_gone_from_mlflow_is_marked_as_deleted(run: Runner, catalogue: Catalogue, model: Model) -> None:
-    name = register(model.run_id)
-    catalogue_name = f"mlflow.{name}"
+def test_a_model_that_is_gone_from_mlflow_is_marked_as_deleted(run: Runner, catalogue: Catalogue, run_id: str) -> None:
+    name = register(without_files(run_id), run_id)
     run("ingest", name)
-    assert "deleted" not in catalogue.entity("mlmodels", catalogue_name)
+    assert "deleted" not in catalogue.entity("mlmodels", f"mlflow.{name}")
     MLflowClientHook().delete_registered_model(name)
 
     run("ingest")
 
-    assert catalogue.entity("mlmodels", catalogue_name)["deleted"] is True
+    assert catalogue.entity("mlmodels", f"mlflow.{name}")["deleted"] is True
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_a_model_that_is_gone_from_mlflow_is_marked_as_deleted(run: Runner, cata
         ({"path": "services/mlmodelServices", "method": "PUT", "status": 500}, "mlmodel"),
         ({"path": "mlmodels/deleteStale", "status": 500}, "Error deleting"),
     ],
-    ids=lambda value: "-".join(str(part) for part in value.values()) if isinstance(value, dict) else "",
+    ids=str,
 )
 def test_what_the_server_rejects_fails_the_run_with_one_line(
     run: Runner, catalogue: Catalogue, failure: dict[str, Any], sentence: str
@@ -134,33 +135,27 @@ def test_what_the_server_rejects_fails_the_run_with_one_line(
     assert "\n" not in ran.error
 
 
-def closed_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+CLOSED = "http://127.0.0.1:9"  # the port of a service that is not in use any more
 
 
 @pytest.mark.parametrize(
     ("connection", "change", "sentence"),
     [
         ("openmetadata_default", {"password": "not-the-token"}, "it rejects the token (HTTP 401)"),
-        ("openmetadata_default", {"host": closed_port()}, "Connection refused"),
+        ("openmetadata_default", {"host": CLOSED}, "Connection refused"),
         ("mlflow_default", {"password": "not-the-password"}, "401"),
-        ("mlflow_default", {"host": closed_port()}, "Connection refused"),
+        ("mlflow_default", {"host": CLOSED}, "Connection refused"),
     ],
-    ids=["wrong token", "OpenMetadata down", "wrong password", "MLflow down"],
 )
 def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     run: Runner,
-    services: dict[str, Any],
     catalogue: Catalogue,
     monkeypatch: pytest.MonkeyPatch,
     connection: str,
     change: dict[str, str],
     sentence: str,
 ) -> None:
-    variable = f"AIRFLOW_CONN_{connection.upper()}"
-    monkeypatch.setenv(variable, json.dumps(json.loads(os.environ[variable]) | change))
+    change_connection(monkeypatch, connection, **change)
     started = time.monotonic()
 
     ran = run("ingest")
@@ -191,20 +186,17 @@ def waiting(listening: socket.socket) -> int:
 
 
 # Seconds that a server really has for an answer; here it has one.
-GRANTED = {"openmetadata_default": int(ANSWER), "mlflow_default": READ_TIMEOUT}
-
-
-@pytest.mark.parametrize("connection", GRANTED)
-@pytest.mark.usefixtures("catalogue")
+@pytest.mark.parametrize(
+    ("connection", "granted"), [("openmetadata_default", int(ANSWER)), ("mlflow_default", READ_TIMEOUT)]
+)
 def test_a_silent_server_is_given_up_within_a_minute(
-    run: Runner, services: dict[str, Any], silent: socket.socket, monkeypatch: pytest.MonkeyPatch, connection: str
+    run: Runner, silent: socket.socket, monkeypatch: pytest.MonkeyPatch, connection: str, granted: float
 ) -> None:
-    variable = f"AIRFLOW_CONN_{connection.upper()}"
-    change = {"host": f"http://127.0.0.1:{silent.getsockname()[1]}", "extra": {"timeout": 1}}
-    monkeypatch.setenv(variable, json.dumps(json.loads(os.environ[variable]) | change))
+    host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    change_connection(monkeypatch, connection, host=host, extra={"timeout": 1})
 
     ran = run("ingest", seconds=1)
 
     assert f"(connection {connection})" in ran.error
     assert "timed out" in ran.error
-    assert 0 < waiting(silent) * GRANTED[connection] < 60
+    assert 0 < waiting(silent) * granted < 60

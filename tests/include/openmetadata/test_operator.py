@@ -17,13 +17,14 @@ from include import settings
 from include.openmetadata.catalogue import describe_completion
 from include.openmetadata.operator import ConnectorOperator
 
-from .conftest import PROBLEM, Model
+from .conftest import MODEL, PROBLEM
 from .programs import TOKEN, Catalogue
 
 # Airflow's merging of arguments needs a context with a key for the function.
 CONTEXT: Any = {"ti": SimpleNamespace(bundle_instance=None), "run_id": "manual__1"}
 PYTHON = str(Path(sys.base_prefix) / "bin" / "python3")  # one without Airflow
 MLFLOW = {"conn_type": "mlflow", "host": "http://localhost:5000", "login": "airflow", "password": "a-mlflow-password"}
+OPENMETADATA = {"conn_type": "http", "host": "example.com", "port": 8585, "schema": "https", "password": TOKEN}
 
 
 def inspect(workflow: str) -> dict[str, Any]:
@@ -46,10 +47,9 @@ def fail(workflow: str) -> None:
     raise RuntimeError(os.environ["OPENMETADATA_TOKEN_FILE"])
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = {"conn_type": "http", "host": "catalogue.example.com", "port": 8585, "schema": "https"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT", json.dumps({**connection, "password": TOKEN}))
+    monkeypatch.setenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT", json.dumps(OPENMETADATA))
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(MLFLOW))
 
 
@@ -60,19 +60,7 @@ def operator(function: Any = inspect, python: str = PYTHON) -> ConnectorOperator
         return ConnectorOperator(task_id="inspect", python_callable=function, workflow=workflow)
 
 
-@pytest.mark.usefixtures("connections")
-def test_the_process_has_the_token_in_a_file_that_only_this_user_can_read() -> None:
-    seen = operator().execute(CONTEXT)
-
-    assert seen["token"] == TOKEN
-    assert seen["modes"] == ["0o600", "0o700"]
-    assert seen["environment"]["OPENMETADATA_HOST_PORT"] == "https://catalogue.example.com:8585/api"
-    assert seen["environment"]["MLFLOW_TRACKING_PASSWORD"] == "a-mlflow-password"
-    assert not Path(seen["file"]).exists()
-
-
-@pytest.mark.usefixtures("connections")
-def test_neither_token_nor_login_is_anywhere_else(
+def test_only_the_process_has_token_and_login_and_the_token_is_in_a_file_of_this_user(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-key-of-s3")
@@ -80,16 +68,19 @@ def test_neither_token_nor_login_is_anywhere_else(
 
     seen = task.execute(CONTEXT)
 
-    environment = json.dumps(seen["environment"])
-    assert TOKEN not in environment
-    assert "a-key-of-s3" not in environment
-    assert not [name for name in seen["environment"] if name.startswith("AIRFLOW")]
+    environment = seen["environment"]
+    assert seen["token"] == TOKEN
+    assert seen["modes"] == ["0o600", "0o700"]
+    assert not Path(seen["file"]).exists()
+    assert environment["OPENMETADATA_HOST_PORT"] == "https://example.com:8585/api"
+    assert environment["MLFLOW_TRACKING_PASSWORD"] == "a-mlflow-password"
+    assert not {TOKEN, "a-key-of-s3"}.intersection(environment.values())
+    assert not [name for name in environment if name.startswith("AIRFLOW")]
     rendered = repr([getattr(task, field) for field in task.template_fields])
     for secret in (TOKEN, "a-mlflow-password"):
         assert secret not in seen["argv"] + rendered + caplog.text + repr(task.env_vars)
 
 
-@pytest.mark.usefixtures("connections")
 def test_the_file_is_deleted_when_the_process_fails() -> None:
     with pytest.raises(Exception, match="openmetadata-") as caught:
         operator(fail).execute(CONTEXT)
@@ -97,27 +88,26 @@ def test_the_file_is_deleted_when_the_process_fails() -> None:
     assert not Path(str(caught.value).split()[-1]).exists()
 
 
-@pytest.mark.usefixtures("connections")
 def test_a_missing_environment_is_named_with_the_remedy() -> None:
     with pytest.raises(AirflowFailException, match=r"make setup-openmetadata.*ARG OPENMETADATA=1"):
         operator(python="/nowhere/bin/python").execute(CONTEXT)
 
 
 @pytest.mark.parametrize(
-    ("connection", "sentence"),
+    ("change", "sentence"),
     [
         (None, "There is no connection openmetadata_default: define it with type HTTP"),
-        ({"conn_type": "http", "password": TOKEN}, "has no usable host"),
-        ({"conn_type": "http", "host": "localhost"}, "has no usable token"),
-        ({"conn_type": "http", "host": "localhost", "password": f"{TOKEN}\n{TOKEN}"}, "has no usable token"),
+        ({"host": None}, "has no usable host"),
+        ({"host": "https://name:login@example.com"}, "has no usable host"),
+        ({"password": None}, "has no usable token"),
+        ({"password": f"{TOKEN}\n{TOKEN}"}, "has no usable token"),
     ],
 )
-@pytest.mark.usefixtures("connections")
 def test_an_unusable_connection_is_named_and_not_retried(
-    monkeypatch: pytest.MonkeyPatch, connection: dict[str, str] | None, sentence: str
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any] | None, sentence: str
 ) -> None:
-    if connection:
-        monkeypatch.setenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT", json.dumps(connection))
+    if change:
+        monkeypatch.setenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT", json.dumps(OPENMETADATA | change))
     else:
         monkeypatch.delenv("AIRFLOW_CONN_OPENMETADATA_DEFAULT")
 
@@ -125,26 +115,30 @@ def test_an_unusable_connection_is_named_and_not_retried(
         operator().execute(CONTEXT)
 
     assert TOKEN not in str(caught.value)
+    assert "login" not in str(caught.value)
 
 
 def test_the_tasks_of_the_dag_send_and_complete_the_model(
+    services: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
     catalogue: Catalogue,
     limited_to: Any,
-    model: Model,
+    run_id: str,
     connector_python: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
     dag = DagBag(settings.INCLUDE.parent / "dags" / "openmetadata_mlflow.py").dags["openmetadata_mlflow"]
     returned: dict[str, Any] = {}
     for task_id in ("ingest", "complete"):
         task: Any = dag.get_task(task_id)
         task.python = str(connector_python)
-        task.workflow = task.op_kwargs["workflow"] = str(limited_to(model.name))
+        task.workflow = task.op_kwargs["workflow"] = str(limited_to(MODEL))
         if task_id == "complete":
             task.op_kwargs |= {"ingested": returned["ingest"], "completion": literal(describe_completion(PROBLEM))}
         task.render_template_fields({})
         returned[task_id] = task.execute(CONTEXT)
 
-    assert returned == {"ingest": {"sent": [model.name], "skipped": []}, "complete": {model.name: "1"}}
+    assert returned == {"ingest": {"sent": [MODEL], "skipped": []}, "complete": {MODEL: "1"}}
     assert len(catalogue.state()["edges"]) == 3
     assert TOKEN not in caplog.text + repr(returned)

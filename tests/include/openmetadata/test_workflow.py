@@ -56,13 +56,21 @@ def test_json_is_read_like_yaml(tmp_path: Path) -> None:
         (f"{MLFLOW}/trackingUri", "sqlite:///mlflow.db", "write the address of the MLflow server"),
         ("sink/type", "file", "sink.type is file: write metadata-rest"),
         ("workflowConfig/successThreshold", None, "successThreshold must be 100"),
-        (f"{SERVER}/hostPort", "http://localhost:8585", "hostPort is http://localhost:8585: write the address with /api"),
+        (
+            f"{SERVER}/hostPort",
+            "http://localhost:8585",
+            "hostPort is http://localhost:8585: write the address with /api",
+        ),
         (f'{SERVER}/hostPort"', "http://localhost:8585/api", "a name that ends in a quotation mark"),
         (f"{SERVER}/authProvider", "no-auth", "no-auth is no longer supported: write authProvider: openmetadata"),
         (f"{SERVER}/securityConfig", None, "must be jwtToken alone"),
         (f"{SERVER}/securityConfig", AUTH0, "the only login that is supported"),
         (f"{SERVER}/securityConfig/secretKey", "eyJ", "must be jwtToken alone"),
-        (f"{SERVER}/securityConfig/jwtToken", "eyJhbGciOiJSUzI1NiJ9.e30.x", "must be the path of a file with the token"),
+        (
+            f"{SERVER}/securityConfig/jwtToken",
+            "eyJhbGciOiJSUzI1NiJ9.e30.x",
+            "must be the path of a file with the token",
+        ),
     ],
 )
 def test_settings_that_the_client_rejects_are_refused_with_the_remedy(
@@ -81,22 +89,14 @@ def test_a_token_of_any_provider_is_accepted(tmp_path: Path, provider: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "sentence"),
-    [
-        ("workflow.toml", "", "must end in .yaml"),
-        ("workflow.yaml", "- 1", "must be a mapping"),
-        ("workflow.yaml", "a: [", "cannot be read"),
-        ("workflow.json", "{", "cannot be read"),
-        ("missing.yaml", None, "No such file"),
-    ],
+    ("text", "sentence"), [("a: [", "cannot be read"), (None, "No such file"), ("- 1", "source.type is missing")]
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: str | None, sentence: str) -> None:
-    file = tmp_path / name
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
+    file = tmp_path / "workflow.yaml"
     if text is not None:
         file.write_text(text)
 
-    with pytest.raises(CatalogueError, match=sentence) as caught:
+    with pytest.raises(CatalogueError, match=rf"workflow.yaml.*{sentence}") as caught:
         read_workflow(file)
 
-    assert name in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -23,41 +23,27 @@ def file(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> str:
     return FILE
 
 
-def test_a_file_leads_to_its_airflow_run_and_its_rows(file: str) -> None:
-    uri, digest, written, rows = read_trace(file)["predictions"]
+def test_a_file_leads_to_its_rows_version_runs_data_and_commits(file: str, registered: Registered) -> None:
+    trail = read_trace(file)
 
+    uri, digest, *origin = trail["predictions"]
     assert uri == file
     assert digest.endswith("unchanged")
-    assert written == "written by Airflow's predict, run manual__2"
-    assert rows == f"from the rows in {ROWS}"
-
-
-def test_a_file_leads_to_its_version_and_the_versions_aliases(file: str, registered: Registered) -> None:
-    version, aliases, source = read_trace(file)["model"]
-
+    assert origin == ["written by Airflow's predict, run manual__2", f"from the rows in {ROWS}"]
+    version, aliases, source = trail["model"]
     assert version == f"{registered.name} version 1"
     assert aliases == "then champion; aliases now: none"
     assert source.startswith("logged as models:/m-")
-
-
-def test_a_file_leads_to_the_run_that_trained(file: str, registered: Registered) -> None:
     run = registered.hook.get_run(registered.run_id)["info"]["run_name"]
-    assert read_trace(file)["training"] == [
+    assert trail["training"] == [
         f"MLflow run {registered.run_id} ({run})",
         "logged by Airflow's train, run manual__1",
     ]
-
-
-def test_a_file_leads_to_the_data_and_its_hash(file: str) -> None:
-    uri, digest = read_trace(file)["data"]
-
+    uri, digest = trail["data"]
     assert uri == FEATURES
     assert digest.startswith("digest ")
     assert digest.endswith("(features), unchanged")
-
-
-def test_a_file_leads_to_both_commits(file: str) -> None:
-    assert read_trace(file)["code"] == ["trained with 1f0c9d", "predicted with 77aa01"]
+    assert trail["code"] == ["trained with 1f0c9d", "predicted with 77aa01"]
 
 
 def test_a_changed_or_deleted_file_is_reported(file: str) -> None:
@@ -85,10 +71,16 @@ def test_a_file_without_a_trail_is_named_with_the_remedy() -> None:
         read_trace("s3://data/traced/other.csv")
 
 
-def test_the_trail_names_no_champion_if_there_was_none(file: str, registered: Registered) -> None:
+def test_the_trail_names_no_champion_and_no_airflow_run_if_there_was_none(
+    file: str, registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CTX_DAG_ID")
     write_trace(file, {"version": "2", "run_id": registered.run_id, "alias": ""}, ROWS)
 
-    assert read_trace(file)["model"][1] == f"then no champion, the newest version; aliases now: {CHAMPION_ALIAS}"
+    trail = read_trace(file)
+
+    assert trail["model"][1] == f"then no champion, the newest version; aliases now: {CHAMPION_ALIAS}"
+    assert trail["predictions"][2] == "written by no Airflow run"
 
 
 def test_the_data_is_the_versions_even_if_mlflow_has_its_content_under_another_address(

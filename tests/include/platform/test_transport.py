@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -35,28 +34,31 @@ for listener in OpenLineageProviderPlugin.listeners:
 """
 
 
-@dataclass
-class Server:
+class Server(ThreadingHTTPServer):
     """A lineage server, such as Marquez."""
 
-    address: str
-    received: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.received: list[tuple[str, dict[str, Any]]] = []
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((self.path, json.loads(body)))
+        self.send_response(201)
+        self.end_headers()
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            made.received.append((self.path, json.loads(body)))
-            self.send_response(201)
-            self.end_headers()
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        made = Server(f"http://127.0.0.1:{http.server_port}")
-        threading.Thread(target=http.serve_forever).start()
-        yield made
-        http.shutdown()
+    with Server() as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server
+        server.shutdown()
 
 
 def send_events(home: Path) -> str:
