@@ -39,7 +39,9 @@ def describe_lineage(problem: Problem) -> dict[str, Any]:
             "description": f"Predictions of {problem.target.label}, one folder for each run of the DAG predict",
             "columns": row_id | {"true": target, "predicted": target, **ends, "split": ("string", "train or holdout")},
         },
-        "features_by": "feature_eng",
-        "trained_by": "train",
-        "predicted_by": "predict",
+        "edges": [
+            ("table", "features", "feature_eng"),
+            ("features", "model", "train"),
+            ("model", "predictions", "predict"),
+        ],
     }

@@ -63,9 +63,8 @@ def complete(workflow: str, sent: list[str], alias: str, owner: str, lineage: di
             written = entity.description.root.partition(HEADING)[0].rstrip() if entity.description else ""
             changed = entity.model_copy(deep=True)
             changed.description = Markdown(f"{written or model.description or ''}\n\n{_describe(version, run)}".strip())
-            changed.tags = _tags(server, entity, version)
-            if not (entity.owners and entity.owners.root):
-                changed.owners = _team(server, owner)
+            changed.tags = _create_tags(server, entity, version)
+            changed.owners = entity.owners if entity.owners and entity.owners.root else _find_team(server, owner)
             # A patch: with PUT from a bot the server keeps the present description.
             server.patch(MlModel, entity, changed, override_metadata=True, skip_on_failure=False)
             add_lineage(server, EntityReference(id=entity.id, type="mlmodel", name=name), run, lineage)
@@ -80,7 +79,7 @@ def _labels(version: ModelVersion) -> dict[str, str]:
     return dict.fromkeys(sorted(version.aliases), "alias") | ({} if stage == "None" else {stage: "stage"})
 
 
-def _tags(server: OpenMetadata, entity: MlModel, version: ModelVersion) -> list[TagLabel]:
+def _create_tags(server: OpenMetadata, entity: MlModel, version: ModelVersion) -> list[TagLabel]:
     """Create the tags of a version, and return them after the other tags of the model."""
     text = "Aliases and stages of MLflow's model registry"
     server.create_or_update(CreateClassificationRequest(name=CLASSIFICATION, description=text))
@@ -93,7 +92,7 @@ def _tags(server: OpenMetadata, entity: MlModel, version: ModelVersion) -> list[
     return tags
 
 
-def _team(server: OpenMetadata, name: str) -> EntityReferenceList:
+def _find_team(server: OpenMetadata, name: str) -> EntityReferenceList:
     request = CreateTeamRequest(name=name, teamType=TeamType.Group)
     team = server.get_by_name(Team, name) or server.create_or_update(request)
     return EntityReferenceList([EntityReference(id=team.id, type="team", name=name)])

@@ -90,24 +90,21 @@ def ingest(workflow: str) -> dict[str, list[str]]:
     content = read_workflow(Path(workflow), expand=True)
     server = connect(content)
     config = content["source"].setdefault("sourceConfig", {}).setdefault("config", {})
-    pattern = config["mlModelFilterPattern"] = dict(config.get("mlModelFilterPattern") or {})
-    included = FilterPattern.model_validate(pattern)
+    included = FilterPattern.model_validate(config.get("mlModelFilterPattern") or {})
     with reporting(MLFLOW):
-        models = {model.name: model for model in mlflow.search_registered_models()}
-        names = {name for name in models if not filter_by_mlmodel(included, name)}
-        skipped = sorted(name for name in names if not (models[name].latest_versions or newest_version(name)))
-    if not names:  # the connector would mark every model as deleted
-        log.warning("MLflow shows this user no registered model that the workflow file includes: nothing is sent")
-        return {"sent": [], "skipped": []}
+        models = [model for model in mlflow.search_registered_models() if not filter_by_mlmodel(included, model.name)]
+        skipped = sorted(model.name for model in models if not (model.latest_versions or newest_version(model.name)))
     for name in skipped:
         log.warning("%s has no version yet: skipped", name)
+    sent = sorted({model.name for model in models}.difference(skipped))
+    if not sent:  # the connector would mark every model as deleted
+        log.warning("MLflow shows this user no model with a version that the workflow file includes: nothing is sent")
+        return {"sent": [], "skipped": skipped}
     # The connector counts a model without a version as a failure. Its patterns are prefixes that ignore the case.
-    exact = [f"(?-i:{re.escape(name)}$)" for name in skipped]
-    pattern["excludes"] = [*pattern.get("excludes", []), *exact]
-    sent = sorted(names.difference(skipped))
+    config["mlModelFilterPattern"] = {"includes": [f"(?-i:{re.escape(name)}$)" for name in sent]}
     with reporting("OpenMetadata's connector"):
         _run(content, server, sent)
-    log.info("Sent to OpenMetadata: %s", ", ".join(sent) or "nothing")
+    log.info("Sent to OpenMetadata: %s", ", ".join(sent))
     return {"sent": sent, "skipped": skipped}
 
 

@@ -7,6 +7,7 @@ other connector and no S3 keys. A table would need a database service, a databas
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import Any
 
 from metadata.generated.schema.api.data.createContainer import CreateContainerRequest
@@ -22,28 +23,24 @@ from include.openmetadata.connector import valid_name
 
 
 def add_lineage(server: OpenMetadata, model: EntityReference, run: Run, lineage: dict[str, Any]) -> None:
-    """Add the edges to a model and, if it is the model of ``lineage``, those around it.
+    """Add the edges from features to a model and, if it is the model of ``lineage``, from the table and to predictions.
 
     :param run: that logged the model; its datasets are the model's features
     :param lineage: ``service``, the storage service's name; ``model``, a registered model; ``table``, the source of its
         features, and ``predictions``, each with ``name``, ``uri``, ``description`` and ``columns`` (by name MLflow's
-        type and a description); ``features_by``, ``trained_by`` and ``predicted_by``, the DAGs
+        type and a description); ``edges``, each with start, end and the DAG that writes the end
     :raises RuntimeError: the server rejects an edge
     """
     service = {"name": lineage["service"], "serviceType": "CustomStorage", "description": "What models read and write"}
     server.create_or_update(CreateStorageServiceRequest.model_validate(service))
-    datasets = _datasets(run, lineage["table"]["columns"])
-    features = [_add_container(server, lineage["service"], data) for data in datasets]
     own = model.name == lineage["model"]
-    for data in features:
-        _add_edge(server, data, model, lineage["trained_by"] if own else "")
-    if own:
-        table, predictions = (
-            _add_container(server, lineage["service"], lineage[end]) for end in ("table", "predictions")
-        )
-        for data in features or [model]:
-            _add_edge(server, table, data, lineage["features_by"])
-        _add_edge(server, model, predictions, lineage["predicted_by"])
+    data = {name: [lineage[name]] if own else [] for name in ("table", "predictions")}
+    data["features"] = _datasets(run, lineage["table"]["columns"])
+    ends = {name: [_add_container(server, lineage["service"], each) for each in data[name]] for name in data}
+    ends["model"] = [model]
+    for start, end, dag in lineage["edges"]:
+        for edge in product(ends[start], ends[end]):
+            _add_edge(server, *edge, dag if own else "")
 
 
 def _datasets(run: Run, described: dict[str, Any]) -> list[dict[str, Any]]:

@@ -98,17 +98,24 @@ def connected_environment(workflow: Path) -> Iterator[dict[str, str]]:
     :param workflow: the workflow file, whose ``${VARIABLES}`` are passed on
     :raises CatalogueError: a connection is missing or unusable
     """
+    from include.mlflow_provider.exceptions import MLflowError
+    from include.mlflow_provider.hooks.base import MLflowBaseHook
+
     host_port, token = _read_connection()
+    try:
+        hook = MLflowBaseHook(settings.MLFLOW_CONN_ID)
+        login, pages = hook.get_env_vars(), hook.server.page()  # a browser may need another address
+    except (AirflowNotFoundException, MLflowError) as error:
+        raise CatalogueError(f"MLflow: {error}") from None
+    names = {*PASSED_ON, *variables(workflow)}
     with TemporaryDirectory(prefix="openmetadata-") as folder:  # mode 0700
         file = Path(folder) / "token"
         file.touch(mode=0o600)
         file.write_text(token)
-        names = {*PASSED_ON, *variables(workflow)}
         yield {
             **{name: value for name, value in os.environ.items() if name in names},
-            **_mlflow_environment(),
-            "OPENMETADATA_HOST_PORT": host_port,
-            "OPENMETADATA_TOKEN_FILE": str(file),
+            **{"MLFLOW_REGISTRY_URI": login["MLFLOW_TRACKING_URI"], "MLFLOW_PAGES": pages, **login},
+            **{"OPENMETADATA_HOST_PORT": host_port, "OPENMETADATA_TOKEN_FILE": str(file)},
             "PYTHONPATH": os.pathsep.join(filter(None, [str(settings.INCLUDE.parent), os.environ.get("PYTHONPATH")])),
         }
 
@@ -127,16 +134,3 @@ def _read_connection() -> tuple[str, str]:
         raise CatalogueError(f"Connection {CONN_ID} has no usable token: {REMEDY}")
     port = f":{connection.port}" if connection.port and ":" not in address.netloc else ""
     return f"{address.scheme}://{address.netloc}{port}{address.path.rstrip('/') or '/api'}", token
-
-
-def _mlflow_environment() -> dict[str, str]:
-    """Return address and login of MLflow, and the address of its pages, which may be another one for a browser."""
-    from include.mlflow_provider.exceptions import MLflowError
-    from include.mlflow_provider.hooks.base import MLflowBaseHook
-
-    try:
-        hook = MLflowBaseHook(settings.MLFLOW_CONN_ID)
-        environment, pages = hook.get_env_vars(), hook.server.page()
-    except (AirflowNotFoundException, MLflowError) as error:
-        raise CatalogueError(f"MLflow: {error}") from None
-    return {"MLFLOW_REGISTRY_URI": environment["MLFLOW_TRACKING_URI"], "MLFLOW_PAGES": pages, **environment}

@@ -52,9 +52,9 @@ def take() -> Notes:
     return taken
 
 
-def note_read(uri: str, table: pd.DataFrame | None = None) -> None:
-    """Note that the task read a file or object, and the table in it, if given."""
-    _notes.inputs[locate(uri)] = None if table is None else describe(table)
+def note_read(uri: str, table: pd.DataFrame) -> None:
+    """Note that the task read a table from a file or object."""
+    _notes.inputs[locate(uri)] = describe(table)
 
 
 def note_written(uri: str, table: pd.DataFrame) -> None:

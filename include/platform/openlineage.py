@@ -75,16 +75,14 @@ class RegistrationExtractor(BaseExtractor):
 
     def extract_on_complete(self, task_instance: Any) -> OperatorLineage:
         """Return the model and its new version."""
-        operator, server = self.operator, _server(self.operator)
+        operator = self.operator
         registered = task_instance.xcom_pull(task_ids=task_instance.task_id, map_indexes=task_instance.map_index)
-        version = registered["model_version"]
+        if not registered:  # the task failed
+            return OperatorLineage()
+        version, server = registered["model_version"], _server(operator)
         made = lineage.locate_model(f"models:/{version['name']}/{version['version']}", server)
         source = lineage.locate_model(operator.source, server)
         return to_lineage(Notes({source: None}, {made: None}, mlflow_run_id=operator.run_id or ""))
-
-    def extract_on_failure(self, task_instance: Any) -> OperatorLineage:
-        """Return nothing: there is no version."""
-        return OperatorLineage()
 
 
 def to_lineage(notes: Notes) -> OperatorLineage:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ ODD = 'an "odd" name :: with > and | and\nbreaks, {{ braces }} and $'  # of a co
 MODEL = f"House {uuid4().hex[:8]}"
 PROBLEM = replace(HOUSES, features=(*HOUSES.features, Number(ODD, unit="m")), registered_model=MODEL)
 FEATURES_URI = f"s3://{settings.DATA_BUCKET}/features/catalogue/house_features.parquet"
+Runner = Callable[..., SimpleNamespace]
 MODULES = {"ingest": "connector", "complete": "completion"}
 
 
@@ -89,42 +91,26 @@ def run_id(buckets: None) -> str:
     return run.info.run_id
 
 
-@pytest.fixture
-def limited_to(tmp_path: Path) -> Callable[[str], Path]:
-    """Write the project's workflow file, limited to models whose names begin with something."""
-
-    def write(prefix: str) -> Path:
-        content = yaml.safe_load(settings.OPENMETADATA_WORKFLOW.read_text())
-        content["source"]["sourceConfig"]["config"]["mlModelFilterPattern"] = {"includes": [prefix]}
-        file = tmp_path / "limited.json"
-        file.write_text(json.dumps(content))
-        return file
-
-    return write
-
-
-@dataclass(frozen=True)
-class Run:
-    """The result of a call or its error, and its log."""
-
-    result: Any
-    error: str
-    log: str
+def limit_to(prefix: str, folder: Path) -> Path:
+    """Write the project's workflow file, limited to models whose names begin with a prefix."""
+    content = yaml.safe_load(settings.OPENMETADATA_WORKFLOW.read_text())
+    content["source"]["sourceConfig"]["config"]["mlModelFilterPattern"] = {"includes": [prefix]}
+    file = folder / "limited.json"
+    file.write_text(json.dumps(content))
+    return file
 
 
 @pytest.fixture
-def run(
-    calls: Program, catalogue: Catalogue, limited_to: Callable[[str], Path], run_id: str, tmp_path: Path
-) -> Callable[..., Run]:
-    """Run ``ingest`` or ``complete`` as the DAG does, in its own process."""
+def run(calls: Program, catalogue: Catalogue, run_id: str, tmp_path: Path) -> Runner:
+    """Run ``ingest`` or ``complete`` as the DAG does; the process returns ``result`` or ``error``, and its ``log``."""
 
-    def begin(what: str, prefix: str = MODEL, seconds: float = 0) -> Run:
-        workflow, log = limited_to(prefix), tmp_path / f"{what}.log"
+    def begin(what: str, prefix: str = MODEL, seconds: float = 0) -> SimpleNamespace:
+        workflow, log = limit_to(prefix, tmp_path), tmp_path / f"{what}.log"
         completion = {"sent": [prefix], **describe_completion(PROBLEM)} if what == "complete" else {}
         call = {"function": f"include.openmetadata.{MODULES[what]}:{what}", "log": str(log), "seconds": seconds}
         call["arguments"] = {"workflow": str(workflow), **completion}
         with connected_environment(workflow) as environment:
             response = json.loads(calls.ask(json.dumps(call | {"environment": environment})))
-        return Run(response.get("result"), response.get("error", ""), log.read_text())
+        return SimpleNamespace(**{"result": None, "error": "", **response}, log=log.read_text())
 
     return begin

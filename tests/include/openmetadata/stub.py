@@ -181,8 +181,7 @@ class Handler(BaseHTTPRequestHandler):
         except ValidationError as error:
             status, response = 400, {"code": 400, "message": str(error)}
         if path.startswith("/api/v1/"):
-            sent = {"method": self.command, "path": path.removeprefix("/api/v1/"), "body": body, "status": status}
-            STATE.calls.append(sent | {"error": response["message"] if status > 200 else ""})
+            STATE.calls.append({"method": self.command, "path": path.removeprefix("/api/v1/"), "body": body})
         content = json.dumps(response).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,22 +13,22 @@ from local import __main__ as command_line
 from local.settings import PROJECT
 from local.stack import Stack
 
-from .conftest import MODEL
+from .conftest import MODEL, limit_to
 from .programs import TOKEN, Catalogue
 
 
 def test_make_ingest_does_what_the_dag_does(
     stack: Stack,
     catalogue: Catalogue,
-    limited_to: Callable[[str], Path],
     run_id: str,
+    tmp_path: Path,
     connector_python: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "environ", os.environ.copy())  # the command sets variables
         patch.setenv("OPENMETADATA_PYTHON", str(connector_python))
-        assert command_line.ingest(stack, [str(limited_to(MODEL))]) == 0
+        assert command_line.ingest(stack, [str(limit_to(MODEL, tmp_path))]) == 0
 
     sent = catalogue.entity("mlmodels", f"mlflow.{MODEL}")
     assert sent["mlFeatures"]
@@ -45,10 +44,8 @@ def test_make_passes_the_workflow_file_on() -> None:
     assert ran.stdout.splitlines()[-1].endswith("-m local ingest my.yaml")
 
 
-def test_openmetadatas_own_command_takes_the_file(
-    catalogue: Catalogue, limited_to: Callable[[str], Path], connector_python: Path
-) -> None:
-    workflow = limited_to("No model has this name")
+def test_openmetadatas_own_command_takes_the_file(catalogue: Catalogue, connector_python: Path, tmp_path: Path) -> None:
+    workflow = limit_to("No model has this name", tmp_path)
     command = [str(connector_python.with_name("metadata")), "ingest", "-c", str(workflow)]
     with connected_environment(workflow) as environment:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

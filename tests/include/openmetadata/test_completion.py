@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from .conftest import FEATURES_URI, MODEL, ODD, PROBLEM, Run
+from .conftest import FEATURES_URI, MODEL, ODD, PROBLEM, Runner
 from .programs import TOKEN, Catalogue
-
-Runner = Callable[..., Run]
 
 
 @pytest.fixture

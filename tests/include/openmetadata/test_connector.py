@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -18,10 +17,9 @@ from include import settings
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.server import READ_TIMEOUT
 
-from .conftest import MODEL, PROBLEM, Run
+from .conftest import MODEL, PROBLEM, Runner
 from .programs import Catalogue
 
-Runner = Callable[..., Run]
 # Seconds, read from the module: only the connector's environment can import it.
 MODULE = (settings.INCLUDE / "openmetadata" / "connector.py").read_text()
 (ANSWER,) = re.findall(r"^LIMITS = .*, (\d+)\)", MODULE, re.MULTILINE)
@@ -167,36 +165,23 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     assert catalogue.sent("PUT", "mlmodels/bulk") == []
 
 
-@pytest.fixture
-def silent() -> Iterator[socket.socket]:
-    """A server that takes connections and never answers; those that wait can be counted."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        yield listening
-
-
-def waiting(listening: socket.socket) -> int:
-    """Return how many connections were made."""
-    listening.setblocking(False)
-    number = 0
-    with suppress(BlockingIOError):
-        while True:
-            listening.accept()[0].close()
-            number += 1
-    return number
-
-
 # Seconds that a server really has for an answer; here it has one.
-@pytest.mark.parametrize(
-    ("connection", "granted"), [("openmetadata_default", int(ANSWER)), ("mlflow_default", READ_TIMEOUT)]
-)
+@pytest.mark.parametrize(("name", "granted"), [("openmetadata_default", int(ANSWER)), ("mlflow_default", READ_TIMEOUT)])
 def test_a_silent_server_is_given_up_within_a_minute(
-    run: Runner, silent: socket.socket, monkeypatch: pytest.MonkeyPatch, connection: str, granted: float
+    run: Runner, monkeypatch: pytest.MonkeyPatch, name: str, granted: float
 ) -> None:
-    host = f"http://127.0.0.1:{silent.getsockname()[1]}"
-    change_connection(monkeypatch, connection, host=host, extra={"timeout": 1})
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        change_connection(monkeypatch, name, host=host, extra={"timeout": 1})
 
-    ran = run("ingest", seconds=1)
+        ran = run("ingest", seconds=1)
 
-    assert f"(connection {connection})" in ran.error
+        silent.setblocking(False)
+        tries = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                tries += 1
+    assert f"(connection {name})" in ran.error
     assert "timed out" in ran.error
-    assert 0 < waiting(silent) * granted < 60
+    assert 0 < tries * granted < 60

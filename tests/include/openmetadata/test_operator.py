@@ -17,7 +17,7 @@ from include import settings
 from include.openmetadata.catalogue import describe_completion
 from include.openmetadata.operator import ConnectorOperator
 
-from .conftest import MODEL, PROBLEM
+from .conftest import MODEL, PROBLEM, limit_to
 from .programs import TOKEN, Catalogue
 
 # Airflow's merging of arguments needs a context with a key for the function.
@@ -122,8 +122,8 @@ def test_the_tasks_of_the_dag_send_and_complete_the_model(
     services: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     catalogue: Catalogue,
-    limited_to: Any,
     run_id: str,
+    tmp_path: Path,
     connector_python: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -133,7 +133,7 @@ def test_the_tasks_of_the_dag_send_and_complete_the_model(
     for task_id in ("ingest", "complete"):
         task: Any = dag.get_task(task_id)
         task.python = str(connector_python)
-        task.workflow = task.op_kwargs["workflow"] = str(limited_to(MODEL))
+        task.workflow = task.op_kwargs["workflow"] = str(limit_to(MODEL, tmp_path))
         if task_id == "complete":
             task.op_kwargs |= {"ingested": returned["ingest"], "completion": literal(describe_completion(PROBLEM))}
         task.render_template_fields({})

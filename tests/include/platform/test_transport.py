@@ -34,31 +34,23 @@ for listener in OpenLineageProviderPlugin.listeners:
 """
 
 
-class Server(ThreadingHTTPServer):
-    """A lineage server, such as Marquez."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.received: list[tuple[str, dict[str, Any]]] = []
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.append((self.path, json.loads(body)))
-        self.send_response(201)
-        self.end_headers()
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield server
-        server.shutdown()
+def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Path and content of what a lineage server, such as Marquez, receives; the transport names the server."""
+    received = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(201)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        transport = {"type": "http", "url": f"http://127.0.0.1:{http.server_port}", "endpoint": "api/v1/lineage"}
+        monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
+        threading.Thread(target=http.serve_forever).start()
+        yield received
+        http.shutdown()
 
 
 def send_events(home: Path) -> str:
@@ -68,16 +60,11 @@ def send_events(home: Path) -> str:
     return environment["AIRFLOW__OPENLINEAGE__NAMESPACE"]
 
 
-def test_events_go_to_the_server_that_the_transport_names(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    transport = {"type": "http", "url": server.address, "endpoint": "api/v1/lineage"}
-    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
-
+def test_events_go_to_the_server_that_the_transport_names(received: list[Any], tmp_path: Path) -> None:
     namespace = send_events(tmp_path)
 
-    assert [path for path, _ in server.received] == ["/api/v1/lineage"] * 2
-    started, ended = (rebuild(event) for _, event in server.received)
+    assert [path for path, _ in received] == ["/api/v1/lineage"] * 2
+    started, ended = (rebuild(event) for _, event in received)
     assert (started.eventType.value, ended.eventType.value) == ("START", "COMPLETE")
     assert (ended.job.namespace, ended.job.name) == (namespace, "feature_eng.extract_data")
     (written,) = ended.outputs
@@ -85,10 +72,9 @@ def test_events_go_to_the_server_that_the_transport_names(
     assert [column.name for column in written.facets["schema"].fields] == ["address"]
 
 
-def test_one_setting_turns_events_off(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps({"type": "http", "url": server.address}))
+def test_one_setting_turns_events_off(received: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__DISABLED", "True")
 
     send_events(tmp_path)
 
-    assert server.received == []
+    assert received == []
