@@ -188,9 +188,10 @@ class Settings:
         return {MLFLOW_CONNECTION: json.dumps(mlflow), AWS_CONNECTION: json.dumps(s3)}
 
     def create_folders(self) -> None:
-        """Create the folders and configuration files of the services, readable by this user only."""
+        """Create the services' folders and files, readable by this user only, and store the ports."""
         for name in ("airflow", "lineage", "logs", "mlflow", "s3"):
             (self.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.home / "ports.env").write_text("".join(f"{name}={port}\n" for name, port in self.ports.items()))
         (self.home / "mlflow" / "auth.ini").write_text(AUTH_INI.format(database_uri="sqlite:///login.db"))
         passwords = self.home / "airflow" / "passwords.json"
         if not passwords.exists():
@@ -224,12 +225,6 @@ def inherited() -> dict[str, str]:
 def used_ports(home: Path) -> dict[str, int]:
     """Return the ports on which the stack in ``home`` was last started."""
     return DEFAULT_PORTS | {name: int(value or 0) for name, value in dotenv_values(home / "ports.env").items()}
-
-
-def save_ports(settings: Settings) -> None:
-    """Store the stack's ports for later commands."""
-    text = "".join(f"{name}={port}\n" for name, port in settings.ports.items())
-    (settings.home / "ports.env").write_text(text)
 
 
 def _example() -> dict[str, str]:

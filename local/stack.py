@@ -19,7 +19,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from containers.mlflow_accounts import ensure_user
-from local.settings import AIRFLOW_USER, USER, Settings, save_ports, used_ports
+from local.settings import AIRFLOW_USER, USER, Settings, used_ports
 
 START_TIMEOUT = 180  # seconds
 
@@ -194,7 +194,6 @@ class Stack:
 
     def _start_supervisor(self) -> None:
         self.settings.create_folders()
-        save_ports(self.settings)
         configuration = Path(__file__).with_name("supervisord.conf")
         command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration)]
         subprocess.run(command, env=self.settings.environment(), cwd=self.settings.project, check=True)

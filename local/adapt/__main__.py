@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,13 +13,12 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from include.data.reading import TableError, parse_rows
-from include.spec import Category, Limits, Problem, ProblemError
-from local.adapt.infer import AdaptError, Choice
+from include.spec import Limits, Problem, ProblemError
+from local.adapt.infer import AdaptError
 from local.adapt.propose import Proposal, make_slug, propose
-from local.adapt.write import check_committed, render_files, write_all
+from local.adapt.write import check_committed, render, render_files, write_all
 
 PROJECT = Path(__file__).parents[2]
-SHOWN_LEVELS = 5
 
 
 def main(arguments: Sequence[str] | None = None, project: Path = PROJECT, console: Console | None = None) -> int:
@@ -44,7 +44,7 @@ def adapt(options: argparse.Namespace, project: Path, console: Console) -> None:
     comments = ["Expected ranges are those of the table, and a tenth beyond them.", *describe_gate(proposal)]
     files = {copy: content} | render_files(proposal.problem, comments, project)
     changed = {file: text for file, text in files.items() if not file.exists() or file.read_bytes() != text}
-    if not options.force:
+    if changed and not options.force:
         check_committed(changed, project)
     write_all(changed, project)
     report(proposal, options.table, console)
@@ -83,7 +83,8 @@ def describe_gate(proposal: Proposal) -> list[str]:
     return [
         f"Cross-validation on the training rows: ridge regression has an RMSE of {proposal.ridge:.4g}, "
         f"predicting the mean {proposal.mean:.4g}.",
-        f"The gate's max_rmse is {proposal.problem.gate.max_rmse:g}: {proposal.reason}.",
+        f"The gate's max_rmse is {proposal.problem.gate.max_rmse:g}: halfway between the two, or more if there are few "
+        "holdout rows.",
     ]
 
 
@@ -91,26 +92,25 @@ def report(proposal: Proposal, source: str, console: Console) -> None:
     """Print what was read, what was chosen and why, and what to check."""
     name = proposal.problem.target.name
     target = proposal.table[name].dropna()
-    table = Table("Column", "Used as", Column("Values, or the reason", overflow="fold"))
+    table = Table("Column", "Used as", Column("Description, or the reason", overflow="fold"))
     for choice in proposal.choices:
+        described = choice.use not in ("ID", "left out")
+        details = render(proposal.problem.column(choice.column)) if described else choice.reason
         mark = " [yellow]?[/]" if choice.unsure else ""
-        table.add_row(escape(choice.column), f"{choice.use}{mark}", escape(_details(choice, proposal.problem)))
-    for part in (
-        f"[bold]{escape(source)}[/]: {len(proposal.table)} rows, {len(proposal.choices)} columns",
+        table.add_row(escape(choice.column), f"{choice.use}{mark}", escape(details))
+    say = partial(console.print, soft_wrap=True)
+    say(f"[bold]{escape(source)}[/]: {len(proposal.table)} rows, {len(proposal.choices)} columns")
+    say(
         f"[bold]{escape(name)}[/]: {len(target)} values, {target.min():g} to {target.max():g}, "
-        f"mean {target.mean():.4g}, standard deviation {target.std():.4g}",
-        table,
-        *map(escape, describe_gate(proposal)),
-        *(
-            ["[bold red]The columns say hardly more about the target than its mean does: add better ones.[/]"]
-            if proposal.is_weak
-            else []
-        ),
-        "\n[bold]Check in include/problem.py[/]",
-        *(f"  {escape(line)}" for line in list_questions(proposal)),
-        "[bold]Complete include/problem.md[/]: the model card quotes it",
-    ):
-        console.print(part, soft_wrap=isinstance(part, str))
+        f"mean {target.mean():.4g}, standard deviation {target.std():.4g}"
+    )
+    console.print(table)
+    say("\n".join(describe_gate(proposal)), markup=False)
+    if proposal.is_weak:
+        say("[bold red]The columns say hardly more about the target than its mean does: add better ones.[/]")
+    say("\n[bold]Check in include/problem.py[/]")
+    say("\n".join(f"  {line}" for line in list_questions(proposal)), markup=False)
+    say("[bold]Complete include/problem.md[/]: the model card quotes it")
 
 
 def list_questions(proposal: Proposal) -> list[str]:
@@ -122,17 +122,6 @@ def list_questions(proposal: Proposal) -> list[str]:
     if problem.holdout_share != Problem.holdout_share:
         questions.append(f"holdout_share: {problem.holdout_share:.0%}, because there are few rows")
     return [*questions, "every column: unit and title are empty, ranges follow from the rows"]
-
-
-def _details(choice: Choice, problem: Problem) -> str:
-    if choice.use in ("ID", "left out"):
-        return choice.reason
-    column = problem.column(choice.column)
-    if not isinstance(column, Category):
-        return "{:.10g} to {:.10g} expected, {:.10g} to {:.10g} possible".format(*column.expected, *column.possible)
-    shown = ", ".join(column.levels[:SHOWN_LEVELS]) + (", ..." if len(column.levels) > SHOWN_LEVELS else "")
-    levels = f"{len(column.levels)} levels: {shown}" if column.levels else "any value"
-    return levels + (", or missing" if column.nullable else "")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

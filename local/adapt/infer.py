@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -77,12 +78,10 @@ def choose_uses(cells: pd.DataFrame, target: str, row_id: str | None = None) -> 
     if row_id:
         check_id(row_id, unique[row_id])
     row_id = row_id or next((name for name in cells if name != target and _is_id(name, unique[name])), None)
-    choices = []
-    for name in cells:
-        if name == row_id:
-            choices.append(Choice(name, "ID", "different in every row"))
-        else:
-            choices.append(choose_target(name, cells[name]) if name == target else choose_use(name, cells[name]))
+    fixed = {target: choose_target(target, cells[target])}
+    if row_id:
+        fixed[row_id] = Choice(row_id, "ID", "different in every row")
+    choices = [fixed.get(name) or choose_use(name, cells[name]) for name in cells]
     if not any(choice.use in ("number", "category") for choice in choices):
         reasons = "; ".join(f"{choice.column}: {choice.reason}" for choice in choices if choice.use == "left out")
         raise AdaptError(f"No column is left to predict {target} from: add one. {reasons}".rstrip())
@@ -136,41 +135,33 @@ def choose_target(name: str, cells: pd.Series) -> Choice:
 
 def choose_use(name: str, cells: pd.Series) -> Choice:
     """Choose what a column is used as that is neither the target nor the ID."""
+    return next(choice for applies, choice in _list_choices(name, cells) if applies)
+
+
+def _list_choices(name: str, cells: pd.Series) -> Iterator[tuple[bool, Choice]]:
+    """Yield whether a choice applies, and the choice; the first that applies is the right one."""
     known = cells.dropna()
-    numbers = to_numbers(known)
-    numeric = bool(numbers.notna().all())
-    if not name:
-        return Choice(name, "left out", "it has no name in the header")
-    if (numbers if numeric else cells).nunique(dropna=numeric) <= 1:
-        return Choice(name, "left out", "its cells do not differ")
-    return _choose_number(name, cells, numbers) if numeric else _choose_text(name, known, numbers)
-
-
-def _choose_number(name: str, cells: pd.Series, numbers: pd.Series) -> Choice:
-    missing, distinct = cells.isna().mean(), numbers.nunique()
-    if missing > Limits().max_missing:
-        return Choice(name, "left out", f"{missing:.0%} of its cells are missing, {Limits().max_missing:.0%} may be")
-    if _is_id(name, cells):
-        return Choice(name, "left out", "it looks like another ID")
-    if distinct > 2 and _has_few_values(numbers) and (numbers % 1 == 0).all():
-        reason = f"has {distinct} different whole numbers: are they names? Then use Category"
-        return Choice(name, "number", reason, unsure=True)
-    return Choice(name, "number")
-
-
-def _choose_text(name: str, known: pd.Series, numbers: pd.Series) -> Choice:
-    distinct = known.nunique()
-    if numbers.notna().mean() >= MOSTLY:
-        wrong = known[numbers.isna()]
-        reason = f"{len(wrong)} cells are not numbers, such as {wrong.iloc[0]!r}: correct them"
-        return Choice(name, "left out", reason, unsure=True)
-    if known.str.fullmatch(DATE).mean() > 0.9:
-        return Choice(name, "left out", "it has dates: add numbers that follow from them, such as an age")
-    if distinct > len(known) / 2:
-        return Choice(name, "left out", f"{distinct} different texts in {len(known)} cells")
-    if distinct > MAX_LEVELS:
-        return Choice(name, "category", f"has {distinct} different values: any value is accepted", unsure=True)
-    return Choice(name, "category")
+    numbers, left_out = to_numbers(known), partial(Choice, name, "left out")
+    yield not name, left_out("it has no name in the header")
+    if numbers.notna().all():
+        distinct, missing, limit = numbers.nunique(), cells.isna().mean(), Limits().max_missing
+        yield distinct <= 1, left_out("its cells do not differ")
+        yield missing > limit, left_out(f"{missing:.0%} of its cells are missing, {limit:.0%} may be")
+        yield _is_id(name, cells), left_out("it looks like another ID")
+        names = distinct > 2 and _has_few_values(numbers) and bool((numbers % 1 == 0).all())
+        question = f"has {distinct} different whole numbers: are they names? Then use Category"
+        yield names, Choice(name, "number", question, unsure=True)
+        yield True, Choice(name, "number")
+    distinct, wrong = known.nunique(), known[numbers.isna()]
+    yield cells.nunique(dropna=False) <= 1, left_out("its cells do not differ")
+    mistakes = f"{len(wrong)} cells are not numbers, such as {wrong.iloc[0]!r}: correct them"
+    yield numbers.notna().mean() >= MOSTLY, left_out(mistakes, unsure=True)
+    dates = known.str.fullmatch(DATE).mean() > 0.9
+    yield dates, left_out("it has dates: add numbers that follow from them, such as an age")
+    yield distinct > len(known) / 2, left_out(f"{distinct} different texts in {len(known)} cells")
+    many = f"has {distinct} different values: any value is accepted"
+    yield distinct > MAX_LEVELS, Choice(name, "category", many, unsure=True)
+    yield True, Choice(name, "category")
 
 
 def _is_id(name: str, cells: pd.Series) -> bool:

@@ -37,7 +37,6 @@ class Proposal:
     :param table: the rows as the pipeline reads them, without repeated ones
     :param ridge: RMSE of ridge regression in cross-validation on the training rows, in the target's unit
     :param mean: the same of predicting the mean
-    :param reason: how the gate's ``max_rmse`` follows from the two
     """
 
     problem: Problem
@@ -45,7 +44,6 @@ class Proposal:
     table: pd.DataFrame
     ridge: float
     mean: float
-    reason: str
 
     @property
     def is_weak(self) -> bool:
@@ -72,9 +70,9 @@ def propose(rows: pd.DataFrame, source: str, table: str, target: str, row_id: st
     ridge, mean = (float(rmse(found, 0)) for found in (errors, _cross_validate(DummyRegressor(), sample, problem)))
     if mean == 0:
         raise AdaptError(f"{target} is the same in all training rows: choose another target, or add rows")
-    limit, reason = choose_limit(errors, mean, len(select_holdout(split, problem)))
+    limit = choose_limit(errors, mean, len(select_holdout(split, problem)))
     gate = Gate(max_rmse=limit, subgroup_max_rmse=limit_subgroups(limit, errors, training, problem))
-    return Proposal(replace(problem, gate=gate), choices, split, ridge, mean, reason)
+    return Proposal(replace(problem, gate=gate), choices, split, ridge, mean)
 
 
 def describe_problem(cells: pd.DataFrame, choices: Sequence[Choice], source: str, table: str) -> Problem:
@@ -140,23 +138,20 @@ def choose_holdout(inspection: Inspection, source: str, problem: Problem) -> tup
     raise AdaptError(f"Fewer than {MIN_ROWS} rows with a target can be set aside as holdout: add rows")
 
 
-def choose_limit(errors: pd.Series, mean: float, holdout_rows: int) -> tuple[float, str]:
-    """Return the largest RMSE with which a model as good as ridge regression passes, and the reason for it.
+def choose_limit(errors: pd.Series, mean: float, holdout_rows: int) -> float:
+    """Return the largest RMSE that passes: halfway between ridge regression and the mean, or more if rows are few.
+
+    A model as good as ridge regression passes with two standard errors of its RMSE to spare, one worse than the mean
+    does not.
 
     :param errors: of ridge regression in cross-validation, in the target's unit
     :param mean: RMSE of predicting the mean
     :param holdout_rows: number of rows that the gate judges by
     """
-    ridge, squares = float(rmse(errors, 0)), errors**2
+    squares, ridge = errors**2, float(rmse(errors, 0))
     chance = sqrt(ridge**2 + 2 * squares.std() / sqrt(holdout_rows))
-    reasons = {
-        (ridge + mean) / 2: "halfway between the two",
-        chance: f"two standard errors above ridge regression, because the holdout has only {holdout_rows} rows",
-    }
-    limit = max(reasons)
-    if ridge > HARDLY * mean or limit >= mean:
-        return round_up(mean), "the RMSE of predicting the mean, because the model is hardly better, or rows are few"
-    return round_up(limit), reasons[limit]
+    limit = mean if ridge > HARDLY * mean else min(mean, max(chance, (ridge + mean) / 2))
+    return round_up(limit)
 
 
 def limit_subgroups(limit: float, errors: pd.Series, training: pd.DataFrame, problem: Problem) -> dict[str, float]:

@@ -21,9 +21,7 @@ from include.problem import PROBLEM
 from include.settings import DATA_BUCKET
 from local.demo import DAGS, run_demo
 from local.settings import ENVIRONMENTS, PROJECT
-from tests.containers.compose import merged
 from tests.containers.rehearsal import Rehearsal, Rehearsed
-from tests.containers.test_compose import AIRFLOW, CONNECTIONS
 from tests.watching import watched
 
 HAS_POSTGRESQL = shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -134,15 +132,6 @@ def test_no_secret_is_on_a_command_line(stack: Rehearsed, printed: str, commands
     for passing in ("initdb", "mlflow_accounts.py", str(ENVIRONMENTS / "models")):
         assert any(passing in command for command in seen), passing
     assert [name for name, secret in stack.secrets().items() if any(secret in command for command in seen)] == []
-
-
-def test_compose_prints_secrets_only_in_the_connections_that_the_cli_passes_on(stack: Rehearsed) -> None:
-    services = merged(stack.project)["services"]
-    for name in AIRFLOW:
-        for connection in CONNECTIONS:
-            assert services[name]["environment"].pop(connection)
-    text = json.dumps(services)
-    assert [name for name, secret in stack.secrets().items() if secret in text] == []
 
 
 def query(rehearsal: Rehearsal, database: str, statement: str) -> str:

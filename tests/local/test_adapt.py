@@ -220,7 +220,6 @@ def test_the_limit_lies_between_the_model_and_the_mean() -> None:
 
     assert proposal.ridge == pytest.approx(20, rel=0.15)  # the noise of the toy rows
     assert proposal.ridge < proposal.problem.gate.max_rmse < proposal.mean
-    assert "halfway" in proposal.reason
 
 
 def test_a_useless_table_gets_the_limit_of_the_mean_and_a_warning() -> None:
@@ -499,12 +498,8 @@ def test_nothing_changes_if_a_file_cannot_be_written(
     ("name", "content", "error"),
     [
         ("t.txt", b"a,b\n1,2\n", "does not exist or does not end in .csv or .parquet: name such a file"),
-        ("t.csv", b"", "is empty"),
-        ("t.csv", b"a,y\n", "has no rows"),
-        ("t.csv", b"a,y\n1,2,3\n", "row 2: 3 cells under a header of 2"),
         ("t.csv", b"a;y\n1;2\n", "save it with commas"),
         ("t.csv", b"a,a ,y\n1,2,3\n", "more than one column 'a'"),
-        ("t.csv", b"\xff\xfe", "UTF-8"),
         ("t.parquet", b"a,b\n1,2\n", "is not a Parquet file"),
     ],
 )
