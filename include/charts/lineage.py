@@ -75,8 +75,8 @@ def place_cards(cards: Mapping[Any, Card]) -> dict[Any, tuple[int, int]]:
     places: dict[Any, tuple[int, int]] = {}
     for key in sorted(cards, key=lambda key: (rows[key], -max(above[key], default=-1))):
         row = rows[key]
-        top = min([row, *(number + 1 for number in above[key])])
-        free = (number for number, last in enumerate(filled) if last < (top if number else row))
+        top = min([row, *above[key]])  # where arrows to the card begin
+        free = (column for column, last in enumerate(filled) if last < (top if column else row))
         column = next(free, len(filled))
         filled[column : column + 1] = [row]
         places[key] = column, row
