@@ -166,7 +166,7 @@ def call_model_server(event: Mapping[str, Any]) -> str:
 
 def _read_inputs(version: str) -> list[tuple[str, str]]:
     """Return names and types of a version's inputs, from its signature."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 
