@@ -85,13 +85,14 @@ def describe_problem(cells: pd.DataFrame, choices: Sequence[Choice], source: str
         for choice in choices
         if choice.use in ("number", "category")
     )
+    count = f"{len(features)} columns" if len(features) > 1 else "1 column"
     missing, limits = cells[target].isna().mean(), Limits()
     if missing > limits.max_missing_target:
         limits = Limits(max_missing_target=ceil(missing * 20) / 20)
     return Problem(
         name=slug,
         title=f"{target}: true and predicted",
-        summary=f"Predicts {target} from other columns of {PurePath(source).name}.",
+        summary=f"Predicts {target} from {count} of {PurePath(source).name}.",
         table=table,
         row_id=columns.get("ID"),
         target=describe_number(target, cells[target]),
