@@ -166,13 +166,11 @@ def call_model_server(event: Mapping[str, Any]) -> str:
 
 def _read_inputs(version: str) -> list[tuple[str, str]]:
     """Return names and types of a version's inputs, from its signature."""
-    import yaml
+    from include.platform import tracking
 
-    from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
-
-    hook = MLflowPyfuncHook(MLFLOW_CONN_ID)
-    model = hook.read_model_file(hook.get_model_artifact_uri(champions.model_uri(version)), "MLmodel")
-    return [(column["name"], column["type"]) for column in json.loads(yaml.safe_load(model)["signature"]["inputs"])]
+    with tracking.connected():
+        signature = tracking.mlflow.models.get_model_info(champions.model_uri(version)).signature
+    return [(column.name, str(column.type)) for column in signature.inputs]
 
 
 def _uri(run_id: str, name: str) -> str:
