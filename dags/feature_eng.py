@@ -20,9 +20,9 @@ from airflow.providers.amazon.aws.operators.s3 import S3CreateBucketOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, dag, task
 
-from include.platform.assets import FEATURES, RETRAINING
-from include.platform.dag_defaults import DAG_DEFAULTS
 from include.problem import PROBLEM
+from include.services.assets import FEATURES, RETRAINING
+from include.services.dag_defaults import DAG_DEFAULTS
 from include.settings import AWS_CONN_ID, DATA_BUCKET, XCOM_BUCKET
 from include.tasks import feature_eng as tasks
 

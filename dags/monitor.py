@@ -19,10 +19,10 @@ from __future__ import annotations
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
-from include.platform import forms
-from include.platform.assets import LABELLED, MONITORING, RETRAINING
-from include.platform.dag_defaults import DAG_DEFAULTS
 from include.problem import PROBLEM
+from include.services import forms
+from include.services.assets import LABELLED, MONITORING, RETRAINING
+from include.services.dag_defaults import DAG_DEFAULTS
 from include.tasks import monitor as tasks
 
 

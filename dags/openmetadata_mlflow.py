@@ -20,9 +20,9 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, literal
 from include.openmetadata.catalogue import describe_completion
 from include.openmetadata.operator import ConnectorOperator, complete, ingest
 from include.openmetadata.workflow import read_workflow
-from include.platform.assets import MODEL_EVALUATED
-from include.platform.dag_defaults import DAG_DEFAULTS
 from include.problem import PROBLEM
+from include.services.assets import MODEL_EVALUATED
+from include.services.dag_defaults import DAG_DEFAULTS
 from include.settings import OPENMETADATA_WORKFLOW
 
 read_workflow(OPENMETADATA_WORKFLOW)  # settings that it refuses are an import error of this DAG

@@ -21,11 +21,11 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
-from include.platform import forms
-from include.platform.approval import ApprovalBranchOperator
-from include.platform.assets import MODEL_EVALUATED, MODEL_TRAINED
-from include.platform.dag_defaults import DAG_DEFAULTS
 from include.problem import PROBLEM
+from include.services import forms
+from include.services.approval import ApprovalBranchOperator
+from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
+from include.services.dag_defaults import DAG_DEFAULTS
 from include.settings import MODEL_ENVIRONMENTS
 from include.tasks import promote as tasks
 

@@ -25,11 +25,11 @@ from include.mlflow_provider.operators.registry import (
     CreateRegisteredModelOperator,
     TransitionModelVersionStageOperator,
 )
-from include.platform import forms
-from include.platform.assets import FEATURES, MODEL_TRAINED
-from include.platform.champions import CHALLENGER_ALIAS, MODEL
-from include.platform.dag_defaults import DAG_DEFAULTS
 from include.problem import PROBLEM
+from include.services import forms
+from include.services.assets import FEATURES, MODEL_TRAINED
+from include.services.champions import CHALLENGER_ALIAS, MODEL
+from include.services.dag_defaults import DAG_DEFAULTS
 from include.tasks import feature_eng as experiment
 from include.tasks import train as tasks
 

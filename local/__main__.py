@@ -72,8 +72,8 @@ def trace(stack: Stack, names: list[str]) -> int:
     """Print version, run, data and commit of a file of predictions; return 1 if any of them has changed."""
     _connect(stack.settings)
     from include.mlflow_provider.exceptions import MLflowError
-    from include.platform.storage import StorageError
-    from include.platform.trace import TraceError, read_trace
+    from include.services.storage import StorageError
+    from include.services.trace import TraceError, read_trace
 
     if len(names) != 1 or not names[0].startswith("s3://"):
         raise StackError("give one file of predictions: make trace FILE=s3://data/predictions/<run>/<file>.csv")
@@ -89,7 +89,7 @@ def trace(stack: Stack, names: list[str]) -> int:
 
 def lineage(stack: Stack, names: list[str]) -> int:
     """Print and draw the lineage of predictions, by default of the last ones published."""
-    from include.platform.lineage_graph import LineageError
+    from include.services.lineage_graph import LineageError
     from local.lineage import show_lineage
 
     settings = stack.settings

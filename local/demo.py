@@ -136,7 +136,7 @@ def _describe_model(trained: dict[str, Any]) -> dict[str, str]:
 
 def _list_folder(uri: str) -> str:
     """Return the folder of an object, and the names in it."""
-    from include.platform import storage
+    from include.services import storage
 
     folder = uri.rpartition("/")[0]
     return "\n  ".join([folder, *(found.removeprefix(folder) for found in storage.list_objects(folder))])

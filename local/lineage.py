@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from include.platform.lineage import Dataset, locate, short_name
-from include.platform.lineage_graph import Graph, build_graph, find_predictions, read_events
+from include.services.lineage import Dataset, locate, short_name
+from include.services.lineage_graph import Graph, build_graph, find_predictions, read_events
 
 if TYPE_CHECKING:
     from include.charts.lineage import Card

@@ -174,7 +174,7 @@ class Settings:
         }
         if sys.platform == "linux":
             options["CORE__MP_START_METHOD"] = "forkserver"
-            options["CORE__MP_FORKSERVER_PRELOAD"] = "include.platform.preloaded"
+            options["CORE__MP_FORKSERVER_PRELOAD"] = "include.services.preloaded"
         own = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         return {"AIRFLOW_HOME": str(home)} | common_settings() | own
 

@@ -13,7 +13,7 @@ from airflow.providers.openlineage.plugins.facets import (
 )
 from openlineage.client import event_v2, facet_v2
 
-from include.platform.openlineage import MLflowRunFacet
+from include.services.openlineage import MLflowRunFacet
 
 MODULES = [vars(facet_v2)[name] for name in facet_v2.__all__ if name.endswith(("_dataset", "_run", "_job"))]
 PUBLISHED = {

@@ -29,14 +29,14 @@ LAYERS = (
     ("include.charts",),
     ("include.settings", "include.problem"),
     ("include.mlflow_provider",),
-    ("include.platform",),
+    ("include.services",),
     ("include.serving", "include.openmetadata"),
     ("include.tasks",),
     ("dags",),
     ("local",),
 )
 PURE = ("data", "evaluation", "model", "monitoring", "charts")
-FORBIDDEN = ("airflow", "boto3", "botocore", "mlflow", "include.problem", "include.settings", "include.platform")
+FORBIDDEN = ("airflow", "boto3", "botocore", "mlflow", "include.problem", "include.settings", "include.services")
 STORED_WITH_THE_MODEL = "include/model/interval_regressor.py"
 HEAVY = {"matplotlib", "mlflow", "numpy", "pandas", "pandera", "scipy", "sklearn"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-from include.platform.assets import PREDICTIONS
-from include.platform.champions import CHAMPION_ALIAS
-from include.platform.dag_defaults import OWNER
+from include.services.assets import PREDICTIONS
+from include.services.champions import CHAMPION_ALIAS
+from include.services.dag_defaults import OWNER
 from include.spec import Number, Problem
 
 

@@ -21,9 +21,9 @@ from starlette.responses import PlainTextResponse
 
 from include.data.checks import check_inputs
 from include.data.reading import TableError
-from include.platform.champions import CHAMPION_ALIAS, MODEL, find_champion
-from include.platform.tracking import load_version
 from include.problem import PROBLEM
+from include.services.champions import CHAMPION_ALIAS, MODEL, find_champion
+from include.services.tracking import load_version
 from include.serving.model_client import VERSION_HEADER
 from include.settings import DEFAULT_PORTS
 

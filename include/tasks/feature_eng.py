@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from include.platform import champions, storage
-from include.platform.assets import FEATURES, LABELLED, object_uri
-from include.platform.failures import fail_without_retry
-from include.platform.lineage import note_checks, note_read
 from include.problem import PROBLEM
+from include.services import champions, storage
+from include.services.assets import FEATURES, LABELLED, object_uri
+from include.services.failures import fail_without_retry
+from include.services.lineage import note_checks, note_read
 from include.settings import INCLUDE
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _read_source() -> bytes:
 
 def _log_checks(inspection: Any, experiment_id: str) -> None:
     """Log run ``Data quality``: a table of all results, and the number of failures of each severity."""
-    from include.platform import tracking
+    from include.services import tracking
 
     results = inspection.to_frame()
     failures = results.groupby("severity")["failures"].sum()
@@ -140,7 +140,7 @@ def _log_transformer(transformer: Pipeline, rows: Any, experiment_id: str) -> No
     from include.data.features import feature_names
     from include.data.identity import hash_table
     from include.evaluation.scores import metric_name
-    from include.platform import tracking
+    from include.services import tracking
 
     names = feature_names(transformer, PROBLEM)
     means = {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.platform import alerts, champions, storage
-from include.platform.assets import LABELLED, MONITORING, PREDICTIONS, RETRAINING, object_uri
-from include.platform.lineage import note_read
 from include.problem import PROBLEM
+from include.services import alerts, champions, storage
+from include.services.assets import LABELLED, MONITORING, PREDICTIONS, RETRAINING, object_uri
+from include.services.lineage import note_read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def measure_degradation(champion: Mapping[str, str], params: Mapping[str, Any], 
     :raises AirflowSkipException: there are too few new rows
     """
     from include.monitoring import drift
-    from include.platform import tracking
+    from include.services import tracking
 
     features = _read_features(champion["features_uri"])
     labelled = read_recent_labelled(features, params["days"])
@@ -262,7 +262,7 @@ def _log_monitoring(
     champion: Mapping[str, str], result: MonitoringResult, params: Mapping[str, Any], picture: bytes
 ) -> dict[str, str]:
     """Log run ``Monitoring``, which the version's tag ``monitoring_run_id`` leads to."""
-    from include.platform import tracking
+    from include.services import tracking
 
     version = champion["version"]
     hook = champions.connect()

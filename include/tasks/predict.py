@@ -12,9 +12,9 @@ from packaging.utils import canonicalize_name
 
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.mlflow_provider.objects import hash_folder
-from include.platform import champions, storage
-from include.platform.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
 from include.problem import PROBLEM
+from include.services import champions, storage
+from include.services.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
 from include.settings import INCLUDE, MLFLOW_CONN_ID, PLOTS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def plot_predictions(target_uri: str, predicted_uri: str, model: Mapping[str, st
     """Draw the predictions: into ``include/plots``, to the version's run in MLflow, and to S3. Return the URI."""
     from include.charts.predictions import plot_predictions
     from include.charts.style import render
-    from include.platform import tracking
+    from include.services import tracking
 
     described = f"version {model['version']}, {model['alias'] or f'no {champions.CHAMPION_ALIAS} yet'}"
     picture = render(plot_predictions(_compare(target_uri, predicted_uri), PROBLEM, _illustration(), described))
@@ -105,7 +105,7 @@ def save_predictions(
     outlet_events: Mapping[Any, Any],
 ) -> str:
     """Publish the predictions beside the true values, with their audit trail, and return the URI."""
-    from include.platform import trace
+    from include.services import trace
 
     compared = _compare(target_uri, predicted_uri)
     uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, PROBLEM.predictions_file))

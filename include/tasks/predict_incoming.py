@@ -12,9 +12,9 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.platform import champions, storage
-from include.platform.assets import INCOMING, PREDICTIONS, PROCESSING, object_uri
 from include.problem import PROBLEM
+from include.services import champions, storage
+from include.services.assets import INCOMING, PREDICTIONS, PROCESSING, object_uri
 from include.settings import DATA_BUCKET
 
 INBOX, PUBLISHED = INCOMING.uri.rstrip("/"), f"{PREDICTIONS.uri.rstrip('/')}/incoming"
@@ -71,7 +71,7 @@ def save_predictions(
     :raises AirflowSkipException: the file was processed before
     """
     from include.data.predictions import attach
-    from include.platform import trace
+    from include.services import trace
 
     name = _skip_if_done(upload)
     rows = storage.read_table(rows_uri).reset_index(names=PROBLEM.id)

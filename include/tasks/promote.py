@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.platform import champions, storage
-from include.platform.approval import describe_response, is_required
-from include.platform.assets import MODEL_EVALUATED, MODEL_TRAINED, latest_extra, object_uri
 from include.problem import PROBLEM
+from include.services import champions, storage
+from include.services.approval import describe_response, is_required
+from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED, latest_extra, object_uri
 from include.settings import INCLUDE, MLFLOW_CONN_ID, MODEL_SERVER
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def write_model_card(
         ``promoted`` and ``reason``
     """
     from include.evaluation import model_card
-    from include.platform import tracking
+    from include.services import tracking
 
     decision = promoted or kept or {}
     evaluation = json.loads(storage.read_bytes(evaluated["uri"]))
@@ -166,7 +166,7 @@ def call_model_server(event: Mapping[str, Any]) -> str:
 
 def _read_inputs(version: str) -> list[tuple[str, str]]:
     """Return names and types of a version's inputs, from its signature."""
-    from include.platform import tracking
+    from include.services import tracking
 
     with tracking.connected():
         signature = tracking.mlflow.models.get_model_info(champions.model_uri(version)).signature
@@ -190,7 +190,7 @@ def _log_evaluation(evaluated: Mapping[str, Any], rows: pd.DataFrame, predicted:
     from include.charts.evaluation import plot_evaluation
     from include.charts.style import render
     from include.evaluation import holdout, model_card
-    from include.platform import tracking
+    from include.services import tracking
 
     tables = {name: pd.DataFrame(evaluated[name]) for name in ("subgroups", "importances", "checks")}
     title = f"Evaluation of version {evaluated['version']}"

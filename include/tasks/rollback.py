@@ -11,8 +11,8 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.mlflow_provider.exceptions import MLflowAPIError
-from include.platform import champions, storage
-from include.platform.assets import MODEL_EVALUATED, object_uri
+from include.services import champions, storage
+from include.services.assets import MODEL_EVALUATED, object_uri
 
 BEFORE = ". Before that: "  # what the version's description was until then
 ROWS = 5  # that a version must predict before it becomes champion again

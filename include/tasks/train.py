@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.platform import champions, storage
-from include.platform.assets import FEATURES, MODEL_TRAINED, latest_extra, scratch_uri
-from include.platform.failures import fail_without_retry
-from include.platform.lineage import note_model
 from include.problem import PROBLEM
+from include.services import champions, storage
+from include.services.assets import FEATURES, MODEL_TRAINED, latest_extra, scratch_uri
+from include.services.failures import fail_without_retry
+from include.services.lineage import note_model
 from include.settings import MLFLOW_CONN_ID
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
     """
     from include.data.split import select_training
     from include.model import tuning
-    from include.platform import tuning_runs
+    from include.services import tuning_runs
 
     uri = scratch_uri(run_id)
     training = select_training(storage.read_table(features_uri), PROBLEM)
@@ -64,7 +64,7 @@ def tune_candidate(candidate: Mapping[str, Any], scratch: Mapping[str, str]) -> 
     :raises AirflowFailException: a setting cannot be fitted
     """
     from include.model import tuning
-    from include.platform import tuning_runs
+    from include.services import tuning_runs
 
     folds = storage.read_table(f"{scratch['uri']}/folds.parquet")
     with fail_without_retry(tuning.CandidateError), tuning_runs.candidate_run(candidate, scratch["tuning_id"]):
@@ -81,7 +81,7 @@ def select_candidate(listed: Sequence[Mapping[str, Any]] | None, ti: Any) -> dic
     :raises AirflowFailException: there is nothing to choose from
     """
     from include.model import tuning
-    from include.platform import tuning_runs
+    from include.services import tuning_runs
 
     # Not an argument: Airflow does not let a task with another trigger rule follow a setup directly.
     scratch = ti.xcom_pull("tune.create_scratch")
@@ -97,7 +97,7 @@ def select_candidate(listed: Sequence[Mapping[str, Any]] | None, ti: Any) -> dic
 
 def delete_scratch(scratch: Mapping[str, str]) -> None:
     """Delete the scratch folder, and end the runs that a killed task left open."""
-    from include.platform import tuning_runs
+    from include.services import tuning_runs
 
     storage.delete_folder(scratch["uri"])
     tuning_runs.end_tuning(scratch["tuning_id"])
@@ -148,7 +148,7 @@ def _log_training(
 
     from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
     from include.model.training import describe_model
-    from include.platform import tracking
+    from include.services import tracking
     from include.spec import SPLIT
 
     data = from_pandas(table, source=source, targets=PROBLEM.target.name, name=FEATURES.name)

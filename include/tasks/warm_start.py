@@ -6,8 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from include.platform import champions, storage
 from include.problem import PROBLEM
+from include.services import champions, storage
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
 
-from include.platform.alerts import alert_failure
 from include.problem import PROBLEM
+from include.services.alerts import alert_failure
 
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
@@ -119,7 +119,7 @@ def test_a_failed_task_and_a_late_run_send_an_alert(pipeline_dag: DAG) -> None:
     assert {tuple(found) if isinstance(found, list) else (found,) for found in callbacks} == {(alert_failure,)}
     (deadline,) = pipeline_dag.deadline or []
     assert deadline.interval >= timedelta(hours=1)
-    assert deadline.callback.path == "include.platform.alerts.alert_missed_deadline"
+    assert deadline.callback.path == "include.services.alerts.alert_missed_deadline"
 
 
 def test_a_dag_begins_with_start_and_ends_with_end(pipeline_dag: DAG) -> None:

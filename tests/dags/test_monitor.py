@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from airflow.sdk.exceptions import ParamValidationError
 
-from include.platform.assets import LABELLED, RETRAINING
+from include.services.assets import LABELLED, RETRAINING
 
 
 def test_it_runs_every_morning_and_after_new_targets(dag: DAG) -> None:

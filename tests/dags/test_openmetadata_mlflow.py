@@ -9,7 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, AssetOrTimeSchedule
 
 from include import settings
-from include.platform.assets import MODEL_EVALUATED
+from include.services.assets import MODEL_EVALUATED
 
 
 def test_it_runs_every_night_and_after_each_evaluation(dag: DAG) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from include.platform.assets import PREDICTIONS
+from include.services.assets import PREDICTIONS
 from include.settings import MODEL_ENVIRONMENTS
 
 

@@ -11,8 +11,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from include.platform import assets
 from include.problem import PROBLEM
+from include.services import assets
 from local.settings import PROJECT
 
 DOCUMENTS = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from include.platform.champions import model_uri
+from include.services.champions import model_uri
 from include.settings import XCOM_BUCKET
 from local.airflow import Airflow
 from local.settings import AIRFLOW_USER, USER

@@ -9,10 +9,10 @@ from io import BytesIO
 import pandas as pd
 import pytest
 
-from include.platform import storage, trace
-from include.platform.assets import INCOMING, PROCESSING
-from include.platform.champions import MODEL, find_champion, read_tags
 from include.problem import PROBLEM
+from include.services import storage, trace
+from include.services.assets import INCOMING, PROCESSING
+from include.services.champions import MODEL, find_champion, read_tags
 from include.tasks.predict_incoming import PROCESSED, PUBLISHED, REJECTED
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline, in_csv, read_rows, spoil, wait_for_success, without_target

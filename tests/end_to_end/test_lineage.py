@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from include.data.checks import inspect
-from include.platform.champions import model_uri
-from include.platform.lineage import Dataset, locate, locate_model
-from include.platform.lineage_graph import Graph, read_events
 from include.problem import PROBLEM
+from include.services.champions import model_uri
+from include.services.lineage import Dataset, locate, locate_model
+from include.services.lineage_graph import Graph, read_events
 from include.settings import XCOM_BUCKET
 from local.airflow import POLL
 from local.lineage import show_lineage

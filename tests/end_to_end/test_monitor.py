@@ -20,9 +20,9 @@ from aiosmtpd.smtp import AuthResult
 from mlflow.tracking import MlflowClient
 
 from include.evaluation.scores import metric_name
-from include.platform import alerts, champions, storage, tracking
-from include.platform.assets import LABELLED, MONITORING, RETRAINING
-from include.platform.champions import CHAMPION_ALIAS, MODEL
+from include.services import alerts, champions, storage, tracking
+from include.services.assets import LABELLED, MONITORING, RETRAINING
+from include.services.champions import CHAMPION_ALIAS, MODEL
 from include.tasks.monitor import find_champion
 from include.tasks.predict_incoming import PUBLISHED
 from local.airflow import POLL, Airflow
@@ -47,7 +47,7 @@ from time import sleep
 
 from airflow.sdk import dag, task
 
-from include.platform.dag_defaults import DAG_DEFAULTS, deadline
+from include.services.dag_defaults import DAG_DEFAULTS, deadline
 
 
 @dag(schedule=None, **DAG_DEFAULTS | {"deadline": deadline(timedelta(seconds=1))})

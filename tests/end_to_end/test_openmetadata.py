@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from include.platform.champions import MODEL
 from include.problem import PROBLEM
+from include.services.champions import MODEL
 from local.airflow import Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import Pipeline, places_with, task_of

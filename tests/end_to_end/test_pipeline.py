@@ -15,9 +15,9 @@ from mlflow.tracking import MlflowClient
 
 from include.data.checks import inspect
 from include.evaluation.scores import format_value
-from include.platform import storage, tracking
-from include.platform.champions import CHALLENGER_ALIAS, MODEL, model_uri
 from include.problem import PROBLEM
+from include.services import storage, tracking
+from include.services.champions import CHALLENGER_ALIAS, MODEL, model_uri
 from include.settings import AWS_CONN_ID, PLOTS, XCOM_BUCKET
 from local.airflow import Airflow
 from local.settings import PROJECT

@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 from mlflow.models import infer_signature
 
-from include.platform import champions, storage, tracking
-from include.platform.assets import MODEL_EVALUATED, MODEL_TRAINED, object_uri
-from include.platform.champions import MODEL
 from include.problem import PROBLEM
+from include.services import champions, storage, tracking
+from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED, object_uri
+from include.services.champions import MODEL
 from include.settings import INCLUDE
 from local.airflow import POLL, Airflow
 from local.stack import Stack

@@ -15,9 +15,9 @@ import httpx
 import pandas as pd
 import pytest
 
-from include.platform import champions
-from include.platform.champions import CHAMPION_ALIAS, MODEL
 from include.problem import PROBLEM
+from include.services import champions
+from include.services.champions import CHAMPION_ALIAS, MODEL
 from include.serving import model_client
 from include.tasks import promote
 from local import __main__ as command_line

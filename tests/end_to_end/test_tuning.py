@@ -12,10 +12,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from include.model import candidates
-from include.platform import champions, storage, tracking
-from include.platform.assets import LABELLED
-from include.platform.champions import CHAMPION_ALIAS, MODEL
 from include.problem import PROBLEM
+from include.services import champions, storage, tracking
+from include.services.assets import LABELLED
+from include.services.champions import CHAMPION_ALIAS, MODEL
 from include.settings import DATA_BUCKET
 from local.airflow import POLL, Airflow
 from tests.end_to_end.conftest import Pipeline, new_rows, paused, states_of, task_of, wait_for_success

@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sklearn.datasets import load_wine
 
-from include.platform import tracking
+from include.services import tracking
 from local.airflow import Airflow
 
 DAG_ID = "mlflow_tutorial_dag"

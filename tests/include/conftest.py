@@ -20,9 +20,9 @@ from include.data.features import build_transformer, compute_features
 from include.data.reading import parse_rows
 from include.data.split import select_rows, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.platform import champions, storage, tracking
-from include.platform.champions import CHAMPION_ALIAS
 from include.problem import PROBLEM
+from include.services import champions, storage, tracking
+from include.services.champions import CHAMPION_ALIAS
 from include.settings import AWS_CONN_ID, DATA_BUCKET, INCLUDE, XCOM_BUCKET
 from include.spec import Problem
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from include.platform.lineage import Dataset
-from include.platform.lineage_graph import Graph, Step
+from include.services.lineage import Dataset
+from include.services.lineage_graph import Graph, Step
 from local.lineage import make_cards, show_lineage
-from tests.include.platform.test_lineage_graph import EVENTS
+from tests.include.services.test_lineage_graph import EVENTS
 
 RAW = Dataset("s3://data", "raw.parquet")
 

@@ -98,7 +98,7 @@ def test_settings_of_another_airflow_are_removed(tmp_path: Path, monkeypatch: py
 
 def test_the_common_settings_are_those_of_the_example(tmp_path: Path) -> None:
     environment = Settings(home=tmp_path).environment()
-    assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.platform.xcom.XComBackend"
+    assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.services.xcom.XComBackend"
     assert environment["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] == "s3://aws_default@localxcom/xcom"
     assert not [name for name, value in environment.items() if "loopback-only" in value]
     assert environment["ARTIFACT_BUCKET"] == PROBLEM.artifact_bucket

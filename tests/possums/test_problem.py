@@ -5,8 +5,8 @@ from __future__ import annotations
 from include.data.checks import inspect
 from include.data.reading import parse_rows
 from include.data.split import select_rows
-from include.platform import assets
 from include.problem import PROBLEM
+from include.services import assets
 from include.settings import INCLUDE
 from include.spec import SPLIT
 

@@ -20,9 +20,9 @@ from include import settings
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.openmetadata.catalogue import describe_completion
 from include.openmetadata.operator import connected_environment
-from include.platform import storage
-from include.platform.champions import CHALLENGER_ALIAS, CHAMPION_ALIAS
-from include.platform.tracking import connected
+from include.services import storage
+from include.services.champions import CHALLENGER_ALIAS, CHAMPION_ALIAS
+from include.services.tracking import connected
 from include.spec import Number
 from tests.environments import build
 from tests.toy import HOUSES, make_rows

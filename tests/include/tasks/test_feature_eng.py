@@ -19,9 +19,9 @@ from mlflow.tracking import MlflowClient
 from include.data.identity import hash_table
 from include.data.split import select_training
 from include.model.training import train_model
-from include.platform import champions, storage
-from include.platform.assets import FEATURES, LABELLED, object_uri
 from include.problem import PROBLEM
+from include.services import champions, storage
+from include.services.assets import FEATURES, LABELLED, object_uri
 from include.spec import SPLIT, Problem
 from include.tasks import feature_eng as tasks
 

@@ -14,8 +14,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.data.split import select_holdout
-from include.platform import champions, storage
-from include.platform.assets import LABELLED, PREDICTIONS
+from include.services import champions, storage
+from include.services.assets import LABELLED, PREDICTIONS
 from include.spec import SPLIT, Category
 from include.tasks import monitor
 

@@ -14,8 +14,8 @@ from mlflow.tracking import MlflowClient
 
 from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
-from include.platform import storage, tracking
-from include.platform.assets import MODEL_EVALUATED, PREDICTIONS
+from include.services import storage, tracking
+from include.services.assets import MODEL_EVALUATED, PREDICTIONS
 from include.spec import Problem
 from include.tasks import predict
 from include.tasks.predict import add_line_to_file, complete_requirements

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.platform import storage
-from include.platform.assets import PREDICTIONS
+from include.services import storage
+from include.services.assets import PREDICTIONS
 from include.spec import Problem
 from include.tasks import predict_incoming as incoming
 from include.tasks.predict_incoming import check_rows, claim_files, name_upload, save_predictions

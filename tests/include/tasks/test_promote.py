@@ -18,8 +18,8 @@ from mlflow.tracking import MlflowClient
 from include.data.identity import hash_table
 from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.platform import champions, storage, tracking
-from include.platform.assets import MODEL_EVALUATED, MODEL_TRAINED
+from include.services import champions, storage, tracking
+from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
 from include.settings import INCLUDE
 from include.tasks import promote as tasks
 from include.tasks import train as training

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.mlflow_provider.exceptions import MLflowAPIError
-from include.platform import champions, storage, tracking
+from include.services import champions, storage, tracking
 from include.tasks import rollback
 
 from ..conftest import Registered

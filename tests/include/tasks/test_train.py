@@ -15,8 +15,8 @@ from mlflow.tracking import MlflowClient
 from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.model import training
-from include.platform import champions, storage, tracking, tuning_runs
-from include.platform.assets import MODEL_TRAINED, scratch_uri
+from include.services import champions, storage, tracking, tuning_runs
+from include.services.assets import MODEL_TRAINED, scratch_uri
 from include.tasks import train as tasks
 from include.tasks import warm_start
 

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.model.candidates import find_candidate
-from include.platform import champions, storage
+from include.services import champions, storage
 from include.spec import SPLIT
 from include.tasks import warm_start
 from include.tasks.warm_start import champion_candidate, count_new_rows

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher
 
-from include.platform.watcher import S3FolderTrigger
 from include.problem import PROBLEM
+from include.services.watcher import S3FolderTrigger
 from include.settings import AWS_CONN_ID, DATA_BUCKET
 
 FEATURES = Asset(f"{PROBLEM.name}_features", uri=f"s3://{DATA_BUCKET}/features")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from include.platform import lineage
-from include.platform.lineage import Dataset
+from include.services import lineage
+from include.services.lineage import Dataset
 
 TABLE = pd.DataFrame({"id": ["3", "1"], "age": [2.5, None]})
 

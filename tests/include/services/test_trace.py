@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from include.platform import storage
-from include.platform.champions import CHAMPION_ALIAS
-from include.platform.trace import TraceError, read_trace, write_trace
+from include.services import storage
+from include.services.champions import CHAMPION_ALIAS
+from include.services.trace import TraceError, read_trace, write_trace
 from tests.include.conftest import Registered
 
 FILE, ROWS = "s3://data/traced/predictions.csv", "s3://data/traced/rows.parquet"

@@ -9,8 +9,8 @@ from airflow.providers.openlineage.extractors.base import BaseExtractor, Operato
 from openlineage.client import facet_v2
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 
-from include.platform import lineage
-from include.platform.lineage import Notes, Table
+from include.services import lineage
+from include.services.lineage import Notes, Table
 
 if TYPE_CHECKING:
     from include.data.checks import Result

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from include.platform.assets import FEATURES, MODEL_TRAINED, latest_extra, object_uri, scratch_uri
+from include.services.assets import FEATURES, MODEL_TRAINED, latest_extra, object_uri, scratch_uri
 
 
 def event(version: str) -> SimpleNamespace:

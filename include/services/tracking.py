@@ -23,8 +23,8 @@ from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.model import interval_regressor
 from include.model.interval_regressor import PARTS, IntervalRegressor
-from include.platform.champions import model_uri
-from include.platform.lineage import note_run
+from include.services.champions import model_uri
+from include.services.lineage import note_run
 from include.settings import INCLUDE, MLFLOW_CONN_ID
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from include.platform import tracking, tuning_runs
+from include.services import tracking, tuning_runs
 
 RIDGE = {"name": "RidgeCV", "estimator": "RidgeCV", "grid": {"alphas": [0.1, 1]}}
 SUMMARY = pd.DataFrame(

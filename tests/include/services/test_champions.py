@@ -10,8 +10,8 @@ import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.platform import champions
 from include.problem import PROBLEM
+from include.services import champions
 
 from ..conftest import Registered
 

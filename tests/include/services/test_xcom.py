@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.io.xcom import backend
 
-from include.platform.storage import read_bytes
-from include.platform.xcom import XComBackend
+from include.services.storage import read_bytes
+from include.services.xcom import XComBackend
 from include.settings import AWS_CONN_ID, XCOM_BUCKET
 
 COORDINATES = {"dag_id": "train", "task_id": "check", "run_id": "manual__1", "map_index": -1}

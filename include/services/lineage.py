@@ -1,6 +1,6 @@
 """What the running task reads, writes and checks, recorded for its OpenLineage event.
 
-The notes stay in the task's process until ``include/platform/openlineage.py`` collects them; nothing goes through XCom.
+The notes stay in the task's process until ``include/services/openlineage.py`` collects them; nothing goes through XCom.
 They hold names, types and counts, never values.
 """
 

@@ -29,8 +29,8 @@ from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.model import interval_regressor
 from include.model.interval_regressor import PARTS
 from include.model.training import train_model
-from include.platform import champions, storage, tracking
 from include.problem import PROBLEM
+from include.services import champions, storage, tracking
 
 from ...toy import HOUSES
 

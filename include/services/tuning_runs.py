@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 from mlflow.tracking import MlflowClient
 
-from include.platform.tracking import connected, run_tags
+from include.services.tracking import connected, run_tags
 
 if TYPE_CHECKING:
     import pandas as pd

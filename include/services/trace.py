@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from include.platform import champions, storage
+from include.services import champions, storage
 
 SUFFIX = ".trace.json"  # an object next to the file: S3 servers do not agree on the case of metadata keys
 
@@ -22,7 +22,7 @@ def write_trace(uri: str, model: dict[str, str], rows_uri: str) -> str:
     :param model: ``version``, ``run_id`` and ``alias`` of the version that predicted
     :param rows_uri: the object with the rows that were predicted
     """
-    from include.platform.tracking import run_tags
+    from include.services.tracking import run_tags
 
     predicted = {name: model[name] for name in ("version", "run_id", "alias")}
     trail = {"file": uri, "sha256": _hash(uri), "rows": rows_uri, "model": champions.MODEL, **predicted, **run_tags()}

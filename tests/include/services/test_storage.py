@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from include.platform.storage import (
+from include.problem import PROBLEM
+from include.services.storage import (
     StorageError,
     artifact_uri,
     delete,
@@ -26,7 +27,6 @@ from include.platform.storage import (
     write_bytes,
     write_table,
 )
-from include.problem import PROBLEM
 
 pytestmark = pytest.mark.usefixtures("buckets")
 

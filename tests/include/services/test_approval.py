@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from include.platform.approval import ApprovalBranchOperator, describe_response, is_required
+from include.services.approval import ApprovalBranchOperator, describe_response, is_required
 
 ANN = {"id": "1", "name": "ann"}
 

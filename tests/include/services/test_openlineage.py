@@ -4,8 +4,8 @@ import pandas as pd
 from openlineage.client.serde import Serde
 
 from include.data.checks import Inspection, Result
-from include.platform import lineage
-from include.platform.openlineage import PythonTaskExtractor, to_lineage
+from include.services import lineage
+from include.services.openlineage import PythonTaskExtractor, to_lineage
 
 TABLE = pd.DataFrame({"id": ["1", "2"], "age": [2.5, None]})
 

@@ -8,8 +8,8 @@ from typing import Any
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from include.platform.alerts import alert_failure, alert_missed_deadline
 from include.problem import PROBLEM
+from include.services.alerts import alert_failure, alert_missed_deadline
 from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
 
 OWNER = f"{PROBLEM.name}-team"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from include.platform.assets import PREDICTIONS
-from include.platform.lineage import Dataset, locate
+from include.services.assets import PREDICTIONS
+from include.services.lineage import Dataset, locate
 
 
 class LineageError(LookupError):

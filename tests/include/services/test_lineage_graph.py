@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from include.platform.lineage import Dataset
-from include.platform.lineage_graph import LineageError, build_graph, find_predictions, read_events
+from include.services.lineage import Dataset
+from include.services.lineage_graph import LineageError, build_graph, find_predictions, read_events
 
 CSV = Dataset("file", "/houses.csv")
 MODEL = Dataset("mlflow://localhost:5000", "houses/1")

@@ -15,8 +15,8 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.platform.lineage import note_read, note_written
 from include.problem import PROBLEM
+from include.services.lineage import note_read, note_written
 from include.settings import AWS_CONN_ID
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ PROGRAM = """
 import pandas
 from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.providers.openlineage.plugins.openlineage import OpenLineageProviderPlugin
-from include.platform import lineage
-from include.platform.openlineage import to_lineage
+from include.services import lineage
+from include.services.openlineage import to_lineage
 
 lineage.note_written("s3://data/houses.parquet", pandas.DataFrame({"address": ["1", "2"]}))
 about = dict.fromkeys(("nominal_start_time", "nominal_end_time", "owners", "tags", "job_description"))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from airflow.serialization.encoders import encode_trigger
 
-from include.platform import storage
-from include.platform.assets import INCOMING, LABELLED, PROCESSING
-from include.platform.watcher import S3FolderTrigger
+from include.services import storage
+from include.services.assets import INCOMING, LABELLED, PROCESSING
+from include.services.watcher import S3FolderTrigger
 from include.settings import AWS_CONN_ID
 
 
@@ -66,7 +66,7 @@ def test_the_watched_asset_is_the_folder_that_the_trigger_lists() -> None:
 
     assert arguments["folder"] == INCOMING.uri
     assert arguments["leftovers"] == PROCESSING
-    assert path == "include.platform.watcher.S3FolderTrigger"
+    assert path == "include.services.watcher.S3FolderTrigger"
 
 
 def test_the_triggerer_can_create_its_own_instance(trigger: S3FolderTrigger) -> None:

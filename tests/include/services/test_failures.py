@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.platform.failures import fail_without_retry
+from include.services.failures import fail_without_retry
 
 
 def test_an_error_that_must_not_be_retried_keeps_its_message_and_cause() -> None:

@@ -20,8 +20,8 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.sdk.log import mask_secret
 
-from include.platform.alerts import Alert, alert_failure, alert_missed_deadline, send
-from include.platform.dag_defaults import DAG_DEFAULTS, deadline
+from include.services.alerts import Alert, alert_failure, alert_missed_deadline, send
+from include.services.dag_defaults import DAG_DEFAULTS, deadline
 
 ALERT = Alert("train.train_model failed", {"task": "train_model", "error": "1 < 2 & {{ 6 * 7 }}"}, "http://x/log?try=1")
 
