@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from include.data.reading import TableError, parse_rows
+from include.evaluation.scores import format_value
 from include.spec import Limits, Problem, ProblemError
 from local.adapt.infer import AdaptError
 from local.adapt.propose import Proposal, make_slug, propose
@@ -81,8 +82,8 @@ def place_table(file: Path, project: Path) -> Path:
 def describe_gate(proposal: Proposal) -> list[str]:
     """Return the gate's limit, and what it follows from."""
     return [
-        f"Cross-validation on the training rows: ridge regression has an RMSE of {proposal.ridge:.4g}, "
-        f"predicting the mean {proposal.mean:.4g}.",
+        f"Cross-validation on the training rows: ridge regression has an RMSE of {format_value(proposal.ridge)}, "
+        f"predicting the mean {format_value(proposal.mean)}.",
         f"The gate's max_rmse is {proposal.problem.gate.max_rmse:g}: halfway between the two, or more if there are few "
         "holdout rows.",
     ]
@@ -102,7 +103,7 @@ def report(proposal: Proposal, source: str, console: Console) -> None:
     say(f"[bold]{escape(source)}[/]: {len(proposal.table)} rows, {len(proposal.choices)} columns")
     say(
         f"[bold]{escape(name)}[/]: {len(target)} values, {target.min():g} to {target.max():g}, "
-        f"mean {target.mean():.4g}, standard deviation {target.std():.4g}"
+        f"mean {format_value(target.mean())}, standard deviation {format_value(target.std())}"
     )
     console.print(table)
     say("\n".join(describe_gate(proposal)), markup=False)
