@@ -98,11 +98,6 @@ check: setup ## Check code, format, types, container files, workflows and packag
 	@if $(LIST_ANSWERS); then $(MAKE) vulnerabilities; else \
 	  echo "Skipped the check for known vulnerabilities: their list cannot be reached."; fi
 
-# Not part of `make check` yet.
-.PHONY: words
-words: ## Check comments and documentation for words that the style guide avoids
-	@! git grep -n -i -w -E 'whoever|anew|belongs into|nobody' -- '*.py' '*.md' ':!CHANGELOG.md'
-
 .PHONY: audit
 audit: setup ## Check that no locked package was yanked (exceptions: local/requirements/withdrawn.txt)
 	@for name in $(LOCKS); do \

@@ -6,7 +6,8 @@ Reads the table that `include/problem.py` describes, checks it, and turns it int
    they exist.
 2. `extract_data` reads the table.
 3. `check_data` repairs and checks it, and logs the results to MLflow as run `Data quality`. Then it adds the rows of
-   `labelled/*.csv`, whose target was measured later, and sets the holdout rows aside before anything is fitted.
+   the CSV and Parquet files in `labelled/`, whose target was measured later, and sets the holdout rows aside before
+   anything is fitted.
 4. `build_features` fits encoder, imputer and scaler on the training rows and logs them to MLflow as run `Scaler`.
 5. `save_data_to_s3` publishes the feature table, which triggers the DAG **train**.
 

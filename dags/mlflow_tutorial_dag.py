@@ -1,6 +1,6 @@
 """## MLflow tutorial
 
-Three ways to use MLflow from Airflow, for a first look. Each is a task of its own:
+Three ways to use MLflow from Airflow, for a first look, each in a separate task:
 
 1. **A hook in a task.** `create_experiment` calls MLflow's REST API through the `MLflowClientHook`, and creates the
    experiment unless it exists.

@@ -1,6 +1,7 @@
 """## Monitoring
 
-Compares what the champion predicts now with what it was trained on: every morning, and when new targets were measured.
+Compares what the champion predicts now with what it was trained on: every morning at 6:00 UTC, and when new targets are
+uploaded.
 
 1. `find_champion` finds the champion and the rows that it knows, which are excluded.
 2. `measure_drift` compares every input of the rows that were predicted recently with the training rows;
@@ -10,8 +11,8 @@ Compares what the champion predicts now with what it was trained on: every morni
 4. `decide` leads to `no_findings`, or to `alert_team` and `request_retraining`, which triggers **feature_eng**. During
    the cool-down the team is alerted, but no second retraining is requested.
 
-New targets are CSV files under `labelled/` in the bucket `data`, with the columns of the problem's table. A watcher in
-Airflow's triggerer detects them within seconds.
+New targets are CSV or Parquet files under `labelled/` in the bucket `data`, with the columns of the problem's table. A
+watcher in Airflow's triggerer detects them within seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Connections, buckets, folders and addresses of this installation: what is no part of the problem."""
+"""Connections, buckets, folders and addresses of this installation, which do not depend on the problem."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ class Number:
     :param name: the column in the table
     :param title: what it measures, for people; the column's name if empty
     :param unit: such as ``"mm"``; empty for counts and shares
-    :param possible: smallest and largest value that can be true, both included; anything else is an error
+    :param possible: smallest and largest value that can be true, both included. Any other value is taken as missing
+        in the table, and is an error in rows to predict
     :param expected: smallest and largest value of the usual rows, both included; anything else is a warning.
         Most of a column outside of it means another unit, and is an error
     """
@@ -96,10 +97,10 @@ class Category:
 class Gate:
     """What a challenger must keep to; :mod:`include.evaluation.gate` explains the test.
 
-    :param max_rmse: absolute floor, in the target's unit
+    :param max_rmse: absolute limit, in the target's unit
     :param subgroup_max_rmse: the same for every group of a category, by the category's name
     :param margin: share of the champion's RMSE by which the challenger's may be larger
-    :param confidence: that a challenger that is worse by the margin does not pass
+    :param confidence: smallest probability with which a challenger that is worse by the margin is rejected
     """
 
     max_rmse: float
@@ -119,11 +120,11 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """From which point on a table is not trained from, or is warned about.
+    """Limits beyond which a table is rejected, or causes a warning.
 
     :param min_rows: fewest rows with a target
     :param max_missing_target: largest share of rows without a target
-    :param max_missing: largest share of missing cells in a feature
+    :param max_missing: largest share of missing cells in a numeric feature
     :param usual_missing: share of missing cells in a number from which on there is a warning
     :param max_unexpected: largest share of a column outside its ``expected`` range
     """
@@ -148,7 +149,7 @@ class Problem:
     :param title: heading of the chart
     :param summary: one sentence on what the model predicts
     :param table: a path in the project, or an URI such as ``s3://bucket/key``; CSV or Parquet
-    :param row_id: the column that tells rows apart; None if there is none, then a row is told by its content
+    :param row_id: the column that identifies rows; None: rows are identified by a hash of their features
     :param target: the column to predict
     :param features: the columns to predict from
     :param holdout_share: share of the rows that no model is trained on
@@ -185,7 +186,7 @@ class Problem:
 
     @property
     def id(self) -> str:
-        """The column that tells rows apart, in the pipeline's tables."""
+        """The column that identifies rows, in the pipeline's tables."""
         return self.row_id or ROW_HASH
 
     @property

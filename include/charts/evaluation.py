@@ -101,7 +101,7 @@ def _draw_importance(graph: Axes, importance: pd.DataFrame, problem: Problem) ->
 
 def _draw_subgroups(graph: Axes, subgroups: pd.DataFrame, overall: float, problem: Problem) -> None:
     if subgroups.empty:
-        style.write_instead(graph, "RMSE by subgroup", "the problem has no subgroups")
+        style.write_instead(graph, "RMSE by subgroup", "no subgroups: gate.subgroup_max_rmse is empty")
         return
     shown = _choose_groups(subgroups)[::-1].reset_index(drop=True)
     graph.axvline(overall, color=MUTED, lw=1, ls=DASHED, zorder=1)

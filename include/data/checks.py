@@ -38,7 +38,7 @@ class Inspection:
     """A table after repairs, and the result of every check.
 
     `table` has the columns ``problem.row_id`` (if there is one), ``problem.inputs`` and the target, in the index of the
-    rows that came in. It is of use only if there are no errors.
+    rows that came in. Use it only if there are no errors.
     """
 
     table: pd.DataFrame

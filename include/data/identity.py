@@ -1,4 +1,4 @@
-"""What tells rows apart: their id, or a hash of their content."""
+"""The identity of rows: their id, or a hash of their content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.spec import ROW_HASH, Problem
 
 
 def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the table with the column that tells rows apart in front: theirs, or a hash of their inputs.
+    """Return the table with the column that identifies rows in front: theirs, or a hash of their inputs.
 
     The second row of the same content gets ``-2`` behind its hash, the third ``-3``.
     """

@@ -58,7 +58,7 @@ def _check_shape(text: str, name: str) -> list[str]:
     if not header:
         raise TableError(f"{name} is empty: write a header and rows")
     if len(header) == 1 and any(separator in header[0] for separator in ";\t|"):
-        raise TableError(f"{name} separates its cells by something else than commas: save it with commas")
+        raise TableError(f"{name} is not separated by commas: save it with commas")
     for cells in rows:
         if cells and len(cells) != len(header):
             raise TableError(f"{name}, row {rows.line_num}: {len(cells)} cells under a header of {len(header)}")

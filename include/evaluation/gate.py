@@ -54,12 +54,12 @@ def judge(
 
     :param true: the target
     :param challenger: its predictions
-    :param champion: the champion's predictions of the same rows; without a champion only the absolute floor counts
+    :param champion: the champion's predictions of the same rows; without a champion only the absolute limit counts
     :param groups: categories, those of ``gate.subgroup_max_rmse`` among them
     :param unit: the target's
     :return: passed if no check failed
     """
-    checks = [_check_error("absolute floor", true, challenger, gate.max_rmse, unit)]
+    checks = [_check_error("absolute limit", true, challenger, gate.max_rmse, unit)]
     if champion is not None:
         checks.append(_check_not_worse(true, challenger, champion, gate, unit))
         checks += _check_subgroups(true, challenger, groups, gate, unit)

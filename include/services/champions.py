@@ -84,7 +84,9 @@ def serving_version(fallback: str | None = None) -> dict[str, str]:
     if found:
         log.info("Version %s predicts: it is the champion", version["version"])
     else:
-        log.warning("THERE IS NO CHAMPION. Version %s of %s, which passed no gate, predicts", version["version"], MODEL)
+        log.warning(
+            "NO CHAMPION YET: version %s of %s predicts, although it has not passed the gate", version["version"], MODEL
+        )
     return {
         "version": version["version"],
         "run_id": version.get("run_id", ""),

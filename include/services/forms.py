@@ -28,7 +28,7 @@ TRAINING = {
 }
 GATE = {
     "margin": number(
-        PROBLEM.gate.margin, "A challenger is worse if its RMSE exceeds the champion's by this share or more"
+        PROBLEM.gate.margin, "Share by which the challenger's RMSE may exceed the champion's: 0.2 is 20 %"
     ),
     "confidence": number(
         PROBLEM.gate.confidence,
@@ -54,10 +54,10 @@ APPROVAL = {
     "approval_minutes": number(1440, "Time to respond; after that the challenger is rejected", exclusiveMinimum=0),
 }
 MONITORING = {
-    "days": number(30, "Age up to which predictions and measured targets are recent"),
+    "days": number(30, "Predictions and targets of the last so many days are compared"),
     "min_samples": number(50, "Fewer new rows than this are not compared", minimum=2),
     "alpha": number(0.02, "Rate of false alarms if no input has changed", maximum=1),
-    "min_psi": number(0.25, "Population stability index, above chance, from which on drift matters"),
+    "min_psi": number(0.25, "Smallest population stability index (PSI), above that by chance, that counts as drift"),
     "degradation_margin": number(0.1, "Share by which the RMSE may grow"),
     "degradation_confidence": number(
         0.99, "Confidence that the RMSE has grown", exclusiveMinimum=0.5, exclusiveMaximum=1
@@ -69,7 +69,7 @@ ROLLBACK = {
         None,
         type=["null", "string"],
         pattern=r"^\d+$",
-        description="Such as 3; empty for the champion before the present one",
+        description="Version number, such as 3. Leave empty to return to the previous champion",
     ),
-    "reason": Param(type="string", minLength=3, maxLength=1000, description="Recorded at the version"),
+    "reason": Param(type="string", minLength=3, maxLength=1000, description="Stored with the version in MLflow"),
 }

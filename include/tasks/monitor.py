@@ -148,7 +148,7 @@ def request_retraining(report: Mapping[str, Any], outlet_events: Mapping[Any, An
 def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
     """Return the inputs that were predicted in the last `days`, each row once and none that is in `known`.
 
-    The champion's own rows, predicted again, are no evidence of drift, and a row predicted twice counts once.
+    Rows that the champion was trained on are excluded, because they cannot show drift; repeated rows count once.
 
     :param known: the champion's feature table
     """
@@ -209,7 +209,7 @@ def _read_features(uri: str) -> pd.DataFrame:
     features = storage.read_table(uri)
     if lacking := {PROBLEM.id, SPLIT, *PROBLEM.inputs, PROBLEM.target.name}.difference(features):
         raise AirflowSkipException(
-            f"the champion's table {uri} lacks {', '.join(sorted(lacking))}: compared again from the next champion on"
+            f"the champion's table {uri} lacks {', '.join(sorted(lacking))}: comparisons resume with the next champion"
         )
     return features
 

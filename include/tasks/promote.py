@@ -28,7 +28,7 @@ def prepare_holdout(
     """Record which versions are compared, write the holdout rows, and return the arguments of each prediction.
 
     A champion that takes other inputs, because the problem has changed, cannot predict these rows: the challenger is
-    judged alone, and replaces it.
+    evaluated alone, and replaces it if it passes.
 
     :return: ``model_uri``, ``data`` and ``output_uri`` of the challenger and, if it can be compared, of the champion
     """

@@ -51,9 +51,12 @@ def adapt(options: argparse.Namespace, project: Path, console: Console) -> None:
     report(proposal, options.table, console)
     names = ", ".join(str(file.relative_to(project)) for file in changed)
     console.print(f"\nWritten: {names}", markup=False, soft_wrap=True)
+    if (project / ".env").exists():
+        console.print(f".env may name the earlier bucket: set ARTIFACT_BUCKET={proposal.problem.artifact_bucket} in it")
     if (project / ".local" / "mlflow").exists():
         console.print(
-            "Runs of the earlier problem stay in the local stack. Restart it (make down); make clean deletes them."
+            "Runs of the earlier problem stay in the local stack; make clean deletes them. "
+            "If the stack is running, stop it with make down."
         )
     console.print("Next: [bold]make demo[/]")
 
@@ -108,7 +111,7 @@ def report(proposal: Proposal, source: str, console: Console) -> None:
     console.print(table)
     say("\n".join(describe_gate(proposal)), markup=False)
     if proposal.is_weak:
-        say("[bold red]The columns say hardly more about the target than its mean does: add better ones.[/]")
+        say("[bold red]Ridge regression is hardly better than predicting the mean: add columns that explain it.[/]")
     say("\n[bold]Check in include/problem.py[/]")
     say("\n".join(f"  {line}" for line in list_questions(proposal)), markup=False)
     say("[bold]Complete include/problem.md[/]: the model card quotes it")

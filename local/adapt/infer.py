@@ -149,7 +149,7 @@ def _list_choices(name: str, cells: pd.Series) -> Iterator[tuple[bool, Choice]]:
         yield missing > limit, left_out(f"{missing:.0%} of its cells are missing, {limit:.0%} may be")
         yield _is_id(name, cells), left_out("it looks like another ID")
         names = distinct > 2 and _has_few_values(numbers) and bool((numbers % 1 == 0).all())
-        question = f"has {distinct} different whole numbers: are they names? Then use Category"
+        question = f"has {distinct} different whole numbers: if they are codes, change it to Category"
         yield names, Choice(name, "number", question, unsure=True)
         yield True, Choice(name, "number")
     distinct, wrong = known.nunique(), known[numbers.isna()]
@@ -157,7 +157,7 @@ def _list_choices(name: str, cells: pd.Series) -> Iterator[tuple[bool, Choice]]:
     mistakes = f"{len(wrong)} cells are not numbers, such as {wrong.iloc[0]!r}: correct them"
     yield numbers.notna().mean() >= MOSTLY, left_out(mistakes, unsure=True)
     dates = known.str.fullmatch(DATE).mean() > 0.9
-    yield dates, left_out("it has dates: add numbers that follow from them, such as an age")
+    yield dates, left_out("it contains dates: add a numeric column computed from them, such as an age")
     yield distinct > len(known) / 2, left_out(f"{distinct} different texts in {len(known)} cells")
     many = f"has {distinct} different values: any value is accepted"
     yield distinct > MAX_LEVELS, Choice(name, "category", many, unsure=True)

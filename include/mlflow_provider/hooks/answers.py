@@ -111,7 +111,7 @@ def _remedy(error: requests.RequestException, reason: BaseException, conn_id: st
 
 
 def _doubt(request: str, causes: list[BaseException]) -> str:
-    """Return what to add for a request of which nobody knows whether MLflow got it."""
+    """Return what to add for a request that MLflow may or may not have received."""
     unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
     if is_read(*request.split(" ", 1)) or isinstance(causes[0], UNMADE) or any(isinstance(c, unsent) for c in causes):
         return ""

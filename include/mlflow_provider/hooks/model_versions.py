@@ -78,7 +78,7 @@ class ModelVersionAPI(RegisteredModelAPI):
     def copy_model_version(self, src_model_uri: str, dst_name: str, exist_ok: bool = False) -> dict[str, Any]:
         """Make a version of one model the next version of another, with its tags and description.
 
-        The other model is created if there is none. Whoever keeps one registered model for each environment
+        The other model is created if there is none. A team that keeps one registered model for each environment
         promotes with it.
 
         :param src_model_uri: as in :meth:`find_model_version`

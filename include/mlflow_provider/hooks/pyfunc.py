@@ -172,7 +172,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
             raise MLflowError(
                 f"The files of {model_uri} at {artifact_uri} are not those that were registered: their SHA-256 is "
                 f"{found}, and the version's tag {HASH_TAG} says {recorded}. They were not loaded. Find out who "
-                "changed them, and register the model anew"
+                "changed them, and register the model again"
             )
         return local
 

@@ -35,7 +35,7 @@ class Environments:
 
     @contextmanager
     def use(self, key: str, build: Callable[[Path, int], None]) -> Iterator[tuple[Path, int]]:
-        """Hold an environment for a ``with`` block; it is built if nobody has done so to the end.
+        """Hold an environment for a ``with`` block; it is built unless it is complete already.
 
         :param key: its name
         :param build: called with the folder that it is to make and with the lock's file descriptor, which the

@@ -34,7 +34,7 @@ def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
     :return: the file
     :raises MLflowError: the object cannot be read
     """
-    # Whoever made a frame or an array has imported its library; a URI needs neither.
+    # The library of a frame or an array is imported already; a URI needs none.
     pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
     if isinstance(data, str):
         file = folder / f"data{table_suffix(data)}"

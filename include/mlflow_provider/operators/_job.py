@@ -85,4 +85,4 @@ def _load(result: Path) -> Any:
 def _announce(folder: Path, name: str, path: Path) -> None:
     note = folder / f"{name}.part"
     note.write_text(str(path))
-    note.rename(folder / name)  # at once, so that nobody reads half a path
+    note.rename(folder / name)  # atomic, so that no reader sees half a path

@@ -100,7 +100,7 @@ class Programs:
         self._kill_group()
 
     def _kill_group(self) -> None:
-        # Until it is waited for, the guard's number is nobody else's. Without a living member, macOS denies permission.
+        # The guard's process id is not reused before wait(). macOS denies permission if no member is alive.
         if self._guard:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._guard.pid, signal.SIGKILL)

@@ -21,7 +21,7 @@ from ._condition import NotYetError, VersionCondition
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-# Threads of these triggers alone: the event loop's own are few, and whoever logs or resolves a name needs them.
+# Threads of these triggers alone: the event loop has few, which logging and name resolution need.
 _THREADS = ThreadPoolExecutor(32, thread_name_prefix="mlflow-trigger")
 
 

@@ -51,7 +51,7 @@ def test_a_problem_without_subgroups_has_a_chart_that_says_so(holdout: pd.DataFr
     figure = plot_evaluation(holdout, own, make_importance(HOUSES, 4), pd.DataFrame([]), "A title", HOUSES)
 
     render(figure)
-    assert [text.get_text() for text in figure.axes[3].texts] == ["the problem has no subgroups"]
+    assert [text.get_text() for text in figure.axes[3].texts] == ["no subgroups: gate.subgroup_max_rmse is empty"]
 
 
 def test_the_rendered_chart_has_its_size_and_something_on_it(holdout: pd.DataFrame) -> None:

@@ -94,7 +94,7 @@ def test_the_first_model_has_only_the_absolute_floor(judge_errors: Callable[...,
     assert judge_errors(1.79, None, replace(GATE, subgroup_max_rmse={"sex": 1.0})).passed
     verdict = judge_errors(1.81, None)
     assert not verdict.passed
-    assert verdict.reason == "absolute floor: RMSE 1.81 cm on 23 rows is above the limit of 1.80 cm"
+    assert verdict.reason == "absolute limit: RMSE 1.81 cm on 23 rows is above the limit of 1.80 cm"
 
 
 def test_without_a_unit_no_blank_is_left(judge_errors: Callable[..., Verdict]) -> None:

@@ -174,7 +174,7 @@ def test_an_assessment_without_a_champion_has_only_the_absolute_floor(
     found = evaluation.assess(holdout, [answer], HOUSES, HOUSES.gate)
 
     assert found["verdict"]["passed"] is True
-    assert [check["name"] for check in found["checks"]] == ["absolute floor"]
+    assert [check["name"] for check in found["checks"]] == ["absolute limit"]
 
 
 def test_the_gate_may_name_any_category(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:

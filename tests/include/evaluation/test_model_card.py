@@ -16,7 +16,7 @@ EVALUATED: dict[str, Any] = {
         {"rmse": {"value": 1.24, "low": 0.91, "high": 1.86}},
     ],
     "checks": [
-        {"name": "absolute floor", "passed": True, "result": "RMSE 1.26 k€ is within the limit of 1.80 k€"},
+        {"name": "absolute limit", "passed": True, "result": "RMSE 1.26 k€ is within the limit of 1.80 k€"},
         {"name": "energy | class a", "passed": False, "result": "RMSE 2.42 k€ is above the limit of 2.20 k€"},
     ],
 }
@@ -64,7 +64,7 @@ def markdown() -> str:
         "| Code version | `5120332a` |",
         "| Environment | scikit-learn==1.9.1 |",
         "| Decided by | ann |",
-        "| absolute floor | yes | RMSE 1.26 k€ is within the limit of 1.80 k€ |",
+        "| absolute limit | yes | RMSE 1.26 k€ is within the limit of 1.80 k€ |",
         r"| energy \| class a | **no** | RMSE 2.42 k€ is above the limit of 2.20 k€ |",
     ],
 )
@@ -121,7 +121,7 @@ def test_the_summary_shows_scores_and_checks() -> None:
 
     assert lines[0] == "|  | version 3 | champion 2 |"
     assert "| Coverage of the prediction intervals | 0.90 (0.70 to 1.00) | - |" in lines
-    assert lines[-2] == "- absolute floor (passed): RMSE 1.26 k€ is within the limit of 1.80 k€"
+    assert lines[-2] == "- absolute limit (passed): RMSE 1.26 k€ is within the limit of 1.80 k€"
     assert lines[-1] == r"- energy \| class a (**failed**): RMSE 2.42 k€ is above the limit of 2.20 k€"
 
 

@@ -217,7 +217,7 @@ def test_without_a_champion_another_version_predicts_and_the_log_warns(
         chosen = champions.serving_version(fallback)
 
     assert (chosen["version"], chosen["alias"]) == (version, "")
-    assert f"THERE IS NO CHAMPION. Version {version} of {registered.name}, which passed no gate" in caplog.text
+    assert f"NO CHAMPION YET: version {version} of {registered.name} predicts" in caplog.text
 
 
 def test_the_newest_of_more_than_nine_versions_is_found_by_number(model: None, hook: MLflowClientHook) -> None:
