@@ -18,7 +18,9 @@ MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")
 
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
 # Where the champion is served over HTTP, if it is.
-MODEL_SERVER = os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', '5002')}"
+MODEL_SERVER = (
+    os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', DEFAULT_PORTS['SERVE_PORT'])}"
+)
 
 # The Python of OpenMetadata's connector, and its workflow file.
 OPENMETADATA_PYTHON = os.environ.get("OPENMETADATA_PYTHON") or str(

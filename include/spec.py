@@ -6,7 +6,7 @@ An impossible description raises :class:`ProblemError` when it is imported, with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from math import inf, isfinite
@@ -244,22 +244,22 @@ class Problem:
             yield "features", "must be a tuple with at least one column"
         for column in sorted({column for column in names if names.count(column) > 1}):
             yield "features", f"names {column!r} twice"
+        if not isinstance(self.target, Number):
+            yield "target", "must be a Number: regression needs numbers"
         if self.target.name in names:
             yield "target", f"{self.target.name!r} is among the features"
         if self.row_id in (*names, self.target.name):
             yield "row_id", f"{self.row_id!r} is the target or a feature too"
-        columns = [("target", self.target.name), *(("features", name) for name in names)]
-        columns += [("row_id", self.row_id)] if self.row_id is not None else []
-        for field_name, column in columns:
-            if not column or column != column.strip():
-                yield field_name, f"has the column {column!r}: it must have a name without blanks around it"
-            if column in RESERVED[field_name]:
-                yield field_name, f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
+        row_id = [] if self.row_id is None else [("row_id", self.row_id)]
+        yield from _name_clashes([("target", self.target.name), *(("features", name) for name in names), *row_id])
 
     def _name_faults(self) -> Iterator[tuple[str, str]]:
         patterns = {
             "name": (r"[a-z][a-z0-9_]{0,39}", "lower-case letters, digits and _, at most 40"),
-            "table": (r".+\.(csv|parquet)", "a path or URI that ends in .csv or .parquet"),
+            "table": (
+                r"(s3://[^/]+/|(?!\w+://)).+\.(?i:csv|parquet)",
+                "a path or an s3:// URI that ends in .csv or .parquet",
+            ),
             "artifact_bucket": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "a name of an S3 bucket"),
             "picture": (r"[\w.-]+\.png", "a file name that ends in .png"),
             "predictions_file": (r"[\w.-]+\.csv", "a file name that ends in .csv"),
@@ -269,3 +269,12 @@ class Problem:
         for name, (pattern, meaning) in patterns.items():
             if not re.fullmatch(pattern, getattr(self, name)):
                 yield name, f"must be {meaning}, not {getattr(self, name)!r}"
+
+
+def _name_clashes(columns: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the names of columns, each given with its field."""
+    for field_name, column in columns:
+        if not column or column != column.strip():
+            yield field_name, f"has the column {column!r}: it must have a name without blanks around it"
+        if column in RESERVED[field_name]:
+            yield field_name, f"has the column {column!r}, a name that the pipeline uses: rename it in the table"

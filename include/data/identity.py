@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+import numpy as np
 import pandas as pd
 
 from include.spec import ROW_HASH, Problem
@@ -23,16 +24,28 @@ def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
 
 
 def remove_known(rows: pd.DataFrame, known: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the rows whose inputs are not in `known`, each once; an id may be another one in another file."""
-    digests = hash_inputs(rows, problem)
-    new = ~digests.isin(hash_inputs(known, problem)) & ~digests.duplicated()
+    """Return the rows that are not in `known`, each once.
+
+    Rows are the same if id and inputs are; without an id, if inputs and target are.
+    """
+    keys = describe_rows(rows, problem)
+    new = ~keys.isin(describe_rows(known, problem)) & ~keys.duplicated()
     return rows[new.to_numpy()]
 
 
+def describe_rows(rows: pd.DataFrame, problem: Problem) -> pd.Series:
+    """Return a text for each row: a hash of its inputs, and its id, or its target if there is no id."""
+    distinguishing = rows[problem.row_id] if problem.row_id else rows[problem.target.name].astype(float)
+    keys = [f"{digest:016x}:{value}" for digest, value in zip(hash_inputs(rows, problem), distinguishing, strict=True)]
+    return pd.Series(keys, rows.index, dtype=object)
+
+
 def hash_inputs(rows: pd.DataFrame, problem: Problem) -> pd.Series:
-    """Return a hash of each row's inputs; numbers count with seven digits, which survive any text file."""
-    numbers = rows[problem.numbers].astype("float32").astype(float) + 0.0  # -0.0 is 0.0
-    texts = rows[problem.categories].astype(object).where(rows[problem.categories].notna(), "")
+    """Return a hash of each row's inputs; numbers count with twelve digits, which survive any text file."""
+    fractions, exponents = np.frexp(rows[sorted(problem.numbers)].astype(float) + 0.0)  # -0.0 is 0.0
+    numbers = np.ldexp(np.round(fractions * 2**40) / 2**40, exponents)
+    categories = rows[sorted(problem.categories)]
+    texts = categories.astype(object).where(categories.notna(), "")
     return pd.util.hash_pandas_object(pd.concat([numbers, texts], axis="columns"), index=False)
 
 

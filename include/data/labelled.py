@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from include.data.checks import inspect
-from include.data.identity import remove_known
+from include.data.identity import add_identity, hash_inputs, remove_known
 from include.data.reading import TableError, parse_rows
-from include.data.split import select_rows
-from include.spec import Problem
+from include.data.split import add_split, select_rows
+from include.spec import ROW_HASH, SPLIT, Problem
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,36 @@ def read_labelled(content: bytes, name: str, problem: Problem) -> pd.DataFrame |
 
 
 def add_labelled(table: pd.DataFrame, labelled: Mapping[str, pd.DataFrame], problem: Problem) -> pd.DataFrame:
-    """Add the rows of labelled files to the table, each row once.
+    """Add labelled files to the table: targets of rows that lack one, and rows that it does not have.
 
-    Rows whose id belongs to another row are left out, and the log names them.
+    Rows whose id belongs to a row with other inputs or another target are left out, and the log names them.
 
     :param table: as :func:`include.data.split.select_rows` returns it
     :param labelled: rows as :func:`read_labelled` returns them, by file; they join in the order of the names
     """
+    target = problem.target.name
     for name, rows in sorted(labelled.items()):
-        new = remove_known(rows, table, problem)
-        taken = new[problem.id].isin(table[problem.id])
-        if taken.any():
-            ids = new.loc[taken, problem.id].tolist()
-            log.warning("Left out of %s: %s rows with the id of another, such as %s", name, len(ids), ids[:5])
-        log.info("%s adds %s rows", name, (~taken).sum())
-        table = pd.concat([table, new[~taken]], ignore_index=True)
+        new = remove_known(rows, table[table[target].notna()], problem)
+        waiting = table[table[target].isna()]
+        known = hash_inputs(waiting, problem).set_axis(waiting[problem.id])
+        same = new[problem.id].map(known) == hash_inputs(new, problem)
+        measured = new[same].set_index(problem.id)[target]
+        table = table.copy()
+        table.loc[waiting.index, target] = waiting[problem.id].map(measured)
+        added = new[~same]
+        if problem.row_id:
+            taken = added[problem.id].isin(table[problem.id])
+            if taken.any():
+                ids = added.loc[taken, problem.id].tolist()
+                log.warning("Left out of %s: %s rows with the id of another, such as %s", name, len(ids), ids[:5])
+            added = added[~taken]
+        log.info("%s: %s targets for rows of the table, %s more rows", name, len(measured), len(added))
+        table = _number_again(pd.concat([table, added], ignore_index=True), problem)
     return table
+
+
+def _number_again(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the table with new hashes and split, which depend on the other rows and the target if there are no ids."""
+    if problem.row_id:
+        return table
+    return add_split(add_identity(table.drop(columns=[ROW_HASH, SPLIT]), problem), problem)

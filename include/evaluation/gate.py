@@ -2,9 +2,9 @@
 
 *Not worse* is a test of non-inferiority. A challenger is **worse** if its true error (RMSE over all rows like these,
 of which the holdout is a sample) exceeds the champion's by the share ``margin`` or more. It passes if the upper limit
-of a one-sided confidence interval of the ratio of the two errors is below ``1 + margin``. So a worse challenger
-passes with a probability of at most ``1 - confidence``, and one that is better or equal passes only if the holdout
-is large enough to show it: without evidence, the champion stays. Source: Wellek (2010), Testing Statistical
+of a one-sided confidence interval of the ratio of the two errors is below ``1 + margin``. So, nominally, a worse
+challenger passes with a probability of at most ``1 - confidence``, and one that is better or equal passes only if the
+holdout is large enough to show it: without evidence, the champion stays. Source: Wellek (2010), Testing Statistical
 Hypotheses of Equivalence and Noninferiority, 2nd edition, chapters 1 and 2.
 
 The interval is ``log(ratio) + t * s``: ``s`` is the standard error from a paired bootstrap, which draws rows with

@@ -16,11 +16,11 @@ from scipy.stats import binomtest
 
 from include.data import split
 from include.evaluation.gate import judge
-from include.evaluation.scores import MIN_ROWS, SEED, mae, r2, resample, rmse
+from include.evaluation.scores import LARGE, MIN_ROWS, SEED, mae, r2, resample, rmse
 from include.spec import Gate, Problem
 
 CONFIDENCE = 0.95
-MAX_SHUFFLES = 10  # of each column, for its permutation importance
+MIN_SHUFFLES, MAX_SHUFFLES = 3, 10  # of each column, for its permutation importance
 ENOUGH_ROWS = 20_000  # in all shuffles of a column together: a large holdout needs fewer
 MISSING = "missing"  # the group of rows without a category
 
@@ -47,7 +47,7 @@ def add_shuffled(holdout: pd.DataFrame, problem: Problem) -> pd.DataFrame:
     process, out of reach of ``sklearn.inspection.permutation_importance``, whose definition this follows.
     """
     rng = np.random.default_rng(SEED)
-    shuffles = min(max(ENOUGH_ROWS // len(holdout), 1), MAX_SHUFFLES)
+    shuffles = min(max(ENOUGH_ROWS // len(holdout), MIN_SHUFFLES), MAX_SHUFFLES)
     rows = holdout[problem.inputs]
     blocks = [rows]
     for column in np.repeat(problem.inputs, shuffles):
@@ -156,5 +156,6 @@ def _with_interval(metric: Callable[..., Any], pair: tuple[np.ndarray, np.ndarra
     value = float(metric(*pair))
     if len(pair[0]) < MIN_ROWS:
         return {"value": value, "low": np.nan, "high": np.nan}
-    interval = resample(metric, pair, confidence_level=CONFIDENCE, method="BCa").confidence_interval
+    method = "BCa" if len(pair[0]) <= LARGE else "percentile"
+    interval = resample(metric, pair, confidence_level=CONFIDENCE, method=method).confidence_interval
     return {"value": value, "low": float(interval.low), "high": float(interval.high)}

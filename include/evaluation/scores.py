@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap
 
+from include.data.split import MIN_HOLDOUT
+
 RESAMPLES, SEED = 2000, 20240607
-MIN_ROWS = 7  # an RMSE of 7 rows has a relative standard error of 1 / sqrt(14), 27 %; of fewer, more
+MIN_ROWS = MIN_HOLDOUT  # of a score with an interval
 MAX_NAME = 200  # characters of a column in the name of a metric: MLflow accepts 250 in all
+LARGE = 5000  # rows beyond which a bootstrap needs no correction for bias, whose time grows with their square
 CELLS = 10**6  # resampled at a time, to limit memory
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import MonteCarloMethod, bootstrap, chi2_contingency, false_discovery_control, ks_2samp
 
+from include.evaluation.scores import LARGE
 from include.spec import Problem
 
 BINS = 5  # each with an equal share of the training rows
 LEVELS = 50  # of a category that are compared one by one; all others are one
 SMOOTHING = 0.5  # rows added to every bin: an empty one leaves the PSI finite
 TABLES = 9999  # simulated for the p-value of a chi-squared test
-LARGE = 5000  # rows beyond which a bootstrap needs no correction for bias and skewness
 BATCH = 20_000_000  # numbers drawn at a time by a bootstrap, 160 MB
 
 

@@ -125,7 +125,7 @@ def history() -> list[ChampionPeriod]:
     """Return every period of a champion, oldest first; those of deleted versions are missing."""
     starts = sorted(
         (name.removeprefix(TAG), str(version["version"]), json.loads(value))
-        for version in connect().search_model_versions(f"name='{MODEL}'")
+        for version in connect().search_model_versions(_filter())
         for name, value in read_tags(version).items()
         if name.startswith(TAG)
     )
@@ -157,6 +157,11 @@ def previous() -> str:
     return before[-1]
 
 
+def _filter() -> str:
+    quote = '"' if "'" in MODEL else "'"  # MLflow has no escape
+    return f"name={quote}{MODEL}{quote}"
+
+
 def _record(hook: MLflowClientHook, version: str, by: str, why: str) -> None:
     now = datetime.now(UTC).strftime(TIME)
     tags = {"promoted_at": now, "promoted_by": by, "promotion_reason": why}
@@ -168,7 +173,7 @@ def _fallback_version(version: str | None) -> dict[str, Any]:
     hook = connect()
     if version:
         return hook.get_model_version(MODEL, version)
-    versions = hook.search_model_versions(f"name='{MODEL}'")
+    versions = hook.search_model_versions(_filter())
     newest = max(versions, key=lambda found: int(found["version"]), default=None)
     if newest is None:
         raise LookupError(f"{MODEL} has no version yet: trigger feature_eng, which trains one")

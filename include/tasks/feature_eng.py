@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.problem import PROBLEM
@@ -15,8 +16,6 @@ from include.settings import INCLUDE
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
-
-MAX_METRICS = 1000  # that MLflow accepts in one request
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
     from include.data.checks import inspect
     from include.data.labelled import add_labelled, read_labelled
     from include.data.reading import TableError
-    from include.data.split import select_rows
+    from include.data.split import check_split, select_rows
 
     inspection = inspect(storage.read_table(rows_uri), PROBLEM)
     _log_checks(inspection, experiment_id)
@@ -83,7 +82,10 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
         if (rows := read_labelled(storage.read_bytes(uri), uri, PROBLEM)) is not None:
             note_read(uri, rows)
             labelled[uri] = rows
-    return storage.write_table(add_labelled(table, labelled, PROBLEM), object_uri(FEATURES, run_id, "checked.parquet"))
+    table = add_labelled(table, labelled, PROBLEM)
+    with fail_without_retry(TableError):
+        check_split(table, PROBLEM)
+    return storage.write_table(table, object_uri(FEATURES, run_id, "checked.parquet"))
 
 
 def build_features(table_uri: str, experiment_id: str, run_id: str) -> str:
@@ -113,14 +115,10 @@ def _source_uri() -> str:
 
 def _read_source() -> bytes:
     source = _source_uri()
-    if "://" in source:
-        return storage.read_bytes(source)
-    try:
-        return (INCLUDE.parent / PROBLEM.table).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{source} is missing: put the table there, or change `table` in include/problem.py"
-        ) from None
+    in_storage = "://" in source
+    if not (storage.exists(source) if in_storage else Path(source).exists()):
+        raise FileNotFoundError(f"{source} is missing: put the table there, or change `table` in include/problem.py")
+    return storage.read_bytes(source) if in_storage else Path(source).read_bytes()
 
 
 def _log_checks(inspection: Any, experiment_id: str) -> None:
@@ -149,5 +147,5 @@ def _log_transformer(transformer: Pipeline, rows: Any, experiment_id: str) -> No
     }
     with tracking.start_run("Scaler", experiment_id):
         tracking.mlflow.log_params({"input_sha256": hash_table(rows), "input_rows": len(rows)})
-        tracking.mlflow.log_metrics(dict(list(means.items())[:MAX_METRICS]))
+        tracking.mlflow.log_metrics(means)
         tracking.log_transformer(transformer, rows)

@@ -148,7 +148,9 @@ def request_retraining(report: Mapping[str, Any], outlet_events: Mapping[Any, An
 def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
     """Return the inputs that were predicted in the last `days`, each row once and none that is in `known`.
 
-    Rows that the champion was trained on are excluded, because they cannot show drift; repeated rows count once.
+    Rows of the champion's table are excluded by their id, because they cannot show drift. Not by their inputs: where
+    inputs have few different values, only rare rows would remain, which would look like drift. Without an id, the rows
+    that ``predict`` reads from the table are left out, and those of ``incoming/`` all count.
 
     :param known: the champion's feature table
     """
@@ -156,10 +158,10 @@ def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
     uris = [
         uri
         for uri in storage.list_objects(PREDICTIONS.uri, since=_ago(days))
-        if uri.endswith("/rows.parquet") or (uri.startswith(incoming) and uri.endswith(".csv"))
+        if (uri.startswith(incoming) and uri.endswith(".csv")) or (PROBLEM.row_id and uri.endswith("/rows.parquet"))
     ]
-    tables = [_read_inputs(uri) for uri in uris]
-    return _select_new([table for table in tables if table is not None], known)
+    tables = [table for table in map(_read_inputs, uris) if table is not None]
+    return _select_new(tables, known) if PROBLEM.row_id else _concat(tables, known)
 
 
 def read_recent_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
@@ -171,7 +173,8 @@ def read_recent_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
 
     uris = storage.list_tables(LABELLED.uri, since=_ago(days))
     tables = [read_labelled(storage.read_bytes(uri), uri, PROBLEM) for uri in uris]
-    return _select_new([table for table in tables if table is not None], known)
+    labelled = known[known[PROBLEM.target.name].notna()]
+    return _select_new([table for table in tables if table is not None], labelled)
 
 
 def predict_errors(model: Any, features: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
@@ -225,7 +228,7 @@ def _read_inputs(uri: str) -> pd.DataFrame | None:
 
     try:
         rows = parse_rows(storage.read_bytes(uri), uri)  # pandas alone would read the category 007 as the number 7
-        inputs = check_inputs(rows, PROBLEM, uri, with_id=False)
+        inputs = check_inputs(rows, PROBLEM, uri)
     except TableError as error:
         log.warning("Left out: %s", error)
         return None
@@ -234,14 +237,18 @@ def _read_inputs(uri: str) -> pd.DataFrame | None:
 
 
 def _select_new(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
     from include.data.identity import remove_known
 
-    rows = pd.concat(tables, ignore_index=True) if tables else known.head(0)
+    rows = _concat(tables, known)
     new = remove_known(rows, known, PROBLEM).reset_index(drop=True)
     log.info("%d objects have %d rows, %d of them new", len(tables), len(rows), len(new))
     return new
+
+
+def _concat(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(tables, ignore_index=True) if tables else known.head(0)
 
 
 def _gather(

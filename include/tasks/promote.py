@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.problem import PROBLEM
 from include.services import champions, storage
 from include.services.approval import describe_response, is_required
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED, latest_extra, object_uri
 from include.settings import INCLUDE, MLFLOW_CONN_ID, MODEL_SERVER
+from include.spec import SPLIT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +36,16 @@ def prepare_holdout(
     from include.evaluation import holdout
 
     trained = latest_extra(MODEL_TRAINED, triggering_asset_events, inlet_events)
-    present = champions.champion()
-    comparable = bool(present) and _read_inputs(present) == _read_inputs(trained["version"])
-    if present and not comparable:
-        log.warning("Champion %s takes other inputs than version %s: not compared", present, trained["version"])
-    versions = {**trained, "champion": present if comparable else "", "present": present}
-    storage.write_bytes(json.dumps(versions).encode(), _uri(run_id, "versions.json"))
     rows = holdout.select_holdout(storage.read_table(trained["features_uri"]), PROBLEM)
+    present = champions.champion()
+    compared = present if present and _read_inputs(present) == _read_inputs(trained["version"]) else ""
+    if compared:
+        rows = _remove_training_rows(compared, rows)
+    elif present:
+        log.warning("Champion %s takes other inputs than version %s: not compared", present, trained["version"])
+    versions = {**trained, "champion": compared, "present": present}
+    storage.write_bytes(json.dumps(versions).encode(), _uri(run_id, "versions.json"))
+    storage.write_table(rows, _uri(run_id, "holdout.parquet"))
     data = storage.write_table(holdout.add_shuffled(rows, PROBLEM), _uri(run_id, "rows.parquet"))
     return [
         {"model_uri": champions.model_uri(version), "data": data, "output_uri": _uri(run_id, f"{role}.parquet")}
@@ -66,7 +70,7 @@ def evaluate_challenger(params: Mapping[str, Any], run_id: str) -> dict[str, Any
     gate = Gate(**{name: params[name] for name in Gate.__dataclass_fields__})
     versions = json.loads(storage.read_bytes(_uri(run_id, "versions.json")))
     table = storage.read_table(versions["features_uri"])
-    rows = holdout.select_holdout(table, PROBLEM)
+    rows = storage.read_table(_uri(run_id, "holdout.parquet"))
     roles = ["challenger", "champion"] if versions["champion"] else ["challenger"]
     answers = [storage.read_table(_uri(run_id, f"{role}.parquet")) for role in roles]
     evaluated = {
@@ -164,13 +168,34 @@ def call_model_server(event: Mapping[str, Any]) -> str:
     return model_client.smoke_test(MODEL_SERVER, rows, version=event["version"])
 
 
-def _read_inputs(version: str) -> list[tuple[str, str]]:
-    """Return names and types of a version's inputs, from its signature."""
+def _read_inputs(version: str) -> dict[str, str]:
+    """Return the type of each input of a version, from its signature; nothing if it has none."""
     from include.services import tracking
 
     with tracking.connected():
         signature = tracking.mlflow.models.get_model_info(champions.model_uri(version)).signature
-    return [(column.name, str(column.type)) for column in signature.inputs]
+    return {column.name: str(column.type) for column in signature.inputs} if signature else {}
+
+
+def _remove_training_rows(champion: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out rows that the champion was trained on: the split changes with `holdout_share` and `row_id`."""
+    from include.data.identity import remove_known
+    from include.data.split import select_training
+    from include.evaluation.scores import MIN_ROWS
+
+    uri = champions.read_tags(champions.connect().get_model_version(champions.MODEL, champion)).get("features_uri", "")
+    if not uri or not storage.exists(uri):
+        return rows
+    table = storage.read_table(uri)
+    if not {PROBLEM.id, SPLIT, *PROBLEM.inputs, PROBLEM.target.name} <= set(table):
+        return rows
+    unseen = remove_known(rows, select_training(table, PROBLEM), PROBLEM).reset_index(drop=True)
+    if len(unseen) < MIN_ROWS:
+        raise AirflowFailException(
+            f"the champion, version {champion}, was trained on all but {len(unseen)} of the holdout rows: too few to "
+            "compare. Remove its alias champion in MLflow, or change the split back"
+        )
+    return unseen
 
 
 def _uri(run_id: str, name: str) -> str:
@@ -203,7 +228,7 @@ def _log_evaluation(evaluated: Mapping[str, Any], rows: pd.DataFrame, predicted:
     name = PROBLEM.target.name
     with tracking.connected(), tracking.mlflow.start_run(run_id=evaluated["run_id"]):
         tracking.mlflow.models.evaluate(
-            data=predicted[["prediction"]].assign(**{name: rows[name].to_numpy()}),
+            data=pd.DataFrame({"prediction": predicted["prediction"].to_numpy(), name: rows[name].to_numpy()}),
             targets=name,
             predictions="prediction",
             model_type="regressor",

@@ -34,6 +34,7 @@ def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
         if getattr(error, "error_code", "") not in ("", "RESOURCE_DOES_NOT_EXIST"):
             raise
         raise AirflowFailException(f"no rollback: {error}") from error
+    version = found["version"]
     if version == champions.champion():
         raise AirflowFailException(f"no rollback: version {version} is the champion already, name another one")
     # Its own table, because the present one may have other columns.

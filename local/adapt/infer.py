@@ -77,10 +77,11 @@ def choose_uses(cells: pd.DataFrame, target: str, row_id: str | None = None) -> 
     unique = cells.drop_duplicates()  # the pipeline leaves out repeated rows of a table with IDs
     if row_id:
         check_id(row_id, unique[row_id])
+    given = row_id is not None
     row_id = row_id or next((name for name in cells if name != target and _is_id(name, unique[name])), None)
     fixed = {target: choose_target(target, cells[target])}
     if row_id:
-        fixed[row_id] = Choice(row_id, "ID", "different in every row")
+        fixed[row_id] = Choice(row_id, "ID", "different in every row", unsure=not given)
     choices = [fixed.get(name) or choose_use(name, cells[name]) for name in cells]
     if not any(choice.use in ("number", "category") for choice in choices):
         reasons = "; ".join(f"{choice.column}: {choice.reason}" for choice in choices if choice.use == "left out")

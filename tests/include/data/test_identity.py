@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from include.data.checks import inspect
-from include.data.identity import add_identity, hash_table, remove_known
+from include.data.identity import add_identity, hash_inputs, hash_table, remove_known
 from include.data.split import select_rows
 from include.spec import Problem
 
@@ -40,11 +40,27 @@ def test_a_missing_input_is_part_of_a_hash() -> None:
 def test_known_rows_are_removed_and_new_ones_stay_once() -> None:
     known = select(make_rows())
     new = known.head(2).assign(**{AREA: [80.1, 80.2]})
-    renumbered = known.assign(address=known["address"] + " again")
+    another = known.head(1).assign(address="Avenue 1")  # of the same inputs
 
-    remaining = remove_known(pd.concat([renumbered, new, new]), known, HOUSES)
+    remaining = remove_known(pd.concat([known, new, new, another]), known, HOUSES)
 
-    assert remaining[AREA].tolist() == [80.1, 80.2]
+    assert remaining["address"].tolist() == ["Street 1", "Street 2", "Avenue 1"]
+
+
+def test_numbers_that_differ_in_the_tenth_digit_are_different() -> None:
+    rows = (
+        make_rows(2)
+        .assign(**{AREA: [1_700_000_000.0, 1_700_000_050.0]})
+        .assign(address="x", index="a", **{"lambda": 1})
+    )
+
+    assert hash_inputs(rows.assign(**{DISTRICT: "north"}), HOUSES).nunique() == 2
+
+
+def test_the_hash_does_not_depend_on_the_order_of_the_features() -> None:
+    turned = replace(HOUSES, features=HOUSES.features[::-1])
+
+    assert hash_inputs(make_rows(), turned).equals(hash_inputs(make_rows(), HOUSES))
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,25 @@ def test_a_parquet_file_is_read_too(new: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(labelled, read(new))
 
 
-def test_a_row_joins_once_even_with_another_id_in_another_file(table: pd.DataFrame, new: pd.DataFrame) -> None:
-    again = pd.concat([new, make_rows().head(1)]).assign(address=["x", "y", "z"])
+def test_a_row_joins_once_even_from_two_files(table: pd.DataFrame, new: pd.DataFrame) -> None:
+    again = pd.concat([new, make_rows().head(1)])
 
     joined = add_labelled(table, {URI: read(new), "s3://data/labelled/other.csv": read(again)}, HOUSES)
 
     assert joined["address"].tolist() == [*table["address"], "Avenue 1", "Avenue 2"]
+
+
+@pytest.mark.parametrize("problem", [HOUSES, WITHOUT_ID], ids=["id", "no id"])
+def test_a_target_that_arrives_later_is_that_of_the_row(problem: Problem) -> None:
+    rows = make_rows(60)
+    waiting = rows.assign(price=rows["price"].where(rows.index >= 10))
+    columns = [*([problem.row_id] if problem.row_id else []), *problem.inputs, "price"]
+    table = select_rows(inspect(waiting[columns], problem), "houses.csv", problem)
+
+    joined = add_labelled(table, {URI: read(rows.head(10)[columns], problem)}, problem)
+
+    whole = select_rows(inspect(rows[columns], problem), "houses.csv", problem)
+    pd.testing.assert_frame_equal(joined, whole)
 
 
 def test_without_an_id_the_same_row_joins_once(new: pd.DataFrame) -> None:

@@ -50,8 +50,8 @@ def test_cells_of_a_csv_file_stay_as_they_are() -> None:
         (b"\xef\xbb\xbf\n", "houses.csv is empty: write a header and rows"),
         (b"a,b\n", "houses.csv has no rows: add some below the header"),
         (b"a,b\n\n\n", "houses.csv has no rows: add some below the header"),
-        (b"a;b\n1;2\n", "houses.csv separates its cells by something else than commas: save it with commas"),
-        (b"a\tb\n1\t2\n", "houses.csv separates its cells by something else than commas: save it with commas"),
+        (b"a;b\n1;2\n", "houses.csv is not separated by commas: save it with commas"),
+        (b"a\tb\n1\t2\n", "houses.csv is not separated by commas: save it with commas"),
         (b"a,b\n1,2\n1,2,3\n", "houses.csv, row 3: 3 cells under a header of 2"),
         (b"a,b\n1,2,3\n4,5,6\n", "houses.csv, row 2: 3 cells under a header of 2"),
         (b"a,b\n1,2\n1\n", "houses.csv, row 3: 1 cells under a header of 2"),
@@ -140,6 +140,14 @@ def test_without_an_id_replicates_of_a_few_settings_are_split_like_other_rows() 
 
     assert table["_row"].is_unique
     assert (table[SPLIT] == "holdout").mean() == pytest.approx(0.25, abs=0.08)
+
+
+def test_without_an_id_exact_copies_are_on_the_same_side() -> None:
+    rows = make_rows().drop(columns="address")
+    table = select(pd.concat([rows, rows], ignore_index=True), WITHOUT_ID)
+
+    assert set(table[SPLIT]) == {"train", "holdout"}
+    assert table[SPLIT].tolist()[:120] == table[SPLIT].tolist()[120:]
 
 
 def test_without_an_id_equal_rows_are_kept_with_a_warning() -> None:

@@ -79,7 +79,7 @@ def test_a_large_holdout_is_shuffled_less_often(model: Pipeline) -> None:
 
     ranked = evaluation.importances(large, pd.DataFrame({"prediction": model.predict(rows)}), HOUSES)
 
-    assert len(rows) == len(large) * (1 + 2 * len(HOUSES.inputs))
+    assert len(rows) == len(large) * (1 + 3 * len(HOUSES.inputs))
     assert ranked["column"][0] == AREA
 
 

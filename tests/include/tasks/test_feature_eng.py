@@ -135,7 +135,7 @@ def test_a_missing_table_is_named(project: Callable[..., str], name: str) -> Non
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "is empty: write a header and rows"), (b"a;b\n1;2\n", "separates its cells by something else than commas")],
+    [(b"", "is empty: write a header and rows"), (b"a;b\n1;2\n", "is not separated by commas")],
 )
 def test_a_table_that_cannot_be_read_is_not_tried_again(
     project: Callable[..., str], content: bytes, reason: str

@@ -13,14 +13,15 @@ import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.data.split import select_holdout
+from include.data.split import select_holdout, select_training
+from include.monitoring.drift import measure_drift
 from include.services import champions, storage
 from include.services.assets import LABELLED, PREDICTIONS
 from include.spec import SPLIT, Category
 from include.tasks import monitor
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
-from ..conftest import Registered
+from ..conftest import Registered, make_table
 
 PREDICTED, LABELS = PREDICTIONS.uri.rstrip("/"), LABELLED.uri.rstrip("/")
 RUN = "manual__unit-monitor"
@@ -50,6 +51,11 @@ def _no_objects(buckets: None) -> Iterator[None]:
 def new_rows(area: float) -> pd.DataFrame:
     """Three rows that the toy table does not have."""
     return make_rows(3).assign(**{AREA: [area, area + 0.1, area + 0.2]})
+
+
+def write_predicted(rows: pd.DataFrame, run: str) -> None:
+    """Write rows as ``predict`` does: their inputs, indexed by the id."""
+    storage.write_table(rows.set_index("address")[HOUSES.inputs], f"{PREDICTED}/{run}/rows.parquet", index=True)
 
 
 def areas(rows: pd.DataFrame) -> list[float]:
@@ -85,14 +91,14 @@ def test_recent_inputs_are_those_of_predict_and_of_incoming_files_without_known_
     inputs = houses.set_index("address")[HOUSES.inputs]
     with_new = pd.concat([inputs, new_rows(20).set_index("address")[HOUSES.inputs]])
     storage.write_table(with_new, f"{PREDICTED}/unit-1/rows.parquet", index=True)
-    storage.write_table(new_rows(20)[HOUSES.inputs], f"{PREDICTED}/unit-2/rows.parquet")
+    write_predicted(new_rows(20), "unit-2")
     storage.write_table(new_rows(25).assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
     storage.write_table(new_rows(28), f"{PREDICTED}/unit-1/{HOUSES.predictions_file}")
 
     recent = monitor.read_recent_inputs(houses, days=1)
 
     assert areas(recent) == [20, 20.1, 20.2, 25, 25.1, 25.2]
-    assert recent.columns.tolist() == HOUSES.inputs
+    assert recent.columns.tolist() == ["address", *HOUSES.inputs]
 
 
 @pytest.mark.usefixtures("_no_objects")
@@ -112,11 +118,32 @@ def test_categories_that_look_like_numbers_are_read_as_they_were_predicted(
 
 
 @pytest.mark.usefixtures("_no_objects")
+@pytest.mark.parametrize("row_id", ["address", None])
+def test_recent_rows_of_a_few_settings_are_not_drift(monkeypatch: pytest.MonkeyPatch, row_id: str | None) -> None:
+    coarse = replace(HOUSES, row_id=row_id)
+    monkeypatch.setattr(monitor, "PROBLEM", coarse)
+
+    def sample(seed: int, count: int) -> pd.DataFrame:
+        rows = make_rows(count, seed).assign(address=[f"{seed}-{row}" for row in range(count)])
+        return rows.assign(**{AREA: rows[AREA].round(-2) + 50})
+
+    known = make_table(sample(1, 600), coarse)
+    recent = sample(2, 200)
+    storage.write_table(recent.assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
+
+    found = monitor.read_recent_inputs(known, days=1)
+
+    assert len(found) == 200
+    training = select_training(known, coarse)
+    assert not measure_drift(training, found, coarse, alpha=0.02, min_psi=0.25)["drifted"].any()
+
+
+@pytest.mark.usefixtures("_no_objects")
 def test_rows_of_another_problem_are_left_out_and_logged(
     houses: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage.write_table(pd.DataFrame({"sepal length": [5.1]}), f"{PREDICTED}/unit-1/rows.parquet")
-    storage.write_table(new_rows(20)[HOUSES.inputs], f"{PREDICTED}/unit-2/rows.parquet")
+    write_predicted(new_rows(20), "unit-2")
 
     assert areas(monitor.read_recent_inputs(houses, days=1)) == [20, 20.1, 20.2]
     assert f"column {DISTRICT} is missing; other columns of the table: sepal length" in caplog.text
@@ -150,7 +177,7 @@ def test_labelled_rows_are_read_as_for_training(houses: pd.DataFrame, caplog: py
 def test_drift_is_measured_from_enough_rows_only(houses: pd.DataFrame) -> None:
     champion = {"features_uri": storage.write_table(houses, "s3://data/unit-monitor/features.parquet")}
     larger = make_rows(60, seed=1).assign(**{AREA: lambda rows: rows[AREA] + 100})
-    storage.write_table(larger[HOUSES.inputs], f"{PREDICTED}/unit-1/rows.parquet")
+    write_predicted(larger, "unit-1")
     recent = len(monitor.read_recent_inputs(houses, days=1))
 
     found = monitor.measure_drift(champion, PARAMS, RUN)
@@ -203,7 +230,7 @@ def test_the_report_has_the_findings_and_links_version_and_run(
     champion: dict[str, str], registered: Registered
 ) -> None:
     larger = make_rows(60, seed=1).assign(**{AREA: lambda rows: rows[AREA] + 100})
-    storage.write_table(larger[HOUSES.inputs], f"{PREDICTED}/unit-1/rows.parquet")
+    write_predicted(larger, "unit-1")
     params = PARAMS | {"cool_down_days": 7}
     events = {monitor.MONITORING: SimpleNamespace(extra={})}
 

@@ -275,3 +275,19 @@ def test_a_champion_with_other_inputs_is_replaced_without_a_comparison(
     assert "no champion to compare with" in evaluated["reason"]
     assert tasks.promote_to_champion(evaluated, None)["promoted"]
     assert champions.champion() == version
+
+
+def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(
+    first: Version, hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = hook.get_model_version(NAME, first["trained"]["version"])
+    hook.set_model_version_tag(NAME, champion["version"], "features_uri", first["trained"]["features_uri"])
+    other_split = replace(HOUSES, holdout_share=0.5)
+    monkeypatch.setattr(tasks, "PROBLEM", other_split)
+    table = make_table(make_rows(), other_split)
+
+    rows = tasks._remove_training_rows(champion["version"], select_holdout(table, other_split))
+
+    trained = select_training(make_table(make_rows(), HOUSES), HOUSES)["address"]
+    assert len(rows) >= 7
+    assert not rows["address"].isin(trained).any()
