@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Number as AnyNumber
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from pandera.errors import SchemaErrors
 
 from include.data.identity import add_identity
 from include.data.reading import TableError
-from include.spec import Category, Number, Problem, Range
+from include.data.schema import (
+    build_expectations,
+    build_schema,
+    describe_range,
+    is_possible,
+    name_row,
+    possible_check,
+    to_numbers,
+    validate,
+)
+from include.spec import Category, Problem
 
 # Texts that stand for a missing cell, in any CSV file.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
@@ -85,12 +93,12 @@ def inspect(rows: pd.DataFrame, problem: Problem, *, labelled: bool = False) -> 
     trimmed, trim = _trim(rows, problem)
     unique, repeated = _drop_repeated(trimmed, problem)
     possible, impossible = _drop_impossible(unique, problem)
-    checked, errors = run_checks(_schema(problem, labelled=labelled), possible, "error")
+    checked, errors = run_checks(build_schema(problem, labelled=labelled), possible, "error")
     errors += _check_units(unique, problem)
     results = [trim, repeated, impossible, _find_unknown(rows, problem), *errors]
     if not any(result.count for result in errors):
         results += [] if labelled else _check_target(checked, problem)
-        results += run_checks(_expectations(problem), checked, "warning")[1]
+        results += run_checks(build_expectations(problem), checked, "warning")[1]
     return Inspection(checked, tuple(results))
 
 
@@ -107,9 +115,9 @@ def check_inputs(
     """
     if rows.empty:
         raise TableError(f"{name} has no rows: give it at least one")
-    schema = _schema(problem, labelled=True).remove_columns([problem.target.name])
+    schema = build_schema(problem, labelled=True).remove_columns([problem.target.name])
     schema = schema.update_columns(
-        {number: {"checks": [_possible(problem.number(number))]} for number in problem.numbers}
+        {number: {"checks": [possible_check(problem.number(number))]} for number in problem.numbers}
     )
     if problem.row_id and not with_id:
         schema = schema.remove_columns([problem.row_id])
@@ -123,16 +131,8 @@ def check_inputs(
 
 def run_checks(schema: pa.DataFrameSchema, rows: pd.DataFrame, severity: str) -> tuple[pd.DataFrame, list[Result]]:
     """Return rows in the columns and types of a schema, and the result of each of its checks."""
-    failures: dict[tuple[str, str], list[str]] = {check: [] for check in _list_checks(schema)}
-    table = rows
-    try:
-        table = schema.validate(rows, lazy=True)[list(schema.columns)]
-    except SchemaErrors as errors:
-        for column, check, line in _list_failures(errors, rows, schema):
-            failures.setdefault((column, check), []).append(line)
-    return table, [
-        _result(severity, column, check, list(dict.fromkeys(found))) for (column, check), found in failures.items()
-    ]
+    table, failures = validate(schema, rows)
+    return table, [_result(severity, column, check, lines) for (column, check), lines in failures.items()]
 
 
 def _result(severity: str, column: str, check: str, failures: Sequence[str]) -> Result:
@@ -173,7 +173,7 @@ def _drop_repeated(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, 
             f"{repeated.sum()} rows equal another one: kept, because rows have no id. Remove them if they are copies"
         ]
         return rows, _result("warning", "all", "no row is repeated", lines if repeated.any() else [])
-    lines = [f"{_row(index)}: the same as a row before it, left out" for index in rows.index[repeated]]
+    lines = [f"{name_row(index)}: the same as a row before it, left out" for index in rows.index[repeated]]
     return rows[~repeated], _result("repair", "all", "no row is repeated", lines)
 
 
@@ -181,11 +181,11 @@ def _drop_impossible(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame
     repaired, lines = rows.copy(), []
     for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
         column = problem.number(name)
-        numbers = _to_numbers(rows[name])
-        impossible = ~_is_possible(numbers, column)
+        numbers = to_numbers(rows[name])
+        impossible = ~is_possible(numbers, column)
         repaired[name] = rows[name].mask(impossible, np.nan)
-        reason = f"is impossible ({_describe_range(column.possible, column.unit)}), taken as missing"
-        lines += [f"{_row(i)}, column {name}: {value:g} {reason}" for i, value in numbers[impossible].items()]
+        reason = f"is impossible ({describe_range(column.possible, column.unit)}), taken as missing"
+        lines += [f"{name_row(i)}, column {name}: {value:g} {reason}" for i, value in numbers[impossible].items()]
     return repaired, _result("repair", "all", "no number is impossible", lines)
 
 
@@ -203,11 +203,11 @@ def _check_units(rows: pd.DataFrame, problem: Problem) -> Iterator[Result]:
     for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
         column = problem.number(name)
         low, high = column.expected
-        cells = _to_numbers(rows[name]).dropna()
+        cells = to_numbers(rows[name]).dropna()
         outside = float((~cells.between(low, high)).mean()) if len(cells) >= MIN_JUDGED else 0.0
         lines = [
             f"column {name}: {outside:.0%} of its values are outside of the expected "
-            f"{_describe_range(column.expected, column.unit)}. Is it in another unit? "
+            f"{describe_range(column.expected, column.unit)}. Is it in another unit? "
             "If it is right, widen `expected` in include/problem.py"
         ]
         yield _result(
@@ -226,121 +226,3 @@ def _check_target(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
     yield _result("error", name, "is known for most rows", sparse if missing > limits.max_missing_target else [])
     constant = [f"column {name}: every value is {known.iloc[0]:g}, there is nothing to learn"] if len(known) else []
     yield _result("error", name, "varies", constant if known.nunique() == 1 else [])
-
-
-def _schema(problem: Problem, *, labelled: bool) -> pa.DataFrameSchema:
-    """Without this a table is not trained from; rows that are added may lack any number."""
-    share = problem.limits.max_missing
-    numbers = [] if labelled else [_missing_at_most(share)]
-    identity = {problem.row_id: pa.Column(str, unique=True)} if problem.row_id else {}
-    columns = {
-        column.name: pa.Column(float, numbers, nullable=True) if isinstance(column, Number) else _category(column)
-        for column in problem.features
-    }
-    target = pa.Column(float, nullable=True)
-    return pa.DataFrameSchema({**identity, **columns, problem.target.name: target}, coerce=True)
-
-
-def _category(column: Category) -> pa.Column:
-    checks = [_known_level(column)] if column.levels and column.new_levels == "error" else []
-    return pa.Column(str, checks, nullable=column.nullable)
-
-
-def _expectations(problem: Problem) -> pa.DataFrameSchema:
-    """Without this a table is trained from, with a warning."""
-    usual = _missing_at_most(problem.limits.usual_missing)
-    return pa.DataFrameSchema(
-        {
-            **{
-                column.name: pa.Column(str, [_known_level(column)], nullable=True)
-                for column in problem.features
-                if isinstance(column, Category) and column.levels and column.new_levels == "warning"
-            },
-            **{
-                name: pa.Column(float, [_expected(problem.number(name)), usual], nullable=True)
-                for name in (*problem.numbers, problem.target.name)
-            },
-        }
-    )
-
-
-def _missing_at_most(share: float) -> pa.Check:
-    return pa.Check(
-        lambda cells: cells.isna().mean() <= share, ignore_na=False, error=f"more than {share:.0%} of it is missing"
-    )
-
-
-def _known_level(column: Category) -> pa.Check:
-    return pa.Check.isin(column.levels, error=f"is not one of {', '.join(column.levels)}")
-
-
-def _expected(column: Number) -> pa.Check:
-    described = _describe_range(column.expected, column.unit)
-    return pa.Check.in_range(*column.expected, error=f"is outside of the expected {described}")
-
-
-def _possible(column: Number) -> pa.Check:
-    described = _describe_range(column.possible, column.unit)
-    return pa.Check(lambda cells: _is_possible(_to_numbers(cells), column), error=f"is impossible ({described})")
-
-
-def _to_numbers(cells: pd.Series) -> pd.Series:
-    """Return the cells as floats, as a schema converts them; NaN for one that is not a number."""
-    return pd.Series([_to_number(cell) for cell in cells], cells.index, float)
-
-
-def _to_number(cell: Any) -> float:
-    try:
-        return float(cell)
-    except (TypeError, ValueError):  # pd.NA is a TypeError
-        return np.nan
-
-
-def _is_possible(numbers: pd.Series, column: Number) -> pd.Series:
-    return numbers.isna() | (numbers.between(*column.possible) & np.isfinite(numbers))
-
-
-def _describe_range(bounds: Range, unit: str) -> str:
-    return f"{bounds[0]:g} to {bounds[1]:g} {unit}".rstrip()
-
-
-def _list_checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
-    """Yield column and check for everything that a schema demands."""
-    for name, column in schema.columns.items():
-        yield name, "is missing from the table"
-        if column.dtype.type == "float64":
-            yield name, "is not a number"
-        if not column.nullable:
-            yield name, "is missing"
-        if column.unique:
-            yield name, "occurs more than once"
-        yield from ((name, check.error) for check in column.checks)
-
-
-def _list_failures(
-    errors: SchemaErrors, rows: pd.DataFrame, schema: pa.DataFrameSchema
-) -> Iterator[tuple[str, str, str]]:
-    """Yield column, check and one line for every failure, each once for a cell."""
-    cases = errors.failure_cases
-    cells = {name: rows[name].to_dict() for name in set(cases["column"]).intersection(rows)}
-    others = ", ".join(sorted(set(rows).difference(schema.columns))[:MAX_SHOWN]) or "none"
-    wanted = (cases[name] for name in ("column", "check", "failure_case", "index"))
-    for column, check, case, index in zip(*wanted, strict=True):
-        if check == "column_in_dataframe":
-            yield case, "is missing from the table", f"column {case} is missing; other columns of the table: {others}"
-        elif pd.notna(index):  # a check that could not run on text has no row; the text itself has one
-            value = cells[column][int(index)]
-            reason = "is missing" if pd.isna(value) else _reason(check)
-            yield column, reason, f"{_row(index)}, column {column}: {reason if pd.isna(value) else f'{value} {reason}'}"
-        elif str(case) == "False":  # a check of the column as a whole
-            yield column, check, f"column {column}: {check}"
-
-
-def _reason(check: str) -> str:
-    if check.startswith(("coerce_dtype", "dtype")):
-        return "is not a number"
-    return "occurs more than once" if check == "field_uniqueness" else check
-
-
-def _row(index: object) -> str:
-    return f"row {int(str(index)) + 2}"
