@@ -7,7 +7,7 @@ import pytest
 
 from include.data.checks import inspect
 from include.data.reading import TableError, parse_rows
-from include.data.split import select_holdout, select_rows, select_training, split_rows
+from include.data.split import check_split, select_holdout, select_rows, select_training, split_rows
 from include.spec import SPLIT, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
@@ -167,3 +167,15 @@ def test_without_an_id_more_rows_do_not_move_the_others() -> None:
     merged = few.merge(many, on="_row", suffixes=("_few", "_many"))
     assert len(merged) == 100
     assert merged[f"{SPLIT}_few"].equals(merged[f"{SPLIT}_many"])
+
+
+@pytest.mark.parametrize(("side", "minimum"), [("train", 10), ("holdout", 7)])
+def test_a_side_with_too_few_rows_is_an_error_with_the_remedy(side: str, minimum: int) -> None:
+    table = select(make_rows())
+    few = pd.concat([table[table[SPLIT] != side], table[table[SPLIT] == side].head(minimum - 1)])
+
+    check_split(table, HOUSES)
+    with pytest.raises(
+        TableError, match=rf"^{minimum - 1} \w+ rows have a target, {minimum} is the minimum: add rows, or"
+    ):
+        check_split(few, HOUSES)
