@@ -42,8 +42,10 @@ def describe_rows(rows: pd.DataFrame, problem: Problem) -> pd.Series:
 
 def hash_inputs(rows: pd.DataFrame, problem: Problem) -> pd.Series:
     """Return a hash of each row's inputs; numbers count with twelve digits, which survive any text file."""
-    fractions, exponents = np.frexp(rows[sorted(problem.numbers)].astype(float) + 0.0)  # -0.0 is 0.0
-    numbers = np.ldexp(np.round(fractions * 2**40) / 2**40, exponents)
+    columns = sorted(problem.numbers)
+    fractions, exponents = np.frexp(rows[columns].to_numpy(float) + 0.0)  # -0.0 is 0.0
+    rounded = np.ldexp(np.round(fractions * 2**40) / 2**40, exponents)
+    numbers = pd.DataFrame(rounded, rows.index, columns)
     categories = rows[sorted(problem.categories)]
     texts = categories.astype(object).where(categories.notna(), "")
     return pd.util.hash_pandas_object(pd.concat([numbers, texts], axis="columns"), index=False)

@@ -9,7 +9,7 @@ import pytest
 from include.data.checks import inspect
 from include.data.identity import add_identity, hash_inputs, hash_table, remove_known
 from include.data.split import select_rows
-from include.spec import Problem
+from include.spec import Category, Gate, Number, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
@@ -55,6 +55,16 @@ def test_numbers_that_differ_in_the_tenth_digit_are_different() -> None:
     )
 
     assert hash_inputs(rows.assign(**{DISTRICT: "north"}), HOUSES).nunique() == 2
+
+
+@pytest.mark.parametrize("features", [HOUSES.features[:2], HOUSES.features[2:]], ids=["no numbers", "no categories"])
+def test_a_problem_of_one_kind_of_features_has_hashes(features: tuple[Number | Category, ...]) -> None:
+    problem = replace(WITHOUT_ID, features=features, gate=Gate(max_rmse=60))
+
+    ids = add_identity(make_rows(40)[[*problem.inputs, "price"]], problem)["_row"]
+
+    assert ids.is_unique
+    assert ids.str.partition("-")[0].nunique() == len(make_rows(40)[problem.inputs].drop_duplicates())
 
 
 def test_the_hash_does_not_depend_on_the_order_of_the_features() -> None:
