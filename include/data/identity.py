@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 import numpy as np
 import pandas as pd
 
 from include.spec import ROW_HASH, Problem
+
+_SUFFIX = re.compile(r"~[0-9a-f]{8}$")
 
 
 def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -24,19 +27,47 @@ def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
 
 
 def remove_known(rows: pd.DataFrame, known: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the rows that are not in `known`, each once.
-
-    Rows are the same if id and inputs are; without an id, if inputs and target are.
-    """
+    """Return the rows that are not in `known`, each once; :func:`describe_rows` says which rows are the same."""
     keys = describe_rows(rows, problem)
     new = ~keys.isin(describe_rows(known, problem)) & ~keys.duplicated()
     return rows[new.to_numpy()]
 
 
+def remove_trained(rows: pd.DataFrame, training: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the rows that a model was not trained on, under this id or another.
+
+    A row of another id is the same if inputs and target are. That counts where they occur once in `training`: in a
+    table of few different rows they do not identify one.
+    """
+    contents = _describe_content(training, problem)
+    trained = describe_rows(rows, problem).isin(describe_rows(training, problem))
+    trained |= _describe_content(rows, problem).isin(contents[~contents.duplicated(keep=False)])
+    return rows[~trained.to_numpy()]
+
+
 def describe_rows(rows: pd.DataFrame, problem: Problem) -> pd.Series:
-    """Return a text for each row: a hash of its inputs, and its id, or its target if there is no id."""
-    distinguishing = rows[problem.row_id] if problem.row_id else rows[problem.target.name].astype(float)
-    keys = [f"{digest:016x}:{value}" for digest, value in zip(hash_inputs(rows, problem), distinguishing, strict=True)]
+    """Return a text for each row that is equal for the same rows: of one id and the same inputs.
+
+    Without an id, rows are the same if inputs and target are.
+    """
+    if problem.row_id is None:
+        return _describe_content(rows, problem)
+    return hash_inputs(rows, problem).map("{:016x}:".format).astype(object) + base_ids(rows, problem)
+
+
+def base_ids(rows: pd.DataFrame, problem: Problem) -> pd.Series:
+    """Return the ids under which rows came, without what :func:`distinguish` put behind them."""
+    return rows[problem.row_id].astype(object).str.replace(_SUFFIX, "", regex=True)
+
+
+def distinguish(rows: pd.DataFrame, problem: Problem) -> pd.Series:
+    """Return ids for rows whose own ids belong to rows of other inputs: with a hash of the inputs behind them."""
+    return base_ids(rows, problem) + hash_inputs(rows, problem).map("~{:016x}".format).astype(object).str[:9]
+
+
+def _describe_content(rows: pd.DataFrame, problem: Problem) -> pd.Series:
+    targets = rows[problem.target.name].astype(float)
+    keys = [f"{digest:016x}:{value}" for digest, value in zip(hash_inputs(rows, problem), targets, strict=True)]
     return pd.Series(keys, rows.index, dtype=object)
 
 

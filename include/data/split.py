@@ -7,7 +7,7 @@ from hashlib import sha256
 import pandas as pd
 
 from include.data.checks import Inspection
-from include.data.identity import add_identity, describe_rows
+from include.data.identity import add_identity, base_ids, describe_rows
 from include.data.reading import TableError
 from include.spec import SPLIT, Problem
 
@@ -30,9 +30,9 @@ def select_rows(inspection: Inspection, source: str, problem: Problem) -> pd.Dat
 def add_split(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
     """Return the table with the column ``_split``.
 
-    Without an id, the key is inputs and target, so that exact copies are on the same side.
+    Rows of one id are on the same side; without an id, exact copies are.
     """
-    keys = table[problem.id] if problem.row_id else describe_rows(table, problem)
+    keys = base_ids(table, problem) if problem.row_id else describe_rows(table, problem)
     table = table.copy()
     table[SPLIT] = split_rows(keys, problem.holdout_share)
     return table

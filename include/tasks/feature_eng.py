@@ -82,7 +82,7 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
         if (rows := read_labelled(storage.read_bytes(uri), uri, PROBLEM)) is not None:
             note_read(uri, rows)
             labelled[uri] = rows
-    table = add_labelled(table, labelled, PROBLEM)
+    table, _ = add_labelled(table, labelled, PROBLEM)
     with fail_without_retry(TableError):
         check_split(table, PROBLEM)
     return storage.write_table(table, object_uri(FEATURES, run_id, "checked.parquet"))

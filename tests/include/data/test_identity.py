@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from include.data.checks import inspect
-from include.data.identity import add_identity, hash_inputs, hash_table, remove_known
+from include.data.identity import add_identity, hash_inputs, hash_table, remove_known, remove_trained
 from include.data.split import select_rows
 from include.spec import Category, Gate, Number, Problem
 
@@ -45,6 +45,31 @@ def test_known_rows_are_removed_and_new_ones_stay_once() -> None:
     remaining = remove_known(pd.concat([known, new, new, another]), known, HOUSES)
 
     assert remaining["address"].tolist() == ["Street 1", "Street 2", "Avenue 1"]
+
+
+def test_rows_that_a_model_was_trained_on_are_removed_under_any_id() -> None:
+    training = select(make_rows())
+    renamed = training.head(3).assign(address=["Avenue 1", "Avenue 2", "Street 1~0a1b2c3d"])
+    changed = training.tail(2).assign(address=["Avenue 3", "Street 120"], price=[1.0, 2.0])
+
+    remaining = remove_trained(pd.concat([training, renamed, changed]), training, HOUSES)
+
+    assert remaining["address"].tolist() == ["Avenue 3"]
+
+
+def test_content_that_several_training_rows_share_does_not_identify_one() -> None:
+    training = select(make_rows())
+    training = pd.concat([training.head(1).assign(address=name) for name in ("Street 1", "Street 2")])
+    holdout = training.head(2).assign(address=["Avenue 1", "Street 1"])
+
+    assert remove_trained(holdout, training, HOUSES)["address"].tolist() == ["Avenue 1"]
+
+
+def test_without_an_id_a_row_that_was_trained_on_is_one_of_equal_inputs_and_target() -> None:
+    training = select(make_rows().drop(columns="address"), WITHOUT_ID)
+    others = training.tail(2).assign(price=[1.0, 2.0])
+
+    assert remove_trained(pd.concat([training, others]), training, WITHOUT_ID)["price"].tolist() == [1.0, 2.0]
 
 
 def test_numbers_that_differ_in_the_tenth_digit_are_different() -> None:

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from include.data.checks import inspect
-from include.data.labelled import add_labelled, read_labelled
+from include.data.identity import remove_known
+from include.data.labelled import CONFLICT, KNOWN, RENAMED, ROW, TARGET, add_labelled, read_labelled
 from include.data.split import select_rows
 from include.spec import SPLIT, Problem
 
@@ -33,6 +34,10 @@ def csv(rows: pd.DataFrame) -> bytes:
     return rows.to_csv(index=False).encode()
 
 
+def join(table: pd.DataFrame, problem: Problem = HOUSES, **files: pd.DataFrame) -> pd.DataFrame:
+    return add_labelled(table, files, problem)[0]
+
+
 def read(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
     labelled = read_labelled(csv(rows), URI, problem)
     assert labelled is not None
@@ -40,7 +45,7 @@ def read(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
 
 
 def test_labelled_rows_join_the_table_with_their_own_split(table: pd.DataFrame, new: pd.DataFrame) -> None:
-    joined = add_labelled(table, {URI: read(new)}, HOUSES)
+    joined = join(table, new=read(new))
 
     assert joined["address"].tolist() == [*table["address"], "Avenue 1", "Avenue 2"]
     assert joined["price"].tolist()[-2:] == new["price"].tolist()
@@ -60,7 +65,7 @@ def test_a_parquet_file_is_read_too(new: pd.DataFrame) -> None:
 def test_a_row_joins_once_even_from_two_files(table: pd.DataFrame, new: pd.DataFrame) -> None:
     again = pd.concat([new, make_rows().head(1)])
 
-    joined = add_labelled(table, {URI: read(new), "s3://data/labelled/other.csv": read(again)}, HOUSES)
+    joined = join(table, new=read(new), other=read(again))
 
     assert joined["address"].tolist() == [*table["address"], "Avenue 1", "Avenue 2"]
 
@@ -72,7 +77,7 @@ def test_a_target_that_arrives_later_is_that_of_the_row(problem: Problem) -> Non
     columns = [*([problem.row_id] if problem.row_id else []), *problem.inputs, "price"]
     table = select_rows(inspect(waiting[columns], problem), "houses.csv", problem)
 
-    joined = add_labelled(table, {URI: read(rows.head(10)[columns], problem)}, problem)
+    joined = join(table, problem, new=read(rows.head(10)[columns], problem))
 
     whole = select_rows(inspect(rows[columns], problem), "houses.csv", problem)
     pd.testing.assert_frame_equal(joined, whole)
@@ -83,7 +88,7 @@ def test_without_an_id_the_same_row_joins_once(new: pd.DataFrame) -> None:
     table = select_rows(inspect(rows, WITHOUT_ID), "houses.csv", WITHOUT_ID)
     file = read(pd.concat([new, rows.head(3)]).drop(columns="address"), WITHOUT_ID)
 
-    joined = add_labelled(table, {URI: file, "s3://data/labelled/other.csv": file}, WITHOUT_ID)
+    joined = join(table, WITHOUT_ID, new=file, other=file)
 
     assert len(joined) == 122
     assert joined["_row"].is_unique
@@ -94,14 +99,64 @@ def test_a_row_without_a_target_waits_for_it(new: pd.DataFrame) -> None:
     assert read(new.assign(price=[350.0, None]))["address"].tolist() == ["Avenue 1"]
 
 
-def test_a_row_with_the_id_of_another_is_left_out_and_named(
-    table: pd.DataFrame, new: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        joined = add_labelled(table, {URI: read(new.assign(address=["Street 7", "Avenue 2"]))}, HOUSES)
+def test_a_row_with_the_id_of_another_joins_under_an_id_of_its_own(table: pd.DataFrame, new: pd.DataFrame) -> None:
+    joined = join(table, new=read(new.assign(address=["Street 7", "Street 8"])))
 
-    assert joined["address"].tolist() == [*table["address"], "Avenue 2"]
-    assert f"Left out of {URI}: 1 rows with the id of another, such as ['Street 7']" in caplog.text
+    assert len(joined) == 122
+    assert joined["address"].is_unique
+    assert joined["address"].tail(2).str.fullmatch(r"Street [78]~[0-9a-f]{8}").all()
+    assert joined["price"].tolist()[-2:] == new["price"].tolist()
+    assert joined[SPLIT].tolist()[-2:] == table[SPLIT].tolist()[6:8]
+    assert joined.dtypes.equals(table.dtypes)
+
+
+def test_field_numbers_that_begin_at_1_again_join_once_and_are_known_afterwards(table: pd.DataFrame) -> None:
+    fields = [read(make_rows(60, seed=seed)) for seed in (1, 2)]
+
+    joined = join(table, a=fields[0], b=fields[1])
+    again, report = add_labelled(joined, {"a": fields[0], "b": fields[1]}, HOUSES)
+
+    assert len(joined) == len(again) == 240
+    assert joined["address"].is_unique
+    assert all(remove_known(field, joined, HOUSES).empty for field in fields)
+    assert report["outcome"].tolist() == [KNOWN, KNOWN]
+    assert report["rows"].tolist() == [60, 60]
+
+
+def test_another_target_for_the_same_row_is_left_out_and_reported(
+    table: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed = make_rows().head(3).assign(price=[300.0, *make_rows()["price"][1:3]])
+
+    with caplog.at_level(logging.WARNING):
+        joined, report = add_labelled(table, {URI: read(changed)}, HOUSES)
+
+    pd.testing.assert_frame_equal(joined, table)
+    assert report.set_index("outcome")["ids"].to_dict() == {CONFLICT: "Street 1", KNOWN: "Street 2, Street 3"}
+    assert f"{URI}: 1 rows {CONFLICT}, such as Street 1" in caplog.text
+
+
+def test_the_report_says_of_every_row_what_became_of_it(new: pd.DataFrame) -> None:
+    rows = make_rows()
+    table = select_rows(inspect(rows.assign(price=rows["price"].where(rows.index > 0)), HOUSES), "rows", HOUSES)
+    renamed = new.head(1).assign(address="Street 9")
+
+    _, report = add_labelled(table, {URI: read(pd.concat([rows.head(2), new, renamed]))}, HOUSES)
+
+    assert set(report["file"]) == {URI}
+    assert dict(zip(report["outcome"], report["ids"], strict=True)) == {
+        TARGET: "Street 1",
+        KNOWN: "Street 2",
+        ROW: "Avenue 1, Avenue 2",
+        RENAMED: "Street 9",
+    }
+
+
+def test_without_files_there_is_nothing_to_report(table: pd.DataFrame) -> None:
+    joined, report = add_labelled(table, {"empty": read(make_rows()).head(0)}, HOUSES)
+
+    pd.testing.assert_frame_equal(joined, table)
+    assert report.empty
 
 
 def test_one_row_with_missing_inputs_is_enough(new: pd.DataFrame) -> None:
