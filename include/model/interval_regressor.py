@@ -7,7 +7,7 @@ https://mlflow.org/docs/latest/ml/model/models-from-code/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ CELLS = 10**6  # computed at a time, to limit memory
 
 
 class IntervalRegressor(PythonModel):
-    """Raw rows in; ``prediction``, ``lower`` and ``upper`` in the target's unit out, with the rows' index.
+    """Raw rows in; ``prediction``, ``lower`` and ``upper`` (target's unit) and ``unseen`` out, with the rows' index.
+
+    ``unseen`` names the categorical inputs whose level no training row had, such as ``"site, sex"``: what the model
+    predicts for such a level is a guess, and so is the interval.
 
     The intervals are CV+ (Barber, Candes, Ramdas and Tibshirani 2021, Predictive inference with the jackknife+,
     Annals of Statistics 49, section 3). For any distribution they cover at least 80 % of new rows, less about
@@ -36,15 +39,22 @@ class IntervalRegressor(PythonModel):
     :param fold_models: models fitted on all rows but those of one fold
     :param folds: array: the fold, 0 to K - 1, of each of n training rows
     :param residuals: array: absolute errors of these rows, each predicted by the model fitted without its fold
+    :param levels: by the name of each categorical input, the levels of the training rows
     """
 
     def __init__(
-        self, model: Any = None, fold_models: Sequence[Any] = (), folds: Any = (), residuals: Any = ()
+        self,
+        model: Any = None,
+        fold_models: Sequence[Any] = (),
+        folds: Any = (),
+        residuals: Any = (),
+        levels: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.model = model
         self.fold_models = fold_models
         self.folds = folds
         self.residuals = residuals
+        self.levels = levels or {}
 
     def save(self, file: Path) -> None:
         """Write the fitted parts, without pickle."""
@@ -59,11 +69,29 @@ class IntervalRegressor(PythonModel):
         vars(self).update(skops.io.load(context.artifacts[PARTS], trusted=TRUSTED))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return ``prediction``, ``lower`` and ``upper``."""
+        """Return ``prediction``, ``lower``, ``upper`` and ``unseen``."""
         by_fold = np.column_stack([model.predict(model_input) for model in self.fold_models])
         lower, upper = bounds(by_fold, self.folds, self.residuals)
         columns = {"prediction": self.model.predict(model_input), "lower": lower, "upper": upper}
-        return pd.DataFrame(columns, index=model_input.index, dtype=float)
+        predicted = pd.DataFrame(columns, index=model_input.index, dtype=float)
+        return predicted.assign(unseen=find_unseen(model_input, self.levels))
+
+
+def fill(cells: pd.Series) -> pd.Series:
+    """Return levels as text; that of missing cells is empty, as no text in a table is."""
+    return cells.astype(object).fillna("")
+
+
+def find_unseen(rows: pd.DataFrame, levels: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Return for each row the names of the columns whose level is not among the known ones, separated by commas.
+
+    :param levels: the known ones by column, as ``fill`` returns them
+    """
+    names = np.full(len(rows), "", dtype=object)
+    for column, known in levels.items():
+        unseen = ~fill(rows[column]).isin(known).to_numpy()
+        names[unseen] += np.where(names[unseen] == "", "", ", ").astype(object) + column
+    return names
 
 
 def bounds(

@@ -17,7 +17,7 @@ from include.data.features import build_transformer, compute_features
 from include.data.split import select_holdout, select_training
 from include.evaluation.scores import score_predictions
 from include.model.candidates import find_candidate
-from include.model.interval_regressor import IntervalRegressor
+from include.model.interval_regressor import IntervalRegressor, fill
 from include.spec import SPLIT, Problem
 
 FOLDS = 10
@@ -51,6 +51,7 @@ def train_model(
         )
     model = build_model(problem, estimator, hyper_parameters)
     fitted = fit_with_intervals(model, training[problem.inputs], training[problem.target.name])
+    fitted.levels = {name: fill(training[name]).unique().tolist() for name in problem.categories}
     _check_features(fitted.model[0], table, problem)
     true, predicted = holdout[problem.target.name], fitted.predict(None, holdout[problem.inputs])
     scores = score_predictions(true, predicted["prediction"]) | score_intervals(true, predicted)
@@ -73,6 +74,14 @@ def fit_with_intervals(model: BaseEstimator, rows: pd.DataFrame, target: pd.Seri
         fold_models.append(fitted)
     kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_RESIDUALS])
     return IntervalRegressor(clone(model).fit(rows, target), fold_models, folds[kept], residuals[kept])
+
+
+def sample_errors(model: IntervalRegressor) -> pd.DataFrame:
+    """Return how far off the model is on rows that it has not seen: absolute errors of its fold models.
+
+    :return: column ``error``, in the target's unit, of up to 2,000 training rows
+    """
+    return pd.DataFrame({"error": model.residuals})
 
 
 def score_intervals(true: pd.Series, predicted: pd.DataFrame) -> dict[str, float]:

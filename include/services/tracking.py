@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # What a logged model needs to predict in any environment: itself, the tables it reads and their storage.
 MODEL_PACKAGES = ("mlflow-skinny", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "boto3")
 
+OUT_OF_FOLD_ERRORS = "out_of_fold_errors.csv"  # artifact of the run that trained a model: column error, absolute
+
 
 class TrackingError(RuntimeError):
     """A request to MLflow failed; the message names the connection and the server."""

@@ -147,7 +147,7 @@ def _log_training(
     from mlflow.data.pandas_dataset import from_pandas
 
     from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
-    from include.model.training import describe_model
+    from include.model.training import describe_model, sample_errors
     from include.services import tracking
     from include.spec import SPLIT
 
@@ -157,6 +157,7 @@ def _log_training(
         tracking.mlflow.log_input(data, context="training")
         tracking.mlflow.log_params(describe_model(model.model, selected))
         tracking.mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
+        tracking.mlflow.log_text(sample_errors(model).to_csv(index=False), tracking.OUT_OF_FOLD_ERRORS)
         logged = tracking.log_model(model, table[PROBLEM.inputs])
         # After the model, because log_model looks up the history of each metric that is there before.
         tracking.mlflow.log_metrics(dict(metrics), model_id=logged.model_id)

@@ -15,7 +15,7 @@ from include.model.candidates import CANDIDATES, NAMES, UnknownCandidateError
 from include.model.interval_regressor import IntervalRegressor
 from include.model.training import build_model, describe_model, fit_with_intervals, score_intervals, train_model
 from include.spec import SPLIT
-from tests.toy import AREA, HOUSES
+from tests.toy import AREA, DISTRICT, HOUSES
 
 AddFeatures = Callable[[pd.DataFrame], pd.DataFrame]
 RIDGE = ("RidgeCV", {"alphas": [0.5]})
@@ -123,6 +123,44 @@ def test_ten_rows_are_enough(houses: pd.DataFrame, add_features: AddFeatures) ->
     assert np.isfinite(train_model(add_features(few), HOUSES, *RIDGE)[1]["holdout_interval_width"])
 
 
+@pytest.mark.parametrize(
+    ("cells", "unseen"),
+    [
+        ({}, ""),
+        ({DISTRICT: "east"}, DISTRICT),
+        ({"index": "d"}, "index"),
+        ({"index": None}, "index"),
+        ({DISTRICT: "east", "index": "d", AREA: 1999.0}, f"{DISTRICT}, index"),
+    ],
+    ids=["known", "first", "second", "missing", "both"],
+)
+def test_levels_that_no_training_row_had_are_named(table: pd.DataFrame, cells: dict[str, object], unseen: str) -> None:
+    model, _ = train_model(table, HOUSES, *RIDGE)
+    rows = table[HOUSES.inputs].head(3)
+    asked = pd.concat([rows, rows.head(1).assign(**cells)]).set_axis(["x", "y", "x", "y"])
+
+    assert model.predict(None, asked)["unseen"].tolist() == ["", "", "", unseen]
+
+
+def test_missing_cells_are_a_known_level_if_a_training_row_has_one(
+    houses: pd.DataFrame, add_features: AddFeatures
+) -> None:
+    rare = houses["index"].mask(houses.index == select_training(houses, HOUSES).index[0])
+    table = add_features(houses.assign(index=rare))
+    model, _ = train_model(table, HOUSES, *RIDGE)
+
+    assert set(model.predict(None, table[HOUSES.inputs].assign(index=np.nan))["unseen"]) == {""}
+
+
+def test_a_level_of_holdout_rows_only_is_unseen(houses: pd.DataFrame, add_features: AddFeatures) -> None:
+    east = houses[DISTRICT].mask(houses[SPLIT] == "holdout", "east")
+    table = add_features(houses.assign(**{DISTRICT: east}))
+    model, _ = train_model(table, HOUSES, *RIDGE)
+
+    named = model.predict(None, table[HOUSES.inputs])["unseen"]
+    assert (named == DISTRICT).tolist() == (table[SPLIT] == "holdout").tolist()
+
+
 def test_the_description_is_enough_to_fit_the_model_again(table: pd.DataFrame) -> None:
     selected = {"estimator": "ElasticNet", "hyper_parameters": {"alpha": 0.1, "l1_ratio": 0.5}}
     model, _ = train_model(table, HOUSES, selected["estimator"], selected["hyper_parameters"])
@@ -213,7 +251,7 @@ def test_the_prediction_is_that_of_the_model_of_all_rows_and_keeps_the_index() -
 
     predicted = fit_with_intervals(LinearRegression(), rows, target).predict(None, asked)
 
-    assert list(predicted) == ["prediction", "lower", "upper"]
+    assert list(predicted) == ["prediction", "lower", "upper", "unseen"]
     assert predicted.index.tolist() == ["x", "y", "x"]
     np.testing.assert_allclose(predicted["prediction"], LinearRegression().fit(rows, target).predict(asked))
     assert (predicted["lower"] < predicted["prediction"]).all()

@@ -112,7 +112,7 @@ def test_a_registered_version_is_loaded_if_its_files_have_not_changed(
 ) -> None:
     predicted = tracking.load_version(registered).predict(trained.rows)
 
-    assert predicted.columns.tolist() == ["prediction", "lower", "upper"]
+    assert predicted.columns.tolist() == ["prediction", "lower", "upper", "unseen"]
 
 
 def test_a_version_whose_files_were_changed_is_not_loaded(registered: str, trained: SimpleNamespace) -> None:
@@ -139,8 +139,9 @@ def test_the_signature_has_the_raw_columns_and_the_predictions(trained: SimpleNa
 
     assert signature.inputs.input_names() == INPUTS
     assert signature.inputs.input_types() == types
+    outputs = {"prediction": DataType.double, "lower": DataType.double, "upper": DataType.double}
     assert signature.outputs.input_dict() == {
-        name: ColSpec(DataType.double, name) for name in ("prediction", "lower", "upper")
+        name: ColSpec(kind, name) for name, kind in (outputs | {"unseen": DataType.string}).items()
     }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -167,6 +169,18 @@ def test_the_run_leads_to_the_table_that_it_was_trained_from(trained: SimpleName
     assert json.loads(used.dataset.source) == {"uri": features_uri}
     assert json.loads(used.dataset.profile)["num_rows"] == 120
     assert used.tags[0].value == "training"
+
+
+def test_the_run_has_the_errors_of_training_rows_that_the_model_had_not_seen(
+    trained: SimpleNamespace, houses: pd.DataFrame
+) -> None:
+    with tracking.connected():
+        content = mlflow.artifacts.load_text(f"{trained.run.info.artifact_uri}/{tracking.OUT_OF_FOLD_ERRORS}")
+    errors = pd.read_csv(StringIO(content))["error"]
+
+    assert len(errors) == len(select_training(houses, HOUSES))
+    assert errors.min() >= 0
+    assert 10 < np.sqrt((errors**2).mean()) < 40  # the noise is 20
 
 
 def test_the_hash_is_that_of_the_models_files(trained: SimpleNamespace, features_uri: str) -> None:
