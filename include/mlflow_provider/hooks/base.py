@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
-from ..environment import patched_environment
 from .server import MLflowServer
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 CREDENTIALS = Path("~/.mlflow/credentials")  # https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/
+_LOCK = threading.RLock()
 
 
 class MLflowBaseHook(BaseHook):
@@ -109,3 +111,28 @@ class MLflowBaseHook(BaseHook):
         if isinstance(self.server.verify, str):
             return {"MLFLOW_TRACKING_SERVER_CERT_PATH": self.server.verify}
         return {} if self.server.verify else {"MLFLOW_TRACKING_INSECURE_TLS": "true"}
+
+
+@contextmanager
+def patched_environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Change ``os.environ`` inside the block and restore exactly what was there.
+
+    One thread of the process at a time is inside such a block; the same thread may nest them.
+
+    :param changes: new value of each variable; None removes it
+    """
+    with _LOCK:
+        before = {name: os.environ.get(name) for name in changes}
+        _apply(changes)
+        try:
+            yield
+        finally:
+            _apply(before)
+
+
+def _apply(changes: Mapping[str, str | None]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

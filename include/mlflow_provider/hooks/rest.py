@@ -1,21 +1,33 @@
-"""Calls to MLflow's REST API."""
+"""HTTP with MLflow: sessions that neither wait for ever nor send a change twice, and errors that name the remedy."""
 
 from __future__ import annotations
 
+import ssl
 import sys
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.auth import HTTPBasicAuth
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.util import Retry
 
-from ..exceptions import MLflowAPIError, MLflowError
-from .answers import foreign_answer, no_answer, redirection, refusal
+from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
 from .base import MLflowBaseHook
-from .session import open_session
+from .server import CONNECT_TIMEOUT, MLflowServer
 
 API = "api/2.0/mlflow"
+RETRIES = 3
+BACKOFF = 0.5  # seconds before the second retry, doubled for each one after it
+RETRY_BUDGET = 20.0  # seconds after which no further attempt starts
+RETRY_AFTER_MAX = 8  # seconds
+READING_POSTS = ("/search", "/get-latest-versions")  # endpoints that change nothing, though they want a POST
+EXCERPT = 300  # characters of a foreign answer that a message quotes
+UNMADE = (ValueError, requests.exceptions.InvalidJSONError)  # errors of requests that could not even be made
 
 
 class MLflowRestHook(MLflowBaseHook):
@@ -165,3 +177,237 @@ class MLflowRestHook(MLflowBaseHook):
             yield
         except requests.RequestException as error:
             raise no_answer(request, self.mlflow_conn_id, error, handled) from error
+
+
+class BoundedRetry(Retry):
+    """Retries that stop starting new attempts after ``RETRY_BUDGET`` seconds.
+
+    Connection failures, 429, and 503 that says when to come again are retried for every request; a lost answer,
+    500, 502, 504 and any other 503 only for those that read, because the server may have acted on the others: a
+    proxy has no other answer if it loses the server meanwhile. What TLS refuses stays refused.
+    """
+
+    deadline = float("inf")
+
+    @classmethod
+    def starting_now(cls, reads: bool) -> BoundedRetry:
+        """Return the retries of a call that starts now.
+
+        :param reads: whether it changes nothing, as :func:`is_read` tells
+        """
+        retry = cls(
+            total=RETRIES,
+            other=0,
+            allowed_methods=None if reads else frozenset({"GET"}),
+            status_forcelist={500, 502, 503, 504},
+            backoff_factor=BACKOFF,
+            backoff_jitter=BACKOFF / 2,
+            raise_on_status=False,
+            retry_after_max=RETRY_AFTER_MAX,
+        )
+        retry.deadline = time.monotonic() + RETRY_BUDGET
+        return retry
+
+    def new(self, **kwargs: Any) -> BoundedRetry:
+        """Return the retries that are left, with the same deadline."""
+        retry = super().new(**kwargs)
+        retry.deadline = self.deadline
+        return retry
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        """Tell whether an answer with this status is worth another attempt."""
+        was_refused = status_code == 429 or (status_code == 503 and has_retry_after)
+        return was_refused or super().is_retry(method, status_code, has_retry_after)
+
+    def is_exhausted(self) -> bool:
+        """Tell whether attempts or time have run out."""
+        return time.monotonic() > self.deadline or super().is_exhausted()
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Gives each request of a session time-outs and retries of its own.
+
+    :param timeout: seconds to wait for an answer, unless a request brings its own time-out
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self.timeout = (CONNECT_TIMEOUT, timeout)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        """Send a request."""
+        self.max_retries = BoundedRetry.starting_now(is_read(request.method or "", request.url or ""))
+        kwargs["timeout"] = kwargs.get("timeout") or self.timeout
+        return super().send(request, **kwargs)
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
+        """Prepare the TLS check.
+
+        :raises requests.exceptions.SSLError: the CA bundle is not there; ``requests`` itself raises a bare OSError
+        """
+        try:
+            super().cert_verify(conn, url, verify, cert)
+        except OSError as error:
+            raise requests.exceptions.SSLError(error) from error
+
+
+class NoAuth(AuthBase):
+    """Adds nothing; without an ``auth`` a ``.netrc`` entry would win over the headers of the connection."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request as it is."""
+        return request
+
+
+class BearerAuth(AuthBase):
+    """Sends a token; as an ``auth`` it wins over a ``.netrc`` entry, which a plain header would not."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with the token in its header."""
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
+
+def is_read(method: str, url: str) -> bool:
+    """Tell whether a request changes nothing, so that it may be sent again whatever became of it."""
+    return method in ("GET", "HEAD") or (method == "POST" and urlsplit(url).path.endswith(READING_POSTS))
+
+
+def open_session(server: MLflowServer, auth_type: Any, headers: dict[str, str] | None) -> requests.Session:
+    """Return a session with the login, TLS settings, time-outs and retries of a server.
+
+    :param auth_type: called with login and password to make a ``requests`` auth
+    :param headers: sent with every request, over those of the connection
+    """
+    session = requests.Session()
+    session.mount("http://", BoundedAdapter(server.timeout))
+    session.mount("https://", BoundedAdapter(server.timeout))
+    session.verify = server.verify
+    session.headers.update(server.headers | (headers or {}))
+    session.auth = _auth(server, auth_type)
+    return session
+
+
+def _auth(server: MLflowServer, auth_type: Any) -> Any:
+    if server.token or (server.is_databricks and server.password):
+        return BearerAuth(server.password or "")
+    if not server.login:
+        return NoAuth()
+    if auth_type is HTTPBasicAuth:
+        # MLflow reads UTF-8, as its own client sends it; requests would send Latin-1.
+        return HTTPBasicAuth(server.login.encode(), (server.password or "").encode())
+    return auth_type(server.login, server.password or "")
+
+
+def refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
+    """Return the error for an answer with a status of 400 or above."""
+    code, message = _error_of(response)
+    return MLflowAPIError(
+        f"MLflow answered {response.status_code} {code or response.reason}: {message} "
+        f"({_origin(response, conn_id)}){_hint(response.status_code, code, message, conn_id)}",
+        response.status_code,
+        code,
+    )
+
+
+def foreign_answer(response: requests.Response, conn_id: str) -> MLflowAPIError:
+    """Return the error for an answer that should be a JSON object and is not."""
+    kind = response.headers.get("Content-Type", "no content type")
+    return MLflowAPIError(
+        f"Not MLflow's JSON but {kind}: {_excerpt(response)!r} ({_origin(response, conn_id)}). A proxy or login "
+        "page may answer in MLflow's place: check host, schema and path prefix of the connection.",
+        response.status_code,
+    )
+
+
+def redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
+    """Return the error for an answer that names another address instead of a result."""
+    target = urlsplit(urljoin(response.url, response.headers["Location"]))
+    address = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
+    return MLflowAPIError(
+        f"Answered {response.status_code} {response.reason}: the address is now {address} "
+        f"({_origin(response, conn_id)}). Set host and schema of the connection to it if that is MLflow; "
+        "if it is a login page, MLflow cannot be reached here with the connection's login.",
+        response.status_code,
+    )
+
+
+def no_answer(
+    request: str, conn_id: str, error: requests.RequestException, handled: BaseException | None
+) -> MLflowConnectionError:
+    """Return the error for a request that got no answer.
+
+    :param request: verb and URL
+    :param handled: the error that the caller was handling when it sent the request, which is not to blame
+    """
+    causes = list(_chain(error, handled))
+    # At the bottom is what happened, such as "Connection refused", without the layers around it.
+    reason = [cause for cause in causes if isinstance(cause, OSError)][-1]
+    return MLflowConnectionError(
+        f"No answer from MLflow: {request} (connection {conn_id!r}): {str(reason) or type(reason).__name__}. "
+        f"{_remedy(error, reason, conn_id)}{_doubt(request, causes)}"
+    )
+
+
+def _error_of(response: requests.Response) -> tuple[str, str]:
+    try:
+        body = response.json()
+        return str(body["error_code"]), str(body.get("message", ""))
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        return "", _excerpt(response)
+
+
+def _excerpt(response: requests.Response) -> str:
+    return " ".join(response.text.split())[:EXCERPT]
+
+
+def _origin(response: requests.Response, conn_id: str) -> str:
+    url = (response.url or "").partition("?")[0]
+    return f"{response.request.method} {url}, connection {conn_id!r}"
+
+
+def _hint(status: int, code: str, message: str, conn_id: str) -> str:
+    if status == 404 and code:
+        return ". Check the name or id."
+    if status == 403 and "Host header" in message:
+        return f". Name this host in the server's --allowed-hosts, or another as host of connection {conn_id!r}."
+    hints = {
+        401: f". Check login and password of connection {conn_id!r}.",
+        403: f". The user of connection {conn_id!r} lacks this permission; MLflow says so of what is not there too.",
+        404: ". Check host, port and path prefix of the connection; an old MLflow may not know this endpoint either.",
+        429: ". The server limits requests: an Airflow pool limits the tasks that send them at once.",
+    }
+    return hints.get(status, ". The server's log, or that of a proxy before it, tells why." if status >= 500 else "")
+
+
+def _remedy(error: requests.RequestException, reason: BaseException, conn_id: str) -> str:
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return (
+            f"Set `ca_bundle` in the extra of connection {conn_id!r} to the path of a file with the authority that "
+            "signed it, and its host to a name in the certificate; `verify` false switches the check off."
+        )
+    if isinstance(error, UNMADE):
+        return f"Nothing was sent: check the arguments of the call and the fields of connection {conn_id!r}."
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"Check schema and port of connection {conn_id!r}, and the file that `ca_bundle` in its extra names."
+    return f"Check that the server runs and that host, port and schema of connection {conn_id!r} fit."
+
+
+def _doubt(request: str, causes: list[BaseException]) -> str:
+    """Return what to add for a request that MLflow may or may not have received."""
+    unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
+    if is_read(*request.split(" ", 1)) or isinstance(causes[0], UNMADE) or any(isinstance(c, unsent) for c in causes):
+        return ""
+    return " MLflow may have acted on it all the same."
+
+
+def _chain(error: BaseException, end: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it; urllib3 keeps some of that in the arguments or as the ``reason``."""
+    link: BaseException | None = error
+    while link:
+        yield link
+        found = (link.__cause__, link.__context__, getattr(link, "reason", None), *link.args)
+        link = next((item for item in found if isinstance(item, BaseException) and item is not end), None)

@@ -10,7 +10,7 @@ import pytest
 from requests.auth import HTTPDigestAuth
 
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowConnectionError
-from include.mlflow_provider.hooks import session
+from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from ..scripted import Answer
@@ -22,7 +22,7 @@ CREATE = "api/2.0/mlflow/experiments/create"
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch):
     """Pauses between retries that take no time."""
-    monkeypatch.setattr(session, "BACKOFF", 0.01)
+    monkeypatch.setattr(rest, "BACKOFF", 0.01)
 
 
 def client(**arguments):
@@ -166,7 +166,7 @@ def test_a_post_that_only_reads_is_sent_again_like_a_get(scripted, call, answer,
 
 
 def test_a_long_retry_after_is_cut_short(scripted, monkeypatch):
-    monkeypatch.setattr(session, "RETRY_AFTER_MAX", 0.2)
+    monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.2)
     scripted(Answer(503, headers={"Retry-After": "3600"}), Answer(200, "{}"))
     started = time.monotonic()
     client().call("POST", CREATE)
@@ -174,11 +174,11 @@ def test_a_long_retry_after_is_cut_short(scripted, monkeypatch):
 
 
 def test_a_server_that_keeps_refusing_is_reported(scripted, monkeypatch):
-    monkeypatch.setattr(session, "RETRY_AFTER_MAX", 0.05)
+    monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.05)
     server = scripted(Answer(429, "slow down", {"Retry-After": "9"}))
     with pytest.raises(MLflowAPIError, match=r"429 .*slow down.*an Airflow pool limits"):
         client().call("POST", CREATE)
-    assert len(server.requests) == 1 + session.RETRIES
+    assert len(server.requests) == 1 + rest.RETRIES
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -204,11 +204,11 @@ def test_a_server_that_never_answers_is_reported_in_time(scripted, method):
     with pytest.raises(MLflowConnectionError, match=r"http://127.0.0.1:\d+/.*'scripted'.*timed out.*Check that"):
         client().call(method, SEARCH if method == "GET" else CREATE)
     assert time.monotonic() - started < 10
-    assert len(server.requests) == (1 if method == "POST" else 1 + session.RETRIES)
+    assert len(server.requests) == (1 if method == "POST" else 1 + rest.RETRIES)
 
 
 def test_no_attempt_starts_after_the_budget(scripted, monkeypatch):
-    monkeypatch.setattr(session, "RETRY_BUDGET", 0.2)
+    monkeypatch.setattr(rest, "RETRY_BUDGET", 0.2)
     server = scripted(Answer(seconds=60), extra={"timeout": 0.3})
     with pytest.raises(MLflowConnectionError):
         client().call("GET", SEARCH)
@@ -233,7 +233,7 @@ def test_a_refused_connection_names_connection_and_address(connect):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what a full queue cannot take")
 def test_packets_that_vanish_end_in_the_same_error(connect, monkeypatch):
-    monkeypatch.setattr(session, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(rest, "CONNECT_TIMEOUT", 0.2)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.hooks import session
+from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from .proxy import Authority
@@ -30,7 +30,7 @@ NO_TRUST = "Set `ca_bundle` in the extra of connection 'real' to the path of a f
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch):
     """Pauses between retries that take no time."""
-    monkeypatch.setattr(session, "BACKOFF", 0.01)
+    monkeypatch.setattr(rest, "BACKOFF", 0.01)
 
 
 @pytest.fixture

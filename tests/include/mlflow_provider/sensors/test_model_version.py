@@ -23,7 +23,7 @@ from airflow.sdk.exceptions import (
 
 import include
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowConnectionError
-from include.mlflow_provider.hooks import session
+from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.sensors.model_version import MLflowModelVersionSensor
 
@@ -36,8 +36,8 @@ FIRST, LATER = {"task_reschedule_count": 0}, {"task_reschedule_count": 1}
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch):
     """Pauses between retries that take no time."""
-    monkeypatch.setattr(session, "BACKOFF", 0.01)
-    monkeypatch.setattr(session, "RETRY_AFTER_MAX", 0.01)
+    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+    monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.01)
 
 
 class Task:

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk._shared.module_loading import import_string
 from airflow.serialization.encoders import encode_trigger
 
-from include.mlflow_provider.hooks import session
+from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.triggers.model_version import MLflowModelVersionTrigger
 
 from ..scripted import Answer
@@ -21,8 +21,8 @@ LAG = SLOW / 2  # seconds that a coroutine may be late: far more than it is, les
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch):
     """Pauses between retries that take no time."""
-    monkeypatch.setattr(session, "BACKOFF", 0.01)
-    monkeypatch.setattr(session, "RETRY_AFTER_MAX", 0.01)
+    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+    monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.01)
 
 
 def trigger(**arguments):
@@ -123,9 +123,9 @@ def test_a_server_that_is_away_is_waited_for_and_the_log_says_so_once(scripted, 
 
 
 def test_a_server_that_gives_no_answer_is_waited_for(scripted):
-    server = scripted(Answer(seconds=60), *[Answer(seconds=60)] * session.RETRIES, answer(), extra={"timeout": 0.1})
+    server = scripted(Answer(seconds=60), *[Answer(seconds=60)] * rest.RETRIES, answer(), extra={"timeout": 0.1})
     assert fired(version=1, mlflow_conn_id="scripted")["version"]["status"] == "READY"
-    assert len(server.requests) == 2 + session.RETRIES
+    assert len(server.requests) == 2 + rest.RETRIES
 
 
 def test_a_connection_that_cannot_be_read_for_a_while_is_waited_for(scripted, monkeypatch, capsys):

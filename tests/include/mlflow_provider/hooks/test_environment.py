@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from include.mlflow_provider.environment import patched_environment
+from include.mlflow_provider.hooks.base import patched_environment
 
 
 def test_variables_are_set_and_removed_inside_and_restored_after(monkeypatch):
