@@ -13,7 +13,7 @@ from math import inf, isfinite
 
 # Columns that the pipeline adds to tables, beside columns of each kind.
 SPLIT, ROW_HASH = "_split", "_row"
-ADDED = (SPLIT, ROW_HASH, "predicted", "lower", "upper")
+ADDED = (SPLIT, ROW_HASH, "predicted", "lower", "upper", "warnings")
 RESERVED = {"features": ADDED, "target": (*ADDED, "prediction"), "row_id": (*ADDED, "true", "split")}
 
 Range = tuple[float, float]
@@ -127,6 +127,8 @@ class Limits:
     :param max_missing: largest share of missing cells in a numeric feature
     :param usual_missing: share of missing cells in a number from which on there is a warning
     :param max_unexpected: largest share of a column outside its ``expected`` range
+    :param unexpected: what a number outside its ``expected`` range is in rows to predict: a ``"warning"`` beside the
+        prediction, or an ``"error"``, and the rows are not predicted
     """
 
     min_rows: int = 30
@@ -134,11 +136,13 @@ class Limits:
     max_missing: float = 0.5
     usual_missing: float = 0.05
     max_unexpected: float = 0.5
+    unexpected: str = "warning"
 
     def __post_init__(self) -> None:
         _require(self.min_rows >= 30, "limits.min_rows", f"must be 30 or more, not {self.min_rows}")
         for name in ("max_missing_target", "max_missing", "usual_missing", "max_unexpected"):
             _require(0 <= getattr(self, name) <= 1, f"limits.{name}", "is a share: between 0 and 1")
+        _require(self.unexpected in ("error", "warning"), "limits.unexpected", 'must be "error" or "warning"')
 
 
 @dataclass(frozen=True, kw_only=True)

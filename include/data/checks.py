@@ -16,6 +16,7 @@ from include.data.schema import (
     build_expectations,
     build_schema,
     describe_range,
+    expected_check,
     is_possible,
     name_row,
     possible_check,
@@ -97,13 +98,19 @@ def inspect(rows: pd.DataFrame, problem: Problem, *, labelled: bool = False) -> 
     errors += _check_units(unique, problem)
     results = [trim, repeated, impossible, _find_unknown(rows, problem), *errors]
     if not any(result.count for result in errors):
-        results += [] if labelled else _check_target(checked, problem)
+        results += [] if labelled else [*_check_target(checked, problem), *_check_constant(checked, problem)]
         results += run_checks(build_expectations(problem), checked, "warning")[1]
     return Inspection(checked, tuple(results))
 
 
 def check_inputs(
-    rows: pd.DataFrame, problem: Problem, name: str, *, with_id: bool = True, first: int = 2
+    rows: pd.DataFrame,
+    problem: Problem,
+    name: str,
+    *,
+    with_id: bool = True,
+    first: int = 2,
+    unexpected: str = "warning",
 ) -> pd.DataFrame:
     """Check rows to predict, and return ``problem.id`` (if `with_id`) and ``problem.inputs``.
 
@@ -111,14 +118,15 @@ def check_inputs(
 
     :param name: of the rows, for messages
     :param first: the number of the first row, for messages
+    :param unexpected: ``"error"`` if a number outside of its expected range is one; :func:`describe_unexpected` tells
     :raises TableError: the message names every error with row and column
     """
     if rows.empty:
         raise TableError(f"{name} has no rows: give it at least one")
     schema = build_schema(problem, labelled=True).remove_columns([problem.target.name])
-    schema = schema.update_columns(
-        {number: {"checks": [possible_check(problem.number(number))]} for number in problem.numbers}
-    )
+    kinds = (possible_check, expected_check) if unexpected == "error" else (possible_check,)
+    checks = {name: [check(problem.number(name)) for check in kinds] for name in problem.numbers}
+    schema = schema.update_columns({name: {"checks": listed} for name, listed in checks.items()})
     if problem.row_id and not with_id:
         schema = schema.remove_columns([problem.row_id])
     numbered = _trim(rows, problem)[0].set_axis(range(first - 2, first - 2 + len(rows)))
@@ -127,6 +135,20 @@ def check_inputs(
         raise TableError(f"{name} cannot be used:\n" + "\n".join(errors))
     checked = checked.reset_index(drop=True)
     return add_identity(checked, problem) if with_id else checked
+
+
+def describe_unexpected(rows: pd.DataFrame, problem: Problem) -> pd.Series:
+    """Return a text for each row that names its numbers outside of their expected range, empty if there are none.
+
+    :param rows: any of the columns ``problem.numbers``; a missing number is not outside
+    """
+    texts = pd.Series("", rows.index, dtype=object)
+    for column in (problem.number(name) for name in problem.numbers if name in rows):
+        numbers = rows[column.name].astype(float)
+        outside = numbers[~numbers.between(*column.expected) & numbers.notna()]
+        expected = f"is outside of the expected {describe_range(column.expected, column.unit)}"
+        texts[outside.index] += outside.map(lambda number, c=column.name, e=expected: f"; {c} {number:g} {e}")
+    return texts.str.removeprefix("; ").astype("str")
 
 
 def run_checks(schema: pa.DataFrameSchema, rows: pd.DataFrame, severity: str) -> tuple[pd.DataFrame, list[Result]]:
@@ -224,5 +246,12 @@ def _check_target(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
     yield _result("error", name, "has enough rows", few if len(known) < limits.min_rows else [])
     sparse = [f"column {name}: {missing:.0%} of its cells are missing, at most {limits.max_missing_target:.0%} may be"]
     yield _result("error", name, "is known for most rows", sparse if missing > limits.max_missing_target else [])
-    constant = [f"column {name}: every value is {known.iloc[0]:g}, there is nothing to learn"] if len(known) else []
-    yield _result("error", name, "varies", constant if known.nunique() == 1 else [])
+
+
+def _check_constant(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
+    """A number that is the same in every row is a lost column, or a placeholder, more often than a fact."""
+    for name in (*problem.numbers, problem.target.name):
+        known = table[name].dropna()
+        remedy = "there is nothing to learn" if name == problem.target.name else "leave it out of `features` if it is"
+        lines = [f"column {name}: every value is {value:g}, {remedy}" for value in known.head(1)]
+        yield _result("error", name, "varies", lines if known.nunique() == 1 else [])

@@ -17,7 +17,7 @@ from include.spec import ROW_HASH, SPLIT, Problem
 # What became of a labelled row.
 TARGET = "joined: the target of a row that had none"
 ROW = "joined: a row that the table did not have"
-RENAMED = "joined under another id: its own belongs to a row of other inputs"
+RENAMED = "joined: under another id, because its own belongs to a row of other inputs"
 KNOWN = "left out: the table has it"
 CONFLICT = "left out: the table has another target for this id and these inputs"
 

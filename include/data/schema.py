@@ -59,7 +59,7 @@ def build_expectations(problem: Problem) -> pa.DataFrameSchema:
                 if isinstance(column, Category) and column.levels and column.new_levels == "warning"
             },
             **{
-                name: pa.Column(float, [_expected(problem.number(name)), usual], nullable=True)
+                name: pa.Column(float, [expected_check(problem.number(name)), usual], nullable=True)
                 for name in (*problem.numbers, problem.target.name)
             },
         }
@@ -76,15 +76,16 @@ def _known_level(column: Category) -> pa.Check:
     return pa.Check.isin(column.levels, error=f"is not one of {', '.join(column.levels)}")
 
 
-def _expected(column: Number) -> pa.Check:
-    described = describe_range(column.expected, column.unit)
-    return pa.Check.in_range(*column.expected, error=f"is outside of the expected {described}")
-
-
 def possible_check(column: Number) -> pa.Check:
     """Return a check that numbers are in the possible range."""
     described = describe_range(column.possible, column.unit)
     return pa.Check(lambda cells: is_possible(to_numbers(cells), column), error=f"is impossible ({described})")
+
+
+def expected_check(column: Number) -> pa.Check:
+    """Return a check that numbers are in the expected range."""
+    described = describe_range(column.expected, column.unit)
+    return pa.Check.in_range(*column.expected, error=f"is outside of the expected {described}")
 
 
 def to_numbers(cells: pd.Series) -> pd.Series:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.data.checks import Inspection, check_inputs, inspect
+from include.data.checks import Inspection, check_inputs, describe_unexpected, inspect
 from include.data.reading import TableError, parse_rows
 from include.spec import Category, Limits, Number, Problem
 
@@ -274,6 +275,10 @@ def in_another_unit(name: str, factor: float) -> Change:
         (lambda rows: rows.head(29), "29 rows have a target, 30 is the minimum: add rows"),
         (lambda rows: rows.assign(price=99.0), "column price: every value is 99, there is nothing to learn"),
         (
+            lambda rows: rows.assign(**{"lambda": [None, *[3] * 59]}),
+            "column lambda: every value is 3, leave it out of `features` if it is",
+        ),
+        (
             lambda rows: rows.assign(price=rows["price"].where(rows.index % 10 == 0)),
             "column price: 90% of its cells are missing, at most 50% may be",
         ),
@@ -285,7 +290,15 @@ def in_another_unit(name: str, factor: float) -> Change:
         (in_another_unit("price", 1000), "column price: 100% of its values are outside of the expected 50 to 900 k€."),
         (in_another_unit(AREA, 1e4), f"column {AREA}: 100% of its values are outside of the expected 20 to 300 m²."),
     ],
-    ids=["few rows", "constant target", "rare target", "unusual unit", "impossible target", "impossible feature"],
+    ids=[
+        "few rows",
+        "constant target",
+        "constant feature",
+        "rare target",
+        "unusual unit",
+        "impossible target",
+        "impossible feature",
+    ],
 )
 def test_a_table_that_nothing_can_be_learned_from_is_an_error_with_the_remedy(change: Change, message: str) -> None:
     changed = change(make_rows(400 if "90%" in message else 60))
@@ -435,3 +448,23 @@ def test_rows_of_a_request_have_no_id_and_count_from_one() -> None:
     assert list(check_inputs(rows, HOUSES, "the request", with_id=False)) == HOUSES.inputs
     with pytest.raises(TableError, match=f"the request cannot be used:\nrow 1, column {DISTRICT}: west is"):
         check_inputs(rows.assign(**{DISTRICT: "west"}), HOUSES, "the request", with_id=False, first=1)
+
+
+def test_a_number_outside_of_its_expected_range_is_predicted_or_refused() -> None:
+    rows = NEW.assign(**{AREA: [1.5, 60, None]})
+    checked = check_inputs(rows, HOUSES, "new.csv")
+
+    assert describe_unexpected(checked, HOUSES).tolist() == [
+        f"{AREA} 1.5 is outside of the expected 20 to 300 m²",
+        "",
+        "",
+    ]
+    with pytest.raises(TableError, match=rf"row 2, column {re.escape(AREA)}: 1.5 is outside of the expected 20 to 300"):
+        check_inputs(rows, HOUSES, "new.csv", unexpected="error")
+    assert len(check_inputs(NEW, HOUSES, "new.csv", unexpected="error")) == 3
+
+
+def test_without_an_expected_range_no_number_is_unexpected() -> None:
+    problem = replace(HOUSES, features=(*HOUSES.features[:2], Number(AREA), Number("lambda")))
+
+    assert not describe_unexpected(check_inputs(NEW.assign(**{AREA: 1e300}), problem, "new.csv"), problem).any()
