@@ -22,7 +22,7 @@ MISCOVERAGE = 0.1  # share of the rows that may lie outside of their interval
 PARTS = "parts"  # name of the artifact with the fitted parts
 # Types that skops may load in addition to its own list: those of categories, and trees, which hold numbers only.
 TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
-CELLS = 10**6  # computed at a time, to limit memory
+CELLS = 10**5  # computed at a time, to limit memory
 
 
 class IntervalRegressor(PythonModel):
@@ -37,8 +37,7 @@ class IntervalRegressor(PythonModel):
 
     :param model: the model fitted on all training rows
     :param fold_models: models fitted on all rows but those of one fold
-    :param folds: array: the fold, 0 to K - 1, of each of n training rows
-    :param residuals: array: absolute errors of these rows, each predicted by the model fitted without its fold
+    :param residuals: for each fold the absolute errors of its rows, predicted by the model fitted without them
     :param levels: by the name of each categorical input, the levels of the training rows
     """
 
@@ -46,13 +45,11 @@ class IntervalRegressor(PythonModel):
         self,
         model: Any = None,
         fold_models: Sequence[Any] = (),
-        folds: Any = (),
-        residuals: Any = (),
+        residuals: Sequence[np.ndarray] = (),
         levels: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.model = model
         self.fold_models = fold_models
-        self.folds = folds
         self.residuals = residuals
         self.levels = levels or {}
 
@@ -71,7 +68,7 @@ class IntervalRegressor(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return ``prediction``, ``lower``, ``upper`` and ``unseen``."""
         by_fold = np.column_stack([model.predict(model_input) for model in self.fold_models])
-        lower, upper = bounds(by_fold, self.folds, self.residuals)
+        lower, upper = bounds(by_fold, self.residuals)
         columns = {"prediction": self.model.predict(model_input), "lower": lower, "upper": upper}
         predicted = pd.DataFrame(columns, index=model_input.index, dtype=float)
         return predicted.assign(unseen=find_unseen(model_input, self.levels))
@@ -94,30 +91,48 @@ def find_unseen(rows: pd.DataFrame, levels: Mapping[str, Sequence[str]]) -> np.n
     return names
 
 
-def bounds(
-    by_fold: np.ndarray, folds: np.ndarray, residuals: np.ndarray, miscoverage: float = MISCOVERAGE
-) -> np.ndarray:
+def bounds(by_fold: np.ndarray, residuals: Sequence[np.ndarray], miscoverage: float = MISCOVERAGE) -> np.ndarray:
     """Return the bounds of the CV+ interval of m rows.
 
     :param by_fold: m x K: the predictions of each fold's model
-    :param folds: the fold of each of n training rows
-    :param residuals: n absolute errors, each of the model fitted without the row's fold
+    :param residuals: for each of the K folds the absolute errors of its rows, predicted by this model; n in all
     :param miscoverage: share of the rows that may lie outside
     :return: 2 x m: lower and upper bounds
     :raises ValueError: n is too small for a finite interval
     """
-    count = len(residuals)
+    count = sum(map(len, residuals))
     rank = int(miscoverage * (count + 1) + 1e-9)  # products such as 0.1 * 30 are not whole in binary
     if rank < 1:
         raise ValueError(f"{count} rows are too few for intervals that cover {1 - miscoverage:.0%}")
+    lists = np.full((len(residuals), max(map(len, residuals)) + 1), -np.inf)
+    for fold, errors in enumerate(residuals):
+        lists[fold, : len(errors)] = np.sort(errors)[::-1]
+    parts = np.array_split(by_fold, ceil(by_fold.size / CELLS))
+    # The smallest of prediction - residual are, with the other sign, the largest of residual - prediction.
+    return np.hstack([[-select_largest(-part, lists, rank), select_largest(part, lists, rank)] for part in parts])
 
-    def compute(part: np.ndarray) -> np.ndarray:
-        unseen = part[:, folds]
-        lower = np.partition(unseen - residuals, rank - 1)[:, rank - 1]
-        upper = np.partition(unseen + residuals, count - rank)[:, count - rank]
-        return np.stack([lower, upper])
 
-    return np.hstack([compute(part) for part in np.array_split(by_fold, ceil(len(by_fold) * count / CELLS))])
+def select_largest(shifts: np.ndarray, lists: np.ndarray, rank: int) -> np.ndarray:
+    """Return for each of m rows the value of a rank, counted from the largest, among the sums of shifts and lists.
+
+    Take the largest of the values at place s of all K lists. At most K (s - 1) values are larger. So with
+    s = 1 + (rank - 1) // K, the first s values of its list are among the `rank` largest. Set them aside, and search
+    for the others. That takes about K log(rank) steps, each of m K operations. The smallest value set aside is the one.
+
+    :param shifts: m x K
+    :param lists: K rows, each in descending order and ended by minus infinity
+    :param rank: 1 for the largest value; at most the number of finite values
+    """
+    rows, folds, end = np.arange(len(shifts)), np.arange(len(lists)), lists.shape[1] - 1
+    taken, smallest = np.zeros(shifts.shape, dtype=int), np.full(len(shifts), np.inf)
+    while rank:
+        step = 1 + (rank - 1) // len(lists)
+        values = shifts + lists[folds, np.minimum(taken + step - 1, end)]
+        fold = values.argmax(axis=1)
+        smallest = np.minimum(smallest, values[rows, fold])
+        taken[rows, fold] += step
+        rank -= step
+    return smallest
 
 
 mlflow.models.set_model(IntervalRegressor())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,22 +44,44 @@ def test_types_outside_of_the_list_are_not_loaded(tmp_path: Path) -> None:
 
 def test_bounds_are_the_order_statistics_of_the_paper() -> None:
     """With 19 rows and 10 %: the 2nd smallest of prediction - error, the 18th smallest of prediction + error."""
-    by_fold, folds = np.arange(19.0)[None, :], np.arange(19)
+    by_fold = np.arange(19.0)[None, :]
 
-    assert bounds(by_fold, folds, np.zeros(19)).tolist() == [[1.0], [17.0]]
-    assert bounds(by_fold, folds, np.full(19, 0.5)).tolist() == [[0.5], [17.5]]
+    assert bounds(by_fold, np.zeros((19, 1))).tolist() == [[1.0], [17.0]]
+    assert bounds(by_fold, np.full((19, 1), 0.5)).tolist() == [[0.5], [17.5]]
 
 
 @pytest.mark.parametrize(("count", "rank"), [(9, 1), (18, 1), (19, 2), (29, 3), (69, 7), (81, 8)])
 def test_the_rank_is_the_whole_part_of_a_tenth_of_the_rows_and_one(count: int, rank: int) -> None:
-    lower, upper = bounds(np.arange(float(count))[None, :], np.arange(count), np.zeros(count))
+    lower, upper = bounds(np.arange(float(count))[None, :], np.zeros((count, 1)))
 
     assert (lower[0], upper[0]) == (rank - 1, count - rank)
 
 
+def define(by_fold: np.ndarray, residuals: list[np.ndarray], miscoverage: float) -> list[np.ndarray]:
+    """The bounds by their definition: all sums of a fold's prediction and a residual of the fold, sorted."""
+    folds, errors = np.repeat(np.arange(len(residuals)), [len(part) for part in residuals]), np.concatenate(residuals)
+    rank = int(miscoverage * (len(errors) + 1) + 1e-9)
+    lower, upper = np.sort(by_fold[:, folds] - errors), np.sort(by_fold[:, folds] + errors)
+    return [lower[:, rank - 1], upper[:, len(errors) - rank]]
+
+
+@pytest.mark.parametrize("miscoverage", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize("spread", [0, 0.01, 3, 1e9], ids=["folds agree", "nearly", "differ", "far apart"])
+@pytest.mark.parametrize("digits", [0, 1, 15], ids=["many ties", "some", "none"])
+def test_bounds_are_those_of_the_definition_to_the_last_digit(digits: int, spread: float, miscoverage: float) -> None:
+    random = np.random.default_rng(0)
+    for folds in (1, 2, 7, 10, 60):
+        residuals = [
+            random.exponential(size=count).round(digits) for count in random.integers(0, 40, folds) + 50 // folds
+        ]
+        by_fold = (random.normal(36, 2, (25, 1)) + random.normal(0, spread, (25, folds))).round(digits)
+
+        np.testing.assert_array_equal(bounds(by_fold, residuals, miscoverage), define(by_fold, residuals, miscoverage))
+
+
 def test_many_rows_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
-    given = random.normal(size=(50, 10)), random.integers(0, 10, 30), random.exponential(size=30)
+    given = random.normal(size=(50, 10)), random.exponential(size=(10, 3))
     whole = bounds(*given)
 
     monkeypatch.setattr(interval_regressor, "CELLS", 100)
@@ -66,6 +89,19 @@ def test_many_rows_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(bounds(*given), whole)
 
 
+def test_a_hundred_thousand_rows_and_residuals_take_little_memory() -> None:
+    random = np.random.default_rng(0)
+    by_fold, residuals = random.normal(size=(100_000, 10)), random.exponential(size=(10, 10_000))
+
+    tracemalloc.start()
+    lower, upper = bounds(by_fold, residuals)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (lower < upper).all()
+    assert peak < 50e6  # bytes; all sums would take 80e9
+
+
 def test_fewer_than_nine_rows_cannot_cover_nine_in_ten() -> None:
     with pytest.raises(ValueError, match="8 rows are too few for intervals that cover 90%"):
-        bounds(np.zeros((1, 8)), np.arange(8), np.zeros(8))
+        bounds(np.zeros((1, 8)), np.zeros((8, 1)))

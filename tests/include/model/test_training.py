@@ -7,13 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsRegressor
 
 from include.data.split import select_holdout, select_training
 from include.model import training as model_training
 from include.model.candidates import CANDIDATES, NAMES, UnknownCandidateError
 from include.model.interval_regressor import IntervalRegressor
-from include.model.training import build_model, describe_model, fit_with_intervals, score_intervals, train_model
+from include.model.training import (
+    build_model,
+    describe_model,
+    fit_with_intervals,
+    sample_errors,
+    score_intervals,
+    train_model,
+)
 from include.spec import SPLIT
 from tests.toy import AREA, DISTRICT, HOUSES
 
@@ -60,7 +68,7 @@ def test_holdout_rows_change_the_scores_and_not_the_model(
 
     assert coefficients(other) == coefficients(model)
     assert scores["holdout_rmse"] != other_scores["holdout_rmse"]
-    np.testing.assert_array_equal(other.residuals, model.residuals)
+    np.testing.assert_array_equal(sample_errors(other), sample_errors(model))
 
 
 def test_rows_without_a_target_are_left_out(houses: pd.DataFrame, add_features: AddFeatures) -> None:
@@ -212,11 +220,24 @@ def test_a_model_that_memorizes_its_training_rows_keeps_the_coverage() -> None:
     assert coverage(KNeighborsRegressor(1), "normal") >= 0.87
 
 
-def test_residuals_of_some_rows_are_enough_for_the_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_the_residuals_is_enough_for_the_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_training, "MAX_RESIDUALS", 40)
 
-    assert len(fit_with_intervals(Ridge(), *draw(0, 80)).residuals) == 40
+    assert [len(errors) for errors in fit_with_intervals(Ridge(), *draw(0, 80)).residuals] == [4] * 10
     assert 0.87 <= coverage(Ridge(), "normal") <= 0.94
+
+
+def test_of_the_errors_a_sample_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fit_with_intervals(Ridge(), *draw(0, 80))
+    errors = sample_errors(model)["error"]
+    monkeypatch.setattr(model_training, "MAX_ERRORS", 30)
+
+    some = sample_errors(model)["error"]
+
+    assert sorted(errors) == sorted(np.concatenate(model.residuals))
+    assert len(some) == 30
+    assert set(some) < set(errors)
+    assert some.tolist() == sample_errors(model)["error"].tolist()
 
 
 def test_noise_twice_as_wide_makes_intervals_twice_as_wide() -> None:
@@ -236,13 +257,12 @@ def test_every_row_is_left_out_once_and_its_residual_is_that_of_the_model_withou
 
     fitted = fit_with_intervals(LinearRegression(), rows, target)
 
-    assert len(fitted.fold_models) == 10
-    for fold, model in enumerate(fitted.fold_models):
-        out = fitted.folds == fold
-        assert out.sum() in (4, 5)
-        again = LinearRegression().fit(rows[~out], target[~out])
+    splits = KFold(10, shuffle=True, random_state=0).split(rows)
+    for (seen, unseen), model, residuals in zip(splits, fitted.fold_models, fitted.residuals, strict=True):
+        again = LinearRegression().fit(rows.iloc[seen], target[seen])
         np.testing.assert_allclose(model.predict(rows), again.predict(rows))
-        np.testing.assert_allclose(fitted.residuals[out], np.abs(target[out] - again.predict(rows[out])))
+        errors = np.abs(target[unseen] - again.predict(rows.iloc[unseen]))
+        np.testing.assert_allclose(sorted(residuals), sorted(errors))
 
 
 def test_the_prediction_is_that_of_the_model_of_all_rows_and_keeps_the_index() -> None:
