@@ -7,7 +7,9 @@ table, without the target. A watcher in Airflow's triggerer detects a file withi
 2. `choose_model` finds the champion, once for the whole run.
 3. `predict_file`, once per file: `check_rows` moves a file with errors to `rejected/`, with the reasons beside it;
    `run_prediction` predicts the others, and `save_predictions` writes them to `predictions/incoming/`, with 90 %
-   prediction intervals, and moves the file to `processed/`.
+   prediction intervals and warnings, and moves the file to `processed/`.
+4. `settle_files` counts the files that could not be predicted, moves one that failed in three runs to `rejected/`, and
+   alerts the team of all rejected files of the run.
 
 Each upload is predicted once: files are distinguished by time of upload and content, not by name alone.
 """
@@ -56,7 +58,9 @@ def predict_incoming() -> None:
     end = EmptyOperator(task_id="end", trigger_rule="none_failed")
     files, model = task(tasks.claim_files)(), task(tasks.choose_model)()
     start >> [files, model]
-    predict_file.partial(model=model).expand(upload=files) >> end
+    settled = task(trigger_rule="all_done")(tasks.settle_files)(uploads=files, model=model)
+    predict_file.partial(model=model).expand(upload=files) >> [settled, end]
+    settled >> end
 
 
 predict_incoming()

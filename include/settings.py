@@ -13,6 +13,11 @@ AWS_CONN_ID = "aws_default"
 DATA_BUCKET = "data"
 XCOM_BUCKET = "localxcom"
 
+# Larger files of new or labelled rows, and larger requests to the model server, are refused before they are read. They
+# take about six times as much memory, requests about twenty times.
+MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB", 100))  # bytes
+MAX_REQUEST = 1_000_000 * float(os.environ.get("MAX_REQUEST_MB", 10))
+
 # Where the environments are kept in which logged models predict; Airflow's home if empty.
 MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")
 

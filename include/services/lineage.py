@@ -79,10 +79,11 @@ def note_run(run_id: str) -> None:
 
 def locate(uri: str) -> Dataset:
     """Return the OpenLineage name of a file or object: ``file`` and its path, or ``s3://<bucket>`` and its key."""
-    location = urlsplit(uri)
-    if location.scheme in ("", "file"):
-        return Dataset("file", location.path)
-    return Dataset(f"{location.scheme}://{location.netloc}", location.path.lstrip("/"))
+    scheme, _, location = uri.partition("://") if "://" in uri else ("file", "", uri)
+    if scheme == "file":
+        return Dataset("file", location)
+    bucket, _, key = location.partition("/")
+    return Dataset(f"{scheme}://{bucket}", key)
 
 
 def locate_model(uri: str, server: str) -> Dataset:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
+from math import inf
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.problem import PROBLEM
@@ -22,9 +23,15 @@ from include.settings import AWS_CONN_ID
 if TYPE_CHECKING:
     import pandas as pd
 
+MEGABYTE = 1_000_000  # bytes
+
 
 class StorageError(RuntimeError):
     """An object cannot be read or written; the message names it, the connection and the server."""
+
+
+class TooLargeError(RuntimeError):
+    """An object is larger than the caller can take, and was not read; the message names both sizes."""
 
 
 def write_bytes(content: bytes, uri: str) -> str:
@@ -34,14 +41,25 @@ def write_bytes(content: bytes, uri: str) -> str:
     return uri
 
 
-def read_bytes(uri: str) -> bytes:
-    """Return an object's content."""
+def read_bytes(uri: str, limit: float = inf) -> bytes:
+    """Return an object's content.
+
+    :param limit: bytes that are read at most
+    :raises TooLargeError: the object has more
+    """
     with _connection(uri) as (hook, bucket, key):
-        return hook.get_key(key, bucket).get()["Body"].read()
+        found = hook.get_key(key, bucket)
+        if found.content_length > limit:
+            size, most = found.content_length / MEGABYTE, limit / MEGABYTE
+            raise TooLargeError(f"{uri} has {size:,.1f} MB, {most:,.1f} MB is the limit: split the file")
+        return found.get()["Body"].read()
 
 
-def read_upload(uri: str) -> tuple[bytes, datetime, str] | None:
-    """Return an object's content, when it was written and its entity tag; None if there is no such object."""
+def read_upload(uri: str, limit: float) -> tuple[bytes | None, datetime, str] | None:
+    """Return an object's content, when it was written and its entity tag; None if there is no such object.
+
+    :param limit: bytes of content; that of a larger object is not read, but None
+    """
     with _connection(uri) as (hook, bucket, key):
         try:
             found = hook.get_conn().get_object(Bucket=bucket, Key=key)
@@ -49,7 +67,9 @@ def read_upload(uri: str) -> tuple[bytes, datetime, str] | None:
             if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
                 return None
             raise
-        return found["Body"].read(), found["LastModified"], found["ETag"]
+        with closing(found["Body"]) as body:
+            content = body.read() if found["ContentLength"] <= limit else None
+        return content, found["LastModified"], found["ETag"]
 
 
 def delete_upload(uri: str, etag: str) -> bool:
@@ -72,10 +92,19 @@ def delete_upload(uri: str, etag: str) -> bool:
     return True
 
 
+def copy(source: str, target: str) -> str:
+    """Copy an object inside of the server, whatever its size, and return the URI of the copy."""
+    bucket, key = _split(source)
+    with _connection(target) as (hook, target_bucket, target_key):
+        whole = TransferConfig(multipart_threshold=5 * 1024**3)  # what S3 copies in one request
+        hook.get_conn().copy({"Bucket": bucket, "Key": key}, target_bucket, target_key, Config=whole)
+    return target
+
+
 def move(source: str, target: str) -> str:
     """Move an object, unless it was moved before, and return its new URI."""
     if exists(source):
-        write_bytes(read_bytes(source), target)
+        copy(source, target)
         delete(source)
     return target
 
@@ -93,10 +122,18 @@ def delete(uri: str) -> None:
 
 
 def list_objects(uri: str, since: datetime | None = None) -> list[str]:
-    """Return the sorted URIs of all objects below a folder, or of those written after `since`."""
+    """Return the sorted URIs of all objects below a folder, or of those written after `since`.
+
+    The empty objects whose names end in ``/``, with which some tools mark a folder, are left out.
+    """
     with _connection(uri) as (hook, bucket, key):
-        keys = hook.list_keys(bucket, prefix=f"{key.rstrip('/')}/", from_datetime=since)
-        return [f"s3://{bucket}/{found}" for found in keys]
+        found = hook.iter_file_metadata(f"{key.rstrip('/')}/", bucket)
+        listed = [
+            entry["Key"]
+            for entry in found
+            if (since is None or entry["LastModified"] >= since) and (entry["Size"] or not entry["Key"].endswith("/"))
+        ]
+        return [f"s3://{bucket}/{name}" for name in listed]
 
 
 def list_tables(uri: str, since: datetime | None = None) -> list[str]:
@@ -108,7 +145,7 @@ def delete_folder(uri: str) -> list[str]:
     """Delete all objects below a folder, and return their URIs."""
     deleted = list_objects(uri)
     with _connection(uri) as (hook, bucket, _):
-        hook.delete_objects(bucket, [hook.parse_s3_url(found)[1] for found in deleted])
+        hook.delete_objects(bucket, [_split(found)[1] for found in deleted])
     return deleted
 
 
@@ -121,11 +158,10 @@ def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
 
 
 def read_table(uri: str) -> pd.DataFrame:
-    """Return a Parquet object as a table, or a CSV object where the URI ends in ``.csv``."""
+    """Return a Parquet object as a table."""
     import pandas as pd
 
-    read = pd.read_csv if uri.endswith(".csv") else pd.read_parquet
-    table = read(BytesIO(read_bytes(uri)))
+    table = pd.read_parquet(BytesIO(read_bytes(uri)))
     note_read(uri, table)
     return table
 
@@ -135,10 +171,11 @@ def artifact_uri(uri: str) -> str:
 
     :param uri: ``mlflow-artifacts:/...`` of a server that proxies artifacts, or ``s3://...`` of one that does not
     """
-    location = urlsplit(uri)
-    if location.scheme == "mlflow-artifacts":
-        return f"s3://{PROBLEM.artifact_bucket}/{location.path.lstrip('/')}"
-    return uri
+    scheme, _, path = uri.partition(":/")
+    if scheme != "mlflow-artifacts":
+        return uri
+    path = path.removeprefix("/").partition("/")[2] if path.startswith("/") else path  # without the server's address
+    return f"s3://{PROBLEM.artifact_bucket}/{path}"
 
 
 @lru_cache(maxsize=1)
@@ -154,10 +191,19 @@ def _describe_connection() -> str | None:
         return None  # boto3 then finds credentials itself
 
 
+def _split(uri: str) -> tuple[str, str]:
+    """Return bucket and key as they are: a URL parser would cut a key at ``?`` or ``#``."""
+    scheme, _, location = uri.partition("://")
+    bucket, _, key = location.partition("/")
+    if scheme != "s3" or not bucket:
+        raise ValueError(f"{uri} is not the URI of an object: it must begin with s3://<bucket>/")
+    return bucket, key
+
+
 @contextmanager
 def _connection(uri: str) -> Iterator[tuple[S3Hook, str, str]]:
     hook = _hook(_describe_connection())
-    bucket, key = hook.parse_s3_url(uri)
+    bucket, key = _split(uri)
     try:
         yield hook, bucket, key
     except (BotoCoreError, ClientError) as error:

@@ -101,5 +101,5 @@ async def _list(client: Any, uri: str) -> list[str]:
     return [
         f"{entry['Key']} {entry.get('ETag')} {entry['LastModified']}"
         for entry in found
-        if not entry["Key"].endswith("/")  # the marker that some tools create for a folder
+        if entry["Size"] or not entry["Key"].endswith("/")  # the marker that some tools create for a folder
     ]

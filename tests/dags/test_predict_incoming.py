@@ -12,6 +12,13 @@ def test_a_rejected_file_does_not_stop_the_run(dag: DAG) -> None:
     assert dag.get_task("end").trigger_rule == "none_failed"
 
 
+def test_files_are_settled_whatever_became_of_them(dag: DAG) -> None:
+    settle = dag.get_task("settle_files")
+
+    assert settle.trigger_rule == "all_done"
+    assert {"predict_file.save_predictions", "claim_files", "choose_model"} <= settle.upstream_task_ids
+
+
 def test_airflow_shows_each_mapped_task_by_the_name_of_its_file(dag: DAG) -> None:
     rendered = SimpleNamespace(op_kwargs={"upload": "s3://data/processing/a.csv"}, data="s3://data/r/a.csv.parquet")
 

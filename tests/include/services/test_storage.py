@@ -13,7 +13,9 @@ import pytest
 from include.problem import PROBLEM
 from include.services.storage import (
     StorageError,
+    TooLargeError,
     artifact_uri,
+    copy,
     delete,
     delete_folder,
     delete_upload,
@@ -92,12 +94,6 @@ def test_a_csv_table_has_its_index_if_asked_for() -> None:
     assert read_bytes(uri) == b"id,age,sex\n3,2.5,f\n1,,m\n"
 
 
-def test_a_table_whose_name_ends_in_csv_is_read_as_csv() -> None:
-    uri = write_table(TABLE, "s3://data/storage/read.csv")
-
-    pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
-
-
 def test_objects_are_listed_by_folder_and_by_age() -> None:
     uris = [write_bytes(b"1", f"s3://data/storage/listed/{name}") for name in ("b", "a/c")]
     write_bytes(b"1", "s3://data/storage/listed-not/d")
@@ -158,6 +154,38 @@ def test_a_server_that_is_down_is_named_within_a_minute(
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize("name", ["what?.csv", "a#b", "100%", "100%20 .csv", "a+b&c=d;e", "ä漢😀", "[x]:y", "a.csv?x"])
+def test_a_key_is_taken_as_it_is(name: str) -> None:
+    uri, copied = f"s3://data/storage/odd/{name}", f"s3://data/storage/copied/{name}"
+    neighbour = write_bytes(b"another", "s3://data/storage/odd/a.csv")
+
+    write_bytes(b"bytes", uri)
+
+    assert uri in list_objects("s3://data/storage/odd")
+    assert read_bytes(uri) == read_bytes(copy(uri, copied)) == b"bytes"
+    assert move(copied, f"{copied}.moved") == f"{copied}.moved"
+    assert exists(uri)
+    assert not exists(copied)
+    delete(uri)
+    assert list_objects("s3://data/storage/odd") == [neighbour]
+    assert delete_folder("s3://data/storage/copied") == [f"{copied}.moved"]
+
+
+def test_a_uri_without_a_bucket_is_refused() -> None:
+    for uri in ("storage/a", "https://data/storage/a", "s3:///a"):
+        with pytest.raises(ValueError, match=f"{uri} is not the URI of an object"):
+            read_bytes(uri)
+
+
+def test_an_object_beyond_the_limit_is_not_read() -> None:
+    uri = write_bytes(b"x" * 2_100_000, "s3://data/storage/large")
+
+    with pytest.raises(TooLargeError, match=r"s3://data/storage/large has 2\.1 MB, 1\.0 MB is the limit"):
+        read_bytes(uri, 1e6)
+    assert (read_upload(uri, 1e6) or pytest.fail("it exists"))[0] is None
+    assert len(read_bytes(uri, 2.1e6)) == 2_100_000
+
+
 @pytest.mark.parametrize(
     ("uri", "location"),
     [
@@ -190,7 +218,7 @@ def test_an_object_is_moved_once() -> None:
 
 def test_an_upload_that_was_replaced_is_not_deleted() -> None:
     uri = write_bytes(b"first", "s3://data/storage/upload")
-    content, written, etag = read_upload(uri) or pytest.fail("it exists")
+    content, written, etag = read_upload(uri, 1000) or pytest.fail("it exists")
     write_bytes(b"second", uri)
 
     assert (content, written.tzinfo is not None) == (b"first", True)
@@ -200,8 +228,8 @@ def test_an_upload_that_was_replaced_is_not_deleted() -> None:
 
 def test_an_upload_that_was_not_replaced_is_deleted() -> None:
     uri = write_bytes(b"first", "s3://data/storage/upload")
-    _, _, etag = read_upload(uri) or pytest.fail("it exists")
+    _, _, etag = read_upload(uri, 1000) or pytest.fail("it exists")
 
     assert delete_upload(uri, etag)
     assert delete_upload(uri, etag)  # it does not exist any more
-    assert read_upload(uri) is None
+    assert read_upload(uri, 1000) is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,10 +18,11 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.services import storage
+from include.services.alerts import Alert
 from include.services.assets import PREDICTIONS
-from include.spec import Problem
+from include.spec import Limits, Problem
 from include.tasks import predict_incoming as incoming
-from include.tasks.predict_incoming import check_rows, claim_files, name_upload, save_predictions
+from include.tasks.predict_incoming import check_rows, claim_files, name_upload, save_predictions, settle_files
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
@@ -47,7 +51,7 @@ def problem(monkeypatch: pytest.MonkeyPatch) -> Problem:
     """The toy problem, and empty folders that no watcher of an Airflow observes."""
     monkeypatch.setattr(incoming, "PROBLEM", HOUSES)
     root = f"s3://data/tests-{uuid4().hex[:8]}"
-    for name in ("INBOX", "PROCESSING", "PROCESSED", "REJECTED", "PUBLISHED"):
+    for name in ("INBOX", "PROCESSING", "PROCESSED", "REJECTED", "PUBLISHED", "FAILED"):
         monkeypatch.setattr(incoming, name, f"{root}/{name.lower()}")
     return HOUSES
 
@@ -72,9 +76,18 @@ def claim(upload: Upload) -> Upload:
     return put
 
 
-def predict(rows_uri: str) -> str:
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Alert]:
+    """The alerts that were sent."""
+    alerts: list[Alert] = []
+    monkeypatch.setattr(incoming.alerts, "send", alerts.append)
+    return alerts
+
+
+def predict(rows_uri: str, **columns: Any) -> str:
     """Predict a price of 300 for every row, as ``run_prediction`` writes it."""
-    predicted = pd.DataFrame({"prediction": 300.0, "lower": 260.0, "upper": 340.0}, storage.read_table(rows_uri).index)
+    values = {"prediction": 300.0, "lower": 260.0, "upper": 340.0} | columns
+    predicted = pd.DataFrame(values, storage.read_table(rows_uri).index)
     return storage.write_table(predicted, f"{rows_uri}.predicted.parquet", index=True)
 
 
@@ -236,7 +249,8 @@ def test_predictions_are_published_and_the_file_is_moved(claim: Upload) -> None:
     assert uri == f"{incoming.PUBLISHED}/{name}"
     assert event.extra == {"uri": uri, "version": "3", "alias": "champion"}
     pd.testing.assert_frame_equal(
-        published, new_rows().astype({"lambda": float}).assign(predicted=300.0, lower=260.0, upper=340.0)
+        published,
+        new_rows().astype({"lambda": float}).assign(predicted=300.0, lower=260.0, upper=340.0, warnings=math.nan),
     )
     assert storage.read_bytes(f"{incoming.PROCESSED}/{name}") == content
     assert storage.list_objects(incoming.PROCESSING) == []
@@ -281,3 +295,213 @@ def test_a_table_without_an_id_is_published_with_hashes(claim: Upload, monkeypat
 
     assert published["_row"].is_unique
     assert published["_row"].str.endswith("-2").tolist() == [False] * 3 + [True] * 3
+
+
+def random_names(count: int) -> list[str]:
+    """Names of every length and of characters of every kind, the same ones each time."""
+    draw = random.Random(0)
+    kinds = ["?#%&+=;:'\"<>[]{}|^`~$ ", "../", "-_.", "\x00\x01\x1f\x7f\n\r\t", "äé漢😀\u202e\ufffe", "abcXYZ019"]
+    names = ["".join(draw.choice(draw.choice(kinds)) for _ in range(draw.randint(1, 1024))) for _ in range(count)]
+    return [name.encode()[:1015].decode(errors="ignore") for name in names]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx", "", "/", ".?"])
+def test_any_name_becomes_a_name_that_every_store_and_url_can_take(suffix: str) -> None:
+    for name in [*random_names(300), "..", ".", "-rf", "/", "x" * 1015, ".csv", "a/../b"]:
+        key = f"{name}{suffix}"
+
+        claimed = name_upload(key, NOON, b"rows")
+
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", claimed), key
+        assert len(claimed) <= 240, key
+        assert ".." not in claimed.partition("-2026")[2], key
+        assert claimed.endswith((".csv", ".parquet")) == key.endswith((".csv", ".parquet")), key
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{'x' * 239}.csv",
+        "what?.csv",
+        "what?versionId=null.csv",
+        "part#1.csv",
+        "100%.csv",
+        "100%20.csv",
+        "-rf.csv",
+        "..csv",
+        " .csv",
+        "tab\tand\nline.csv",
+        "\u202egnp.csv",
+        "Füße 漢字😀.csv",
+        "[x]:{y}.csv",
+        "folder/" * 100 + "deep.csv",
+    ],
+)
+def test_a_file_of_any_name_is_predicted_and_stops_no_other(upload: Upload, name: str) -> None:
+    upload("good.csv")
+    upload(name)
+
+    uris = [publish(claimed) for claimed in claim_files()]
+
+    assert len(uris) == 2
+    assert all(storage.exists(uri) for uri in uris)
+    assert storage.list_objects(incoming.INBOX) == storage.list_objects(incoming.PROCESSING) == []
+
+
+def test_a_file_whose_name_extends_that_of_another_is_another(upload: Upload) -> None:
+    upload("a.csv", b"first")
+    upload("a.csv?b.csv", b"second")
+
+    assert sorted(storage.read_bytes(uri) for uri in claim_files()) == [b"first", b"second"]
+
+
+def test_a_file_that_cannot_be_moved_stops_no_other(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, _ = upload("a.csv"), upload("b.csv")
+    claim = incoming._claim
+
+    def fail_for_one(uri: str) -> None:
+        if uri == stuck:
+            raise storage.StorageError(f"{uri} cannot be read")
+        claim(uri)
+
+    monkeypatch.setattr(incoming, "_claim", fail_for_one)
+
+    (claimed,) = claim_files()
+
+    assert claimed.rpartition("/")[2].startswith("b-")
+    assert storage.list_objects(incoming.INBOX) == [stuck]
+
+
+def test_a_file_that_is_too_large_is_rejected_before_it_is_read(claim: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incoming, "MAX_FILE", 2_000_000)
+    claimed = claim(content=b"x" * 2_100_000)
+
+    with pytest.raises(AirflowSkipException, match=r"has 2\.1 MB, 2\.0 MB is the limit: split the file"):
+        check_rows(claimed, RUN)
+
+    assert storage.read_bytes(storage.list_objects(incoming.REJECTED)[0]) == b"x" * 2_100_000
+    assert storage.list_objects(incoming.PROCESSING) == storage.list_objects(incoming.INBOX) == []
+
+
+@pytest.mark.parametrize("write", ["to_csv", "to_parquet"])
+def test_ids_that_are_large_numbers_stay_different(claim: Upload, write: str) -> None:
+    rows = new_rows().assign(address=[1e300, 2e300, 3.5])
+    getattr(rows, write)(content := BytesIO(), index=False)
+
+    uri = publish(claim(f"new.{write.removeprefix('to_')}", content.getvalue()))
+
+    addresses = pd.read_csv(BytesIO(storage.read_bytes(uri)), dtype={"address": str})["address"].tolist()
+    assert addresses == ["1e+300", "2e+300", "3.5"]
+
+
+def test_what_a_prediction_may_suffer_from_is_beside_it(claim: Upload) -> None:
+    rows_uri = check_rows(claimed := claim(content=csv(new_rows().assign(**{AREA: [0.06 * 20, 60, 70]}))), RUN)
+    predicted_uri = predict(rows_uri, unseen=["", "split", ""])
+
+    uri = save_predictions(claimed, rows_uri, predicted_uri, MODEL, {PREDICTIONS: SimpleNamespace(extra={})})
+
+    published = pd.read_csv(BytesIO(storage.read_bytes(uri)), keep_default_na=False)
+    assert published["warnings"].tolist() == [
+        f"{AREA} 1.2 is outside of the expected 20 to 300 m²",
+        f"no training row has split {new_rows()[DISTRICT][1]}: the prediction may be wrong, its interval too narrow",
+        "",
+    ]
+
+
+def test_unexpected_numbers_are_refused_where_the_problem_says_so(
+    claim: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "PROBLEM", replace(HOUSES, limits=Limits(unexpected="error")))
+
+    with pytest.raises(AirflowSkipException, match=r"1\.5 is outside of the expected 20 to 300 m²"):
+        check_rows(claim(content=csv(new_rows().assign(**{AREA: 1.5}))), RUN)
+
+
+@pytest.mark.parametrize(
+    ("price", "reason"),
+    [(-7251.0, "3 predictions are impossible .*address Street 1: -7251"), (math.nan, "3 rows have no prediction")],
+)
+def test_an_impossible_prediction_is_not_published(claim: Upload, price: float, reason: str) -> None:
+    rows_uri = check_rows(claimed := claim(), RUN)
+
+    with pytest.raises(AirflowSkipException, match=reason):
+        save_predictions(claimed, rows_uri, predict(rows_uri, prediction=price), MODEL, {})
+
+    assert storage.list_objects(incoming.PUBLISHED) == []
+    assert len(storage.list_objects(incoming.REJECTED)) == 2
+
+
+def test_the_team_is_told_once_of_all_rejected_files_of_a_run(claim: Upload, upload: Upload, sent: list[Alert]) -> None:
+    upload("bad.csv", b"")
+    upload("worse.txt", b"x")
+    upload("good.csv")
+    uploads = claim_files()
+    for claimed in uploads:
+        try:
+            publish(claimed)
+        except AirflowSkipException:
+            continue
+
+    settle_files(uploads, MODEL, RUN)
+    settle_files([], MODEL, "the next run")
+
+    (alert,) = sent
+    assert alert.subject == "2 files of new rows were rejected"
+    assert "bad-" in alert.text
+    assert "is empty: write a header and rows" in alert.text
+    assert "its name must end in .csv or .parquet" in alert.text
+    assert "good" not in alert.text
+
+
+def test_without_a_rejected_file_nobody_is_told(claim: Upload, sent: list[Alert]) -> None:
+    publish(claimed := claim())
+
+    settle_files([claimed], MODEL, RUN)
+    settle_files(None, None, RUN)
+
+    assert sent == []
+
+
+def test_a_file_that_three_runs_could_not_predict_is_rejected_with_their_pages(
+    claim: Upload, sent: list[Alert]
+) -> None:
+    claimed = claim()
+    for run in ("first", "second", "second", "third"):  # the second one was cleared
+        assert claim_files() == [claimed]
+        settle_files([claimed], MODEL, run)
+
+    assert claim_files() == []
+    reason = storage.read_bytes(storage.list_objects(incoming.REJECTED)[1]).decode()
+    assert "3 runs could not predict it, the last one with version 3" in reason
+    assert all(f"/runs/{run}" in reason for run in ("first", "second", "third"))
+    assert [alert.subject for alert in sent] == ["1 files of new rows were rejected"]
+    assert storage.list_objects(incoming.FAILED) == []
+
+
+def test_a_run_without_a_model_says_nothing_about_its_files(claim: Upload, sent: list[Alert]) -> None:
+    claimed = claim()
+    for run in ("first", "second", "third"):
+        settle_files([claimed], None, run)
+
+    assert claim_files() == [claimed]
+
+
+def test_files_that_fail_starve_no_new_one(upload: Upload, monkeypatch: pytest.MonkeyPatch, sent: list[Alert]) -> None:
+    monkeypatch.setattr(incoming, "BATCH", 2)
+    upload("a.csv")
+    upload("b.csv")
+    settle_files(claim_files(), MODEL, "first")
+    upload("c.csv")
+    upload("d.csv")
+
+    assert [uri.rpartition("/")[2][0] for uri in claim_files()] == ["c", "d"]
+
+
+def test_what_is_known_of_a_failure_is_forgotten_with_the_file(claim: Upload, sent: list[Alert]) -> None:
+    settle_files([claimed := claim()], MODEL, "first")
+    assert len(storage.list_objects(incoming.FAILED)) == 1
+    publish(claimed)
+
+    settle_files([claimed], MODEL, "second")
+
+    assert storage.list_objects(incoming.FAILED) == []
