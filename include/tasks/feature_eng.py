@@ -15,6 +15,7 @@ from include.services.lineage import note_checks, note_read
 from include.settings import INCLUDE
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sklearn.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -63,26 +64,24 @@ def extract_data(run_id: str) -> str:
 def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
     """Check and repair the table, add the labelled rows, and return the URI of the result.
 
-    The results of all checks are logged to MLflow and to the task's log, also if they end the run.
+    The results of all checks are logged to MLflow and to the task's log, also if they end the run. So is what became of
+    the labelled rows.
 
     :raises AirflowFailException: the table cannot be trained from
     """
     from include.data.checks import inspect
-    from include.data.labelled import add_labelled, read_labelled
+    from include.data.labelled import add_labelled
     from include.data.reading import TableError
     from include.data.split import check_split, select_rows
 
     inspection = inspect(storage.read_table(rows_uri), PROBLEM)
-    _log_checks(inspection, experiment_id)
+    quality = _log_checks(inspection, experiment_id)
     log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s", inspection.report())
     with fail_without_retry(TableError):
         table = select_rows(inspection, PROBLEM.table, PROBLEM)
-    labelled = {}
-    for uri in storage.list_tables(LABELLED.uri):
-        if (rows := read_labelled(storage.read_bytes(uri), uri, PROBLEM)) is not None:
-            note_read(uri, rows)
-            labelled[uri] = rows
-    table, _ = add_labelled(table, labelled, PROBLEM)
+    labelled, unusable = _read_labelled()
+    table, joined = add_labelled(table, labelled, PROBLEM)
+    _log_labelled(joined, unusable, quality)
     with fail_without_retry(TableError):
         check_split(table, PROBLEM)
     return storage.write_table(table, object_uri(FEATURES, run_id, "checked.parquet"))
@@ -121,16 +120,50 @@ def _read_source() -> bytes:
     return storage.read_bytes(source) if in_storage else Path(source).read_bytes()
 
 
-def _log_checks(inspection: Any, experiment_id: str) -> None:
-    """Log run ``Data quality``: a table of all results, and the number of failures of each severity."""
+def _read_labelled() -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Return the rows of the labelled files, and why the other files cannot be used; both by URI."""
+    from include.data.labelled import check_labelled
+    from include.data.reading import TableError
+
+    labelled, unusable = {}, {}
+    for uri in storage.list_tables(LABELLED.uri):
+        try:
+            labelled[uri] = check_labelled(storage.read_bytes(uri), uri, PROBLEM)
+            note_read(uri, labelled[uri])
+        except TableError as error:
+            unusable[uri] = str(error)
+            log.warning("Left out: %s", error)
+    return labelled, unusable
+
+
+def _log_checks(inspection: Any, experiment_id: str) -> str:
+    """Log run ``Data quality``: a table of all results, and the number of failures of each severity; return its id."""
     from include.services import tracking
 
     results = inspection.to_frame()
     failures = results.groupby("severity")["failures"].sum()
-    with tracking.start_run("Data quality", experiment_id):
+    with tracking.start_run("Data quality", experiment_id) as run:
         tracking.mlflow.log_metrics({"rows": len(inspection.table)} | {f"{name}s": n for name, n in failures.items()})
         tracking.mlflow.log_table(results, "data_quality.json")
     note_checks(inspection)
+    return run.info.run_id
+
+
+def _log_labelled(joined: pd.DataFrame, unusable: Mapping[str, str], run_id: str) -> None:
+    """Add to run ``Data quality`` what became of the rows of labelled files, and which files cannot be used."""
+    import pandas as pd
+
+    from include.services import tracking
+
+    refused = pd.DataFrame({"file": [*unusable], "outcome": [f"cannot be used: {why}" for why in unusable.values()]})
+    report = pd.concat([joined, refused.assign(rows=0, ids="")], ignore_index=True)
+    count = joined.groupby(joined["outcome"].str.partition(":")[0])["rows"].sum() if len(joined) else {}
+    metrics = {f"labelled_{name.replace(' ', '_')}": count.get(name, 0) for name in ("joined", "left out")}
+    with tracking.connected():
+        client = tracking.MlflowClient()
+        for name, value in {**metrics, "labelled_unusable_files": len(unusable)}.items():
+            client.log_metric(run_id, name, float(value))
+        client.log_table(run_id, report, "labelled.json")
 
 
 def _log_transformer(transformer: Pipeline, rows: Any, experiment_id: str) -> None:

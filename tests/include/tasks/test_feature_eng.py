@@ -187,6 +187,32 @@ def test_labelled_rows_are_added_and_other_files_ignored(project: Callable[..., 
     assert publish()["address"].tolist()[120:] == ["Avenue 1", "Avenue 2", "Avenue 3"]
 
 
+def test_what_became_of_labelled_rows_is_in_the_run_data_quality(
+    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+) -> None:
+    rows = make_rows()
+    project(csv(rows))
+    field = make_rows(60, seed=1)  # numbered from 1 again, as field files are
+    storage.write_bytes(csv(field), f"{LABELS}/field.csv")
+    storage.write_bytes(csv(rows.head(2).assign(price=[rows["price"][0], 77.0])), f"{LABELS}/again.csv")
+    storage.write_bytes(csv(field.drop(columns=DISTRICT)), f"{LABELS}/broken.csv")
+
+    assert len(publish()) == 180
+
+    run = last_run(client, experiment_id, "Data quality")
+    report = client.load_table(experiment_id, "labelled.json", [run.info.run_id])
+    shown = [(r.file.rpartition("/")[2], r.outcome.partition(":")[0], r.rows) for r in report.itertuples()]
+    assert sorted(shown) == [
+        ("again.csv", "left out", 1),
+        ("again.csv", "left out", 1),
+        ("broken.csv", "cannot be used", 0),
+        ("field.csv", "joined", 60),
+    ]
+    assert f"column {DISTRICT} is missing" in " ".join(report["outcome"])
+    metrics = run.data.metrics
+    assert [metrics[f"labelled_{name}"] for name in ("joined", "left_out", "unusable_files")] == [60, 2, 1]
+
+
 def test_nothing_is_fitted_on_a_holdout_row(
     project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
 ) -> None:
