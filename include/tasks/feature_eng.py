@@ -108,6 +108,21 @@ def save_data_to_s3(table_uri: str, engineered_uri: str, run_id: str, outlet_eve
     return uri
 
 
+def build_table() -> pd.DataFrame:
+    """Return the rows that a run would train from now: the problem's table, checked, with the labelled rows.
+
+    :raises TableError: the table cannot be used
+    :raises FileNotFoundError: it is missing
+    """
+    from include.data.checks import inspect
+    from include.data.labelled import add_labelled
+    from include.data.reading import parse_rows
+    from include.data.split import select_rows
+
+    inspection = inspect(parse_rows(_read_source(), PROBLEM.table), PROBLEM)
+    return add_labelled(select_rows(inspection, PROBLEM.table, PROBLEM), _read_labelled()[0], PROBLEM)[0]
+
+
 def _source_uri() -> str:
     return PROBLEM.table if "://" in PROBLEM.table else str(INCLUDE.parent / PROBLEM.table)
 
