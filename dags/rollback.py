@@ -4,7 +4,8 @@ Makes an earlier version *champion* again: the one before the present champion, 
 
 1. `choose_version` finds the version, and fails if there is none to go back to.
 2. `predict_with_version` loads it and lets it predict a few rows, before anything changes.
-3. `move_champion` checks the predictions, moves the alias, and records at the version who did it and why.
+3. `move_champion` checks the predictions, moves the alias, and records at the version who did it and why. It puts the
+   version that was champion on hold: **promote** does not promote it again until a person deletes its tag `on_hold`.
 
 Trigger it manually. Everything that follows the alias uses the other version from then on.
 """

@@ -1,7 +1,8 @@
 """The champion: the version that predicts, which versions were champion before, and who decided so.
 
 The registry is the only record: the alias names the present champion, and each promotion adds a tag
-``champion.<time>`` to the version, so that nothing is lost when a version becomes champion again.
+``champion.<time>`` to the version, so that nothing is lost when a version becomes champion again. A version that a
+person rolled back has the tag ``on_hold`` until a person deletes it: it is not promoted.
 """
 
 from __future__ import annotations
@@ -11,20 +12,30 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
+from include.services import storage
 from include.settings import MLFLOW_CONN_ID
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODEL = PROBLEM.registered_model
 CHALLENGER_ALIAS, CHAMPION_ALIAS = "challenger", "champion"
 TAG = "champion."
-REJECTED = "not_promoted_because"
+FEATURES_URI = "features_uri"  # the table that train made the version from
+PROMOTED, REJECTED, ON_HOLD = "promoted_at", "not_promoted_because", "on_hold"
+EVALUATION = "evaluation"  # JSON: what promote found on which slice of the holdout
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # UTC; sorts as text
 MAX_REASON = 1000  # characters; MLflow rejects a tag of more than 5000
 
 log = logging.getLogger(__name__)
+
+
+class ChampionChangedError(RuntimeError):
+    """Another version is champion than the one that a decision was about; the message names both."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,33 @@ def read_tags(entity: Mapping[str, Any]) -> dict[str, str]:
 def read_params(run: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of a run as a dictionary."""
     return {param["key"]: param["value"] for param in run["data"].get("params", [])}
+
+
+def versions() -> list[dict[str, Any]]:
+    """Return every version as MLflow describes it, without aliases, oldest first."""
+    return sorted(connect().search_model_versions(_filter()), key=lambda version: int(version["version"]))
+
+
+def describe(version: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ``version``, ``run_id`` and ``features_uri`` of a version that was made by ``train``."""
+    tags = read_tags(version)
+    return {"version": version["version"], "run_id": version["run_id"], FEATURES_URI: tags[FEATURES_URI]}
+
+
+def read_features(version: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return the feature table that a version was trained from, or None if it is gone."""
+    uri = read_tags(version).get(FEATURES_URI, "")
+    return storage.read_table(uri) if uri and storage.exists(uri) else None
+
+
+def has_verdict(version: Mapping[str, Any]) -> bool:
+    """Return whether a version was judged: it was promoted, or the reason why not is recorded."""
+    return not {PROMOTED, REJECTED}.isdisjoint(read_tags(version))
+
+
+def waiting() -> list[dict[str, Any]]:
+    """Return the versions that were made by ``train`` and have no verdict, oldest first."""
+    return [version for version in versions() if FEATURES_URI in read_tags(version) and not has_verdict(version)]
 
 
 def champion() -> str:
@@ -95,22 +133,39 @@ def serving_version(fallback: str | None = None) -> dict[str, str]:
     }
 
 
-def promote(version: str, *, by: str, why: str) -> None:
+def promote(version: str, *, by: str, why: str, expected: str | None = None) -> None:
     """Make a version the champion and record who did it and why; repeating it changes nothing.
 
-    An alias that was moved by hand is set right, and that is recorded.
+    The alias moves before the record is written, so that no record is of something that did not happen: a retry after
+    a kill in between finds the alias moved and completes the record. MLflow cannot compare and set: between reading
+    the alias and moving it there is one request, in which another promotion would be overwritten.
 
     :param by: the person, or what decided instead
+    :param expected: the present champion, or an empty string; None: whichever it is
+    :raises ChampionChangedError: another version than `expected` is champion; nothing has changed
     :raises MLflowAPIError: there is no such version; nothing has changed
     """
-    hook, past, now = connect(), history(), champion()
-    record = (version, by, why[:MAX_REASON])
-    last = (past[-1].version, past[-1].by, past[-1].why) if past else None
-    if last != record and not (last and now == last[0] == version):
-        _record(hook, *record)
+    hook, past = connect(), history()
+    now = champion()
+    if expected is not None and now not in (expected, version):
+        raise ChampionChangedError(
+            f"version {now or 'none'} is champion now, the decision was about {expected or 'none'}"
+        )
     if now != version:
         hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, version)
+    if now != version or not past or past[-1].version != version:
+        _record(hook, version, by, why[:MAX_REASON])
     hook.delete_model_version_tag(MODEL, version, REJECTED)
+
+
+def hold(version: str, *, why: str) -> None:
+    """Put a version on hold: the gate does not promote it, nor a version that predicts the same."""
+    connect().set_model_version_tag(MODEL, version, ON_HOLD, why[:MAX_REASON])
+
+
+def lift_hold(version: str) -> None:
+    """Remove the hold from a version, if it is on hold."""
+    connect().delete_model_version_tag(MODEL, version, ON_HOLD)
 
 
 def reject(version: str, *, why: str) -> None:
@@ -125,7 +180,7 @@ def history() -> list[ChampionPeriod]:
     """Return every period of a champion, oldest first; those of deleted versions are missing."""
     starts = sorted(
         (name.removeprefix(TAG), str(version["version"]), json.loads(value))
-        for version in connect().search_model_versions(_filter())
+        for version in versions()
         for name, value in read_tags(version).items()
         if name.startswith(TAG)
     )
@@ -136,25 +191,48 @@ def history() -> list[ChampionPeriod]:
     ]
 
 
+def newest_champion() -> int:
+    """Return the largest number of a version that is or was champion, 0 if none."""
+    return max((int(period.version) for period in history()), default=0)
+
+
 def previous() -> str:
     """Return the version that a rollback goes to: the champion before the present one.
 
-    A champion that was rolled back does not count: after 1, 2, 3 and back to 2, the next rollback goes to 1.
+    A champion that was rolled back does not count: after 1, 2, 3 and back to 2, the next rollback goes to 1. Nor does
+    one that is on hold, or that predicts the same as the present one.
 
     :raises LookupError: there is no champion, or none before it
     """
+    now, standing = champion(), _standing()
+    before = standing[: standing.index(now)] if now in standing else standing
+    tags = {str(version["version"]): read_tags(version) for version in versions()}
+    found = [
+        version
+        for version in before
+        if ON_HOLD not in tags[version] and not _predict_the_same(tags[version], tags.get(now, {}))
+    ]
+    if not now or not found:
+        raise LookupError(
+            f"{MODEL} has no champion before {f'version {now}' if now else 'the first'} that differs from it and is "
+            "not on hold: name the version to go back to, or run promote first"
+        )
+    return found[-1]
+
+
+def _standing() -> list[str]:
+    """Return the champions without those that were rolled back, oldest first."""
     standing: list[str] = []
     for period in history():
         position = standing.index(period.version) if period.version in standing else len(standing)
         standing = [*standing[:position], period.version]
-    now = champion()
-    before = standing[: standing.index(now)] if now in standing else standing
-    if not now or not before:
-        raise LookupError(
-            f"{MODEL} has no champion before {f'version {now}' if now else 'the first'}: "
-            "name the version to go back to, or run promote first"
-        )
-    return before[-1]
+    return standing
+
+
+def _predict_the_same(*tags: Mapping[str, str]) -> bool:
+    """Return whether two versions gave the same predictions on the same slice, as far as their tags say."""
+    one, other = (json.loads(found.get(EVALUATION, "{}")) for found in tags)
+    return bool(one) and all(one[name] == other.get(name) for name in ("slice", "predictions"))
 
 
 def _filter() -> str:
@@ -164,17 +242,14 @@ def _filter() -> str:
 
 def _record(hook: MLflowClientHook, version: str, by: str, why: str) -> None:
     now = datetime.now(UTC).strftime(TIME)
-    tags = {"promoted_at": now, "promoted_by": by, "promotion_reason": why}
+    tags = {PROMOTED: now, "promoted_by": by, "promotion_reason": why}
     for key, value in (tags | {f"{TAG}{now}": json.dumps({"by": by, "why": why})}).items():
         hook.set_model_version_tag(MODEL, version, key, value)
 
 
 def _fallback_version(version: str | None) -> dict[str, Any]:
-    hook = connect()
     if version:
-        return hook.get_model_version(MODEL, version)
-    versions = hook.search_model_versions(_filter())
-    newest = max(versions, key=lambda found: int(found["version"]), default=None)
-    if newest is None:
+        return connect().get_model_version(MODEL, version)
+    if not (found := versions()):
         raise LookupError(f"{MODEL} has no version yet: trigger feature_eng, which trains one")
-    return newest
+    return found[-1]

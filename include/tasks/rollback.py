@@ -1,4 +1,7 @@
-"""The tasks of ``rollback``: back to an earlier champion, after it has shown that it still predicts."""
+"""The tasks of ``rollback``: back to an earlier champion, after it has shown that it still predicts.
+
+The version that is left is put on hold: the gate does not promote it again until a person deletes its tag ``on_hold``.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.services import champions, storage
 from include.services.assets import MODEL_EVALUATED, object_uri
+from include.services.failures import fail_without_retry
 
 BEFORE = ". Before that: "  # what the version's description was until then
 ROWS = 5  # that a version must predict before it becomes champion again
@@ -23,7 +27,8 @@ log = logging.getLogger(__name__)
 def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
     """Return the version of the form, else the champion before the present one, and rows to try it with.
 
-    :return: ``version``, ``model_uri``, and ``rows_uri``: the first rows of the table that it was trained on
+    :return: ``version``, ``model_uri``, and ``rows_uri``: the first rows of the table that it was trained on; and the
+        ``champion`` now, or an empty string
     :raises AirflowFailException: there is no such version, none to go back to, or it is the champion already
     """
     hook = champions.connect()
@@ -34,8 +39,8 @@ def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
         if getattr(error, "error_code", "") not in ("", "RESOURCE_DOES_NOT_EXIST"):
             raise
         raise AirflowFailException(f"no rollback: {error}") from error
-    version = found["version"]
-    if version == champions.champion():
+    version, champion = found["version"], champions.champion()
+    if version == champion:
         raise AirflowFailException(f"no rollback: version {version} is the champion already, name another one")
     # Its own table, because the present one may have other columns.
     uri = champions.read_tags(found).get("features_uri", "")
@@ -44,14 +49,15 @@ def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
     rows_uri = storage.write_table(
         storage.read_table(uri).head(ROWS), object_uri(MODEL_EVALUATED, run_id, "rows.parquet")
     )
-    return {"version": version, "model_uri": champions.model_uri(version), "rows_uri": rows_uri}
+    model_uri = champions.model_uri(version)
+    return {"version": version, "model_uri": model_uri, "rows_uri": rows_uri, "champion": champion}
 
 
 def move_champion(chosen: Mapping[str, Any], predicted: Any, params: Mapping[str, Any], dag_run: Any) -> str:
-    """Make the version champion if its predictions are finite numbers, and return it.
+    """Make the version champion if its predictions are finite numbers, put the other on hold, and return the version.
 
     :param predicted: of the rows of :func:`choose_version`, as ``ModelLoadAndPredictOperator`` returns them
-    :raises AirflowFailException: a prediction is not a finite number; nothing has changed
+    :raises AirflowFailException: a prediction is not a finite number, or the champion has changed since; so nothing has
     """
     from include.evaluation.model_card import plain
 
@@ -60,7 +66,11 @@ def move_champion(chosen: Mapping[str, Any], predicted: Any, params: Mapping[str
     if len(values) != ROWS or not all(isinstance(value, int | float) and isfinite(value) for value in values):
         raise AirflowFailException(f"no rollback: version {version} predicts {predicted}, not {ROWS} finite numbers")
     by = getattr(dag_run, "triggering_user_name", None) or "unknown"
-    champions.promote(version, by=by, why=reason)
+    with fail_without_retry(champions.ChampionChangedError):
+        champions.promote(version, by=by, why=reason, expected=chosen["champion"])
+    champions.lift_hold(version)
+    if chosen["champion"]:
+        champions.hold(chosen["champion"], why=f"rolled back by {by}: {reason}")
     hook = champions.connect()
     before = hook.get_model_version(champions.MODEL, version).get("description", "").rpartition(BEFORE)[2]
     description = f"Champion again by {plain(by)}: {plain(reason)}{BEFORE}{before}"

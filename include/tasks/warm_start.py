@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import champions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,19 +31,13 @@ def champion_candidate(table: pd.DataFrame) -> list[dict[str, Any]]:
         log.info("No candidate %s: there is no champion", NAME)
         return []
     params = champions.read_params(champions.connect().get_run(version["run_id"]))
-    added = count_new_rows(table, read_features(version))
+    added = count_new_rows(table, champions.read_features(version))
     if not added or "hyper_parameters" not in params:
         log.info("No candidate %s: version %s, %s new training rows", NAME, version["version"], added)
         return []
     log.info("Candidate %s is version %s, fitted on %s more rows", NAME, version["version"], added)
     grid = {name: [value] for name, value in json.loads(params["hyper_parameters"]).items()}
     return [{"name": NAME, "estimator": params["estimator"], "grid": grid}]
-
-
-def read_features(version: dict[str, Any]) -> pd.DataFrame | None:
-    """Return the feature table that a version was trained from, or None if it is gone."""
-    uri = champions.read_tags(version).get("features_uri", "")
-    return storage.read_table(uri) if uri and storage.exists(uri) else None
 
 
 def count_new_rows(table: pd.DataFrame, before: pd.DataFrame | None) -> int:

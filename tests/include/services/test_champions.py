@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -109,6 +110,53 @@ def test_a_promotion_that_was_killed_before_the_alias_moved_is_completed(monkeyp
 
 
 @pytest.mark.usefixtures("model")
+def test_a_promotion_that_was_killed_after_the_alias_moved_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    promote("1")
+    with monkeypatch.context() as patch:
+        patch.setattr(MLflowClientHook, "set_model_version_tag", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            champions.promote("2", by="ann", why="reason 2", expected="1")
+    assert champions.champion() == "2"
+    assert [period.version for period in champions.history()] == ["1"]
+
+    champions.promote("2", by="ann", why="reason 2", expected="1")
+
+    assert [period.version for period in champions.history()] == ["1", "2"]
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize("expected", ["2", ""])
+def test_a_decision_about_another_champion_changes_nothing(hook: MLflowClientHook, expected: str) -> None:
+    promote("1")
+
+    with pytest.raises(
+        champions.ChampionChangedError, match=f"version 1 is champion now, .* about {expected or 'none'}"
+    ):
+        champions.promote("3", by="ann", why="too late", expected=expected)
+
+    assert champions.champion() == "1"
+    assert tags(hook, "3") == {}
+
+
+@pytest.mark.usefixtures("model")
+def test_an_alias_that_moves_during_a_promotion_is_noticed(
+    hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote("1")
+    history = champions.history
+
+    def meanwhile() -> list[champions.ChampionPeriod]:
+        hook.set_registered_model_alias(NAME, "champion", "3")
+        return history()
+
+    monkeypatch.setattr(champions, "history", meanwhile)
+    with pytest.raises(champions.ChampionChangedError):
+        champions.promote("2", by="ann", why="better than 1", expected="1")
+
+    assert champions.champion() == "3"
+
+
+@pytest.mark.usefixtures("model")
 def test_an_alias_that_was_moved_by_hand_is_set_right_and_recorded(hook: MLflowClientHook) -> None:
     promote("1", "2")
     hook.set_registered_model_alias(NAME, "champion", "1")
@@ -173,6 +221,72 @@ def test_a_rollback_goes_to_the_champion_before_the_present_one(promoted: list[s
 
 
 @pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(("on_hold", "expected"), [("2", "1"), ("1", "2")])
+def test_a_rollback_passes_over_a_version_on_hold(on_hold: str, expected: str) -> None:
+    promote("1", "2", "3")
+    champions.hold(on_hold, why="rolled back by ann: wrong")
+
+    assert champions.previous() == expected
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(("predictions", "expected"), [("a", "1"), ("b", "2")])
+def test_a_rollback_passes_over_a_version_that_predicts_the_same(
+    hook: MLflowClientHook, predictions: str, expected: str
+) -> None:
+    promote("1", "2", "3")
+    for version, fingerprint in (("1", "c"), ("2", predictions), ("3", "a")):
+        found = json.dumps({"slice": "s3://data/slice.parquet", "predictions": fingerprint})
+        hook.set_model_version_tag(NAME, version, champions.EVALUATION, found)
+
+    assert champions.previous() == expected
+
+
+@pytest.mark.usefixtures("model")
+def test_predictions_of_other_rows_are_not_compared(hook: MLflowClientHook) -> None:
+    promote("1", "2")
+    for version in ("1", "2"):
+        found = json.dumps({"slice": version, "predictions": "a"})
+        hook.set_model_version_tag(NAME, version, champions.EVALUATION, found)
+
+    assert champions.previous() == "1"
+
+
+@pytest.mark.usefixtures("model")
+def test_a_hold_stays_until_it_is_lifted(hook: MLflowClientHook) -> None:
+    champions.hold("2", why="rolled back by ann: wrong")
+    promote("2")
+    assert tags(hook, "2")["on_hold"] == "rolled back by ann: wrong"
+
+    champions.lift_hold("2")
+    champions.lift_hold("2")
+
+    assert "on_hold" not in tags(hook, "2")
+
+
+@pytest.mark.usefixtures("model")
+def test_a_version_waits_until_it_has_a_verdict(hook: MLflowClientHook) -> None:
+    hook.create_model_version(NAME, f"s3://{PROBLEM.artifact_bucket}/by hand")
+    for version in ("1", "2", "3"):
+        hook.set_model_version_tag(NAME, version, "features_uri", f"s3://data/{version}")
+    assert [version["version"] for version in champions.waiting()] == ["1", "2", "3"]
+
+    promote("1")
+    champions.reject("3", why="too bad")
+
+    assert [version["version"] for version in champions.waiting()] == ["2"]
+
+
+@pytest.mark.usefixtures("model")
+def test_the_newest_champion_stays_the_newest_after_a_rollback() -> None:
+    assert champions.newest_champion() == 0
+
+    promote("1", "3", "1")
+
+    assert champions.newest_champion() == 3
+
+
+@pytest.mark.usefixtures("model")
 def test_a_previous_champion_that_was_deleted_is_passed_over(hook: MLflowClientHook) -> None:
     promote("1", "2", "3")
     hook.delete_model_version(NAME, "2")
@@ -185,7 +299,7 @@ def test_a_previous_champion_that_was_deleted_is_passed_over(hook: MLflowClientH
 def test_without_a_previous_champion_the_error_has_the_remedy(promoted: list[str]) -> None:
     promote(*promoted)
 
-    with pytest.raises(LookupError, match=r"champions has no champion before .*: name the version to go back to"):
+    with pytest.raises(LookupError, match=r"champions has no champion before .* hold: name the version to go back to"):
         champions.previous()
 
 

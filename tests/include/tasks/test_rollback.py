@@ -20,6 +20,7 @@ from ..conftest import Registered
 RUN = "manual__unit-rollback"
 BY_BOB = SimpleNamespace(triggering_user_name="bob")
 FINITE = [36.0] * 5
+CHOSEN = {"version": "1", "champion": "2"}
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_version_whose_table_is_gone_is_refused(both: Registered, uri: str) ->
 def test_without_an_earlier_champion_the_error_has_the_remedy(registered: Registered) -> None:
     champions.promote("1", by="ann", why="first")
 
-    with pytest.raises(AirflowFailException, match=r"no rollback: .* has no champion before version 1: name the"):
+    with pytest.raises(AirflowFailException, match=r"no rollback: .* has no champion before version 1 .*: name the"):
         rollback.choose_version(params(), RUN)
 
 
@@ -102,7 +103,7 @@ def test_a_server_that_does_not_answer_may_be_tried_again(both: Registered, monk
 )
 def test_a_version_that_does_not_predict_numbers_does_not_become_champion(both: Registered, predicted: Any) -> None:
     with pytest.raises(AirflowFailException, match=r"no rollback: version 1 predicts .*, not 5 finite numbers"):
-        rollback.move_champion({"version": "1"}, predicted, params(), BY_BOB)
+        rollback.move_champion(CHOSEN, predicted, params(), BY_BOB)
 
     assert champions.champion() == "2"
 
@@ -121,18 +122,56 @@ def test_a_version_that_predicts_becomes_champion_again(both: Registered, as_fra
     assert (last.version, last.by, last.why) == ("1", "bob", "too low")
 
 
+def tags(both: Registered, version: str) -> dict[str, str]:
+    return champions.read_tags(both.hook.get_model_version(both.name, version))
+
+
+def test_the_version_that_is_left_is_on_hold_and_the_other_one_no_longer(both: Registered) -> None:
+    champions.hold("1", why="rolled back by ann: too high")
+
+    rollback.move_champion(rollback.choose_version(params("1"), RUN), FINITE, params(reason="too low"), BY_BOB)
+
+    assert tags(both, "2")["on_hold"] == "rolled back by bob: too low"
+    assert "on_hold" not in tags(both, "1")
+
+
+def test_a_rollback_that_was_killed_before_the_hold_is_completed(
+    both: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(champions, "hold", lambda *_, why: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            rollback.move_champion(CHOSEN, FINITE, params(), BY_BOB)
+
+    rollback.move_champion(CHOSEN, FINITE, params(), BY_BOB)
+
+    assert "on_hold" in tags(both, "2")
+    assert [period.version for period in champions.history()] == ["1", "2", "1"]
+
+
+def test_an_old_rollback_that_is_cleared_does_not_replace_a_newer_champion(both: Registered) -> None:
+    version = both.hook.create_model_version(both.name, "s3://anywhere/model")["version"]
+    champions.promote(version, by="the gate", why="better")
+
+    with pytest.raises(AirflowFailException, match=f"version {version} is champion now, the decision was about 2"):
+        rollback.move_champion(CHOSEN, FINITE, params(), BY_BOB)
+
+    assert champions.champion() == version
+    assert "on_hold" not in tags(both, "2")
+
+
 def test_the_description_has_the_last_rollback_only(both: Registered) -> None:
     both.hook.update_model_version(both.name, "1", "RMSE 1.2")
-    rollback.move_champion({"version": "1"}, FINITE, params(reason="too low"), BY_BOB)
+    rollback.move_champion(CHOSEN, FINITE, params(reason="too low"), BY_BOB)
     both.promote("2")
-    rollback.move_champion({"version": "1"}, FINITE, params(reason="too high"), SimpleNamespace())
+    rollback.move_champion(CHOSEN, FINITE, params(reason="too high"), SimpleNamespace())
 
     description = both.hook.get_model_version(both.name, "1")["description"]
     assert description == "Champion again by unknown: too high. Before that: RMSE 1.2"
 
 
 def test_a_reason_cannot_write_markup_into_the_description(both: Registered) -> None:
-    rollback.move_champion({"version": "1"}, FINITE, params(reason="<script>[x](http://evil)"), BY_BOB)
+    rollback.move_champion(CHOSEN, FINITE, params(reason="<script>[x](http://evil)"), BY_BOB)
 
     description = both.hook.get_model_version(both.name, "1")["description"]
     assert "<script>" not in description
@@ -141,6 +180,6 @@ def test_a_reason_cannot_write_markup_into_the_description(both: Registered) -> 
 
 def test_a_version_that_was_deleted_since_changes_nothing(both: Registered) -> None:
     with pytest.raises(MLflowAPIError):
-        rollback.move_champion({"version": "7"}, FINITE, params(), BY_BOB)
+        rollback.move_champion({"version": "7", "champion": "2"}, FINITE, params(), BY_BOB)
 
     assert champions.champion() == "2"
