@@ -2,8 +2,9 @@
 
 Predicts every row with the *champion*, with 90 % prediction intervals, and draws the result.
 
-1. `fetch_feature_df_no_target` and `fetch_target` pick up the rows; `fetch_model_run_id` finds the champion, once for
-   the whole run. As long as there is none, the version that was just trained predicts; log, event and figure say so.
+1. `fetch_model_run_id` finds the newest evaluation and the champion, once for the whole run. As long as there is no
+   champion, the version that was evaluated predicts; log, event and figure say so.
+   `fetch_feature_df_no_target` and `fetch_target` pick up the rows.
 2. `add_line_to_file` makes sure that the model's `requirements.txt` names what reading from S3 needs.
 3. `run_prediction` loads the model in an environment built from those requirements, which is kept for later runs.
 4. `plot_predictions` draws the figure; `save_predictions` publishes the predictions as a CSV file and writes an audit
@@ -32,9 +33,9 @@ from include.tasks import predict as tasks
 )
 def predict() -> None:
     start, end = EmptyOperator(task_id="start"), EmptyOperator(task_id="end")
-    rows_uri = task(inlets=[MODEL_EVALUATED])(tasks.fetch_feature_df_no_target)()
-    target_uri = task(inlets=[MODEL_EVALUATED])(tasks.fetch_target)()
     model = task(inlets=[MODEL_EVALUATED])(tasks.fetch_model_run_id)()
+    rows_uri = task(tasks.fetch_feature_df_no_target)(model["features_uri"])
+    target_uri = task(tasks.fetch_target)(model["features_uri"])
     run_prediction = ModelLoadAndPredictOperator(
         task_id="run_prediction",
         model_uri="{{ ti.xcom_pull('fetch_model_run_id')['uri'] }}",
@@ -46,7 +47,7 @@ def predict() -> None:
     plotted = task(tasks.plot_predictions)(target_uri, predicted_uri, model)
     saved = task(outlets=[PREDICTIONS])(tasks.save_predictions)(target_uri, predicted_uri, rows_uri, model)
 
-    start >> [rows_uri, target_uri, model]
+    start >> model
     [task(tasks.add_line_to_file)(model["version"]), rows_uri] >> run_prediction
     [plotted, saved] >> end
 

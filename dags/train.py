@@ -1,6 +1,7 @@
 """## Training
 
-Chooses a model for the feature table that **feature_eng** published, fits it and registers it in MLflow.
+Chooses a model for the newest feature table that **feature_eng** published, fits it and registers it in MLflow. If an
+event starts a run, and there is a version from that table already, everything is skipped.
 
 1. `tune` scores the candidates in parallel, each in a task and an MLflow run, by repeated cross-validation on the
    training rows. `select_candidate` takes the simplest one within one standard error of the best. If a candidate fails,
@@ -80,7 +81,7 @@ def register_model(trained: Any) -> Any:
 @dag(schedule=[FEATURES], doc_md=__doc__, tags=[PROBLEM.name, "model"], params=forms.TRAINING, **DAG_DEFAULTS)
 def train() -> None:
     start = EmptyOperator(task_id="start")
-    features_uri = task(inlets=[FEATURES])(tasks.fetch_feature_df)()
+    features_uri = task.short_circuit(tasks.fetch_feature_df, inlets=[FEATURES])()
     experiment_id = task(task_id="fetch_experiment_id")(experiment.get_current_experiment_id)()
     trained = task(tasks.train_model)(features_uri, experiment_id, tune(features_uri, experiment_id))
     start >> [features_uri, experiment_id]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher
 
 from include.problem import PROBLEM
+from include.services import storage
 from include.services.watcher import S3FolderTrigger
 from include.settings import AWS_CONN_ID, DATA_BUCKET
 
@@ -43,20 +45,28 @@ def scratch_uri(run_id: str) -> str:
     return f"s3://{DATA_BUCKET}/scratch/{_slug(run_id)}"
 
 
-def latest_extra(
-    asset: Asset,
-    triggering_asset_events: Mapping[Any, Sequence[Any]],
-    inlet_events: Mapping[Any, Sequence[Any]],
-) -> dict[str, Any]:
-    """Return the ``extra`` of the event that triggered this run, else of the asset's last event.
+def pin_event(asset: Asset, own: Asset, run_id: str, inlet_events: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the ``extra`` of the event that a DAG run works on: the asset's newest one when this is first called.
 
+    A run keeps its event, however often its tasks are retried or cleared. Airflow 3.3 neither starts a run for every
+    event nor passes events in order (https://github.com/apache/airflow/issues/56050), so that those which triggered the
+    run do not count. Every event that did not start a run of its own is older than the start of the next one.
+
+    :param own: an asset in S3, beside whose objects of this run the event is kept
     :raises LookupError: the asset has never been updated
     """
-    events = triggering_asset_events.get(asset) or inlet_events[asset]
-    try:
-        return dict(events[-1].extra)
-    except IndexError:
-        raise LookupError(f"asset {asset.name} has never been updated: trigger feature_eng first") from None
+    pinned = object_uri(own, run_id, "event.json")
+    if not storage.exists(pinned):
+        newest = inlet_events[asset].ascending(False).limit(1)
+        if not len(newest):
+            raise LookupError(f"asset {asset.name} has never been updated: trigger feature_eng first")
+        storage.write_bytes(json.dumps(newest[0].extra).encode(), pinned)
+    return json.loads(storage.read_bytes(pinned))
+
+
+def is_by_hand(dag_run: Any) -> bool:
+    """Return whether a person, not an asset's event, started a DAG run."""
+    return dag_run.run_type != "asset_triggered"
 
 
 def _slug(run_id: str) -> str:

@@ -23,7 +23,7 @@ def deadline(limit: timedelta) -> DeadlineAlert:
     return DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=limit, callback=callback)
 
 
-# One run at a time, because a consumer of an asset must see one event at a time.
+# One run at a time, because each compares with, or follows, what the one before it has done.
 DAG_DEFAULTS: dict[str, Any] = {
     "catchup": False,
     "max_active_runs": 1,

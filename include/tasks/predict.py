@@ -14,7 +14,8 @@ from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.mlflow_provider.objects import hash_folder
 from include.problem import PROBLEM
 from include.services import champions, storage
-from include.services.assets import MODEL_EVALUATED, PREDICTIONS, latest_extra, object_uri
+from include.services.assets import MODEL_EVALUATED, PREDICTIONS, object_uri, pin_event
+from include.services.failures import fail_without_retry
 from include.settings import INCLUDE, MLFLOW_CONN_ID, PLOTS
 
 if TYPE_CHECKING:
@@ -23,28 +24,28 @@ if TYPE_CHECKING:
 NEEDED = ("boto3", "pandas")  # to read rows from S3 and predict them
 
 
-def fetch_feature_df_no_target(
-    run_id: str, triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]
-) -> str:
+def fetch_model_run_id(run_id: str, inlet_events: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the version that predicts in the whole run, and which rows: those of the newest evaluation.
+
+    :return: the champion, else the version that was evaluated, as :func:`include.services.champions.serving_version`
+        describes it, and ``features_uri``
+    """
+    event = pin_event(MODEL_EVALUATED, PREDICTIONS, run_id, inlet_events)
+    return champions.serving_version(fallback=event["version"]) | {"features_uri": event["features_uri"]}
+
+
+def fetch_feature_df_no_target(features_uri: str, run_id: str) -> str:
     """Write the inputs of all rows, indexed by their id, and return the URI."""
-    event = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
-    rows = storage.read_table(event["features_uri"]).set_index(PROBLEM.id)[PROBLEM.inputs]
+    rows = storage.read_table(features_uri).set_index(PROBLEM.id)[PROBLEM.inputs]
     return storage.write_table(rows, object_uri(PREDICTIONS, run_id, "rows.parquet"), index=True)
 
 
-def fetch_target(run_id: str, triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]) -> str:
+def fetch_target(features_uri: str, run_id: str) -> str:
     """Write id, target and split of all rows, and return the URI."""
     from include.spec import SPLIT
 
-    event = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
-    target = storage.read_table(event["features_uri"])[[PROBLEM.id, PROBLEM.target.name, SPLIT]]
+    target = storage.read_table(features_uri)[[PROBLEM.id, PROBLEM.target.name, SPLIT]]
     return storage.write_table(target, object_uri(PREDICTIONS, run_id, "target.parquet"))
-
-
-def fetch_model_run_id(triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the version that predicts in the whole run: the champion, else the version that was just trained."""
-    event = latest_extra(MODEL_EVALUATED, triggering_asset_events, inlet_events)
-    return champions.serving_version(fallback=event["version"])
 
 
 def add_line_to_file(version: str) -> str:
@@ -104,20 +105,26 @@ def save_predictions(
     run_id: str,
     outlet_events: Mapping[Any, Any],
 ) -> str:
-    """Publish the predictions beside the true values, with their audit trail, and return the URI."""
+    """Publish the predictions beside the true values, with their audit trail, and return the URI.
+
+    :raises AirflowFailException: a row has no prediction, or one that is impossible
+    """
     from include.services import trace
 
-    compared = _compare(target_uri, predicted_uri)
+    compared = _compare(target_uri, predicted_uri, rows_uri)
     uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, PROBLEM.predictions_file))
     trace.write_trace(uri, dict(model), rows_uri)
     outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
     return uri
 
 
-def _compare(target_uri: str, predicted_uri: str) -> pd.DataFrame:
-    from include.data.predictions import compare
+def _compare(target_uri: str, predicted_uri: str, rows_uri: str | None = None) -> pd.DataFrame:
+    from include.data.predictions import PredictionError, compare
 
-    return compare(storage.read_table(target_uri), storage.read_table(predicted_uri), PROBLEM)
+    target = storage.read_table(target_uri)
+    rows = target.join(storage.read_table(rows_uri), on=PROBLEM.id) if rows_uri else target
+    with fail_without_retry(PredictionError):
+        return compare(rows, storage.read_table(predicted_uri), PROBLEM)
 
 
 def _illustration() -> Path | None:

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.problem import PROBLEM
 from include.services import champions, storage
-from include.services.assets import FEATURES, MODEL_TRAINED, latest_extra, scratch_uri
+from include.services.assets import FEATURES, MODEL_TRAINED, is_by_hand, pin_event, scratch_uri
 from include.services.failures import fail_without_retry
 from include.services.lineage import note_model
 from include.settings import MLFLOW_CONN_ID
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from include.model.interval_regressor import IntervalRegressor
 
 
-def fetch_feature_df(triggering_asset_events: Mapping[Any, Any], inlet_events: Mapping[Any, Any]) -> str:
-    """Return the URI of the feature table that triggered this run, else of the last one."""
-    return latest_extra(FEATURES, triggering_asset_events, inlet_events)["uri"]
+def fetch_feature_df(dag_run: Any, run_id: str, inlet_events: Mapping[Any, Any]) -> str:
+    """Return the URI of the newest feature table.
+
+    :return: empty if an event started this run, and there is a version from this table: a run before took it
+    """
+    uri = pin_event(FEATURES, FEATURES, run_id, inlet_events)["uri"]
+    trained = {champions.read_tags(version).get(champions.FEATURES_URI) for version in champions.versions()}
+    return uri if is_by_hand(dag_run) or uri not in trained else ""
 
 
 def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
@@ -124,12 +129,7 @@ def check_if_model_already_registered() -> str:
 
 def end(registered: Mapping[str, Any], outlet_events: Mapping[Any, Any]) -> None:
     """Announce the version: the event of ``model_trained`` has its ``version``, ``run_id`` and ``features_uri``."""
-    version = registered["model_version"]
-    outlet_events[MODEL_TRAINED].extra = {
-        "version": version["version"],
-        "run_id": version["run_id"],
-        "features_uri": champions.read_tags(version)["features_uri"],
-    }
+    outlet_events[MODEL_TRAINED].extra = champions.describe(registered["model_version"])
 
 
 def _log_training(

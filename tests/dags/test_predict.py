@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from include.services.assets import PREDICTIONS
+from include.services.assets import MODEL_EVALUATED, PREDICTIONS
 from include.settings import MODEL_ENVIRONMENTS
 
 
@@ -27,6 +27,13 @@ def test_the_prediction_takes_model_and_rows_from_the_tasks_before_it(dag: DAG) 
 
     assert rendered == ["models:/a/3", "s3://data/rows.parquet"]
     assert set(pulled) <= task.get_flat_relative_ids(upstream=True)
+
+
+def test_one_task_chooses_rows_and_model(dag: DAG) -> None:
+    choosing = {task.task_id for task in dag.tasks if MODEL_EVALUATED in task.inlets}
+
+    assert choosing == {"fetch_model_run_id"}
+    assert {"fetch_feature_df_no_target", "fetch_target"} <= dag.get_task("fetch_model_run_id").downstream_task_ids
 
 
 def test_the_models_environment_is_kept_for_the_next_run(dag: DAG) -> None:

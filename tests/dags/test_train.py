@@ -32,6 +32,17 @@ def test_the_form_lists_the_candidates(dag: DAG) -> None:
     assert all(f'{{"{name}": {{' in description for name in candidates.NAMES)
 
 
+def test_a_table_that_has_a_version_already_skips_every_task_that_needs_it(dag: DAG) -> None:
+    fetch: Any = dag.get_task("fetch_feature_df")
+
+    assert fetch.ignore_downstream_trigger_rules
+    assert {task.task_id for task in dag.tasks} - fetch.get_flat_relative_ids(upstream=False) == {
+        "start",
+        "fetch_feature_df",
+        "fetch_experiment_id",
+    }
+
+
 def test_each_candidate_is_a_task_that_airflow_shows_by_its_name(dag: DAG) -> None:
     task: Any = dag.get_task("tune.tune_candidate")
     template = dag.get_template_env().from_string(task.partial_kwargs["map_index_template"])

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
-from include.services.assets import FEATURES, MODEL_TRAINED, latest_extra, object_uri, scratch_uri
+from include.services.assets import FEATURES, MODEL_TRAINED, is_by_hand, object_uri, pin_event, scratch_uri
+
+from ...events import inlet_events
 
 
-def event(version: str) -> SimpleNamespace:
-    return SimpleNamespace(extra={"version": version})
+@pytest.fixture
+def run_id(buckets: None) -> str:
+    """A run that has not pinned an event."""
+    return f"manual__{uuid4()}"
 
 
 def test_an_object_is_below_its_asset_and_its_run() -> None:
@@ -33,19 +38,28 @@ def test_a_run_id_is_one_folder_of_the_path(run_id: str) -> None:
     assert not set("/?#% ") & set(run)
 
 
-def test_the_last_event_that_triggered_the_run_counts() -> None:
-    triggering = {MODEL_TRAINED: [event("1"), event("2")]}
+def test_a_run_works_on_the_newest_event(run_id: str) -> None:
+    events = inlet_events(MODEL_TRAINED, {"version": "1"}, {"version": "4"}, {"version": "2"})
 
-    assert latest_extra(MODEL_TRAINED, triggering, {MODEL_TRAINED: [event("3")]}) == {"version": "2"}
-
-
-def test_in_a_manual_run_the_last_event_counts() -> None:
-    assert latest_extra(MODEL_TRAINED, {}, {MODEL_TRAINED: [event("1"), event("3")]}) == {"version": "3"}
+    assert pin_event(MODEL_TRAINED, FEATURES, run_id, events) == {"version": "2"}
 
 
-def test_an_asset_that_has_never_been_updated_is_named_with_the_remedy() -> None:
+def test_a_run_keeps_its_event_when_newer_ones_come(run_id: str) -> None:
+    pin_event(MODEL_TRAINED, FEATURES, run_id, inlet_events(MODEL_TRAINED, {"version": "1"}))
+
+    later = inlet_events(MODEL_TRAINED, {"version": "1"}, {"version": "2"})
+    assert pin_event(MODEL_TRAINED, FEATURES, run_id, later) == {"version": "1"}
+    assert pin_event(MODEL_TRAINED, FEATURES, f"{run_id}-2", later) == {"version": "2"}
+
+
+def test_an_asset_that_has_never_been_updated_is_named_with_the_remedy(run_id: str) -> None:
     with pytest.raises(LookupError, match=r"model_trained has never been updated.*trigger feature_eng"):
-        latest_extra(MODEL_TRAINED, {}, {MODEL_TRAINED: []})
+        pin_event(MODEL_TRAINED, FEATURES, run_id, inlet_events(MODEL_TRAINED))
+
+
+@pytest.mark.parametrize(("run_type", "by_hand"), [("manual", True), ("asset_triggered", False), ("scheduled", True)])
+def test_a_run_is_started_by_an_event_or_by_hand(run_type: str, by_hand: bool) -> None:
+    assert is_by_hand(SimpleNamespace(run_type=run_type)) == by_hand
 
 
 def test_two_runs_have_different_scratch_folders_and_none_is_inside_another() -> None:

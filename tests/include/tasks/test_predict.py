@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import pytest
@@ -14,12 +15,13 @@ from mlflow.tracking import MlflowClient
 
 from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
-from include.services import storage, tracking
+from include.services import champions, storage, tracking
 from include.services.assets import MODEL_EVALUATED, PREDICTIONS
 from include.spec import Problem
 from include.tasks import predict
 from include.tasks.predict import add_line_to_file, complete_requirements
 
+from ...events import inlet_events
 from ...toy import AREA, DISTRICT, HOUSES
 from ..conftest import Registered
 
@@ -144,31 +146,31 @@ def problem(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return problem
 
 
-def events_of(table: pd.DataFrame, registered: Registered) -> dict[Any, Any]:
+def events_of(table: pd.DataFrame) -> dict[Any, Any]:
     uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
-    return {MODEL_EVALUATED: [SimpleNamespace(extra={"features_uri": uri, "version": "1"})]}
+    return inlet_events(MODEL_EVALUATED, {"features_uri": uri, "version": "1"})
 
 
 def test_rows_become_a_figure_and_a_file_beside_their_true_values(
     houses: pd.DataFrame, registered: Registered, problem: Problem, client: MlflowClient
 ) -> None:
     table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
-    events, published = events_of(table, registered), SimpleNamespace(extra={})
-    rows_uri = predict.fetch_feature_df_no_target(RUN, events, {})
-    target_uri = predict.fetch_target(RUN, events, {})
-    model = predict.fetch_model_run_id(events, {})
+    run_id, published = f"manual__{uuid4()}", SimpleNamespace(extra={})
+    model = predict.fetch_model_run_id(run_id, events_of(table))
+    rows_uri = predict.fetch_feature_df_no_target(model["features_uri"], run_id)
+    target_uri = predict.fetch_target(model["features_uri"], run_id)
     rows = storage.read_table(rows_uri)
     predicted = pd.DataFrame({"prediction": 300.0, "lower": 260.0, "upper": 340.0}, rows.index)
     predicted_uri = storage.write_table(predicted, f"{rows_uri}.predicted.parquet", index=True)
 
-    picture = predict.plot_predictions(target_uri, predicted_uri, model, RUN)
-    uri = predict.save_predictions(target_uri, predicted_uri, rows_uri, model, RUN, {PREDICTIONS: published})
+    picture = predict.plot_predictions(target_uri, predicted_uri, model, run_id)
+    uri = predict.save_predictions(target_uri, predicted_uri, rows_uri, model, run_id, {PREDICTIONS: published})
 
     assert list(rows) == HOUSES.inputs
     assert rows.index.tolist() == table[problem.id].tolist()
     assert published.extra == {"uri": uri, "version": "1", "alias": ""}
     saved = pd.read_csv(BytesIO(storage.read_bytes(uri)))
-    assert list(saved) == [problem.id, "true", "predicted", "lower", "upper", "split"]
+    assert list(saved) == [problem.id, "true", "predicted", "lower", "upper", "split", "warnings"]
     assert saved["true"].tolist() == houses["price"].tolist()
     assert storage.exists(f"{uri}.trace.json")
     drawn = (predict.PLOTS / problem.picture).read_bytes()
@@ -178,10 +180,22 @@ def test_rows_become_a_figure_and_a_file_beside_their_true_values(
         assert problem.picture in [file.path for file in client.list_artifacts(registered.run_id)]
 
 
-def test_the_rows_to_predict_have_neither_target_nor_features(houses: pd.DataFrame, registered: Registered) -> None:
+def test_a_run_predicts_the_rows_of_one_evaluation_by_the_champion_of_its_start(registered: Registered) -> None:
+    run_id, events = f"manual__{uuid4()}", [{"features_uri": uri, "version": "2"} for uri in ("first", "second")]
+    registered.promote("1")
+
+    chosen = predict.fetch_model_run_id(run_id, inlet_events(MODEL_EVALUATED, *events))
+    again = predict.fetch_model_run_id(run_id, inlet_events(MODEL_EVALUATED, *events, {"features_uri": "third"}))
+
+    assert chosen == again == champions.serving_version() | {"features_uri": "second"}
+
+
+@pytest.mark.usefixtures("buckets")
+def test_the_rows_to_predict_have_neither_target_nor_features(houses: pd.DataFrame) -> None:
+    uri = storage.write_table(houses, "s3://data/unit-predict/features.parquet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predict, "PROBLEM", HOUSES)
-        rows = storage.read_table(predict.fetch_feature_df_no_target(RUN, events_of(houses, registered), {}))
+        rows = storage.read_table(predict.fetch_feature_df_no_target(uri, RUN))
 
     assert not [name for name in rows if name == "price" or name.startswith(("feature_", "_"))]
     assert {AREA, DISTRICT} <= set(rows)

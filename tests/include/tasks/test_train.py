@@ -6,6 +6,7 @@ import json
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import mlflow
 import numpy as np
@@ -18,10 +19,11 @@ from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.model import training
 from include.services import champions, storage, tracking, tuning_runs
-from include.services.assets import MODEL_TRAINED, scratch_uri
+from include.services.assets import FEATURES, MODEL_TRAINED, scratch_uri
 from include.tasks import train as tasks
 from include.tasks import warm_start
 
+from ...events import inlet_events
 from ...toy import HOUSES, make_rows
 from ..conftest import Registered, make_table
 
@@ -209,6 +211,23 @@ def test_the_registered_model_is_created_only_if_it_is_missing(
         monkeypatch.setattr(champions, "MODEL", "not registered")
 
     assert tasks.check_if_model_already_registered() == f"register_model.{branch}"
+
+
+@pytest.mark.parametrize(
+    ("run_type", "trained", "continues"),
+    [("asset_triggered", False, True), ("asset_triggered", True, False), ("manual", True, True)],
+)
+def test_a_run_trains_from_the_newest_table_unless_an_event_says_what_is_done(
+    registered: Registered, run_type: str, trained: bool, continues: bool
+) -> None:
+    uris, run_id = [f"s3://data/unit-training/{uuid4()}" for _ in range(3)], f"{run_type}__{uuid4()}"
+    if trained:
+        registered.hook.set_model_version_tag(registered.name, "1", "features_uri", uris[-1])
+    events = inlet_events(FEATURES, *({"uri": uri} for uri in uris))
+
+    found = tasks.fetch_feature_df(SimpleNamespace(run_type=run_type), run_id, events)
+
+    assert found == (uris[-1] if continues else "")
 
 
 def test_the_event_names_version_run_and_table() -> None:
