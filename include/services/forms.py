@@ -17,6 +17,11 @@ def number(default: float, description: str, **limits: Any) -> Param:
     return Param(default, type="number", description=description, **{"minimum": 0, **limits})
 
 
+def version(description: str) -> Param:
+    """Return a parameter for the number of a version, which may be left empty."""
+    return Param(None, type=["null", "string"], pattern=r"^\d+$", description=description)
+
+
 TRAINING = {
     "candidates": Param(
         {},
@@ -26,17 +31,24 @@ TRAINING = {
         f"an empty grid is the candidate's default. If empty, all of these:\n\n{candidates.describe()}",
     )
 }
+CHALLENGER = {
+    "version": version(
+        "Version to judge, such as 3. Leave empty for the oldest one without a verdict, or else the newest one"
+    )
+}
 GATE = {
     "margin": number(
         PROBLEM.gate.margin, "Share by which the challenger's RMSE may exceed the champion's: 0.2 is 20 %"
     ),
     "confidence": number(
         PROBLEM.gate.confidence,
-        "Confidence that a worse challenger is not promoted",
+        "Confidence that no worse challenger is promoted, over all evaluations on the same holdout rows",
         exclusiveMinimum=0.5,
         exclusiveMaximum=1,
     ),
-    "max_rmse": number(PROBLEM.gate.max_rmse, f"Largest RMSE on the holdout{_IN_UNIT}", exclusiveMinimum=0),
+    "max_rmse": number(
+        PROBLEM.gate.max_rmse, f"Largest RMSE on the holdout, as upper confidence limit{_IN_UNIT}", exclusiveMinimum=0
+    ),
     "subgroup_max_rmse": Param(
         dict(PROBLEM.gate.subgroup_max_rmse),
         type="object",
@@ -60,16 +72,11 @@ MONITORING = {
     "min_psi": number(0.25, "Smallest population stability index (PSI), above that by chance, that counts as drift"),
     "degradation_margin": number(0.1, "Share by which the RMSE may grow"),
     "degradation_confidence": number(
-        0.99, "Confidence that the RMSE has grown", exclusiveMinimum=0.5, exclusiveMaximum=1
+        0.95, "Confidence that the RMSE has grown by more", exclusiveMinimum=0.5, exclusiveMaximum=1
     ),
     "cool_down_days": number(7, "Minimum days between two retraining requests"),
 }
 ROLLBACK = {
-    "version": Param(
-        None,
-        type=["null", "string"],
-        pattern=r"^\d+$",
-        description="Version number, such as 3. Leave empty to return to the previous champion",
-    ),
+    "version": version("Version number, such as 3. Leave empty to return to the previous champion"),
     "reason": Param(type="string", minLength=3, maxLength=1000, description="Stored with the version in MLflow"),
 }

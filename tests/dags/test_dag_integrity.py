@@ -134,12 +134,13 @@ def test_every_asset_that_triggers_a_dag_is_written_by_a_task_or_watched(dag_bag
         assert [asset.name for asset in triggers(dag) - written if not asset.watchers] == [], dag.dag_id
 
 
-def test_no_dag_triggers_itself_through_others(dag_bag: DagBag) -> None:
+def test_no_dag_triggers_itself_through_others_and_only_promote_goes_through_its_own_queue(dag_bag: DagBag) -> None:
     def reached(asset: Asset) -> Iterator[str]:
         for consumer in (dag for dag in dag_bag.dags.values() if asset in triggers(dag)):
             yield consumer.dag_id
-            for written in outlets(consumer):
+            for written in outlets(consumer) - triggers(consumer):
                 yield from reached(written)
 
+    assert [dag_id for dag_id, dag in dag_bag.dags.items() if outlets(dag) & triggers(dag)] == ["promote"]
     for dag in dag_bag.dags.values():
-        assert dag.dag_id not in {dag_id for asset in outlets(dag) for dag_id in reached(asset)}
+        assert dag.dag_id not in {dag_id for asset in outlets(dag) - triggers(dag) for dag_id in reached(asset)}

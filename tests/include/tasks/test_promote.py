@@ -8,11 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import mlflow
 import pandas as pd
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from mlflow.tracking import MlflowClient
 
 from include.data.identity import hash_table
@@ -21,6 +22,7 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.services import champions, storage, tracking
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
 from include.settings import INCLUDE
+from include.tasks import evaluate as evaluation
 from include.tasks import promote as tasks
 from include.tasks import train as training
 
@@ -39,7 +41,7 @@ def hook(buckets: None) -> Iterator[MLflowClientHook]:
     """The registered model of the toy problem, in the place of the project's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(champions, "MODEL", NAME)
-        for module in (tasks, training):
+        for module in (tasks, evaluation, training):
             patch.setattr(module, "PROBLEM", HOUSES)
         hook = champions.connect()
         hook.create_registered_model(NAME)
@@ -51,19 +53,16 @@ def hook(buckets: None) -> Iterator[MLflowClientHook]:
 def train(hook: MLflowClientHook, houses: pd.DataFrame) -> Callable[[float], Version]:
     """Trains and registers a version, and returns the event of ``train``."""
     features_uri = storage.write_table(houses, "s3://data/features/promotion/features.parquet")
-    experiment_id = hook.create_experiment(NAME)
-
-    def train_version(alpha: float) -> Version:
-        selected = {"name": "Ridge", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [alpha]}}
-        trained = training.train_model(features_uri, experiment_id, {**selected, "reason": "only one", "scores": {}})
-        version = hook.create_model_version(NAME, trained["model_uri"], run_id=trained["run_id"])
-        return {"version": version["version"], "run_id": trained["run_id"], "features_uri": features_uri}
-
-    return train_version
+    return lambda alpha: train_version(alpha, features_uri)
 
 
-def prepare(trained: Version, run_id: str) -> list[dict[str, str]]:
-    return tasks.prepare_holdout(run_id, {MODEL_TRAINED: [SimpleNamespace(extra=trained)]}, {})
+def train_version(alpha: float, features_uri: str) -> Version:
+    hook = champions.connect()
+    selected = {"name": "Ridge", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [alpha]}}
+    experiment_id = hook.create_experiment(NAME, exist_ok=True)
+    trained = training.train_model(features_uri, experiment_id, {**selected, "reason": "only one", "scores": {}})
+    tags = {"features_uri": features_uri}
+    return champions.describe(hook.create_model_version(champions.MODEL, trained["model_uri"], trained["run_id"], tags))
 
 
 def predict(request: dict[str, str]) -> None:
@@ -73,10 +72,14 @@ def predict(request: dict[str, str]) -> None:
     storage.write_table(predicted, request["output_uri"])
 
 
-def evaluate(trained: Version, run_id: str) -> Version:
-    for request in prepare(trained, run_id):
+def prepare(trained: Version, run_id: str) -> None:
+    for request in evaluation.prepare_holdout(trained["version"], run_id):
         predict(request)
-    return tasks.evaluate_challenger(PARAMS, run_id)
+
+
+def evaluate(trained: Version, run_id: str) -> Version:
+    prepare(trained, run_id)
+    return evaluation.evaluate_challenger(PARAMS, run_id)
 
 
 def announce(evaluated: Version, promoted: Version | None, kept: Version | None) -> Version:
@@ -132,10 +135,37 @@ def test_the_worse_version_is_announced_as_not_promoted(first: Version, worse: V
 
 
 def test_both_versions_are_scored_on_the_same_holdout_rows(first: Version, worse: Version) -> None:
-    compared, alone = read(worse["evaluated"]), read(first["evaluated"])
+    compared, alone = (read(version["evaluated"])["scores"] for version in (worse, first))
 
-    assert compared["scores"][1]["rmse"] == alone["scores"][0]["rmse"]
-    assert compared["scores"][0]["rmse"]["value"] > compared["scores"][1]["rmse"]["value"]
+    assert compared["champion"]["rmse"] == alone["challenger"]["rmse"]
+    assert compared["challenger"]["rmse"]["value"] > compared["champion"]["rmse"]["value"]
+
+
+def test_the_evaluation_is_recorded_at_the_version(first: Version, worse: Version, hook: MLflowClientHook) -> None:
+    found = [json.loads(tags(hook, version["trained"]["version"])["evaluation"]) for version in (first, worse)]
+
+    assert found[0]["slice"] == found[1]["slice"]
+    assert [one["look"] for one in found] == [1, 2]
+    assert found[0]["rmse"] == found[1]["champion_rmse"] < found[1]["rmse"]
+    assert found[0]["predictions"] != found[1]["predictions"]
+    assert [one["uri"] for one in found] == [version["evaluated"]["uri"] for version in (first, worse)]
+
+
+def test_all_versions_are_judged_by_one_slice_that_the_model_records(first: Version, worse: Version) -> None:
+    recorded = champions.read_tags(champions.connect().get_registered_model(NAME))
+    slices = [uri for name, uri in recorded.items() if name.startswith("holdout.")]
+
+    assert slices == [read(first["evaluated"])["slice"]]
+    assert len(storage.read_table(slices[0])) == read(worse["evaluated"])["holdout_rows"]
+
+
+def test_a_version_that_predicts_the_same_as_the_champion_is_kept(
+    first: Version, train: Callable[[float], Version]
+) -> None:
+    evaluated = evaluate(train(1.0), "run-same")
+
+    assert not evaluated["passed"]
+    assert "predicts the same as the champion" in evaluated["reason"]
 
 
 def test_the_evaluation_records_its_data(first: Version, houses: pd.DataFrame) -> None:
@@ -147,7 +177,7 @@ def test_the_evaluation_records_its_data(first: Version, houses: pd.DataFrame) -
 
 
 def test_no_engineered_column_is_needed_to_predict_and_no_target_is_given(first: Version) -> None:
-    (request, *_) = prepare(first["trained"], "run-inputs")
+    (request, *_) = evaluation.prepare_holdout(first["trained"]["version"], "run-inputs")
 
     assert "price" not in storage.read_table(request["data"])
 
@@ -194,20 +224,18 @@ def test_a_repeated_evaluation_has_the_same_result(first: Version, worse: Versio
 def test_a_promotion_during_the_run_does_not_change_what_is_compared(
     first: Version, worse: Version, hook: MLflowClientHook
 ) -> None:
-    for request in prepare(worse["trained"], "run-3"):
-        predict(request)
+    prepare(worse["trained"], "run-3")
     hook.delete_registered_model_alias(NAME, champions.CHAMPION_ALIAS)
     try:
-        assert tasks.evaluate_challenger(PARAMS, "run-3")["reason"] == worse["evaluated"]["reason"]
+        assert evaluation.evaluate_challenger(PARAMS, "run-3")["reason"] == worse["evaluated"]["reason"]
     finally:
         hook.set_registered_model_alias(NAME, champions.CHAMPION_ALIAS, first["trained"]["version"])
 
 
 def test_the_limits_of_the_form_are_applied(first: Version) -> None:
-    for request in prepare(first["trained"], "run-4"):
-        predict(request)
+    prepare(first["trained"], "run-4")
 
-    strict = tasks.evaluate_challenger(PARAMS | {"max_rmse": 1.0}, "run-4")
+    strict = evaluation.evaluate_challenger(PARAMS | {"max_rmse": 1.0}, "run-4")
 
     assert not strict["passed"]
     assert "1" in strict["reason"]
@@ -217,7 +245,10 @@ def test_a_comparison_with_a_champion_that_was_replaced_promotes_nothing(first: 
     decided = tasks.promote_to_champion({**worse["evaluated"], "champion": "0"}, ANN)
 
     assert decided["promoted"] is False
-    assert decided["reason"] == "version 1 is champion now, the comparison was with 0: trigger promote again"
+    assert decided["reason"] == (
+        "version 1 is champion now, the decision was about 0: trigger promote with version "
+        f"{worse['trained']['version']}"
+    )
     assert champions.champion() == first["trained"]["version"]
 
 
@@ -262,32 +293,222 @@ def test_a_champion_with_other_inputs_is_replaced_without_a_comparison(
 ) -> None:
     hook.set_registered_model_alias(NAME, champions.CHAMPION_ALIAS, first["trained"]["version"])
     smaller = replace(HOUSES, features=HOUSES.features[:-1])
-    for module in (tasks, training):
+    for module in (tasks, evaluation, training):
         monkeypatch.setattr(module, "PROBLEM", smaller)
     uri = storage.write_table(make_table(make_rows(), smaller), "s3://data/features/smaller/features.parquet")
-    selected = {"name": "Ridge", "estimator": "RidgeCV", "hyper_parameters": {}, "reason": "only one", "scores": {}}
-    trained = training.train_model(uri, hook.create_experiment(NAME, exist_ok=True), selected)
-    version = hook.create_model_version(NAME, trained["model_uri"], run_id=trained["run_id"])["version"]
 
-    evaluated = evaluate({"version": version, "run_id": trained["run_id"], "features_uri": uri}, "run-smaller")
+    evaluated = evaluate(trained := train_version(1.0, uri), "run-smaller")
 
     assert (evaluated["champion"], evaluated["passed"]) == (first["trained"]["version"], True)
     assert "no champion to compare with" in evaluated["reason"]
     assert tasks.promote_to_champion(evaluated, None)["promoted"]
-    assert champions.champion() == version
+    assert champions.champion() == trained["version"]
 
 
 def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(
-    first: Version, hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+    first: Version, train: Callable[[float], Version], hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    champion = hook.get_model_version(NAME, first["trained"]["version"])
-    hook.set_model_version_tag(NAME, champion["version"], "features_uri", first["trained"]["features_uri"])
+    hook.set_registered_model_alias(NAME, champions.CHAMPION_ALIAS, first["trained"]["version"])
     other_split = replace(HOUSES, holdout_share=0.5)
-    monkeypatch.setattr(tasks, "PROBLEM", other_split)
-    table = make_table(make_rows(), other_split)
+    for module in (tasks, evaluation, training):
+        monkeypatch.setattr(module, "PROBLEM", other_split)
+    numbered_again = make_rows().assign(address=lambda rows: "New " + rows["address"])
+    uri = storage.write_table(make_table(numbered_again, other_split), "s3://data/features/other/features.parquet")
 
-    rows = tasks._remove_training_rows(champion["version"], select_holdout(table, other_split))
+    evaluation.prepare_holdout(train_version(1.0, uri)["version"], "run-other-split")
 
+    rows = storage.read_table(evaluation._uri("run-other-split", "holdout.parquet"))
+    contest = json.loads(storage.read_bytes(evaluation._uri("run-other-split", "versions.json")))
     trained = select_training(make_table(make_rows(), HOUSES), HOUSES)["address"]
+    held_out = select_holdout(storage.read_table(uri), other_split)
     assert len(rows) >= 7
-    assert not rows["address"].isin(trained).any()
+    assert not rows["address"].str.removeprefix("New ").isin(trained).any()
+    assert contest["left_out"] == held_out["address"].str.removeprefix("New ").isin(trained).sum() > 10
+
+
+def contest_of(run_id: str) -> Version:
+    return json.loads(storage.read_bytes(evaluation._uri(run_id, "versions.json")))
+
+
+def by_event() -> SimpleNamespace:
+    return SimpleNamespace(run_type="asset_triggered")
+
+
+def by_hand() -> SimpleNamespace:
+    return SimpleNamespace(run_type="manual")
+
+
+def choose(dag_run: SimpleNamespace, version: str | None = None, run_id: str | None = None) -> str:
+    return tasks.choose_version({"version": version}, dag_run, run_id or f"run-{uuid4()}")
+
+
+@pytest.fixture
+def untouched(hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Version]]:
+    """A registered model of its own; registers versions that were not really trained."""
+    name = f"queue {uuid4()}"
+    monkeypatch.setattr(champions, "MODEL", name)
+    hook.create_registered_model(name)
+
+    def register(**tags: str) -> Version:
+        tags = {"features_uri": "s3://data/features/queue/features.parquet", **tags}
+        return hook.create_model_version(name, "s3://anywhere/model", tags=tags)
+
+    yield register
+    hook.delete_registered_model(name)
+
+
+def test_the_oldest_version_without_a_verdict_is_judged(untouched: Callable[..., Version]) -> None:
+    untouched(promoted_at="2026-11-26")
+    untouched(not_promoted_because="worse")
+    untouched()
+    untouched()
+
+    assert choose(by_event()) == choose(by_hand()) == "3"
+
+
+def test_a_run_keeps_its_version(untouched: Callable[..., Version]) -> None:
+    untouched()
+    assert choose(by_event(), run_id="run-kept-version") == "1"
+    champions.reject("1", why="worse")
+    untouched()
+
+    assert choose(by_event(), run_id="run-kept-version") == "1"
+    assert choose(by_event()) == "2"
+
+
+def test_an_event_starts_nothing_if_every_version_has_a_verdict(
+    hook: MLflowClientHook, untouched: Callable[..., Version]
+) -> None:
+    assert choose(by_event()) == ""
+    untouched(not_promoted_because="worse")
+    untouched(not_promoted_because="worse")
+    hook.create_model_version(champions.MODEL, "s3://anywhere/made-by-hand")
+
+    assert choose(by_event()) == ""
+    assert choose(by_hand()) == "2"
+
+
+def test_the_champion_is_not_judged_again(untouched: Callable[..., Version]) -> None:
+    untouched()
+    champions.promote("1", by="ann", why="the only one")
+
+    assert choose(by_hand()) == ""
+    with pytest.raises(AirflowFailException, match="version 1 is the champion already"):
+        choose(by_hand(), "1")
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [("9", "there is no version to judge"), ("2", "version 2 has no tag features_uri")]
+)
+def test_a_version_that_cannot_be_judged_is_refused(
+    hook: MLflowClientHook, untouched: Callable[..., Version], version: str, message: str
+) -> None:
+    untouched()
+    hook.create_model_version(champions.MODEL, "s3://anywhere/made-by-hand")
+
+    with pytest.raises(AirflowFailException, match=message):
+        choose(by_hand(), version)
+    assert choose(by_hand(), "1") == "1"
+
+
+def hand_over(chosen: str | None) -> dict[str, str]:
+    event = SimpleNamespace(extra={})
+    tasks.hand_over(chosen, "run-7", {MODEL_TRAINED: event})
+    return event.extra
+
+
+def test_a_run_announces_the_oldest_version_that_still_waits(
+    hook: MLflowClientHook, untouched: Callable[..., Version]
+) -> None:
+    for tags in ({"not_promoted_because": "worse"}, {}, {}):
+        untouched(**tags)
+
+    assert hand_over("1")["version"] == "2"
+
+
+def test_a_run_that_failed_leaves_a_verdict_and_hands_over(
+    hook: MLflowClientHook, untouched: Callable[..., Version]
+) -> None:
+    untouched()
+    untouched()
+
+    assert hand_over("1")["version"] == "2"
+
+    why = champions.read_tags(hook.get_model_version(champions.MODEL, "1"))["not_promoted_because"]
+    assert why == "the evaluation failed in run run-7: clear the failed task, or trigger promote with version 1"
+    with pytest.raises(AirflowSkipException, match="No version waits"):
+        hand_over("2")
+
+
+def test_a_run_without_a_version_hands_nothing_over(untouched: Callable[..., Version]) -> None:
+    untouched()
+
+    with pytest.raises(AirflowSkipException, match="No version waits"):
+        hand_over(None)
+    assert champions.waiting() != []
+
+
+def passed(version: str, champion: str) -> Version:
+    return {"version": version, "champion": champion, "reason": "better"}
+
+
+def test_a_promotion_that_is_repeated_after_a_rollback_is_refused(untouched: Callable[..., Version]) -> None:
+    untouched()
+    untouched()
+    champions.promote("1", by="the gate", why="the first")
+    assert tasks.promote_to_champion(passed("2", "1"), None)["promoted"]
+    champions.promote("1", by="ann", why="2 is wrong")
+    champions.hold("2", why="rolled back by ann: 2 is wrong")
+
+    decided = tasks.promote_to_champion(passed("2", "1"), None)
+
+    assert decided == {"promoted": False, "reason": "on hold, rolled back by ann: 2 is wrong", "by": "the gate"}
+    assert champions.champion() == "1"
+    champions.lift_hold("2")
+    assert tasks.promote_to_champion(passed("2", "1"), None)["promoted"]
+
+
+def test_an_older_version_does_not_come_back(untouched: Callable[..., Version]) -> None:
+    for _ in range(3):
+        untouched()
+    champions.promote("3", by="the gate", why="better")
+    champions.promote("1", by="ann", why="3 is wrong")
+
+    decided = tasks.promote_to_champion(passed("2", "1"), ANN)
+
+    assert decided["reason"] == "version 3, which is newer, has been champion: only rollback goes back"
+    assert champions.champion() == "1"
+
+
+def test_a_promotion_that_is_repeated_while_it_lasts_changes_nothing(untouched: Callable[..., Version]) -> None:
+    for _ in range(3):
+        untouched()
+    for version in ("1", "3", "2"):
+        champions.promote(version, by="ann", why="back and forth")
+    before = champions.history()
+
+    assert tasks.promote_to_champion(passed("2", "1"), None)["promoted"]
+    assert champions.history() == before
+
+
+def test_a_version_whose_table_is_gone_is_not_tried_again(untouched: Callable[..., Version]) -> None:
+    untouched(features_uri="s3://data/gone/features.parquet")
+
+    with pytest.raises(AirflowFailException, match="the feature table of version 1 is gone"):
+        evaluation.prepare_holdout("1", "run-gone")
+
+
+def test_too_few_holdout_rows_are_a_verdict(
+    houses: pd.DataFrame, untouched: Callable[..., Version], hook: MLflowClientHook
+) -> None:
+    held_out = houses["_split"] == "holdout"
+    few = houses[~held_out | (held_out.cumsum() <= 3)]
+    trained = train_version(1.0, storage.write_table(few, "s3://data/features/few/features.parquet"))
+
+    assert evaluation.prepare_holdout(trained["version"], "run-few") == []
+    evaluated = evaluation.evaluate_challenger(PARAMS, "run-few")
+    announced = announce(evaluated, None, tasks.keep_challenger(evaluated, None))
+
+    assert "3" in announced["reason"]
+    assert (announced["promoted"], announced["champion"]) == (False, "")
+    assert "evaluation" not in champions.read_tags(hook.get_model_version(champions.MODEL, trained["version"]))

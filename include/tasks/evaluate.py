@@ -1,0 +1,229 @@
+"""The tasks of ``promote`` that evaluate a version: on which rows, beside which other versions, and how well."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.problem import PROBLEM
+from include.services import champions, storage
+from include.services.assets import MODEL_EVALUATED, object_uri
+from include.spec import SPLIT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SLICE = "holdout."  # tag of the registered model, with a time behind it: the URI of rows to compare versions on
+RECORDED = ("slice", "look", "rmse", "champion", "champion_rmse", "predictions", "uri")
+
+Version = Mapping[str, Any]  # as MLflow describes it
+
+log = logging.getLogger(__name__)
+
+
+def prepare_holdout(version: str, run_id: str) -> list[dict[str, str]]:
+    """Choose which versions are compared on which rows, record it, and return the arguments of each prediction.
+
+    Rows that challenger or champion were trained on are left out. A champion that takes other inputs, because the
+    problem has changed, cannot predict these rows: the challenger is evaluated without it.
+
+    :return: ``model_uri``, ``data`` and ``output_uri`` of the challenger and, if there are such, of the champion and of
+        the best earlier champion on these rows; empty if there are too few rows
+    :raises AirflowFailException: the table that the version was trained from is gone
+    """
+    from include.evaluation import holdout
+
+    challenger, present = champions.connect().get_model_version(champions.MODEL, version), champions.find_champion()
+    table = champions.read_features(challenger)
+    if table is None:
+        raise AirflowFailException(f"the feature table of version {version} is gone: it cannot be evaluated")
+    compared = present if present and _can_compare(challenger, present) else None
+    held_out = holdout.select_holdout(table, PROBLEM)
+    unseen = _leave_out_trained(held_out, table, compared)
+    rows, slice_uri = _select_slice(unseen, run_id)
+    contest = {
+        **_describe(challenger, table),
+        "present": present["version"] if present else "",
+        "champion": compared["version"] if compared else "",
+        "slice": slice_uri,
+        "holdout_rows": len(rows),
+        "left_out": len(held_out) - len(unseen),
+    }
+    contest |= _look_back(challenger, contest)
+    storage.write_bytes(json.dumps(contest).encode(), _uri(run_id, "versions.json"))
+    storage.write_table(rows, _uri(run_id, "holdout.parquet"))
+    if not contest["contestants"]:
+        return []
+    data = storage.write_table(holdout.add_shuffled(rows, PROBLEM), _uri(run_id, "rows.parquet"))
+    return [
+        {"model_uri": champions.model_uri(number), "data": data, "output_uri": _uri(run_id, f"{role}.parquet")}
+        for role, number in contest["contestants"].items()
+    ]
+
+
+def evaluate_challenger(params: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """Score the versions that were compared, apply the gate of the form, and log the result to the challenger's run.
+
+    :return: ``version`` and the ``champion`` at the time of the comparison; ``passed``, ``reason`` and ``summary``
+        (Markdown) of the verdict; and ``uri`` of the evaluation as JSON
+    """
+    from include.evaluation import holdout, model_card
+    from include.spec import Gate
+
+    gate = Gate(**{name: params[name] for name in Gate.__dataclass_fields__})
+    contest = json.loads(storage.read_bytes(_uri(run_id, "versions.json")))
+    rows = storage.read_table(_uri(run_id, "holdout.parquet"))
+    answers = {role: storage.read_table(_uri(run_id, f"{role}.parquet")) for role in contest["contestants"]}
+    names = ("version", "mean", "champion", "earlier", "held", "newest_champion")
+    assessed = holdout.assess(rows, answers, PROBLEM, gate, **{name: contest[name] for name in names})
+    evaluated = {**contest, **assessed, "uri": _uri(run_id, "evaluation.json")}
+    if evaluated["scores"]:
+        predicted = holdout.read_predictions(answers["challenger"], rows, PROBLEM)
+        _log_evaluation(evaluated, rows, predicted, run_id)
+        recorded = json.dumps({name: evaluated[name] for name in RECORDED})
+        champions.connect().set_model_version_tag(champions.MODEL, contest["version"], champions.EVALUATION, recorded)
+    storage.write_bytes(json.dumps(evaluated).encode(), evaluated["uri"])
+    summary = model_card.summarize(evaluated, PROBLEM.unit)
+    log.info("%s\n\n%s", evaluated["verdict"]["reason"], summary)
+    decided = {"version": contest["version"], "champion": contest["present"], "uri": evaluated["uri"]}
+    return {**decided, **evaluated["verdict"], "summary": summary}
+
+
+def _describe(challenger: Version, table: pd.DataFrame) -> dict[str, Any]:
+    """Return what the evaluation says about a version and the table that it was trained from."""
+    from include.data.identity import hash_table
+    from include.data.split import select_training
+
+    training = select_training(table, PROBLEM)
+    return {
+        **champions.describe(challenger),
+        "data_sha256": hash_table(table),
+        "training_rows": len(training),
+        "mean": float(training[PROBLEM.target.name].mean()),
+    }
+
+
+def _can_compare(challenger: Version, other: Version) -> bool:
+    """Return whether another version takes the same inputs as the challenger."""
+    if other["version"] == challenger["version"]:
+        return False
+    same = _read_inputs(other) == _read_inputs(challenger)
+    if not same:
+        log.warning("Version %s takes other inputs than %s: not compared", other["version"], challenger["version"])
+    return same
+
+
+def _read_inputs(version: Version) -> dict[str, str]:
+    """Return the type of each input of a version, from its signature; nothing if it has none."""
+    from include.services import tracking
+
+    with tracking.connected():
+        signature = tracking.mlflow.models.get_model_info(champions.model_uri(version["version"])).signature
+    return {column.name: str(column.type) for column in signature.inputs} if signature else {}
+
+
+def _leave_out_trained(rows: pd.DataFrame, table: pd.DataFrame, compared: Version | None) -> pd.DataFrame:
+    """Leave out rows that challenger or champion learned from, under the same id or another.
+
+    :param table: the challenger's
+    :param compared: the champion; its split may differ, because that changes with `holdout_share` and `row_id`
+    """
+    from include.data.identity import remove_trained
+    from include.data.split import select_training
+
+    other = champions.read_features(compared) if compared else None
+    for learned in (table, other):
+        if learned is not None and _columns() <= set(learned):
+            rows = remove_trained(rows, select_training(learned, PROBLEM), PROBLEM)
+    return rows.reset_index(drop=True)
+
+
+def _select_slice(rows: pd.DataFrame, run_id: str) -> tuple[pd.DataFrame, str]:
+    """Return the rows to compare on and the URI of their slice, which is recorded at the registered model if it is new.
+
+    Not at the versions: they can be deleted, but rows that were looked at are not fresh again.
+    """
+    from include.evaluation import looks
+
+    hook = champions.connect()
+    tags = champions.read_tags(hook.get_registered_model(champions.MODEL) or {})
+    uris = [uri for name, uri in sorted(tags.items()) if name.startswith(SLICE)]
+    tables = {uri: storage.read_table(uri) for uri in uris if storage.exists(uri)}
+    slices = {uri: table for uri, table in tables.items() if _columns() <= set(table)}
+    selected, is_new = looks.select_slice(rows, list(slices.values()), PROBLEM)
+    if not is_new:
+        return selected, next(reversed(slices), "")
+    uri = storage.write_table(selected, _uri(run_id, "slice.parquet"))
+    now = datetime.now(UTC).strftime(champions.TIME)
+    hook.set_registered_model_tag(champions.MODEL, f"{SLICE}{now}", uri)
+    return selected, uri
+
+
+def _look_back(challenger: Version, contest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what earlier evaluations on the same slice mean for this one, and the versions that take part in it."""
+    from include.evaluation import looks
+    from include.evaluation.scores import MIN_ROWS
+
+    found = {version["version"]: version for version in champions.versions()}
+    tags = {number: champions.read_tags(version) for number, version in found.items()}
+    evaluations = [{**json.loads(tags[number].get(champions.EVALUATION, "{}")), "version": number} for number in found]
+    earlier = [one for one in evaluations if one.get("slice") == contest["slice"]]
+    on_hold = {number for number in found if champions.ON_HOLD in tags[number]}
+    past = {period.version for period in champions.history()} - on_hold
+    best = looks.best_champion(earlier, past, contest["champion"], contest["version"])
+    if best and not _can_compare(challenger, found[best]):
+        best = ""
+    roles = {"challenger": contest["version"], "champion": contest["champion"], "best": best}
+    enough = contest["holdout_rows"] >= MIN_ROWS
+    return {
+        "best": best,
+        "earlier": earlier,
+        "held": [one["predictions"] for one in earlier if one["version"] in on_hold],
+        "newest_champion": champions.newest_champion(),
+        "contestants": {role: number for role, number in roles.items() if number} if enough else {},
+    }
+
+
+def _columns() -> set[str]:
+    return {PROBLEM.id, SPLIT, PROBLEM.target.name, *PROBLEM.inputs}
+
+
+def _uri(run_id: str, name: str) -> str:
+    return object_uri(MODEL_EVALUATED, run_id, name)
+
+
+def _log_evaluation(evaluated: Mapping[str, Any], rows: pd.DataFrame, predicted: pd.DataFrame, run_id: str) -> None:
+    """Add scores, tables and figure to the run that trained the challenger; repeating it changes nothing."""
+    import pandas as pd
+
+    from include.charts.evaluation import plot_evaluation
+    from include.charts.style import render
+    from include.evaluation import holdout, model_card
+    from include.services import tracking
+
+    tables = {name: pd.DataFrame(evaluated[name]) for name in ("subgroups", "importances", "checks")}
+    title = f"Evaluation of version {evaluated['version']}"
+    figure = plot_evaluation(rows, predicted, tables["importances"], tables["subgroups"], title, PROBLEM)
+    picture = render(figure)
+    storage.write_bytes(picture, _uri(run_id, model_card.PICTURE))
+    metrics: dict[str, float] = {}
+    for role, scores in evaluated["scores"].items():
+        metrics |= holdout.flatten(scores, "evaluation_" if role == "challenger" else f"{role}_")
+    name = PROBLEM.target.name
+    with tracking.connected(), tracking.mlflow.start_run(run_id=evaluated["run_id"]):
+        tracking.mlflow.models.evaluate(
+            data=pd.DataFrame({"prediction": predicted["prediction"].to_numpy(), name: rows[name].to_numpy()}),
+            targets=name,
+            predictions="prediction",
+            model_type="regressor",
+            evaluators="regressor",  # the default ones complain that SHAP is not installed
+            evaluator_config={"metric_prefix": "evaluation_"},
+        )
+        tracking.mlflow.log_metrics(metrics)
+    files = {f"evaluation_{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
+    tracking.log_files({model_card.PICTURE: picture, **files}, evaluated["run_id"])
