@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,6 +42,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _folder(nodeid: str) -> str:
     """Return the folder below ``tests`` that a test is in; the provider's are a folder of their own."""
     return "provider" if "/mlflow_provider/" in nodeid else nodeid.split("/")[1]
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
+    """Takes lines, and prints them after an extended test."""
+    lines: list[str] = []
+    yield lines.append
+    if request.node.get_closest_marker("extended"):
+        with capsys.disabled():
+            sys.stdout.write("\n" + "\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="session")
