@@ -25,8 +25,15 @@ from include.settings import DEFAULT_PORTS
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = Path(sys.prefix).parent
 # Variables of .env_example that every way of starting Airflow shares.
-SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "OMP_", "OPENBLAS_")
+SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "MLFLOW_DISABLE_", "OMP_", "OPENBLAS_")
+# Variables that programs get from the shell, by how their names begin: nothing else, because any could be a secret.
+INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "XDG_", "PYTHON", "TERM"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("UV_", "PIP_", "CODE_VERSION"),
+)
 SERVER_PORTS = range(10_000, 32_000)  # below the ephemeral ports: Linux uses those from 32768, macOS from 49152
+AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's MLflow user, which is not an administrator
 LINEAGE_SETTINGS = tuple(f"AIRFLOW__OPENLINEAGE__{name}" for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED"))
@@ -98,8 +105,20 @@ class Settings:
             stream.writelines(f"{name}={value}\n" for name, value in generated.items() if name not in known)
         return {name: value or "" for name, value in dotenv_values(file).items()}
 
+    def environments(self) -> dict[str, dict[str, str]]:
+        """Return the environment of each program of ``supervisord.conf``: only the secrets that it needs."""
+        secret, base, airflow = self.secrets(), self.base_environment(), self.environment()
+        serving = {name: airflow[name] for name in ("AIRFLOW_HOME", MLFLOW_CONNECTION)}
+        serving |= {name: value for name, value in common_settings().items() if not name.startswith("AIRFLOW__")}
+        return {
+            "s3": base | _s3_server(secret),
+            "mlflow": base | self._mlflow_server(secret),
+            "model-server": base | serving,
+            **dict.fromkeys(AIRFLOW_PROGRAMS, airflow),
+        }
+
     def environment(self) -> dict[str, str]:
-        """Return the environment variables of the stack's services.
+        """Return the environment variables of Airflow, and of commands that use its connections.
 
         The connections to MLflow and S3 may be set from outside, so that Airflow uses another MLflow or real S3.
         OpenMetadata's connection always comes from there.
@@ -108,45 +127,37 @@ class Settings:
         connections = self._connections(secret)
         outside = (*connections, "AIRFLOW_CONN_OPENMETADATA_DEFAULT", *LINEAGE_SETTINGS)
         return {
-            **inherited(),
-            **{name: str(port) for name, port in self.ports.items()},
-            **self._paths(),
-            **self._storage(secret),
-            **self._mlflow(secret),
+            **self.base_environment(),
             **self._airflow(secret),
             **connections,
             **{name: os.environ[name] for name in outside if os.environ.get(name)},
         }
 
-    def _paths(self) -> dict[str, str]:
+    def base_environment(self) -> dict[str, str]:
+        """Return the variables that every program has: those of ``INHERITED``, paths and ports, but no secret."""
         connector = ENVIRONMENTS / "openmetadata" / "bin" / "python"
         return {
+            **inherited(),
+            **{name: str(port) for name, port in self.ports.items()},
             "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.project),
             "STACK_HOME": str(self.home),
             "STACK_LOGS": str(self.logs),
             "STACK_SOCKET": str(self.socket),
+            "STACK_PYTHON": sys.executable,
+            "STACK_RUN": str(Path(__file__).with_name("run.py")),
             "ENVIRONMENTS": str(ENVIRONMENTS),
             "MODEL_ENVIRONMENTS": str(self.model_environments),
             "OPENMETADATA_PYTHON": os.environ.get("OPENMETADATA_PYTHON") or str(connector),
             "ARTIFACT_BUCKET": PROBLEM.artifact_bucket,
         }
 
-    def _storage(self, secret: dict[str, str]) -> dict[str, str]:
-        """Return the keys of Airflow and of MLflow; rclone cannot limit a key to some buckets."""
-        mlflow = (secret["MLFLOW_S3_ACCESS_KEY"], secret["MLFLOW_S3_SECRET_KEY"])
-        keys = [(secret["S3_ACCESS_KEY"], secret["S3_SECRET_KEY"]), mlflow]
+    def _mlflow_server(self, secret: dict[str, str]) -> dict[str, str]:
         return {
-            "RCLONE_CONFIG": os.devnull,
-            "RCLONE_AUTH_KEY": ",".join(f'"{key},{value}"' for key, value in keys),
-            "AWS_ACCESS_KEY_ID": mlflow[0],
-            "AWS_SECRET_ACCESS_KEY": mlflow[1],
+            "AWS_ACCESS_KEY_ID": secret["MLFLOW_S3_ACCESS_KEY"],
+            "AWS_SECRET_ACCESS_KEY": secret["MLFLOW_S3_SECRET_KEY"],
             "AWS_DEFAULT_REGION": "us-east-1",
             "MLFLOW_S3_ENDPOINT_URL": self.s3_url,
-        }
-
-    def _mlflow(self, secret: dict[str, str]) -> dict[str, str]:
-        return {
             "MLFLOW_AUTH_ADMIN_USERNAME": USER,
             "MLFLOW_AUTH_ADMIN_PASSWORD": secret["MLFLOW_PASSWORD"],
             "MLFLOW_AUTH_CONFIG_PATH": str(self.home / "mlflow" / "auth.ini"),
@@ -189,8 +200,12 @@ class Settings:
 
     def create_folders(self) -> None:
         """Create the services' folders and files, readable by this user only, and store the ports."""
-        for name in ("airflow", "lineage", "logs", "mlflow", "s3"):
+        for name in ("airflow", "environments", "lineage", "logs", "mlflow", "s3"):
             (self.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for program, variables in self.environments().items():
+            file = self.home / "environments" / f"{program}.json"
+            file.unlink(missing_ok=True)
+            _write_private(file, json.dumps(variables))
         (self.home / "ports.env").write_text("".join(f"{name}={port}\n" for name, port in self.ports.items()))
         (self.home / "mlflow" / "auth.ini").write_text(AUTH_INI.format(database_uri="sqlite:///login.db"))
         passwords = self.home / "airflow" / "passwords.json"
@@ -218,8 +233,8 @@ def common_settings() -> dict[str, str]:
 
 
 def inherited() -> dict[str, str]:
-    """Return this process's environment without the variables of another Airflow, MLflow or AWS account."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW", "AWS_"))}
+    """Return the variables of this process that every program may see."""
+    return {name: value for name, value in os.environ.items() if name.upper().startswith(INHERITED)}
 
 
 def used_ports(home: Path) -> dict[str, int]:
@@ -229,6 +244,15 @@ def used_ports(home: Path) -> dict[str, int]:
 
 def _example() -> dict[str, str]:
     return {name: value for name, value in dotenv_values(PROJECT / ".env_example").items() if value}
+
+
+def _s3_server(secret: dict[str, str]) -> dict[str, str]:
+    """Return the keys of Airflow and of MLflow; rclone cannot limit a key to some buckets."""
+    keys = [(secret[f"{owner}S3_ACCESS_KEY"], secret[f"{owner}S3_SECRET_KEY"]) for owner in ("", "MLFLOW_")]
+    return {
+        "RCLONE_CONFIG": os.devnull,
+        "RCLONE_AUTH_KEY": ",".join(f'"{key},{value}"' for key, value in keys),
+    }
 
 
 def _free_ports() -> list[int]:

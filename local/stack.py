@@ -19,7 +19,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from containers.mlflow_accounts import ensure_user
-from local.settings import AIRFLOW_USER, USER, Settings, used_ports
+from local.settings import AIRFLOW_PROGRAMS, AIRFLOW_USER, USER, Settings, used_ports
 
 START_TIMEOUT = 180  # seconds
 
@@ -44,13 +44,12 @@ class Service:
     optional: bool = False
 
 
-AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
 SERVICES = {
     service.name: service
     for service in (
         Service("s3", "S3", ("s3",), "S3_PORT", ("/", range(500))),
         Service("mlflow", "MLflow", ("mlflow",), "MLFLOW_PORT", ("/health", (200,))),
-        Service("airflow", "Airflow", AIRFLOW, "AIRFLOW_PORT", ("/api/v2/monitor/health", (200,))),
+        Service("airflow", "Airflow", AIRFLOW_PROGRAMS, "AIRFLOW_PORT", ("/api/v2/monitor/health", (200,))),
         # Without a champion the model server is up and returns 503.
         Service("serve", "Model", ("model-server",), "SERVE_PORT", ("/ping", (200, 503)), optional=True),
     )
@@ -153,7 +152,7 @@ class Stack:
         for program, info in infos.items():
             if info["statename"] == "FATAL":
                 log = self.settings.logs / f"{program}.log"
-                raise StackError(f"{service.title} does not start: {info['spawnerr'] or _last_line(log)}\nLog: {log}")
+                raise StackError(f"{service.title} does not start: {_last_line(log) or info['spawnerr']}\nLog: {log}")
         return all(info["statename"] == "RUNNING" for info in infos.values())
 
     def _check_port(self, service: Service) -> None:
@@ -196,7 +195,7 @@ class Stack:
         self.settings.create_folders()
         configuration = Path(__file__).with_name("supervisord.conf")
         command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration)]
-        subprocess.run(command, env=self.settings.environment(), cwd=self.settings.project, check=True)
+        subprocess.run(command, env=self.settings.base_environment(), cwd=self.settings.project, check=True)
         self.supervisor.supervisor.getState()  # the socket exists now; wait for the first response
 
     def _supervisor_process(self) -> psutil.Process | None:
@@ -234,4 +233,4 @@ class Stack:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text().split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "its log is empty")
+    return next((line for line in reversed(lines) if line.strip()), "")

@@ -96,6 +96,20 @@ def test_settings_of_another_airflow_are_removed(tmp_path: Path, monkeypatch: py
     assert "MLFLOW_TRACKING_URI" not in environment
 
 
+def test_a_program_gets_no_secret_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "a-token-of-the-shell")
+    stack = Settings(home=tmp_path)
+    secrets = stack.secrets() | {"GITHUB_TOKEN": "a-token-of-the-shell"}
+    known = {
+        program: {name for name, value in secrets.items() if value in "\n".join(variables.values())}
+        for program, variables in stack.environments().items()
+    }
+    assert not known["scheduler"] & {"GITHUB_TOKEN", "MLFLOW_PASSWORD", "MLFLOW_S3_SECRET_KEY", "AIRFLOW_PASSWORD"}
+    assert known["model-server"] == {"AIRFLOW_MLFLOW_PASSWORD"}
+    assert known["s3"] == {name for name in secrets if "S3_" in name}
+    assert known["mlflow"] & known["scheduler"] == set()
+
+
 def test_the_common_settings_are_those_of_the_example(tmp_path: Path) -> None:
     environment = Settings(home=tmp_path).environment()
     assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.services.xcom.XComBackend"

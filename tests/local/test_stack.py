@@ -40,6 +40,21 @@ def test_a_started_service_is_ready_and_a_stopped_one_leaves_no_process(own_stac
     assert not own_stack.is_running(S3)
 
 
+def test_a_process_has_the_secrets_of_its_program_only(stack: Stack) -> None:
+    secrets = {value: name for name, value in stack.settings.secrets().items()}
+    known: dict[str, set[str]] = {}
+    for process in stack.processes():
+        command, variables = " ".join(process.cmdline()), "\n".join(process.environ().values())
+        program = next((name for name in ("supervisord", "rclone", "mlflow") if name in command), "")
+        known.setdefault(program, set()).update(name for value, name in secrets.items() if value in variables)
+    assert known["supervisord"] == set()
+    assert known["rclone"] == {"S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_S3_ACCESS_KEY", "MLFLOW_S3_SECRET_KEY"}
+    assert known["mlflow"] == {
+        *("MLFLOW_S3_ACCESS_KEY", "MLFLOW_S3_SECRET_KEY"),
+        *("MLFLOW_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
+    }
+
+
 def test_starting_a_running_service_changes_nothing(own_stack: Stack) -> None:
     own_stack.start(["s3"])
     before = {process.pid for process in own_stack.processes()}
@@ -91,7 +106,7 @@ def test_a_service_that_cannot_start_is_an_error_with_the_reason(
     empty.mkdir()
     monkeypatch.setattr("sys.prefix", str(empty))  # an environment without rclone
     monkeypatch.setenv("PATH", f"{empty}{os.pathsep}/usr/bin")
-    with pytest.raises(StackError, match=r"s3 does not start: .*rclone"):
+    with pytest.raises(StackError, match=r"S3 does not start: .*No such file or directory: .*rclone"):
         own_stack.start(["s3"])
 
 
