@@ -10,50 +10,28 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import BAD_REQUEST
-from mlflow.pyfunc import PyFuncModel, scoring_server
+from mlflow.pyfunc import scoring_server
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from include.data.checks import check_inputs
-from include.data.reading import TableError
-from include.problem import PROBLEM
 from include.services.champions import CHAMPION_ALIAS, MODEL, find_champion
 from include.services.tracking import load_version
+from include.serving.body_limit import BodyLimit
+from include.serving.checked_model import CheckedModel
 from include.serving.model_client import VERSION_HEADER
-from include.settings import DEFAULT_PORTS
+from include.settings import DEFAULT_PORTS, MAX_REQUEST
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from mlflow.pyfunc import PyFuncModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLL = 3.0  # seconds; MLflow has no event for a moved alias
 NO_CHAMPION = f"{MODEL} has no version with the alias {CHAMPION_ALIAS} yet, or MLflow does not answer"
 
 log = logging.getLogger(__name__)
-
-
-class CheckedModel:
-    """A model that checks values before it predicts; MLflow checks names and types of columns only."""
-
-    def __init__(self, model: PyFuncModel) -> None:
-        self.model = model
-        self.metadata = model.metadata
-
-    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
-        """Predict.
-
-        :raises MlflowException: rows cannot be used; the response has status 400 and names every error
-        """
-        try:
-            checked = check_inputs(rows, PROBLEM, "the request", with_id=False, first=1)
-        except TableError as error:
-            raise MlflowException(str(error), error_code=BAD_REQUEST) from None
-        return self.model.predict(checked[PROBLEM.inputs], params=params)
 
 
 class ChampionServer:
@@ -120,7 +98,7 @@ def main() -> None:
     """Serve until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), os.environ.get("SERVE_PORT", DEFAULT_PORTS["SERVE_PORT"])
-    uvicorn.run(ChampionServer(), host=host, port=int(port), log_level="warning")
+    uvicorn.run(BodyLimit(ChampionServer(), MAX_REQUEST), host=host, port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":

@@ -8,18 +8,23 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 import uvicorn
+from mlflow.exceptions import MlflowException
 
 from include.problem import PROBLEM
-from include.serving import model_client, model_server
+from include.serving import checked_model, model_client, model_server
+from include.serving.body_limit import BodyLimit
+from include.serving.checked_model import CheckedModel
 from include.serving.model_client import ServingError, is_up, served_version, smoke_test
 from include.serving.model_server import ChampionServer
-from include.spec import Category
+from include.spec import Category, Limits
 
 from ..conftest import Registered
 
@@ -27,7 +32,9 @@ CATEGORIES = [column for column in PROBLEM.features if isinstance(column, Catego
 STRICT = [column.name for column in CATEGORIES if column.levels and column.new_levels == "error"]
 REQUIRED = [column.name for column in CATEGORIES if not column.nullable]
 BOUNDED = [name for name in PROBLEM.numbers if math.isfinite(PROBLEM.number(name).possible[0])]
-ANSWER = {"prediction": 36.0, "lower": 34.0, "upper": 38.0}  # of models/constant.py
+ANSWER = {"prediction": 36.0, "lower": 34.0, "upper": 38.0, "warnings": ""}  # of models/constant.py
+EXPECTED = [name for name in PROBLEM.numbers if PROBLEM.number(name).possible != PROBLEM.number(name).expected]
+LIMIT = 100_000  # bytes of a request
 
 Records = list[dict[str, Any]]
 
@@ -50,7 +57,7 @@ def url(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(ChampionServer(), port=port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(BodyLimit(ChampionServer(), LIMIT), port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started)
@@ -125,6 +132,95 @@ def test_a_row_that_cannot_be_used_is_refused_with_the_reason(
 
     assert answer.status_code == 400
     assert reason in answer.json()["message"]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_number_outside_of_its_expected_range_is_predicted_with_a_warning(
+    champion: str, records: Records, name: str
+) -> None:
+    low = PROBLEM.number(name).possible[0]
+
+    answer = ask(champion, [records[0], records[1] | {name: low}])
+
+    assert answer.status_code == 200
+    first, second = answer.json()["predictions"]
+    assert first == ANSWER
+    assert second["warnings"].startswith(f"{name} {low:g} is outside of the expected ")
+
+
+def test_a_number_outside_of_its_expected_range_is_refused_where_the_problem_says_so(
+    champion: str, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_model, "PROBLEM", replace(PROBLEM, limits=Limits(unexpected="error")))
+    name = EXPECTED[0]
+
+    answer = ask(champion, [records[0], records[1] | {name: PROBLEM.number(name).possible[0]}])
+
+    assert answer.status_code == 400
+    assert f"row 2, column {name}: " in answer.json()["message"]
+    assert ask(champion, records).status_code == 200
+
+
+class Model:
+    """A loaded model that predicts this."""
+
+    metadata = None
+
+    def __init__(self, predicted: Any) -> None:
+        self.predicted = predicted
+
+    def predict(self, rows: pd.DataFrame, params: Any = None) -> Any:
+        return self.predicted
+
+
+def checked(predicted: Any) -> Any:
+    return CheckedModel(Model(predicted))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("impossible", [-7251.0, math.inf, math.nan])
+def test_an_impossible_prediction_is_refused_with_the_row(rows: pd.DataFrame, impossible: float) -> None:
+    with pytest.raises(MlflowException, match="row 2") as caught:
+        checked(pd.DataFrame({"prediction": [36.0, impossible, 36.0]})).predict(rows)
+
+    assert caught.value.get_http_status_code() == 400
+
+
+def test_a_level_that_the_model_has_not_seen_is_a_warning(rows: pd.DataFrame) -> None:
+    name = CATEGORIES[0].name
+    predicted = pd.DataFrame({"prediction": [36.0] * 3, "unseen": ["", name, ""]}, rows.index)
+
+    answer = checked(predicted).predict(rows)
+
+    assert list(answer) == ["prediction", "warnings"]
+    assert answer["warnings"].astype(bool).tolist() == [False, True, False]
+    assert f"no training row has {name} {rows[name].iloc[1]}" in answer["warnings"][1]
+
+
+def test_a_model_that_predicts_numbers_alone_answers_in_the_same_form(rows: pd.DataFrame) -> None:
+    answer = checked(np.array([36.0, 37.0, 38.0])).predict(rows)
+
+    assert answer["prediction"].tolist() == [36.0, 37.0, 38.0]
+    assert answer["warnings"].tolist() == [""] * 3
+
+
+def test_a_request_that_is_too_large_is_refused_before_it_is_read(champion: str, records: Records) -> None:
+    body = json.dumps({"dataframe_records": records}).encode().ljust(LIMIT + 1)
+    headers = {"Content-Type": "application/json"}
+
+    stated = httpx.post(f"{champion}/invocations", content=body, headers=headers)
+    in_parts = httpx.post(f"{champion}/invocations", content=iter([body[:1000], body[1000:]]), headers=headers)
+    largest = httpx.post(f"{champion}/invocations", content=body[:-1], headers=headers)
+
+    assert [stated.status_code, in_parts.status_code, largest.status_code] == [413, 413, 200]
+    assert stated.text == "a request may have 0.1 MB (MAX_REQUEST_MB): send fewer rows at once\n"
+
+
+def test_a_length_is_refused_without_waiting_for_the_body(champion: str) -> None:
+    address = httpx.URL(champion)
+    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000000\r\n\r\n")
+
+        assert connection.recv(12) == b"HTTP/1.1 413"
 
 
 @pytest.mark.parametrize("name", [PROBLEM.inputs[0], PROBLEM.inputs[-1]])

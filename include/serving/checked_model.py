@@ -1,0 +1,50 @@
+"""A model behind checks of what it is asked and what it answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+
+from include.data.checks import check_inputs
+from include.data.predictions import UNSEEN, PredictionError, check_predictions, describe_warnings
+from include.data.reading import TableError
+from include.problem import PROBLEM
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+
+class CheckedModel:
+    """A model that checks values, before and after it predicts; MLflow checks names and types of columns only."""
+
+    def __init__(self, model: PyFuncModel) -> None:
+        self.model = model
+        self.metadata = model.metadata
+
+    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Return the model's columns, ``unseen`` replaced by ``warnings``: a text, empty if there is nothing to say.
+
+        :raises MlflowException: rows or predictions cannot be used; the response has status 400 and names every error
+        """
+        unexpected = PROBLEM.limits.unexpected
+        try:
+            checked = check_inputs(rows, PROBLEM, "the request", with_id=False, first=1, unexpected=unexpected)
+            inputs = checked[PROBLEM.inputs]
+            return _describe(self.model.predict(inputs, params=params), inputs)
+        except (TableError, PredictionError) as error:
+            raise MlflowException(str(error), error_code=BAD_REQUEST) from None
+
+
+def _describe(predicted: Any, inputs: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with the column ``warnings``.
+
+    :raises PredictionError: one is impossible
+    """
+    named = predicted if isinstance(predicted, pd.DataFrame) else pd.DataFrame({"prediction": predicted})
+    named = named.set_axis(inputs.index)
+    check_predictions(named["prediction"], PROBLEM, pd.Series(inputs.index + 1).map("row {}".format))
+    unseen = named.get(UNSEEN, pd.Series("", inputs.index))
+    return named.drop(columns=UNSEEN, errors="ignore").assign(warnings=describe_warnings(inputs, unseen, PROBLEM))
