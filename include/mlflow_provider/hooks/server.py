@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
+import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -16,7 +20,12 @@ CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 20.0  # seconds; the extra field `timeout` overrides it
 DATABRICKS_DOMAINS = (".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net")
 DATABRICKS_URIS = ("databricks", "databricks-uc")  # MLflow's names for a workspace and its registry
+FIELDS = ("registry_uri", "ui_uri", "verify", "ca_bundle", "timeout", "headers")  # of a connection's extra
+MAX_TIMEOUT = 1e6  # seconds; sockets cannot wait much longer
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 REGISTRY = ("api/2.0/mlflow/registered-models/", "api/2.0/mlflow/model-versions/")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,43 +80,84 @@ class MLflowServer:
         :param conn: ``host`` a URL, or a name with ``schema`` http or https, with or without ``port`` and path
             prefix; ``login`` and ``password``, or a token as password with the login ``token`` or none;
             ``extra`` a JSON object that may hold ``registry_uri``, ``ui_uri``, ``verify``, ``ca_bundle``
-            (path), ``timeout`` (seconds) and ``headers``
+            (path), ``timeout`` (seconds) and ``headers``. The log warns of other fields.
         :raises MLflowError: the connection names no host, or a field cannot be used
         """
-        extra: dict[str, Any] = conn.extra_dejson
+        extra = _extra(conn)
         address = _address(conn, conn.host, "host")
         server = cls(
             conn_id=conn.conn_id,
             base_url=_url(address, conn.port),
-            registry_url=_optional_url(conn, "registry_uri"),
-            ui_url=_optional_url(conn, "ui_uri"),
+            registry_url=_optional_url(conn, extra, "registry_uri"),
+            ui_url=_optional_url(conn, extra, "ui_uri"),
             login=conn.login or unquote(address.username or "") or None,
             password=conn.password or unquote(address.password or "") or None,
-            timeout=_seconds(conn.conn_id, extra.get("timeout")),
-            verify=_verify(extra),
-            headers=_headers(conn.conn_id, extra.get("headers") or {}),
+            timeout=_seconds(conn, extra.get("timeout")),
+            verify=_verify(conn, extra),
+            headers=_headers(conn, extra.get("headers")),
         )
         _check_sendable(server)
         return server
 
 
-def _address(conn: Connection, value: str | None, name: str) -> SplitResult:
+def _unusable(conn: Connection, problem: str) -> MLflowError:
+    return MLflowError(f"Connection {conn.conn_id!r}: {problem}")
+
+
+def _extra(conn: Connection) -> dict[str, Any]:
+    """Return the extra of a connection, also where it is the JSON text of a JSON text, as some tools store it."""
+    from airflow.sdk.log import mask_secret
+
+    extra: Any = conn.extra
+    try:
+        while isinstance(extra, str) and extra:
+            extra = json.loads(extra)
+    except (ValueError, RecursionError):
+        extra = False  # the error would quote the text, and that may hold secrets
+    if not isinstance(extra or {}, dict) or extra is False:
+        raise _unusable(conn, "extra must be a JSON object")
+    if unknown := [name for name in extra or {} if name not in FIELDS]:
+        log.warning("Connection %r: %s", conn.conn_id, _describe_unknown(unknown))
+    mask_secret(extra or {})
+    return dict(extra or {})
+
+
+def _describe_unknown(names: list[str]) -> str:
+    hints = {name: get_close_matches(name, FIELDS, 1) for name in names}
+    shown = ", ".join(f"{name!r}{f' (is that {hints[name][0]!r}?)' if hints[name] else ''}" for name in names)
+    return f"extra fields that mean nothing here are ignored: {shown}. HTTP headers belong in the field 'headers'"
+
+
+def _address(conn: Connection, value: Any, name: str) -> SplitResult:
+    if not isinstance(value or "", str):
+        raise _unusable(conn, f"{name} must be text")
     text = (value or "").strip()
     if not text:
         raise MLflowError(f"Connection {conn.conn_id!r} names no {name}: set it to that of the MLflow server")
     try:
         address = urlsplit(text if "://" in text else f"//{text}")
         address = address._replace(scheme=address.scheme or _scheme(conn, address.hostname))
-        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+        usable = address.scheme in ("http", "https") and _is_host(address.hostname) and address.port != 0
     except ValueError:  # it may show a password that is part of the address
         usable = False
-    if not usable or "@" in address.path or text in DATABRICKS_URIS:
+    if not usable or not _is_path(address.path) or text in DATABRICKS_URIS:
         raise MLflowError(
             f"Connection {conn.conn_id!r} has no usable address: its schema must be http or https and its {name} a "
-            "name, an address or a URL with a number as port, of a Databricks workspace its URL; a login belongs "
-            "into the fields for it"
+            "name, an address or a URL with a number as port, of a Databricks workspace its URL; put credentials "
+            "into login and password"
         )
     return address
+
+
+def _is_host(host: str | None) -> bool:
+    if not host or not host.isprintable() or any(character in host for character in ' \\%^`{|}<>"*'):
+        return False
+    host.encode("idna")  # a UnicodeError is a ValueError
+    return True
+
+
+def _is_path(path: str) -> bool:
+    return path.isprintable() and not any(character in path for character in "@ \\")
 
 
 def _scheme(conn: Connection, host: str | None) -> str:
@@ -126,28 +176,29 @@ def _url(address: SplitResult, port: int | None = None) -> str:
     return f"{address.scheme}://{host}{f':{port}' if port else ''}{address.path.rstrip('/')}"
 
 
-def _optional_url(conn: Connection, name: str) -> str:
-    value = conn.extra_dejson.get(name)
-    return _url(_address(conn, value, name)) if value else ""
+def _optional_url(conn: Connection, extra: dict[str, Any], name: str) -> str:
+    return _url(_address(conn, extra[name], name)) if extra.get(name) else ""
 
 
-def _verify(extra: dict[str, Any]) -> bool | str:
+def _verify(conn: Connection, extra: dict[str, Any]) -> bool | str:
     """Read ``verify``, which is a boolean, its name in a connection written as a URI, or the path of a bundle."""
-    verify = extra.get("verify")
+    verify, bundle = extra.get("verify"), extra.get("ca_bundle")
+    if not isinstance(bundle or "", str) or not isinstance(verify or 0, bool | str | int):
+        raise _unusable(conn, "extra field `verify` must be true or false and `ca_bundle` the path of a file")
     if str(verify).lower() in ("false", "0", "no"):
         return False
-    path = verify if isinstance(verify, str) and str(verify).lower() not in ("", "true", "1", "yes") else None
-    return extra.get("ca_bundle") or path or True
+    path = verify if isinstance(verify, str) and verify.lower() not in ("", "true", "1", "yes") else None
+    return bundle or path or True
 
 
-def _headers(conn_id: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise MLflowError(f"Connection {conn_id!r}: extra field `headers` must be a JSON object")
-    return {str(name): str(content) for name, content in value.items()}
+def _headers(conn: Connection, value: Any) -> dict[str, str]:
+    if not isinstance(value or {}, dict):
+        raise _unusable(conn, "extra field `headers` must be a JSON object")
+    return {str(name): str(content) for name, content in (value or {}).items()}
 
 
 def _check_sendable(server: MLflowServer) -> None:
-    """Refuse what no HTTP header can carry here: the errors of HTTP libraries would show it, secret or not."""
+    """Reject what no HTTP header can carry: the errors of HTTP libraries would show it, secret or not."""
     contents = {f"the header {name!r}": content for name, content in server.headers.items()}
     for what, content in ({"the token": server.token or ""} | contents).items():
         if content != content.strip() or not (content.isascii() and content.isprintable()):
@@ -155,15 +206,17 @@ def _check_sendable(server: MLflowServer) -> None:
                 f"Connection {server.conn_id!r}: {what} has a line break, a space at its beginning or end, or a "
                 "character that is not ASCII. Enter it again."
             )
+    if wrong := [name for name in server.headers if not HEADER.fullmatch(name)]:
+        raise MLflowError(f"Connection {server.conn_id!r}: {wrong[0]!r} is not the name of an HTTP header")
 
 
-def _seconds(conn_id: str, value: Any) -> float:
+def _seconds(conn: Connection, value: Any) -> float:
     if value in (None, ""):
         return READ_TIMEOUT
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise MLflowError(f"Connection {conn_id!r}: extra field `timeout` must be seconds above 0, not {value!r}")
+    if not 0 < seconds < MAX_TIMEOUT:
+        raise _unusable(conn, f"extra field `timeout` must be seconds above 0, not {value!r}")
     return seconds

@@ -41,7 +41,7 @@ def test_base_url_has_schema_host_port_and_prefix(fields, url):
         ({}, "names no host"),
         ({"host": "mlflow", "schema": "ftp"}, "schema must be http or https"),
         ({"host": "mlflow:s3cret-word"}, "a number as port"),
-        ({"host": "http://me:1/s3cret-word@mlflow"}, "a login belongs into the fields"),
+        ({"host": "http://me:1/s3cret-word@mlflow"}, "put credentials into login and password"),
         ({"host": "http://[::1"}, "no usable address"),
         ({"host": "mlflow", "password": "s3cret-word\n"}, "the token has a line break"),
         ({"host": "mlflow", "login": "token", "password": "s3cret-wörd"}, "a character that is not ASCII"),
