@@ -13,7 +13,7 @@ from typing import Any
 from ..exceptions import MLflowError
 from ..objects import fetch_folder, hash_folder, is_s3, read_text
 from .base import MLflowBaseHook
-from .client import MLflowClientHook
+from .client import MLflowClientHook, records
 
 HASH_TAG = "artifact_sha256"
 _PROXIED = re.compile(r"mlflow-artifacts:/+(?!/)(.+)")
@@ -154,8 +154,8 @@ class MLflowPyfuncHook(MLflowBaseHook):
     def get_recorded_hash(self, model_uri: str) -> str:
         """Return the tag ``artifact_sha256`` of a version, or nothing for a version or a URI without one."""
         version = self._find_version(model_uri)
-        tags = self.client.get_model_version(*version).get("tags", []) if version else []
-        return next((tag["value"] for tag in tags if tag["key"] == HASH_TAG), "")
+        tags = self.client.get_model_version(*version).get("tags") or [] if version else []
+        return next((str(tag.get("value", "")) for tag in records(tags) if tag.get("key") == HASH_TAG), "")
 
     def fetch_model(self, model_uri: str, folder: Path) -> Path:
         """Copy a model to the local disk, and make sure that its files are those that were registered.

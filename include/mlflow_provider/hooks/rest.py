@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.util import Retry
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
@@ -21,6 +24,15 @@ from .base import MLflowBaseHook
 from .server import CONNECT_TIMEOUT, MLflowServer
 
 API = "api/2.0/mlflow"
+# Text fields without which an entity of an answer is of no use.
+IDENTITY = {
+    "experiment": ("experiment_id",),
+    "run": ("info.run_id", "info.experiment_id", "info.artifact_uri"),
+    "model": ("info.experiment_id", "info.artifact_uri"),
+    "registered_model": ("name",),
+    "model_version": ("name", "version"),
+}
+DATABASE_ERROR = "sqlalche.me"  # SQLAlchemy ends its messages with a link
 RETRIES = 3
 BACKOFF = 0.5  # seconds before the second retry, doubled for each one after it
 RETRY_BUDGET = 20.0  # seconds after which no further attempt starts
@@ -31,7 +43,7 @@ UNMADE = (ValueError, requests.exceptions.InvalidJSONError)  # errors of request
 
 
 class MLflowRestHook(MLflowBaseHook):
-    """Sends requests to an MLflow server.
+    """Sends requests to an MLflow server, all through one session.
 
     :param method: HTTP verb of :meth:`run`
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
@@ -55,8 +67,13 @@ class MLflowRestHook(MLflowBaseHook):
         """Address of the server: scheme, host, port and path prefix."""
         return self.server.base_url
 
+    @cached_property
+    def session(self) -> requests.Session:
+        """The session of this hook's own requests; threads may share it."""
+        return self.get_conn()
+
     def get_conn(self, headers: dict[str, str] | None = None) -> requests.Session:
-        """Return a session with the connection's login, time-outs and retries.
+        """Return a new session with the connection's login, time-outs and retries.
 
         :param headers: sent with every request of the session
         :raises MLflowError: the connection cannot be used
@@ -82,41 +99,35 @@ class MLflowRestHook(MLflowBaseHook):
         :raises MLflowAPIError: the server answered with another status of 400 or above, or redirected
         :raises MLflowConnectionError: no answer came
         """
-        return self._send(
-            self.method,
-            endpoint or "",
-            request_params,
-            headers=headers,
-            accept_status=accept_status,
-            **request_kwargs,
-        )
+        options = {"headers": headers, **request_kwargs}
+        try:
+            return self._send(self.method, endpoint or "", request_params, accept_status, **options)
+        except MLflowAPIError as error:
+            remedy = f" To read such an answer, call run(..., accept_status=[{error.status_code}])."
+            raise MLflowAPIError(f"{error}{remedy}", error.status_code, error.error_code) from None
 
-    def call(self, method: str, endpoint: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Send a request with a verb of its own and return the JSON object of the answer.
+    def call(
+        self, method: str, endpoint: str, params: dict[str, Any] | None = None, key: str = "", kind: type = dict
+    ) -> Any:
+        """Send a request with a verb of its own and return the JSON object of the answer, or one field of it.
 
-        :raises MLflowAPIError: the server answered with an error, or not with a JSON object
+        :param key: name of the field; an entity under it has the identifying fields of :data:`IDENTITY`
+        :param kind: type of the field
+        :raises MLflowAPIError: the server answered with an error, or with JSON of another shape
         :raises MLflowConnectionError: no answer came
         """
         response = self._send(method, endpoint, params)
         try:
             answer = response.json()
-        except requests.JSONDecodeError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise foreign_answer(response, self.mlflow_conn_id)
-        return answer
-
-    def delete(self, endpoint: str, params: dict[str, Any], missing_ok: bool) -> None:
-        """Delete what the parameters name.
-
-        :param missing_ok: do nothing if there is none
-        :raises MLflowAPIError: there is none and ``missing_ok`` is False, or the server refused
-        """
-        try:
-            self.call("DELETE", endpoint, params)
-        except MLflowAPIError as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST" or not missing_ok:
-                raise
+        if not key:
+            return answer
+        if not isinstance(answer.get(key), kind) or not is_identified(key, answer[key]):
+            raise foreign_answer(response, self.mlflow_conn_id, key)
+        return answer[key]
 
     def pages(
         self, endpoint: str, items: str, params: dict[str, Any] | None = None, method: str = "GET"
@@ -125,14 +136,24 @@ class MLflowRestHook(MLflowBaseHook):
 
         :param items: the key of the answer that holds the list
         :param method: the verb that the endpoint wants
+        :raises MLflowAPIError: as :meth:`call`, or a page names itself as the next one
         """
         query = {**(params or {}), "max_results": self.page_size}
         while True:
             answer = self.call(method, endpoint, query)
-            yield from answer.get(items, [])
-            if not answer.get("next_page_token"):
+            found, token = answer.get(items) or [], answer.get("next_page_token")
+            if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+                raise self.misfit(f"{items!r} is not a list of objects", endpoint)
+            yield from found
+            if not token:
                 return
-            query["page_token"] = answer["next_page_token"]
+            if token == query.get("page_token"):
+                raise self.misfit("a page names itself as the next one", endpoint)
+            query["page_token"] = token
+
+    def misfit(self, problem: str, what: str = "") -> MLflowAPIError:
+        """Return the error for an answer of another shape than MLflow's."""
+        return MLflowAPIError(f"MLflow's answer cannot be used: {problem} ({what}, connection {self.mlflow_conn_id!r})")
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether server and login work, and if not, why."""
@@ -148,23 +169,35 @@ class MLflowRestHook(MLflowBaseHook):
         method: str,
         endpoint: str,
         params: dict[str, Any] | None = None,
-        *,
-        headers: dict[str, str] | None = None,
         accept_status: Collection[int] = (),
         **request_kwargs: Any,
     ) -> requests.Response:
         url = self.server.url(endpoint)
         payload = {"params" if method == "GET" else "json": params}
-        with self.explained(f"{method} {url}"), self.get_conn(headers) as session:
-            # Named here as well, because REQUESTS_CA_BUNDLE wins over the setting of a session. Redirections are
-            # not followed, because on most of them a change would become a GET, with a login from .netrc.
-            options = {"verify": session.verify, "allow_redirects": False, **payload, **request_kwargs}
-            response = session.request(method, url, **options)
+        # Named here as well, because REQUESTS_CA_BUNDLE wins over the setting of a session. Redirections are
+        # not followed, because on most of them a change would become a GET, with a login from .netrc.
+        options = {"verify": self.session.verify, "allow_redirects": False, **payload, **request_kwargs}
+        with self.explained(f"{method} {url}"):
+            response = self._send_until_done(method, url, options)
         if response.is_redirect and response.status_code not in accept_status:
             raise redirection(response, self.mlflow_conn_id)
         if response.status_code >= 400 and response.status_code not in accept_status:
             raise refusal(response, self.mlflow_conn_id)
         return response
+
+    def _send_until_done(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
+        """Send a request, and again if MLflow's database failed: it takes back what a failed request had changed."""
+        deadline = time.monotonic() + RETRY_BUDGET
+        for attempt in range(RETRIES):
+            response = self.session.request(method, url, **options)
+            if response.status_code < 400 or DATABASE_ERROR not in response.text:
+                return response
+            # The first failure may come late: MLflow waits 30 s for a free connection to its database.
+            if attempt and time.monotonic() > deadline:
+                return response
+            self.log.warning("MLflow's database failed, retrying: %s %s", method, url)
+            time.sleep(BACKOFF * 2**attempt * (1 + random.random()) / 2)  # noqa: S311
+        return self.session.request(method, url, **options)
 
     @contextmanager
     def explained(self, request: str) -> Iterator[None]:
@@ -177,6 +210,20 @@ class MLflowRestHook(MLflowBaseHook):
             yield
         except requests.RequestException as error:
             raise no_answer(request, self.mlflow_conn_id, error, handled) from error
+        except (TypeError, ValueError, RecursionError, HTTPError) as error:  # of arguments that no request can carry
+            unmade = requests.exceptions.InvalidJSONError(str(error))
+            raise no_answer(request, self.mlflow_conn_id, unmade, handled) from error
+
+
+def is_identified(key: str, entity: Any) -> bool:
+    """Tell whether an entity of an answer has the text fields that identify one of its kind."""
+    for path in IDENTITY.get(key, ()):
+        value = entity
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, str):
+            return False
+    return True
 
 
 class BoundedRetry(Retry):
@@ -231,8 +278,18 @@ class BoundedAdapter(HTTPAdapter):
     """
 
     def __init__(self, timeout: float) -> None:
+        self._of_thread = threading.local()
         super().__init__()
         self.timeout = (CONNECT_TIMEOUT, timeout)
+
+    @property
+    def max_retries(self) -> Retry:
+        """The retries of the request that this thread sends: the base class reads them from here."""
+        return self._of_thread.retries
+
+    @max_retries.setter
+    def max_retries(self, retries: Retry) -> None:
+        self._of_thread.retries = retries
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """Send a request."""
@@ -313,9 +370,9 @@ def refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
     )
 
 
-def foreign_answer(response: requests.Response, conn_id: str) -> MLflowAPIError:
-    """Return the error for an answer that should be a JSON object and is not."""
-    kind = response.headers.get("Content-Type", "no content type")
+def foreign_answer(response: requests.Response, conn_id: str, key: str = "") -> MLflowAPIError:
+    """Return the error for an answer that should be a JSON object, or have one under a key, and does not."""
+    kind = f"an answer without a usable {key!r}" if key else response.headers.get("Content-Type", "no content type")
     return MLflowAPIError(
         f"Not MLflow's JSON but {kind}: {_excerpt(response)!r} ({_origin(response, conn_id)}). A proxy or login "
         "page may answer in MLflow's place: check host, schema and path prefix of the connection.",
@@ -325,8 +382,11 @@ def foreign_answer(response: requests.Response, conn_id: str) -> MLflowAPIError:
 
 def redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
     """Return the error for an answer that names another address instead of a result."""
-    target = urlsplit(urljoin(response.url, response.headers["Location"]))
-    address = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
+    try:
+        target = urlsplit(urljoin(response.url, response.headers["Location"]))
+        address = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
+    except ValueError:
+        address = "one that cannot be read"
     return MLflowAPIError(
         f"Answered {response.status_code} {response.reason}: the address is now {address} "
         f"({_origin(response, conn_id)}). Set host and schema of the connection to it if that is MLflow; "
@@ -356,7 +416,7 @@ def _error_of(response: requests.Response) -> tuple[str, str]:
     try:
         body = response.json()
         return str(body["error_code"]), str(body.get("message", ""))
-    except (requests.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return "", _excerpt(response)
 
 

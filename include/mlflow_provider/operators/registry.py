@@ -102,9 +102,9 @@ class GetRegisteredModelOperator(_RegistryOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the model."""
-        answer = self.hook.call("GET", "api/2.0/mlflow/registered-models/get", {"name": self.name})
+        model = self.hook.read_registered_model(self.name)
         self.link_to_model(self.name)
-        return answer
+        return {"registered_model": model}
 
 
 class DeleteRegisteredModelOperator(_RegistryOperator):
@@ -321,7 +321,12 @@ class TransitionModelVersionStageOperator(_RegistryOperator):
         self.alias = alias
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Move the version."""
+        """Move the version, if stage and alias are such that MLflow takes both."""
+        from ..hooks.client import check_alias, check_stage
+
+        check_stage(self.stage)
+        if self.alias:
+            check_alias(self.alias)
         version = self.hook.transition_model_version_stage(
             self.name, self.version, self.stage, bool(self.archive_existing_versions)
         )

@@ -50,7 +50,7 @@ class VersionCondition:
             self._check_alias(version)
             self._check_metric(hook, version)
         except MLflowError as error:
-            if self._is_missing(error) or (_is_forbidden(error) and self._has_no_model(hook)):
+            if self._is_missing(hook, error):
                 raise NotYetError(f"not there yet. {error}") from error
             if _may_pass(error):
                 raise
@@ -82,15 +82,9 @@ class VersionCondition:
         limits = {"at least": self.at_least, "at most": self.at_most}
         return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
 
-    def _is_missing(self, error: MLflowError) -> bool:
-        # For a missing alias MLflow has the code of a malformed request; only its words tell the two apart.
-        code = getattr(error, "error_code", "")
-        return code == "RESOURCE_DOES_NOT_EXIST" or f"alias {self.alias} not found" in str(error)
-
-    def _has_no_model(self, hook: MLflowClientHook) -> bool:
-        # Asked for a version of a model that is not there, MLflow answers 404 to administrators and 403 to others.
+    def _is_missing(self, hook: MLflowClientHook, error: MLflowError) -> bool:
         try:
-            return hook.get_registered_model(self.name) is None
+            return hook.is_missing(error, self.name)
         except MLflowError:
             return False
 
@@ -102,10 +96,6 @@ def _check_registration(version: dict[str, Any]) -> None:
         raise AirflowFailException(f"{_title(version)} is {status}: {reason}. Register the model again.")
     if status != "READY":
         raise NotYetError(f"{_title(version)} is {status}")
-
-
-def _is_forbidden(error: MLflowError) -> bool:
-    return isinstance(error, MLflowAPIError) and error.status_code == 403
 
 
 def _may_pass(error: MLflowError) -> bool:

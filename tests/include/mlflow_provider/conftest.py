@@ -36,10 +36,10 @@ class LoggedModel:
 
 
 @pytest.fixture(scope="session")
-def services(services: dict[str, Any]) -> dict[str, Any]:
+def services(stack: Any, services: dict[str, Any]) -> dict[str, Any]:
     """The stack's services with MLflow's administrator: others get 403 for what is not there, instead of 404."""
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
-    connection |= {"login": "admin", "password": services["MLFLOW_AUTH_ADMIN_PASSWORD"]}
+    connection |= {"login": "admin", "password": stack.settings.secrets()["MLFLOW_PASSWORD"]}
     return services | {"AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps(connection)}
 
 

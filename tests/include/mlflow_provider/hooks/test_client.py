@@ -4,6 +4,7 @@ import copy
 import json
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -99,6 +100,34 @@ def test_an_accepted_status_is_returned(hook):
     path = "api/2.0/mlflow/registered-models/get"
     getter = MLflowClientHook("GET")
     assert getter.run(path, request_params={"name": "nobody"}, accept_status={404}).status_code == 404
+
+
+def test_code_that_reads_refusals_is_told_how(hook):
+    with pytest.raises(MLflowAPIError, match=r"call run\(\.\.\., accept_status=\[404\]\)") as caught:
+        MLflowClientHook("GET").run("api/2.0/mlflow/registered-models/get", request_params={"name": "nobody"})
+    assert (caught.value.status_code, caught.value.error_code) == (404, "RESOURCE_DOES_NOT_EXIST")
+    with pytest.raises(MLflowAPIError) as caught:
+        hook.call("GET", "api/2.0/mlflow/registered-models/get", {"name": "nobody"})
+    assert "accept_status" not in str(caught.value)
+
+
+def test_a_hook_has_one_session_and_threads_keep_their_retries_apart(scripted):
+    server = scripted(Answer(200, "{}"))
+    shared = client()
+    adapter = shared.session.get_adapter("http://")
+    seen = {}
+
+    def send(method):
+        shared.call(method, CREATE)
+        seen[method] = adapter.max_retries.allowed_methods
+
+    threads = [threading.Thread(target=send, args=(method,)) for method in ("GET", "POST")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {"GET": None, "POST": frozenset({"GET"})}
+    assert len(server.requests) == 2
 
 
 def test_a_wrong_password_is_told_with_the_connection_to_correct(hook, connect):

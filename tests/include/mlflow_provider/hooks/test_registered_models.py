@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError
+from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from ..scripted import Answer
@@ -45,6 +46,40 @@ def test_the_error_of_a_creation_stays_if_the_server_does_not_tell_whether_the_m
     scripted(NONE, Answer(400, "QueuePool limit"), Answer(403, "not yours"))
     with pytest.raises(MLflowAPIError, match="QueuePool limit"):
         MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True)
+
+
+@pytest.mark.parametrize("follow_up", [Answer(400, "QueuePool limit"), Answer(500), Answer(seconds=60)])
+def test_a_model_that_exists_for_sure_is_asked_for_again(scripted, monkeypatch, follow_up):
+    monkeypatch.setattr(rest, "RETRY_BUDGET", 0.0)
+    taken = Answer(400, '{"error_code": "RESOURCE_ALREADY_EXISTS"}')
+    scripted(NONE, taken, follow_up, Answer(200, '{"registered_model": {"name": "a"}}'), extra={"timeout": 0.2})
+    assert MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True) == {"name": "a"}
+
+
+def test_a_model_that_exists_and_cannot_be_seen_is_an_error_that_says_so(scripted):
+    scripted(NONE, Answer(400, '{"error_code": "RESOURCE_ALREADY_EXISTS"}'), Answer(403, "not yours"))
+    with pytest.raises(MLflowAPIError, match="not yours"):
+        MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True)
+
+
+DATABASE = "(sqlite3.OperationalError) database is locked (Background on this error at: https://sqlalche.me/e/20/e3q8)"
+
+
+@pytest.mark.parametrize("status", [400, 503])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_request_that_the_database_took_back_is_sent_again(scripted, monkeypatch, method, status):
+    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+    server = scripted(Answer(status, DATABASE), Answer(status, DATABASE), Answer(200, "{}"))
+    assert MLflowClientHook(mlflow_conn_id="scripted").call(method, "api/2.0/mlflow/registered-models/alias") == {}
+    assert len(server.requests) == 3
+
+
+def test_a_database_that_keeps_failing_is_reported(scripted, monkeypatch):
+    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+    server = scripted(Answer(400, DATABASE))
+    with pytest.raises(MLflowAPIError, match="database is locked"):
+        MLflowClientHook(mlflow_conn_id="scripted").set_registered_model_alias("a", "b", 1)
+    assert len(server.requests) == 1 + rest.RETRIES
 
 
 def test_an_alias_leads_to_its_version(hook, name, version):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import mlflow
 import pytest
 
-from include.mlflow_provider.exceptions import MLflowAPIError
+from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
 from include.mlflow_provider.operators.registry import (
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
@@ -106,6 +106,16 @@ def test_a_version_moves_to_a_stage_and_gets_its_alias(hook, model, lengths):
     assert (answer["version"], answer["current_stage"]) == ("2", "Staging")
     assert hook.get_model_version_by_alias(model, "challenger")["version"] == "2"
     assert hook.get_model_version(model, 1)["current_stage"] == "Archived"
+
+
+@pytest.mark.parametrize("wrong", [{"alias": "a b/c"}, {"alias": "latest"}, {"alias": "V3"}, {"stage": "Live"}])
+def test_nothing_moves_if_stage_or_alias_cannot_be(hook, model, lengths, wrong):
+    hook.create_model_version(model, lengths.uri)
+    arguments = {"name": model, "version": "1", "stage": "Production", "alias": "champion", **wrong}
+    with pytest.raises(MLflowError, match=r"cannot be an alias|is no stage"):
+        run(TransitionModelVersionStageOperator, **arguments)
+    assert hook.get_model_version(model, 1)["current_stage"] == "None"
+    assert "aliases" not in hook.get_model_version(model, 1)
 
 
 def test_without_an_alias_none_is_set(hook, model, lengths):

@@ -38,3 +38,19 @@ def test_one_model_is_created_and_all_get_it(real, name):
     found = at_once(lambda: create.execute({})["registered_model"])
     assert found == [real.get_registered_model(name)] * TASKS
     assert len(list(real.search_registered_models(f'name = "{name}"'))) == 1
+
+
+@pytest.mark.parametrize("write", ["alias", "tag", "version tag"])
+def test_writes_that_meet_in_the_database_all_succeed(real, name, write):
+    real.create_registered_model(name)
+    real.create_model_version(name, "s3://nowhere/a")
+    calls = {
+        "alias": lambda hook: hook.set_registered_model_alias(name, "champion", 1),
+        "tag": lambda hook: hook.set_registered_model_tag(name, "owner", "me"),
+        "version tag": lambda hook: hook.set_model_version_tag(name, 1, "owner", "me"),
+    }
+    for _ in range(3):
+        assert at_once(lambda: calls[write](MLflowClientHook(mlflow_conn_id="real"))) == [None] * TASKS
+        real.delete_registered_model_alias(name, "champion")
+        real.delete_registered_model_tag(name, "owner")
+        real.delete_model_version_tag(name, 1, "owner")
