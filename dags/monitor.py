@@ -4,12 +4,14 @@ Compares what the champion predicts now with what it was trained on: every morni
 uploaded.
 
 1. `find_champion` finds the champion and the rows that it knows, which are excluded.
-2. `measure_drift` compares every input of the rows that were predicted recently with the training rows;
-   `measure_degradation` compares the error on rows that were labelled recently with the error on the holdout rows. A
-   comparison with too few new rows is skipped, and its log says how many there are.
-3. `publish_report` logs all numbers and a figure to MLflow as run `Monitoring`.
-4. `decide` leads to `no_findings`, or to `alert_team` and `request_retraining`, which triggers **feature_eng**. During
-   the cool-down the team is alerted, but no second retraining is requested.
+2. `select_recent` collects the rows that were predicted recently; `measure_drift` compares every input of them with the
+   training rows.
+3. `select_labelled` collects the rows that were labelled recently, `predict_labelled` lets the champion predict them in
+   a process of its own, `measure_degradation` compares the errors with those on training rows. A comparison with too
+   few new rows is skipped, and its log says how many there are.
+4. `publish_report` logs all numbers, a report and a figure to MLflow as run `Monitoring`.
+5. `decide` leads to `no_findings`, or to `alert_team` and `request_retraining`, which triggers **feature_eng**. No
+   retraining is requested without new rows to learn from, or during the cool-down: the alert says why.
 
 New targets are CSV or Parquet files under `labelled/` in the bucket `data`, with the columns of the problem's table. A
 watcher in Airflow's triggerer detects them within seconds.
@@ -20,10 +22,12 @@ from __future__ import annotations
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
+from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 from include.problem import PROBLEM
 from include.services import forms
-from include.services.assets import LABELLED, MONITORING, RETRAINING
+from include.services.assets import LABELLED, MONITORING, RETRAINING, object_uri
 from include.services.dag_defaults import DAG_DEFAULTS
+from include.settings import MODEL_ENVIRONMENTS
 from include.tasks import monitor as tasks
 
 
@@ -32,27 +36,38 @@ from include.tasks import monitor as tasks
     doc_md=__doc__,
     tags=[PROBLEM.name, "monitoring"],
     params=forms.MONITORING,
+    user_defined_macros={"object_uri": object_uri, "MONITORING": MONITORING},
     **DAG_DEFAULTS,
 )
 def monitor() -> None:
     start = EmptyOperator(task_id="start")
     end = EmptyOperator(task_id="end", trigger_rule="none_failed")
     champion = task(multiple_outputs=False)(tasks.find_champion)()
-    drifted = task(multiple_outputs=False)(tasks.measure_drift)(champion)
-    degraded = task(multiple_outputs=False)(tasks.measure_degradation)(champion)
+    recent = task(tasks.select_recent)(champion)
+    drifted = task(tasks.measure_drift)(champion, recent)
+    selected = task(multiple_outputs=False)(tasks.select_labelled)(champion)
+    predict_labelled = ModelLoadAndPredictOperator(
+        task_id="predict_labelled",
+        model_uri="{{ ti.xcom_pull('find_champion')['model_uri'] }}",
+        data="{{ ti.xcom_pull('select_labelled')['rows'] }}",
+        output_uri="{{ object_uri(MONITORING, run_id, 'predicted.parquet') }}",
+        venv_cache_path=MODEL_ENVIRONMENTS,
+    )
+    degraded = task(multiple_outputs=False)(tasks.measure_degradation)(selected, predict_labelled.output)
     publish = task(
         outlets=[MONITORING],
         inlets=[RETRAINING],
         trigger_rule="none_failed_min_one_success",
         multiple_outputs=False,
     )
-    report = publish(tasks.publish_report)(champion, drifted, degraded)
+    report = publish(tasks.publish_report)(champion, recent, drifted, degraded)
     actions = [
         EmptyOperator(task_id="no_findings"),
         task(tasks.alert_team)(report),
         task(outlets=[RETRAINING])(tasks.request_retraining)(report),
     ]
     start >> champion
+    selected >> predict_labelled
     task.branch(tasks.decide)(report) >> actions >> end
 
 

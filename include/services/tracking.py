@@ -77,6 +77,14 @@ def log_files(files: Mapping[str, bytes], run_id: str) -> None:
         MlflowClient().log_artifacts(run_id, folder)
 
 
+def read_artifact(run_id: str, name: str) -> bytes | None:
+    """Return the content of a file among a run's artifacts, or None if there is no such file."""
+    with connected(), TemporaryDirectory() as folder:
+        if name not in {file.path for file in MlflowClient().list_artifacts(run_id)}:
+            return None
+        return Path(MlflowClient().download_artifacts(run_id, name, folder)).read_bytes()
+
+
 def log_transformer(transformer: Pipeline, rows: pd.DataFrame) -> None:
     """Log a fitted scikit-learn transformer to the active run, stored with skops."""
     with _ignored_import_warnings():

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.problem import PROBLEM
 from include.services import alerts, champions, storage
-from include.services.assets import LABELLED, MONITORING, PREDICTIONS, RETRAINING, object_uri
-from include.services.lineage import note_read
+from include.services.assets import MONITORING, RETRAINING, object_uri
+from include.tasks.recent import count_new_rows, count_rejected, read_features, read_recent_inputs, read_recent_labelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,96 +23,130 @@ log = logging.getLogger(__name__)
 
 
 def find_champion() -> dict[str, str]:
-    """Return ``version``, ``run_id`` and ``features_uri`` of the champion.
+    """Return ``version``, ``run_id``, ``features_uri`` and ``model_uri`` of the champion.
 
     :raises AirflowSkipException: there is none, or the table that it was trained on is not known
     """
     version = champions.find_champion()
     if version is None:
         raise AirflowSkipException(f"{champions.MODEL} has no champion yet: nothing to monitor")
-    features_uri = champions.read_tags(version).get("features_uri")
-    if not features_uri:
+    if champions.FEATURES_URI not in champions.read_tags(version):
         raise AirflowSkipException(
             f"champion {champions.MODEL} version {version['version']} lacks the tag features_uri, which train sets: "
             "there is no table to compare with"
         )
-    return {"version": version["version"], "run_id": version["run_id"], "features_uri": features_uri}
+    return champions.describe(version) | {"model_uri": champions.model_uri(version["version"])}
 
 
-def measure_drift(champion: Mapping[str, str], params: Mapping[str, Any], run_id: str) -> dict[str, str]:
+def select_recent(champion: Mapping[str, str], params: Mapping[str, Any], run_id: str) -> str:
+    """Write the rows that were predicted recently, and return the URI.
+
+    :raises AirflowSkipException: there are no new ones
+    """
+    recent = read_recent_inputs(read_features(champion["features_uri"]), params["days"])
+    _check_enough(recent, 1)
+    return storage.write_table(recent, _uri(run_id, "recent.parquet"))
+
+
+def measure_drift(champion: Mapping[str, str], recent_uri: str, params: Mapping[str, Any], run_id: str) -> str:
     """Compare the rows that were predicted recently with those that the champion was trained on.
 
-    :return: URIs of the tables ``recent`` and ``drift``
+    :return: URI of a table, as :func:`include.monitoring.drift.measure_drift` returns it
     :raises AirflowSkipException: there are too few new rows
     """
     from include.data.split import select_training
     from include.monitoring import drift
 
-    features = _read_features(champion["features_uri"])
-    recent = read_recent_inputs(features, params["days"])
+    recent = storage.read_table(recent_uri)
     _check_enough(recent, params["min_samples"])
-    training = select_training(features, PROBLEM)
+    training = select_training(storage.read_table(champion["features_uri"]), PROBLEM)
     drifted = drift.measure_drift(training, recent, PROBLEM, alpha=params["alpha"], min_psi=params["min_psi"])
+    return storage.write_table(drifted, _uri(run_id, "drift.parquet"), index=True)
+
+
+def select_labelled(champion: Mapping[str, str], params: Mapping[str, Any], run_id: str) -> dict[str, str]:
+    """Write the rows that were labelled recently, and the errors to compare theirs with.
+
+    :return: URIs of the inputs ``rows``, of their ``target``, and of the ``baseline``: column ``error``
+    :raises AirflowSkipException: there are too few new rows, or the champion's run has no such errors
+    """
+    import pandas as pd
+
+    from include.services import tracking
+
+    labelled = read_recent_labelled(read_features(champion["features_uri"]), params["days"])
+    _check_enough(labelled, params["min_samples"])
+    errors = tracking.read_artifact(champion["run_id"], tracking.OUT_OF_FOLD_ERRORS)
+    if errors is None:
+        raise AirflowSkipException(
+            f"the run of version {champion['version']} lacks {tracking.OUT_OF_FOLD_ERRORS}, which train writes: "
+            "its errors are compared from the next champion on"
+        )
     return {
-        "recent": storage.write_table(recent, object_uri(MONITORING, run_id, "recent.parquet")),
-        "drift": storage.write_table(drifted, object_uri(MONITORING, run_id, "drift.parquet"), index=True),
+        "rows": storage.write_table(labelled[PROBLEM.inputs], _uri(run_id, "labelled.parquet")),
+        "target": storage.write_table(labelled[[PROBLEM.target.name]], _uri(run_id, "target.parquet")),
+        "baseline": storage.write_table(pd.read_csv(BytesIO(errors)), _uri(run_id, "baseline.parquet")),
     }
 
 
-def measure_degradation(champion: Mapping[str, str], params: Mapping[str, Any], run_id: str) -> dict[str, Any]:
-    """Compare the champion's errors on rows that were labelled recently with those on the holdout rows.
+def measure_degradation(
+    selected: Mapping[str, str], predicted_uri: str, params: Mapping[str, Any], run_id: str
+) -> dict[str, Any]:
+    """Compare the champion's errors on rows that were labelled recently with those on its training rows.
 
-    :return: ``errors``, the URI of a table (:func:`predict_errors`), and ``degradation``, the comparison
-    :raises AirflowSkipException: there are too few new rows
+    :param selected: as :func:`select_labelled` returns it
+    :param predicted_uri: predictions of its ``rows``
+    :return: ``errors``, the URI of a table, and ``degradation``, the comparison
     """
-    from include.monitoring import drift
-    from include.services import tracking
+    import pandas as pd
 
-    features = _read_features(champion["features_uri"])
-    labelled = read_recent_labelled(features, params["days"])
-    _check_enough(labelled, params["min_samples"])
-    errors = predict_errors(tracking.load_version(champion["version"]), features, labelled)
-    samples = (errors.loc[errors["sample"] == sample, "error"] for sample in ("holdout", "recent"))
-    degradation = drift.measure_degradation(
-        *samples, confidence=params["degradation_confidence"], margin=params["degradation_margin"]
+    from include.monitoring import degradation
+
+    target = storage.read_table(selected["target"])[PROBLEM.target.name]
+    recent = (storage.read_table(predicted_uri)["prediction"] - target).abs()
+    samples = {"baseline": storage.read_table(selected["baseline"])["error"], "recent": recent}
+    compared = degradation.measure_degradation(
+        **samples, confidence=params["degradation_confidence"], margin=params["degradation_margin"]
     )
-    uri = storage.write_table(errors, object_uri(MONITORING, run_id, "errors.parquet"))
-    return {"errors": uri, "degradation": degradation}
+    errors = pd.concat([pd.DataFrame({"error": errors, "sample": sample}) for sample, errors in samples.items()])
+    return {"errors": storage.write_table(errors, _uri(run_id, "errors.parquet")), "degradation": compared}
 
 
 def publish_report(
     champion: Mapping[str, str],
-    drifted: Mapping[str, str] | None,
+    recent_uri: str | None,
+    drift_uri: str | None,
     degraded: Mapping[str, Any] | None,
     params: Mapping[str, Any],
     run_id: str,
     inlet_events: Mapping[Any, Sequence[Any]],
     outlet_events: Mapping[Any, Any],
 ) -> dict[str, Any]:
-    """Log all numbers and a figure to MLflow, and write the figure to S3.
+    """Log all numbers, the report and a figure to MLflow, and write the figure to S3.
 
-    :param drifted: as :func:`measure_drift` returns it; None if it was skipped
-    :param degraded: as :func:`measure_degradation` returns it; None if it was skipped
-    :return: ``version``, ``findings`` (sentences), ``picture`` (URI), ``cool_down_until`` (UTC, or empty), and
-        ``run_id`` and ``url`` of the MLflow run
-    :raises AirflowSkipException: nothing was measured
+    Each argument is what the task of its name returns, None if it was skipped.
+
+    :return: ``version``, ``findings`` and ``notes`` (sentences), ``picture`` (URI), ``no_retraining`` (why not, or
+        empty), and ``run_id`` and ``url`` of the MLflow run
+    :raises AirflowSkipException: nothing was measured, and there is nothing to note
     """
     from include.charts.monitoring import plot_monitoring
     from include.charts.style import render
-    from include.monitoring.result import cool_down_until
 
-    if not (drifted or degraded):
+    result = _gather(champion["features_uri"], recent_uri, drift_uri, degraded, params["days"])
+    findings, notes, version = result.findings(), result.notes(), champion["version"]
+    if not (drift_uri or degraded or notes):
         raise AirflowSkipException("neither drift nor degradation was measured: nothing to report")
-    result = _gather(champion["features_uri"], drifted, degraded)
-    version, requests = champion["version"], inlet_events[RETRAINING]
+    for sentence in (*findings, *notes):
+        log.log(logging.WARNING if sentence in findings else logging.INFO, "%s", sentence)
     title = f"{champions.MODEL} version {version}: {len(result.training)} training rows, {len(result.recent)} recent"
-    tables = (result.training, result.recent, result.drift, result.errors, result.degradation)
-    picture = render(plot_monitoring(*tables, title=title, min_psi=params["min_psi"], problem=PROBLEM))
+    picture = render(plot_monitoring(result, title=title, min_psi=params["min_psi"]))
     report = {
         "version": version,
-        "findings": result.findings(PROBLEM.unit),
-        "picture": storage.write_bytes(picture, object_uri(MONITORING, run_id, "monitoring.png")),
-        "cool_down_until": cool_down_until(requests[-1].timestamp if len(requests) else None, params["cool_down_days"]),
+        "findings": findings,
+        "notes": notes,
+        "picture": storage.write_bytes(picture, _uri(run_id, "monitoring.png")),
+        "no_retraining": _why_not_retrain(inlet_events[RETRAINING], params["cool_down_days"]) if findings else "",
         **_log_monitoring(champion, result, params, picture),
     }
     outlet_events[MONITORING].extra = report
@@ -120,20 +154,20 @@ def publish_report(
 
 
 def decide(report: Mapping[str, Any]) -> list[str]:
-    """Return the tasks to continue with: none of the actions without findings, no retraining in the cool-down."""
+    """Return the tasks to continue with: none of the actions without findings, no retraining if there is a reason."""
     if not report["findings"]:
         return ["no_findings"]
-    return ["alert_team"] if report["cool_down_until"] else ["alert_team", "request_retraining"]
+    return ["alert_team"] if report["no_retraining"] else ["alert_team", "request_retraining"]
 
 
 def alert_team(report: Mapping[str, Any], run_id: str) -> None:
-    """Send an alert with the findings."""
-    until = report["cool_down_until"]
+    """Send an alert with findings and notes, and with what follows."""
     facts = {
         "DAG": "monitor",
         "run": run_id,
         "findings": "; ".join(report["findings"]),
-        "retraining": f"requested before, not again before {until} UTC" if until else "requested now",
+        "notes": "; ".join(report["notes"]) or "none",
+        "retraining": report["no_retraining"] or "requested now",
         "MLflow": report["url"],
     }
     subject = f"{champions.MODEL} version {report['version']} needs attention"
@@ -145,124 +179,45 @@ def request_retraining(report: Mapping[str, Any], outlet_events: Mapping[Any, An
     outlet_events[RETRAINING].extra = {"version": report["version"], "findings": report["findings"]}
 
 
-def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
-    """Return the inputs that were predicted in the last `days`, each row once and none that is in `known`.
-
-    Rows of the champion's table are excluded by their id, because they cannot show drift. Not by their inputs: where
-    inputs have few different values, only rare rows would remain, which would look like drift. Without an id, the rows
-    that ``predict`` reads from the table are left out, and those of ``incoming/`` all count.
-
-    :param known: the champion's feature table
-    """
-    incoming = f"{PREDICTIONS.uri.rstrip('/')}/incoming/"
-    uris = [
-        uri
-        for uri in storage.list_objects(PREDICTIONS.uri, since=_ago(days))
-        if (uri.startswith(incoming) and uri.endswith(".csv")) or (PROBLEM.row_id and uri.endswith("/rows.parquet"))
-    ]
-    tables = [table for table in map(_read_inputs, uris) if table is not None]
-    return _select_new(tables, known) if PROBLEM.row_id else _concat(tables, known)
-
-
-def read_recent_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
-    """Return the rows whose target was measured in the last `days`, checked and repaired as for training.
-
-    :param known: the champion's feature table
-    """
-    from include.data.labelled import read_labelled
-
-    uris = storage.list_tables(LABELLED.uri, since=_ago(days))
-    tables = [read_labelled(storage.read_bytes(uri), uri, PROBLEM) for uri in uris]
-    labelled = known[known[PROBLEM.target.name].notna()]
-    return _select_new([table for table in tables if table is not None], labelled)
-
-
-def predict_errors(model: Any, features: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
-    """Let a model predict its holdout rows and the labelled ones.
-
-    :return: columns ``error`` (predicted minus true) and ``sample`` ("holdout" or "recent")
-    """
-    import numpy as np
-    import pandas as pd
-
-    from include.data.split import select_holdout
-
-    holdout = select_holdout(features, PROBLEM)
-    rows = pd.concat([holdout, labelled], ignore_index=True)
-    predicted = model.predict(rows[PROBLEM.inputs])
-    values = predicted["prediction"] if isinstance(predicted, pd.DataFrame) else predicted
-    samples = ["holdout"] * len(holdout) + ["recent"] * len(labelled)
-    return pd.DataFrame({"error": np.asarray(values) - rows[PROBLEM.target.name], "sample": samples})
-
-
 def _check_enough(rows: pd.DataFrame, minimum: float) -> None:
     if len(rows) < minimum:
         raise AirflowSkipException(f"{len(rows)} new rows are too few to compare, {minimum:g} is the minimum")
 
 
-def _read_features(uri: str) -> pd.DataFrame:
-    """Return the table that the champion was trained on.
-
-    :raises AirflowSkipException: it is gone, or lacks a column that the problem has now
-    """
-    from include.spec import SPLIT
-
-    if not storage.exists(uri):
-        raise AirflowSkipException(f"the champion's table {uri} is gone: there is no table to compare with")
-    features = storage.read_table(uri)
-    if lacking := {PROBLEM.id, SPLIT, *PROBLEM.inputs, PROBLEM.target.name}.difference(features):
-        raise AirflowSkipException(
-            f"the champion's table {uri} lacks {', '.join(sorted(lacking))}: comparisons resume with the next champion"
-        )
-    return features
-
-
-def _ago(days: float) -> datetime:
-    return datetime.now(UTC) - timedelta(days=days)
-
-
-def _read_inputs(uri: str) -> pd.DataFrame | None:
-    """Return the inputs of predicted rows in their types, or None if they are those of another problem."""
-    from include.data.checks import check_inputs
-    from include.data.reading import TableError, parse_rows
-
-    try:
-        rows = parse_rows(storage.read_bytes(uri), uri)  # pandas alone would read the category 007 as the number 7
-        inputs = check_inputs(rows, PROBLEM, uri)
-    except TableError as error:
-        log.warning("Left out: %s", error)
-        return None
-    note_read(uri, inputs)
-    return inputs
-
-
-def _select_new(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
-    from include.data.identity import remove_known
-
-    rows = _concat(tables, known)
-    new = remove_known(rows, known, PROBLEM).reset_index(drop=True)
-    log.info("%d objects have %d rows, %d of them new", len(tables), len(rows), len(new))
-    return new
-
-
-def _concat(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat(tables, ignore_index=True) if tables else known.head(0)
+def _uri(run_id: str, name: str) -> str:
+    return object_uri(MONITORING, run_id, name)
 
 
 def _gather(
-    features_uri: str, drifted: Mapping[str, str] | None, degraded: Mapping[str, Any] | None
+    features_uri: str, recent_uri: str | None, drift_uri: str | None, degraded: Mapping[str, Any] | None, days: float
 ) -> MonitoringResult:
     import pandas as pd
 
     from include.data.split import select_training
     from include.monitoring.result import MonitoringResult
 
-    training = select_training(storage.read_table(features_uri), PROBLEM)
-    recent, drift = (storage.read_table(drifted[name]) if drifted else pd.DataFrame() for name in ("recent", "drift"))
-    errors = storage.read_table(degraded["errors"]) if degraded else pd.DataFrame()
-    return MonitoringResult(training, recent, drift, errors, degraded["degradation"] if degraded else {})
+    return MonitoringResult(
+        problem=PROBLEM,
+        training=select_training(storage.read_table(features_uri), PROBLEM),
+        recent=storage.read_table(recent_uri) if recent_uri else pd.DataFrame(),
+        drift=storage.read_table(drift_uri) if drift_uri else pd.DataFrame(),
+        errors=storage.read_table(degraded["errors"]) if degraded else pd.DataFrame(),
+        degradation=degraded["degradation"] if degraded else {},
+        rejected=count_rejected(days),
+    )
+
+
+def _why_not_retrain(requests: Sequence[Any], days: float) -> str:
+    """Return why no retraining is requested, or an empty text if one is."""
+    from include.data.reading import TableError
+    from include.monitoring.result import cool_down_until, why_not_retrain
+
+    until = cool_down_until(requests[-1].timestamp if len(requests) else None, days)
+    newest = [version for version in champions.versions() if champions.FEATURES_URI in champions.read_tags(version)][-1]
+    try:
+        return why_not_retrain(until, 0 if until else count_new_rows(newest), newest["version"])
+    except (TableError, FileNotFoundError) as error:
+        return f"not requested: {error}"
 
 
 def _log_monitoring(
@@ -279,6 +234,7 @@ def _log_monitoring(
         tracking.mlflow.log_params(dict(params))
         tracking.mlflow.log_metrics(result.metrics())
         files = {"monitoring.png": picture, "drift.csv": result.drift.to_csv().encode()}
+        files["report.md"] = result.report().encode()
         tracking.log_files(files, run.info.run_id)
     hook.set_model_version_tag(champions.MODEL, version, "monitoring_run_id", run.info.run_id)
     return {"run_id": run.info.run_id, "url": hook.server.page("experiments", experiment_id, "runs", run.info.run_id)}

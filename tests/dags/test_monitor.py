@@ -6,6 +6,7 @@ import pytest
 from airflow.sdk import DAG, AssetOrTimeSchedule
 from airflow.sdk.exceptions import ParamValidationError
 
+from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 from include.services.assets import LABELLED, RETRAINING
 
 
@@ -29,7 +30,7 @@ def test_the_defaults_are_those_that_the_false_alarms_were_measured_with(dag: DA
         "alpha": 0.02,
         "min_psi": 0.25,
         "degradation_margin": 0.1,
-        "degradation_confidence": 0.99,
+        "degradation_confidence": 0.95,
         "cool_down_days": 7,
     }
 
@@ -44,25 +45,32 @@ def test_the_form_rejects_impossible_values(dag: DAG, name: str, value: object) 
 
 
 @pytest.mark.parametrize(
-    ("findings", "cool_down_until", "tasks"),
+    ("findings", "no_retraining", "tasks"),
     [
         ([], "", ["no_findings"]),
-        ([], "2026-12-01 06:00", ["no_findings"]),
         (["a column has drifted"], "", ["alert_team", "request_retraining"]),
-        (["a column has drifted"], "2026-12-01 06:00", ["alert_team"]),
+        (["a column has drifted"], "requested before", ["alert_team"]),
     ],
 )
-def test_findings_always_alert_and_request_a_retraining_outside_of_the_cool_down(
-    dag: DAG, findings: list[str], cool_down_until: str, tasks: list[str]
+def test_findings_always_alert_and_request_a_retraining_unless_there_is_a_reason_not_to(
+    dag: DAG, findings: list[str], no_retraining: str, tasks: list[str]
 ) -> None:
     decide: Any = dag.get_task("decide")
 
-    assert decide.python_callable({"findings": findings, "cool_down_until": cool_down_until}) == tasks
+    assert decide.python_callable({"findings": findings, "no_retraining": no_retraining}) == tasks
     assert set(tasks) <= decide.downstream_task_ids
+
+
+def test_the_champion_predicts_in_a_process_of_its_own(dag: DAG) -> None:
+    predict = dag.get_task("predict_labelled")
+
+    assert isinstance(predict, ModelLoadAndPredictOperator)
+    assert predict.upstream_task_ids == {"select_labelled"}
+    assert "predict_labelled" in dag.get_task("measure_degradation").upstream_task_ids
 
 
 def test_one_measurement_is_enough_for_a_report(dag: DAG) -> None:
     report = dag.get_task("publish_report")
 
-    assert {"measure_drift", "measure_degradation"} <= report.upstream_task_ids
+    assert {"select_recent", "measure_drift", "measure_degradation"} <= report.upstream_task_ids
     assert report.trigger_rule == "none_failed_min_one_success"

@@ -12,7 +12,9 @@ from PIL import Image
 
 from include.charts.monitoring import plot_monitoring
 from include.charts.style import render
-from include.monitoring.drift import measure_degradation, measure_drift
+from include.monitoring.degradation import measure_degradation
+from include.monitoring.drift import measure_drift
+from include.monitoring.result import MonitoringResult
 from include.spec import Number, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
@@ -22,18 +24,17 @@ NOTHING = pd.DataFrame()
 
 @pytest.fixture
 def errors() -> pd.DataFrame:
-    sizes = np.random.default_rng(0).normal(size=60)
-    return pd.DataFrame({"error": sizes, "sample": ["holdout"] * 20 + ["recent"] * 40})
+    sizes = np.abs(np.random.default_rng(0).normal(size=60))
+    return pd.DataFrame({"error": sizes, "sample": ["baseline"] * 20 + ["recent"] * 40})
 
 
 def plot(recent: pd.DataFrame, errors: pd.DataFrame, problem: Problem = HOUSES, count: int = 120) -> Figure:
     training = make_rows(count)
     drift = measure_drift(training, recent, HOUSES, alpha=0.02, min_psi=0.25) if len(recent) else NOTHING
-    samples = [errors.loc[errors["sample"] == name, "error"] for name in ("holdout", "recent")] if len(errors) else []
-    degradation = measure_degradation(*samples, confidence=0.99, margin=0.1) if samples else {}
-    return plot_monitoring(
-        training, recent, drift, errors, degradation, title="version 3", min_psi=0.25, problem=problem
-    )
+    samples = {name: rows["error"] for name, rows in errors.groupby("sample")} if len(errors) else {}
+    degradation = measure_degradation(**samples, confidence=0.99, margin=0.1) if samples else {}
+    result = MonitoringResult(problem, training, recent, drift, errors, degradation)
+    return plot_monitoring(result, title="version 3", min_psi=0.25)
 
 
 def texts(figure: Figure) -> str:
@@ -48,7 +49,7 @@ def test_it_names_version_inputs_and_both_errors(errors: pd.DataFrame) -> None:
 
     for text in ("Monitoring of Reg_house", "version 3", f"{AREA} (m\u00b2)", "p < 0.001", "RMSE"):
         assert text in shown
-    assert "holdout\n(n = 20)" in shown
+    assert "training,\ncross-validated\n(n = 20)" in shown
     assert "recent\n(n = 40)" in shown
 
 
@@ -70,6 +71,20 @@ def test_categories_that_drifted_are_drawn_by_name_and_missing_ones_too(errors: 
     assert "(missing)" in shown
 
 
+def test_another_mix_is_drawn_apart_from_drift_and_numbers_within_the_groups(errors: pd.DataFrame) -> None:
+    training = make_rows()
+    figure = plot(training[training[DISTRICT] == "south"].assign(**{"lambda": 40}), errors)
+    shown = texts(figure)
+
+    assert "brown: another mix" in figure.axes[0].get_xlabel()
+    assert f"{DISTRICT} has another mix: 100% of the rows are from south" in shown
+    first, second = (graph.get_title(loc="left") for graph in figure.axes[1:3])
+    assert (first, second) == ("rooms", "district")
+    within = training.loc[training[DISTRICT] == "south", "lambda"]
+    bins = figure.axes[1].patches[0].get_data()
+    assert bins.values == pytest.approx(np.histogram(within, bins.edges)[0] / len(within))
+
+
 def test_of_many_categories_the_most_frequent_are_drawn(errors: pd.DataFrame) -> None:
     recent = make_rows(400).assign(**{DISTRICT: [f"district {row % 100}" for row in range(400)]})
     graph = next(graph for graph in plot(recent, errors).axes if graph.get_title(loc="left") == "district")
@@ -85,8 +100,8 @@ def test_of_many_columns_those_with_the_largest_drift_are_drawn(errors: pd.DataF
     problem = replace(HOUSES, features=tuple(map(Number, columns)), gate=replace(HOUSES.gate, subgroup_max_rmse={}))
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 42)), columns=columns)
     psi = pd.Series(np.linspace(1, 0, 42), index=columns)
-    drift = pd.DataFrame({"p_value": 0.5, "psi": psi, "psi_by_chance": 0.0, "drifted": False})
-    figure = plot_monitoring(rows, rows, drift, NOTHING, {}, title="", min_psi=0.25, problem=problem)
+    drift = pd.DataFrame({"p_value": 0.5, "psi": psi, "psi_by_chance": 0.0, "drifted": False, "grouped": False})
+    figure = plot_monitoring(MonitoringResult(problem, rows, rows, drift, NOTHING, {}), title="", min_psi=0.25)
 
     assert "Input drift (PSI above chance): top 20 of 42" in texts(figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == columns[19::-1]
@@ -94,17 +109,17 @@ def test_of_many_columns_those_with_the_largest_drift_are_drawn(errors: pd.DataF
 
 def test_huge_tables_are_drawn_quickly_as_samples() -> None:
     sizes = np.random.default_rng(0).normal(size=50_000)
-    errors = pd.DataFrame({"error": sizes, "sample": ["holdout", "recent"] * 25_000})
+    errors = pd.DataFrame({"error": sizes, "sample": ["baseline", "recent"] * 25_000})
     training = make_rows(50_000)
     drift = measure_drift(training, training, HOUSES, alpha=0.02, min_psi=0.25)
-    degradation = dict.fromkeys(["rmse_holdout", "rmse_recent", "ratio", "ratio_low", "ratio_high"], 1.0)
+    names = ["rmse_baseline", "rmse_recent", "ratio", "ratio_low", "ratio_high", "ratio_found"]
     start = process_time()
-    tables = training, training, drift, errors, degradation
-    figure = plot_monitoring(*tables, title="", min_psi=0.25, problem=HOUSES)
+    result = MonitoringResult(HOUSES, training, training, drift, errors, dict.fromkeys(names, 1.0))
+    figure = plot_monitoring(result, title="", min_psi=0.25)
     render(figure)
 
     assert process_time() - start < 3
-    assert "holdout\n(n = 25,000,\n1,000 shown)" in texts(figure)
+    assert "training,\ncross-validated\n(n = 25,000,\n1,000 shown)" in texts(figure)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e7])

@@ -1,10 +1,9 @@
-"""Recent rows and errors of the champion, in the real S3 and MLflow."""
+"""The tasks of monitor, with the real S3 and MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from io import BytesIO
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,34 +12,38 @@ import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.data.split import select_holdout, select_training
-from include.monitoring.drift import measure_drift
-from include.services import champions, storage
+from include.services import champions, storage, tracking
 from include.services.assets import LABELLED, PREDICTIONS
-from include.spec import SPLIT, Category
-from include.tasks import monitor
+from include.tasks import monitor, recent
 
-from ...toy import AREA, DISTRICT, HOUSES, make_rows
-from ..conftest import Registered, make_table
+from ...toy import AREA, HOUSES, make_rows
+from ..conftest import Registered
 
 PREDICTED, LABELS = PREDICTIONS.uri.rstrip("/"), LABELLED.uri.rstrip("/")
 RUN = "manual__unit-monitor"
-PARAMS = {"days": 1, "min_samples": 50, "alpha": 0.02, "min_psi": 0.25}
+PARAMS = {
+    "days": 1,
+    "min_samples": 50,
+    "alpha": 0.02,
+    "min_psi": 0.25,
+    "degradation_margin": 0.1,
+    "degradation_confidence": 0.95,
+    "cool_down_days": 7,
+}
 
 
 @pytest.fixture(autouse=True)
 def _toy_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "PROBLEM", HOUSES)
+    monkeypatch.setattr(recent, "PROBLEM", HOUSES)
 
 
 @pytest.fixture
 def _no_objects(buckets: None) -> Iterator[None]:
     """Delete what these tests write, before and after each."""
-    folders = [f"{PREDICTED}/unit-{number}" for number in (1, 2)]
-    folders += [f"{PREDICTED}/incoming/unit", f"{LABELS}/unit"]
 
     def empty() -> None:
-        for folder in folders:
+        for folder in (f"{PREDICTED}/unit-1", f"{LABELS}/unit"):
             storage.delete_folder(folder)
 
     empty()
@@ -48,19 +51,11 @@ def _no_objects(buckets: None) -> Iterator[None]:
     empty()
 
 
-def new_rows(area: float) -> pd.DataFrame:
-    """Three rows that the toy table does not have."""
-    return make_rows(3).assign(**{AREA: [area, area + 0.1, area + 0.2]})
-
-
-def write_predicted(rows: pd.DataFrame, run: str) -> None:
-    """Write rows as ``predict`` does: their inputs, indexed by the id."""
-    storage.write_table(rows.set_index("address")[HOUSES.inputs], f"{PREDICTED}/{run}/rows.parquet", index=True)
-
-
-def areas(rows: pd.DataFrame) -> list[float]:
-    """The areas below 30 m², which only these tests write."""
-    return sorted(area for area in rows[AREA] if area < 30)
+@pytest.fixture
+def champion(houses: pd.DataFrame, registered: Registered) -> dict[str, str]:
+    uri = storage.write_table(houses, "s3://data/unit-monitor/features.parquet")
+    registered.hook.set_model_version_tag(registered.name, "1", champions.FEATURES_URI, uri)
+    return {"version": "1", "run_id": registered.run_id, "features_uri": uri}
 
 
 def test_without_a_champion_the_task_is_skipped(registered: Registered) -> None:
@@ -83,174 +78,183 @@ def test_the_champion_is_found_with_its_run_and_its_table(registered: Registered
         "version": "1",
         "run_id": registered.run_id,
         "features_uri": "s3://data/f.parquet",
+        "model_uri": f"models:/{registered.name}/1",
     }
 
 
-@pytest.mark.usefixtures("_no_objects")
-def test_recent_inputs_are_those_of_predict_and_of_incoming_files_without_known_rows(houses: pd.DataFrame) -> None:
-    inputs = houses.set_index("address")[HOUSES.inputs]
-    with_new = pd.concat([inputs, new_rows(20).set_index("address")[HOUSES.inputs]])
-    storage.write_table(with_new, f"{PREDICTED}/unit-1/rows.parquet", index=True)
-    write_predicted(new_rows(20), "unit-2")
-    storage.write_table(new_rows(25).assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
-    storage.write_table(new_rows(28), f"{PREDICTED}/unit-1/{HOUSES.predictions_file}")
+def larger_rows() -> pd.DataFrame:
+    """Rows that the champion does not know, whose area has drifted."""
+    return make_rows(60, seed=1).assign(**{AREA: lambda rows: rows[AREA] + 100})
 
-    recent = monitor.read_recent_inputs(houses, days=1)
 
-    assert areas(recent) == [20, 20.1, 20.2, 25, 25.1, 25.2]
-    assert recent.columns.tolist() == ["address", *HOUSES.inputs]
+def write_predicted(rows: pd.DataFrame) -> None:
+    """Write rows as ``predict`` does: their inputs, indexed by the id."""
+    storage.write_table(rows.set_index("address")[HOUSES.inputs], f"{PREDICTED}/unit-1/rows.parquet", index=True)
 
 
 @pytest.mark.usefixtures("_no_objects")
-def test_categories_that_look_like_numbers_are_read_as_they_were_predicted(
-    houses: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    district, _, *numbers = HOUSES.features
-    monkeypatch.setattr(
-        monitor, "PROBLEM", replace(HOUSES, features=(district, Category("index", nullable=True), *numbers))
-    )
-    predicted = new_rows(20).assign(index=["007", "1.50", None], predicted=300.0)
-    storage.write_table(predicted, f"{PREDICTED}/incoming/unit/new.csv")
+def test_drift_is_measured_from_enough_rows_only(champion: dict[str, str]) -> None:
+    write_predicted(larger_rows())
 
-    recent = monitor.read_recent_inputs(houses, days=1)
+    uri = monitor.select_recent(champion, PARAMS, RUN)
+    drift = storage.read_table(monitor.measure_drift(champion, uri, PARAMS, RUN))
 
-    assert recent.loc[recent[AREA] < 30, "index"].tolist() == ["007", "1.50", pytest.approx(np.nan, nan_ok=True)]
-
-
-@pytest.mark.usefixtures("_no_objects")
-@pytest.mark.parametrize("row_id", ["address", None])
-def test_recent_rows_of_a_few_settings_are_not_drift(monkeypatch: pytest.MonkeyPatch, row_id: str | None) -> None:
-    coarse = replace(HOUSES, row_id=row_id)
-    monkeypatch.setattr(monitor, "PROBLEM", coarse)
-
-    def sample(seed: int, count: int) -> pd.DataFrame:
-        rows = make_rows(count, seed).assign(address=[f"{seed}-{row}" for row in range(count)])
-        return rows.assign(**{AREA: rows[AREA].round(-2) + 50})
-
-    known = make_table(sample(1, 600), coarse)
-    recent = sample(2, 200)
-    storage.write_table(recent.assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
-
-    found = monitor.read_recent_inputs(known, days=1)
-
-    assert len(found) == 200
-    training = select_training(known, coarse)
-    assert not measure_drift(training, found, coarse, alpha=0.02, min_psi=0.25)["drifted"].any()
-
-
-@pytest.mark.usefixtures("_no_objects")
-def test_rows_of_another_problem_are_left_out_and_logged(
-    houses: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
-    storage.write_table(pd.DataFrame({"sepal length": [5.1]}), f"{PREDICTED}/unit-1/rows.parquet")
-    write_predicted(new_rows(20), "unit-2")
-
-    assert areas(monitor.read_recent_inputs(houses, days=1)) == [20, 20.1, 20.2]
-    assert f"column {DISTRICT} is missing; other columns of the table: sepal length" in caplog.text
-
-
-@pytest.mark.usefixtures("_no_objects")
-def test_older_objects_are_not_recent(houses: pd.DataFrame) -> None:
-    storage.write_table(new_rows(20), f"{PREDICTED}/incoming/unit/new.csv")
-    storage.write_table(new_rows(20), f"{LABELS}/unit/new.csv")
-
-    assert monitor.read_recent_inputs(houses, days=0).empty
-    assert monitor.read_recent_labelled(houses, days=0).empty
-
-
-@pytest.mark.usefixtures("_no_objects")
-def test_labelled_rows_are_read_as_for_training(houses: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
-    new_rows(25).to_parquet(content := BytesIO(), index=False)
-    storage.write_bytes(content.getvalue(), f"{LABELS}/unit/new.parquet")
-    storage.write_table(new_rows(20).assign(price=[360.0, np.nan, 99_999]), f"{LABELS}/unit/new.csv")
-    storage.write_table(new_rows(28).drop(columns="lambda"), f"{LABELS}/unit/old.csv")
-
-    labelled = monitor.read_recent_labelled(houses, days=1)
-
-    assert areas(labelled) == [20, 25, 25.1, 25.2]
-    assert {*HOUSES.inputs, "price"} <= set(labelled)
-    assert f"Left out: {LABELS}/unit/old.csv cannot be used:\ncolumn lambda is missing" in caplog.text
-    assert "price: 99999 is impossible" in caplog.text
-
-
-@pytest.mark.usefixtures("_no_objects")
-def test_drift_is_measured_from_enough_rows_only(houses: pd.DataFrame) -> None:
-    champion = {"features_uri": storage.write_table(houses, "s3://data/unit-monitor/features.parquet")}
-    larger = make_rows(60, seed=1).assign(**{AREA: lambda rows: rows[AREA] + 100})
-    write_predicted(larger, "unit-1")
-    recent = len(monitor.read_recent_inputs(houses, days=1))
-
-    found = monitor.measure_drift(champion, PARAMS, RUN)
-
-    assert len(storage.read_table(found["recent"])) == recent >= 60
-    drift = storage.read_table(found["drift"])
+    rows = len(storage.read_table(uri))
+    assert rows >= 60
     assert drift.index.tolist() == HOUSES.inputs
     assert drift.loc[AREA, "drifted"]
-    with pytest.raises(AirflowSkipException, match=f"{recent} new rows are too few to compare, {recent + 1} is the"):
-        monitor.measure_drift(champion, {**PARAMS, "min_samples": recent + 1}, RUN)
-
-
-@pytest.mark.parametrize("measure", [monitor.measure_drift, monitor.measure_degradation])
-def test_a_champion_of_another_table_is_not_compared(
-    houses: pd.DataFrame, buckets: None, measure: Callable[..., Any]
-) -> None:
-    uri = storage.write_table(houses.drop(columns=[AREA, SPLIT]), "s3://data/unit-monitor/other.parquet")
-
-    with pytest.raises(AirflowSkipException, match=r"other\.parquet lacks _split, living area"):
-        measure({"version": "1", "features_uri": uri}, PARAMS, RUN)
-    with pytest.raises(AirflowSkipException, match=r"gone\.parquet is gone"):
-        measure({"version": "1", "features_uri": "s3://data/unit-monitor/gone.parquet"}, PARAMS, RUN)
-
-
-@pytest.mark.parametrize("as_frame", [True, False])
-def test_errors_are_predicted_minus_true_of_holdout_and_recent_rows(houses: pd.DataFrame, as_frame: bool) -> None:
-    def predict(rows: pd.DataFrame) -> Any:
-        assert rows.columns.tolist() == HOUSES.inputs
-        prices = np.full(len(rows), 400.0)
-        return pd.DataFrame({"prediction": prices, "lower": 0.0}, index=rows.index) if as_frame else prices
-
-    labelled = houses.head(2).assign(price=[390.0, 420.0])
-
-    errors = monitor.predict_errors(SimpleNamespace(predict=predict), houses, labelled)
-
-    holdout = select_holdout(houses, HOUSES)
-    assert errors.groupby("sample").size().to_dict() == {"holdout": len(holdout), "recent": 2}
-    assert errors.loc[errors["sample"] == "recent", "error"].tolist() == [10, -20]
-    np.testing.assert_allclose(errors.loc[errors["sample"] == "holdout", "error"], 400 - holdout["price"])
+    with pytest.raises(AirflowSkipException, match=f"{rows} new rows are too few to compare, {rows + 1} is the"):
+        monitor.measure_drift(champion, uri, {**PARAMS, "min_samples": rows + 1}, RUN)
 
 
 @pytest.fixture
-def champion(houses: pd.DataFrame, registered: Registered) -> dict[str, str]:
-    uri = storage.write_table(houses, "s3://data/unit-monitor/features.parquet")
-    return {"version": "1", "run_id": registered.run_id, "features_uri": uri}
+def errors_known(registered: Registered) -> Iterator[None]:
+    """The champion's run has out-of-fold errors, as ``train`` logs them."""
+    file = tracking.OUT_OF_FOLD_ERRORS
+    with pytest.MonkeyPatch.context() as patch:
+        content = pd.DataFrame({"error": np.abs(np.random.default_rng(0).normal(0, 20, 80))}).to_csv(index=False)
+        patch.setattr(tracking, "read_artifact", lambda run_id, name: content.encode() if name == file else None)
+        yield
 
 
 @pytest.mark.usefixtures("_no_objects")
-def test_the_report_has_the_findings_and_links_version_and_run(
-    champion: dict[str, str], registered: Registered
-) -> None:
-    larger = make_rows(60, seed=1).assign(**{AREA: lambda rows: rows[AREA] + 100})
-    write_predicted(larger, "unit-1")
-    params = PARAMS | {"cool_down_days": 7}
+def test_labelled_rows_are_written_for_the_champion_to_predict(champion: dict[str, str], errors_known: None) -> None:
+    storage.write_table(larger_rows(), f"{LABELS}/unit/new.csv")
+
+    selected = monitor.select_labelled(champion, PARAMS, RUN)
+
+    rows, target = storage.read_table(selected["rows"]), storage.read_table(selected["target"])
+    assert rows.columns.tolist() == HOUSES.inputs
+    assert target["price"].tolist() == larger_rows()["price"].tolist()
+    assert len(rows) == len(target) == 60
+    assert len(storage.read_table(selected["baseline"])) == 80
+    with pytest.raises(AirflowSkipException, match="60 new rows are too few"):
+        monitor.select_labelled(champion, {**PARAMS, "min_samples": 61}, RUN)
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_a_champion_without_out_of_fold_errors_is_not_compared(champion: dict[str, str]) -> None:
+    storage.write_table(larger_rows(), f"{LABELS}/unit/new.csv")
+
+    with pytest.raises(AirflowSkipException, match=r"the run of version 1 lacks out_of_fold_errors\.csv, which train"):
+        monitor.select_labelled(champion, PARAMS, RUN)
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_recent_errors_are_compared_with_those_on_training_rows(champion: dict[str, str], errors_known: None) -> None:
+    rows = larger_rows()
+    storage.write_table(rows, f"{LABELS}/unit/new.csv")
+    selected = monitor.select_labelled(champion, PARAMS, RUN)
+    offsets = np.where(rows.index % 2, 30.0, -30.0)
+    predicted = pd.DataFrame({"prediction": rows["price"] + offsets, "lower": 0.0})
+    uri = storage.write_table(predicted, "s3://data/unit-monitor/predicted.parquet")
+
+    measured = monitor.measure_degradation(selected, uri, PARAMS, RUN)
+
+    errors = storage.read_table(measured["errors"])
+    assert errors.groupby("sample").size().to_dict() == {"baseline": 80, "recent": 60}
+    assert errors.loc[errors["sample"] == "recent", "error"].tolist() == pytest.approx([30] * 60)
+    assert measured["degradation"]["rmse_recent"] == pytest.approx(30)
+    assert measured["degradation"]["degraded"] == 1
+
+
+def publish(champion: dict[str, str], *measured: Any, requests: Any = ()) -> dict[str, Any]:
     events = {monitor.MONITORING: SimpleNamespace(extra={})}
-
-    drifted = monitor.measure_drift(champion, params, RUN)
-    report = monitor.publish_report(champion, drifted, None, params, RUN, {monitor.RETRAINING: []}, events)
-
+    report = monitor.publish_report(champion, *measured, PARAMS, RUN, {monitor.RETRAINING: list(requests)}, events)
     assert report == events[monitor.MONITORING].extra
+    return report
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_the_report_has_findings_and_notes_and_links_version_and_run(
+    champion: dict[str, str], registered: Registered, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(monitor, "count_new_rows", lambda version: 45)
+    write_predicted(larger_rows().assign(**{"lambda": 40}))
+
+    recent_uri = monitor.select_recent(champion, PARAMS, RUN)
+    with caplog.at_level("INFO"):
+        report = publish(champion, recent_uri, monitor.measure_drift(champion, recent_uri, PARAMS, RUN), None)
+
     assert any(finding.startswith(f"{AREA} has drifted: PSI ") for finding in report["findings"])
-    assert (report["version"], report["cool_down_until"]) == ("1", "")
+    assert any(", lambda 60" in note or ": lambda 60" in note for note in report["notes"])
+    assert set(report["findings"] + report["notes"]) <= set(caplog.messages)
+    assert (report["version"], report["no_retraining"]) == ("1", "")
     assert storage.read_bytes(report["picture"]).startswith(b"\x89PNG")
     version = registered.hook.get_model_version(registered.name, "1")
     assert champions.read_tags(version)["monitoring_run_id"] == report["run_id"]
     run = registered.hook.get_run(report["run_id"])
     assert champions.read_tags(run["data"])["model_version"] == "1"
     assert champions.read_params(run)["min_psi"] == "0.25"
+    logged = tracking.read_artifact(report["run_id"], "report.md")
+    assert logged is not None
+    assert f"- {report['findings'][0]}" in logged.decode().splitlines()
 
 
-def test_without_any_measurement_there_is_no_report() -> None:
+@pytest.mark.usefixtures("_no_objects")
+@pytest.mark.parametrize(
+    ("new_rows", "age", "reason"),
+    [
+        (0, 8, "not requested: version 2 has learned from all rows that there are"),
+        (45, 1, "requested before, not again before "),
+        (45, 8, ""),
+    ],
+)
+def test_no_retraining_is_requested_without_new_rows_for_the_newest_version_or_in_the_cool_down(
+    champion: dict[str, str],
+    registered: Registered,
+    monkeypatch: pytest.MonkeyPatch,
+    new_rows: int,
+    age: int,
+    reason: str,
+) -> None:
+    registered.hook.set_model_version_tag(registered.name, "2", champions.FEATURES_URI, champion["features_uri"])
+    monkeypatch.setattr(monitor, "count_new_rows", lambda version: new_rows if version["version"] == "2" else 99)
+    write_predicted(larger_rows())
+    recent_uri = monitor.select_recent(champion, PARAMS, RUN)
+    drift_uri = monitor.measure_drift(champion, recent_uri, PARAMS, RUN)
+    last = SimpleNamespace(timestamp=datetime.now(UTC) - timedelta(days=age))
+
+    report = publish(champion, recent_uri, drift_uri, None, requests=[last])
+
+    assert report["no_retraining"].startswith(reason)
+    assert bool(report["no_retraining"]) == bool(reason)
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_a_table_that_cannot_be_used_is_the_reason_for_no_retraining(
+    champion: dict[str, str], registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(version: Any) -> int:
+        raise FileNotFoundError("houses.csv is missing")
+
+    monkeypatch.setattr(monitor, "count_new_rows", fail)
+    write_predicted(larger_rows())
+    recent_uri = monitor.select_recent(champion, PARAMS, RUN)
+
+    report = publish(champion, recent_uri, monitor.measure_drift(champion, recent_uri, PARAMS, RUN), None)
+
+    assert report["no_retraining"] == "not requested: houses.csv is missing"
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_a_few_odd_rows_are_reported_although_nothing_was_measured(champion: dict[str, str]) -> None:
+    write_predicted(make_rows(3, seed=1).assign(**{AREA: 900.0}))
+
+    report = publish(champion, monitor.select_recent(champion, PARAMS, RUN), None, None)
+
+    assert report["findings"] == []
+    assert f"{AREA} 3" in report["notes"][0]
+
+
+@pytest.mark.usefixtures("buckets")
+def test_without_any_measurement_or_note_there_is_no_report(
+    champion: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "count_rejected", lambda days: 0)
+
     with pytest.raises(AirflowSkipException, match="nothing to report"):
-        monitor.publish_report({}, None, None, {}, RUN, {}, {})
+        monitor.publish_report(champion, None, None, None, PARAMS, RUN, {}, {})
 
 
 def test_a_request_of_retraining_has_version_and_findings() -> None:
@@ -261,22 +265,24 @@ def test_a_request_of_retraining_has_version_and_findings() -> None:
     assert events[monitor.RETRAINING].extra == {"version": "3", "findings": ["age has drifted"]}
 
 
-@pytest.mark.parametrize(
-    ("until", "retraining"),
-    [("", "requested now"), ("2026-12-01 06:00", "requested before, not again before 2026-12-01 06:00 UTC")],
-)
-def test_the_alert_names_findings_and_what_follows(
-    monkeypatch: pytest.MonkeyPatch, until: str, retraining: str
-) -> None:
+@pytest.mark.parametrize("reason", ["", "requested before, not again before 2026-12-01 06:00 UTC", "not requested: x"])
+def test_the_alert_names_findings_notes_and_what_follows(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(monitor.alerts, "send", sent.append)
-    report = {"version": "3", "findings": ["a", "b"], "cool_down_until": until, "url": "http://mlflow/run"}
+    report = {
+        "version": "3",
+        "findings": ["a", "b"],
+        "notes": ["c"],
+        "no_retraining": reason,
+        "url": "http://mlflow/run",
+    }
 
     monitor.alert_team(report, "manual__1")
 
     (alert,) = sent
     assert "version 3 needs attention" in alert.subject
     assert alert.facts["findings"] == "a; b"
-    assert alert.facts["retraining"] == retraining
+    assert alert.facts["notes"] == "c"
+    assert alert.facts["retraining"] == (reason or "requested now")
     assert alert.facts["MLflow"] == "http://mlflow/run"
     assert alert.url.endswith("/dags/monitor/runs/manual__1")

@@ -1,0 +1,221 @@
+"""The rows that monitoring compares and counts, in the real S3 and MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.data.split import select_training
+from include.monitoring.drift import measure_drift
+from include.services import storage
+from include.services.assets import LABELLED, PREDICTIONS
+from include.spec import SPLIT, Category
+from include.tasks import feature_eng, recent
+
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ..conftest import make_table
+
+PREDICTED, LABELS = PREDICTIONS.uri.rstrip("/"), LABELLED.uri.rstrip("/")
+
+
+@pytest.fixture(autouse=True)
+def _toy_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "PROBLEM", HOUSES)
+
+
+@pytest.fixture
+def _no_objects(buckets: None) -> Iterator[None]:
+    """Delete what these tests write, before and after each."""
+    folders = [f"{PREDICTED}/unit-{number}" for number in (1, 2)]
+    folders += [f"{PREDICTED}/incoming/unit", f"{LABELS}/unit"]
+
+    def empty() -> None:
+        for folder in folders:
+            storage.delete_folder(folder)
+
+    empty()
+    yield
+    empty()
+
+
+def new_rows(area: float) -> pd.DataFrame:
+    """Three rows that the toy table does not have."""
+    return make_rows(3).assign(**{AREA: [area, area + 0.1, area + 0.2]})
+
+
+def write_predicted(rows: pd.DataFrame, run: str) -> None:
+    """Write rows as ``predict`` does: their inputs, indexed by the id."""
+    storage.write_table(rows.set_index("address")[HOUSES.inputs], f"{PREDICTED}/{run}/rows.parquet", index=True)
+
+
+def areas(rows: pd.DataFrame) -> list[float]:
+    """The areas below 30 m², which only these tests write."""
+    return sorted(area for area in rows[AREA] if area < 30)
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_recent_inputs_are_those_of_predict_and_of_incoming_files_without_known_rows(houses: pd.DataFrame) -> None:
+    inputs = houses.set_index("address")[HOUSES.inputs]
+    with_new = pd.concat([inputs, new_rows(20).set_index("address")[HOUSES.inputs]])
+    storage.write_table(with_new, f"{PREDICTED}/unit-1/rows.parquet", index=True)
+    write_predicted(new_rows(20), "unit-2")
+    storage.write_table(new_rows(25).assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
+    storage.write_table(new_rows(28), f"{PREDICTED}/unit-1/{HOUSES.predictions_file}")
+
+    found = recent.read_recent_inputs(houses, days=1)
+
+    assert areas(found) == [20, 20.1, 20.2, 25, 25.1, 25.2]
+    assert found.columns.tolist() == ["address", *HOUSES.inputs]
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_categories_that_look_like_numbers_are_read_as_they_were_predicted(
+    houses: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    district, _, *numbers = HOUSES.features
+    monkeypatch.setattr(
+        recent, "PROBLEM", replace(HOUSES, features=(district, Category("index", nullable=True), *numbers))
+    )
+    predicted = new_rows(20).assign(index=["007", "1.50", None], predicted=300.0)
+    storage.write_table(predicted, f"{PREDICTED}/incoming/unit/new.csv")
+
+    found = recent.read_recent_inputs(houses, days=1)
+
+    assert found.loc[found[AREA] < 30, "index"].tolist() == ["007", "1.50", pytest.approx(np.nan, nan_ok=True)]
+
+
+@pytest.mark.usefixtures("_no_objects")
+@pytest.mark.parametrize("row_id", ["address", None])
+def test_recent_rows_of_a_few_settings_are_not_drift(monkeypatch: pytest.MonkeyPatch, row_id: str | None) -> None:
+    coarse = replace(HOUSES, row_id=row_id)
+    monkeypatch.setattr(recent, "PROBLEM", coarse)
+
+    def sample(seed: int, count: int) -> pd.DataFrame:
+        rows = make_rows(count, seed).assign(address=[f"{seed}-{row}" for row in range(count)])
+        return rows.assign(**{AREA: rows[AREA].round(-2) + 50})
+
+    known = make_table(sample(1, 600), coarse)
+    rows = sample(2, 200)
+    storage.write_table(rows.assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
+
+    found = recent.read_recent_inputs(known, days=1)
+
+    assert len(found) == 200
+    training = select_training(known, coarse)
+    assert not measure_drift(training, found, coarse, alpha=0.02, min_psi=0.25)["drifted"].any()
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_rows_of_another_problem_are_left_out_and_logged(
+    houses: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.write_table(pd.DataFrame({"sepal length": [5.1]}), f"{PREDICTED}/unit-1/rows.parquet")
+    write_predicted(new_rows(20), "unit-2")
+
+    assert areas(recent.read_recent_inputs(houses, days=1)) == [20, 20.1, 20.2]
+    assert f"column {DISTRICT} is missing; other columns of the table: sepal length" in caplog.text
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_older_objects_are_not_recent(houses: pd.DataFrame) -> None:
+    storage.write_table(new_rows(20), f"{PREDICTED}/incoming/unit/new.csv")
+    storage.write_table(new_rows(20), f"{LABELS}/unit/new.csv")
+
+    assert recent.read_recent_inputs(houses, days=0).empty
+    assert recent.read_recent_labelled(houses, days=0).empty
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_labelled_rows_are_read_as_for_training(houses: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    new_rows(25).to_parquet(content := BytesIO(), index=False)
+    storage.write_bytes(content.getvalue(), f"{LABELS}/unit/new.parquet")
+    storage.write_table(new_rows(20).assign(price=[360.0, np.nan, 99_999]), f"{LABELS}/unit/new.csv")
+    storage.write_table(new_rows(28).drop(columns="lambda"), f"{LABELS}/unit/old.csv")
+
+    labelled = recent.read_recent_labelled(houses, days=1)
+
+    assert areas(labelled) == [20, 25, 25.1, 25.2]
+    assert {*HOUSES.inputs, "price"} <= set(labelled)
+    assert f"Left out: {LABELS}/unit/old.csv cannot be used:\ncolumn lambda is missing" in caplog.text
+    assert "price: 99999 is impossible" in caplog.text
+
+
+def test_a_champion_of_another_table_is_not_compared(houses: pd.DataFrame, buckets: None) -> None:
+    uri = storage.write_table(houses.drop(columns=[AREA, SPLIT]), "s3://data/unit-monitor/other.parquet")
+
+    with pytest.raises(AirflowSkipException, match=r"other\.parquet lacks _split, living area"):
+        recent.read_features(uri)
+    with pytest.raises(AirflowSkipException, match=r"gone\.parquet is gone"):
+        recent.read_features("s3://data/unit-monitor/gone.parquet")
+
+
+@pytest.mark.usefixtures("buckets")
+def test_rejected_files_are_counted_without_those_that_say_why() -> None:
+    before = recent.count_rejected(1)
+    for name in ("unit-1.csv", "unit-1.csv.reason.txt", "unit-2.csv", "unit-2.csv.reason.txt"):
+        storage.write_bytes(b"x", f"{recent.REJECTED}/{name}")
+    try:
+        assert recent.count_rejected(1) == before + 2
+        assert recent.count_rejected(0) == 0
+    finally:
+        for number in (1, 2):
+            storage.delete_folder(f"{recent.REJECTED}/unit-{number}.csv")
+            storage.delete(f"{recent.REJECTED}/unit-{number}.csv")
+            storage.delete(f"{recent.REJECTED}/unit-{number}.csv.reason.txt")
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The problem's table, which ``feature_eng`` reads."""
+    problem = replace(HOUSES, table=str(tmp_path / "houses.csv"))
+    monkeypatch.setattr(feature_eng, "PROBLEM", problem)
+    make_rows().to_csv(problem.table, index=False)
+    return Path(problem.table)
+
+
+@pytest.fixture
+def version(houses: pd.DataFrame, buckets: None) -> dict[str, object]:
+    """A version that was trained on the toy table."""
+    uri = storage.write_table(houses, "s3://data/unit-monitor/features.parquet")
+    return {"version": "1", "tags": [{"key": "features_uri", "value": uri}]}
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_there_is_nothing_to_learn_from_the_rows_that_a_version_was_trained_on(
+    source: Path, version: dict[str, object]
+) -> None:
+    storage.write_table(make_rows().head(60), f"{LABELS}/unit/same.csv")
+
+    assert recent.count_new_rows(version) == 0
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_rows_of_labelled_files_and_of_the_table_are_new_to_a_version_that_lacks_them(
+    source: Path, version: dict[str, object]
+) -> None:
+    """Numbered from 1 as field files are: monitoring counts the rows that training adds, all but the held out ones."""
+    others = make_rows(60, seed=1)
+    storage.write_table(others, f"{LABELS}/unit/other.csv")
+    built = feature_eng.build_table()
+
+    assert len(built) == 120 + 60
+    assert recent.count_new_rows(version) == len(select_training(built, HOUSES)) - len(
+        select_training(make_table(make_rows(), HOUSES), HOUSES)
+    )
+    pd.concat([make_rows(), others.assign(address=others["address"] + " b")]).to_csv(source, index=False)
+    storage.delete(f"{LABELS}/unit/other.csv")
+    assert 30 < recent.count_new_rows(version) < 60
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_every_row_is_new_to_a_version_of_another_table(source: Path) -> None:
+    gone = {"version": "1", "tags": [{"key": "features_uri", "value": "s3://data/unit-monitor/gone.parquet"}]}
+
+    assert recent.count_new_rows(gone) == len(select_training(feature_eng.build_table(), HOUSES))
