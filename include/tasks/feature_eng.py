@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from include.services import champions, storage
 from include.services.assets import FEATURES, LABELLED, object_uri
 from include.services.failures import fail_without_retry
 from include.services.lineage import note_checks, note_read
-from include.settings import INCLUDE
+from include.settings import INCLUDE, MAX_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
     log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s", inspection.report())
     with fail_without_retry(TableError):
         table = select_rows(inspection, PROBLEM.table, PROBLEM)
-    labelled, unusable = _read_labelled()
+    labelled, unusable = read_labelled()
     table, joined = add_labelled(table, labelled, PROBLEM)
     _log_labelled(joined, unusable, quality)
     with fail_without_retry(TableError):
@@ -120,7 +121,26 @@ def build_table() -> pd.DataFrame:
     from include.data.split import select_rows
 
     inspection = inspect(parse_rows(_read_source(), PROBLEM.table), PROBLEM)
-    return add_labelled(select_rows(inspection, PROBLEM.table, PROBLEM), _read_labelled()[0], PROBLEM)[0]
+    return add_labelled(select_rows(inspection, PROBLEM.table, PROBLEM), read_labelled()[0], PROBLEM)[0]
+
+
+def read_labelled(since: datetime | None = None) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Return the rows of the labelled files, and why the other files cannot be used; both by URI.
+
+    :param since: leave out files that were written before
+    """
+    from include.data.labelled import check_labelled
+    from include.data.reading import TableError
+
+    labelled, unusable = {}, {}
+    for uri in storage.list_tables(LABELLED.uri, since):
+        try:
+            labelled[uri] = check_labelled(storage.read_bytes(uri, MAX_FILE), uri, PROBLEM)
+            note_read(uri, labelled[uri])
+        except (TableError, storage.TooLargeError) as error:
+            unusable[uri] = str(error)
+            log.warning("Left out: %s", error)
+    return labelled, unusable
 
 
 def _source_uri() -> str:
@@ -133,22 +153,6 @@ def _read_source() -> bytes:
     if not (storage.exists(source) if in_storage else Path(source).exists()):
         raise FileNotFoundError(f"{source} is missing: put the table there, or change `table` in include/problem.py")
     return storage.read_bytes(source) if in_storage else Path(source).read_bytes()
-
-
-def _read_labelled() -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Return the rows of the labelled files, and why the other files cannot be used; both by URI."""
-    from include.data.labelled import check_labelled
-    from include.data.reading import TableError
-
-    labelled, unusable = {}, {}
-    for uri in storage.list_tables(LABELLED.uri):
-        try:
-            labelled[uri] = check_labelled(storage.read_bytes(uri), uri, PROBLEM)
-            note_read(uri, labelled[uri])
-        except TableError as error:
-            unusable[uri] = str(error)
-            log.warning("Left out: %s", error)
-    return labelled, unusable
 
 
 def _log_checks(inspection: Any, experiment_id: str) -> str:

@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.problem import PROBLEM
 from include.services import champions, storage
-from include.services.assets import LABELLED, PREDICTIONS
+from include.services.assets import PREDICTIONS
 from include.services.lineage import note_read
+from include.tasks import feature_eng
 from include.tasks.predict_incoming import PUBLISHED, REJECTED
 
 if TYPE_CHECKING:
@@ -60,12 +61,8 @@ def read_recent_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
 
     :param known: the champion's feature table
     """
-    from include.data.labelled import read_labelled
-
-    uris = storage.list_tables(LABELLED.uri, since=_ago(days))
-    tables = [read_labelled(storage.read_bytes(uri), uri, PROBLEM) for uri in uris]
-    labelled = known[known[PROBLEM.target.name].notna()]
-    return _select_new([table for table in tables if table is not None], labelled)
+    labelled, _ = feature_eng.read_labelled(since=_ago(days))
+    return _select_new([*labelled.values()], known[known[PROBLEM.target.name].notna()])
 
 
 def count_rejected(days: float) -> int:
@@ -82,9 +79,8 @@ def count_new_rows(version: Mapping[str, Any]) -> int:
     """
     from include.data.identity import remove_known
     from include.data.split import select_training
-    from include.tasks.feature_eng import build_table
 
-    rows, known = select_training(build_table(), PROBLEM), champions.read_features(version)
+    rows, known = select_training(feature_eng.build_table(), PROBLEM), champions.read_features(version)
     if known is None or _lacking(known):
         return len(rows)  # the version was trained on another table
     return len(remove_known(rows, select_training(known, PROBLEM), PROBLEM))

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.services import champions, storage, tracking
 from include.services.assets import LABELLED, PREDICTIONS
-from include.tasks import monitor, recent
+from include.tasks import feature_eng, monitor, recent
 
 from ...toy import AREA, HOUSES, make_rows
 from ..conftest import Registered
@@ -36,6 +36,7 @@ PARAMS = {
 def _toy_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "PROBLEM", HOUSES)
     monkeypatch.setattr(recent, "PROBLEM", HOUSES)
+    monkeypatch.setattr(feature_eng, "PROBLEM", HOUSES)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ PREDICTED, LABELS = PREDICTIONS.uri.rstrip("/"), LABELLED.uri.rstrip("/")
 @pytest.fixture(autouse=True)
 def _toy_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "PROBLEM", HOUSES)
+    monkeypatch.setattr(feature_eng, "PROBLEM", HOUSES)
 
 
 @pytest.fixture
