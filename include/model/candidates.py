@@ -9,11 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sklearn.compose import TransformedTargetRegressor
 
+MANY_ROWS = 20_000  # training rows, above which trees of unlimited size take too much time and memory
 ALPHAS = [10 ** (-3 + 4 * step / 29) for step in range(30)]  # 0.001 to 10, evenly spaced on a logarithmic scale
 
 
@@ -23,11 +25,17 @@ class UnknownCandidateError(ValueError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An estimator, its fixed arguments, and the grid of hyper-parameters to try."""
+    """An estimator, its fixed arguments, and the grid of hyper-parameters to try.
+
+    :param min_rows: training rows from which on it is worth trying
+    :param max_rows: training rows up to which it can be fitted in bounded time and memory
+    """
 
     estimator: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    min_rows: int = 0
+    max_rows: float = inf
 
     @property
     def name(self) -> str:
@@ -60,29 +68,50 @@ CANDIDATES = (
     Candidate("sklearn.linear_model.BayesianRidge"),
     Candidate("sklearn.linear_model.ElasticNet", grid={"alpha": [0.015, 0.05, 0.15], "l1_ratio": [0.1, 0.5, 0.9]}),
     Candidate(
-        "sklearn.ensemble.ExtraTreesRegressor", {"n_estimators": 25, "random_state": 0}, {"min_samples_leaf": [2, 5]}
+        "sklearn.ensemble.ExtraTreesRegressor",
+        {"n_estimators": 25, "random_state": 0},
+        {"min_samples_leaf": [2, 5]},
+        max_rows=MANY_ROWS,
     ),
     Candidate(
-        "sklearn.ensemble.GradientBoostingRegressor", {"n_estimators": 50, "random_state": 0}, {"max_depth": [1, 2]}
+        "sklearn.ensemble.GradientBoostingRegressor",
+        {"n_estimators": 50, "random_state": 0},
+        {"max_depth": [1, 2]},
+        max_rows=MANY_ROWS,
+    ),
+    Candidate(
+        "sklearn.ensemble.HistGradientBoostingRegressor",
+        {"random_state": 0},
+        {"max_leaf_nodes": [7, 31]},
+        min_rows=MANY_ROWS + 1,
     ),
 )
 NAMES = [candidate.name for candidate in CANDIDATES]
 
 
-def list_candidates(chosen: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
+def list_candidates(chosen: Mapping[str, Mapping[str, Sequence[Any]]], rows: int) -> list[dict[str, Any]]:
     """Return the candidates to tune.
 
     :param chosen: grids by candidate, such as ``{"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}``. An empty grid
-        means the candidate's default grid; an empty mapping means all candidates
+        means the candidate's default grid; an empty mapping means all candidates for so many rows
+    :param rows: training rows
     :return: ``name``, ``estimator`` (a name in ``CANDIDATES``) and ``grid`` of each, fit for JSON
-    :raises UnknownCandidateError: a candidate or hyper-parameter does not exist, or a grid is not lists of values
+    :raises UnknownCandidateError: a candidate or hyper-parameter does not exist, a candidate is not for so many rows,
+        or a grid is not lists of values
     """
     for name, grid in chosen.items():
         _check_grid(find_candidate(name), grid)
+        if not can_fit(name, rows):
+            raise UnknownCandidateError(f"{name} {_limit(find_candidate(name))}; there are {rows:,}")
+    names = chosen or [candidate.name for candidate in CANDIDATES if candidate.min_rows <= rows <= candidate.max_rows]
     return [
-        {"name": name, "estimator": name, "grid": dict(chosen.get(name) or find_candidate(name).grid)}
-        for name in chosen or NAMES
+        {"name": name, "estimator": name, "grid": dict(chosen.get(name) or find_candidate(name).grid)} for name in names
     ]
+
+
+def can_fit(name: str, rows: int) -> bool:
+    """Return whether there is a candidate of this name that can be fitted to so many training rows."""
+    return name in NAMES and rows <= find_candidate(name).max_rows
 
 
 def find_candidate(name: str) -> Candidate:
@@ -97,7 +126,16 @@ def find_candidate(name: str) -> Candidate:
 
 def describe() -> str:
     """Return a Markdown list of the candidates and their default grids, in the form's JSON."""
-    return "\n".join(f"- `{json.dumps({candidate.name: dict(candidate.grid)})}`" for candidate in CANDIDATES)
+    lines = (
+        f"- `{json.dumps({candidate.name: dict(candidate.grid)})}` {_limit(candidate)}" for candidate in CANDIDATES
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _limit(candidate: Candidate) -> str:
+    if candidate.max_rows < inf:
+        return f"is for up to {candidate.max_rows:,} training rows"
+    return f"is tried from {candidate.min_rows:,} training rows on" if candidate.min_rows else ""
 
 
 def _check_grid(candidate: Candidate, grid: Mapping[str, Any]) -> None:

@@ -21,7 +21,11 @@ from mlflow.pyfunc.model import PythonModel
 MISCOVERAGE = 0.1  # share of the rows that may lie outside of their interval
 PARTS = "parts"  # name of the artifact with the fitted parts
 # Types that skops may load in addition to its own list: those of categories, and trees, which hold numbers only.
-TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
+TRUSTED = [
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+]
 CELLS = 10**5  # computed at a time, to limit memory
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn import config_context
 from sklearn.model_selection import ParameterGrid, RepeatedKFold
 
-from include.data.features import build_transformer, compute_features
+from include.data.features import build_transformer
+from include.data.split import select_training
 from include.evaluation.scores import format_value, score_predictions
 from include.model.candidates import NAMES, find_candidate
 from include.spec import Problem
@@ -19,54 +21,42 @@ from include.spec import Problem
 log = logging.getLogger(__name__)
 
 FOLDS, MAX_REPEATS = 5, 10
-ENOUGH_ROWS = 20_000  # in all repeats together: large tables need fewer
+BUDGET = 20_000  # rows in all repeats together: more rows need fewer repeats, and at last not all rows
+
+Fold = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # features and target to learn from, and to be tested on
 
 
 class CandidateError(ValueError):
     """A candidate cannot be fitted or scored; the message names it and its hyper-parameters."""
 
 
-def make_folds(training: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the folds that all candidates are scored on: 5-fold cross-validation, repeated up to 10 times.
+def sample_training(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return the rows to choose by: all training rows of the table, or 20,000 of them at random, always the same.
 
-    The transformer is fitted in each fold on its training rows only, once for all candidates.
-
-    :param training: ``problem.inputs`` and the target
-    :return: a row for each fold and training row: the fold's features, ``_target``, ``_fold`` and ``_tested``; a
-        feature that a fold does not have is missing in all of its rows
+    :return: columns ``problem.inputs`` and the target, in the order of the table
     """
-    repeats = min(max(ENOUGH_ROWS // len(training), 1), MAX_REPEATS)
-    splits = RepeatedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0).split(training)
-    folds = []
-    for fold, (seen, tested) in enumerate(splits):
-        transformer = build_transformer(problem).fit(training[problem.inputs].iloc[seen])
-        features = compute_features(training, transformer, problem)
-        is_tested = np.isin(np.arange(len(training)), tested)
-        folds.append(features.assign(_target=training[problem.target.name], _fold=fold, _tested=is_tested))
-    return pd.concat(folds, ignore_index=True)
+    training = select_training(table, problem)[[*problem.inputs, problem.target.name]]
+    return training.sample(min(len(training), BUDGET), random_state=0).sort_index()
 
 
-def score_candidate(candidate: Mapping[str, Any], folds: pd.DataFrame) -> pd.DataFrame:
-    """Score each setting of a candidate on each fold.
+def score_candidate(candidate: Mapping[str, Any], rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Score each setting of a candidate by 5-fold cross-validation, repeated up to 10 times.
+
+    The folds are the same for every candidate and setting.
 
     :param candidate: ``name``, ``estimator`` and ``grid``
-    :param folds: as ``make_folds`` returns them
-    :return: a row for each setting and fold: ``candidate``, ``estimator``, ``hyper_parameters`` (JSON), ``fold``,
+    :param rows: as ``sample_training`` returns them
+    :return: a row for each fold and setting: ``candidate``, ``estimator``, ``hyper_parameters`` (JSON), ``fold``,
         ``rmse`` and ``mae`` in the target's unit, ``r2``
     :raises CandidateError: a setting cannot be fitted
     """
-    arrays = [_as_arrays(fold) for _, fold in folds.groupby("_fold")]
-    rows = []
-    for setting in ParameterGrid(dict(candidate["grid"])):
-        names = (candidate["name"], candidate["estimator"], json.dumps(setting))
-        try:
-            for fold, (features, target, tested) in enumerate(arrays):
-                estimator = find_candidate(candidate["estimator"]).build(setting)
-                predicted = estimator.fit(features[~tested], target[~tested]).predict(features[tested])
-                rows.append((*names, fold, *score_predictions(target[tested], predicted).values()))
-        except Exception as error:
-            raise CandidateError(f"{names[0]} with {names[2]} cannot be fitted: {error}") from error
-    return pd.DataFrame(rows, columns=["candidate", "estimator", "hyper_parameters", "fold", "rmse", "mae", "r2"])
+    scores = []
+    for number, fold in enumerate(_compute_folds(rows, problem)):
+        with config_context(skip_parameter_validation=number > 0):  # the first fold has checked every setting
+            for setting in ParameterGrid(dict(candidate["grid"])):
+                names = (candidate["name"], candidate["estimator"], json.dumps(setting), number)
+                scores.append((*names, *_score(candidate, setting, fold)))
+    return pd.DataFrame(scores, columns=["candidate", "estimator", "hyper_parameters", "fold", "rmse", "mae", "r2"])
 
 
 def summarize(scores: pd.DataFrame) -> pd.DataFrame:
@@ -134,7 +124,20 @@ def choose(summary: pd.DataFrame, unit: str) -> dict[str, Any]:
     }
 
 
-def _as_arrays(fold: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return features, target and whether a row is tested; frames would take scikit-learn longer than fitting."""
-    features = fold.drop(columns=["_target", "_fold", "_tested"]).dropna(axis="columns", how="all")
-    return features.to_numpy(), fold["_target"].to_numpy(), fold["_tested"].to_numpy()
+def _compute_folds(rows: pd.DataFrame, problem: Problem) -> Iterator[Fold]:
+    """Yield the features of each fold, of a transformer that is fitted on the rows to learn from."""
+    inputs, target = rows[problem.inputs], rows[problem.target.name].to_numpy()
+    repeats = min(max(BUDGET // len(rows), 1), MAX_REPEATS)
+    for seen, tested in RepeatedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0).split(rows):
+        transformer = build_transformer(problem)
+        learned = transformer.fit_transform(inputs.iloc[seen])
+        yield learned, target[seen], transformer.transform(inputs.iloc[tested]), target[tested]
+
+
+def _score(candidate: Mapping[str, Any], setting: Mapping[str, Any], fold: Fold) -> Iterable[float]:
+    features, target, tested, true = fold
+    try:
+        estimator = find_candidate(candidate["estimator"]).build(setting)
+        return score_predictions(true, estimator.fit(features, target).predict(tested)).values()
+    except Exception as error:
+        raise CandidateError(f"{candidate['name']} with {json.dumps(setting)} cannot be fitted: {error}") from error

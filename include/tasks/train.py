@@ -31,17 +31,16 @@ def fetch_feature_df(dag_run: Any, run_id: str, inlet_events: Mapping[Any, Any])
 
 
 def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-    """Create the run's scratch folder with the folds in it, and start the tuning in MLflow.
+    """Create the run's scratch folder with the rows to choose by, and start the tuning in MLflow.
 
     :return: ``uri`` of the folder and ``tuning_id``, the MLflow run
     """
-    from include.data.split import select_training
     from include.model import tuning
     from include.services import tuning_runs
 
     uri = scratch_uri(run_id)
-    training = select_training(storage.read_table(features_uri), PROBLEM)
-    storage.write_table(tuning.make_folds(training, PROBLEM), f"{uri}/folds.parquet")
+    rows = tuning.sample_training(storage.read_table(features_uri), PROBLEM)
+    storage.write_table(rows, f"{uri}/rows.parquet")
     try:
         return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
     except Exception:
@@ -50,30 +49,33 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
 
 
 def list_candidates(features_uri: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the candidates of the form, else all of them and, with new rows, the champion fitted again.
+    """Return the candidates of the form, else all for so many rows and, with new rows, the champion fitted again.
 
-    :raises AirflowFailException: there is no such candidate or hyper-parameter
+    :raises AirflowFailException: there is no such candidate or hyper-parameter, or it is not for so many rows
     """
+    from include.data.split import select_training
     from include.model import candidates
     from include.tasks.warm_start import champion_candidate
 
-    chosen = params["candidates"]
+    chosen, table = params["candidates"], storage.read_table(features_uri)
+    rows = len(select_training(table, PROBLEM))
     with fail_without_retry(candidates.UnknownCandidateError):
-        listed = candidates.list_candidates(chosen)
-    return listed if chosen else listed + champion_candidate(storage.read_table(features_uri))
+        listed = candidates.list_candidates(chosen, rows)
+    champion = [] if chosen else champion_candidate(table)
+    return listed + [candidate for candidate in champion if candidates.can_fit(candidate["estimator"], rows)]
 
 
 def tune_candidate(candidate: Mapping[str, Any], scratch: Mapping[str, str]) -> None:
-    """Score all settings of a candidate on the folds, in an MLflow run, and write the scores to the scratch folder.
+    """Score all settings of a candidate, in an MLflow run, and write the scores to the scratch folder.
 
     :raises AirflowFailException: a setting cannot be fitted
     """
     from include.model import tuning
     from include.services import tuning_runs
 
-    folds = storage.read_table(f"{scratch['uri']}/folds.parquet")
+    rows = storage.read_table(f"{scratch['uri']}/rows.parquet")
     with fail_without_retry(tuning.CandidateError), tuning_runs.candidate_run(candidate, scratch["tuning_id"]):
-        scores = tuning.score_candidate(candidate, folds)
+        scores = tuning.score_candidate(candidate, rows, PROBLEM)
         tuning_runs.log_candidate(tuning.summarize(scores))
     storage.write_table(scores, f"{scratch['uri']}/scores/{candidate['name']}.parquet")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,12 +14,12 @@ from include.data.checks import inspect
 from include.data.features import build_transformer, compute_features
 from include.data.reading import parse_rows
 from include.data.split import select_rows, select_training
-from include.evaluation.gate import judge
+from include.evaluation.gate import Contest, judge
 from include.evaluation.holdout import add_shuffled, assess, select_holdout
 from include.model.candidates import list_candidates
 from include.model.interval_regressor import IntervalRegressor
 from include.model.training import train_model
-from include.model.tuning import choose, make_folds, score_candidate, summarize, summarize_all
+from include.model.tuning import choose, sample_training, score_candidate, summarize, summarize_all
 from include.problem import PROBLEM
 
 TABLE = Path(__file__).parents[2] / PROBLEM.table
@@ -42,10 +43,12 @@ def ridge(possums: pd.DataFrame) -> Trained:
 
 
 def test_ridge_is_chosen_as_the_simplest_near_the_best(possums: pd.DataFrame) -> None:
-    folds = make_folds(select_training(possums, PROBLEM), PROBLEM)
-    scores = [score_candidate(candidate, folds) for candidate in list_candidates({})]
+    rows = sample_training(possums, PROBLEM)
+    listed = list_candidates({}, len(rows))
 
-    chosen = choose(summarize_all(scores, list_candidates({})), PROBLEM.unit)
+    chosen = choose(
+        summarize_all([score_candidate(candidate, rows, PROBLEM) for candidate in listed], listed), PROBLEM.unit
+    )
 
     assert chosen["name"] == "RidgeCV"
     assert chosen["scores"]["cv_rmse_mean"] == pytest.approx(1.398, abs=0.0005)
@@ -54,7 +57,7 @@ def test_ridge_is_chosen_as_the_simplest_near_the_best(possums: pd.DataFrame) ->
 
 def test_cross_validation_meets_the_known_baseline(possums: pd.DataFrame) -> None:
     """Ridge on all 104 rows is known to reach RMSE 1.26 +/- 0.22 cm and R2 0.52; predicting the mean, 1.95 cm."""
-    best = summarize(score_candidate(RIDGE, make_folds(possums, PROBLEM))).iloc[0]
+    best = summarize(score_candidate(RIDGE, possums, PROBLEM)).iloc[0]
 
     assert best["cv_rmse_mean"] == pytest.approx(1.26, abs=0.03)
     assert best["cv_rmse_std"] == pytest.approx(0.22, abs=0.03)
@@ -77,24 +80,55 @@ def test_tails_lie_in_their_intervals(ridge: Trained) -> None:
     assert 3 < scores["holdout_interval_width"] < 7
 
 
-def test_the_first_version_passes_the_gate_and_total_length_matters_most(possums: pd.DataFrame, ridge: Trained) -> None:
+@pytest.fixture
+def facts(possums: pd.DataFrame) -> dict[str, Any]:
+    return {"version": "1", "mean": select_training(possums, PROBLEM)[TARGET].mean()}
+
+
+def test_the_first_version_passes_the_gate_and_total_length_matters_most(
+    possums: pd.DataFrame, ridge: Trained, facts: dict[str, Any]
+) -> None:
     holdout = select_holdout(possums, PROBLEM)
     answer = ridge[0].predict(None, add_shuffled(holdout, PROBLEM))
 
-    found = assess(holdout, [answer], PROBLEM, PROBLEM.gate)
+    found = assess(holdout, {"challenger": answer}, PROBLEM, PROBLEM.gate, **facts)
 
     assert found["verdict"]["passed"]
-    assert found["scores"][0]["rmse"] == pytest.approx({"value": 1.2417, "low": 0.9300, "high": 1.8515}, abs=0.0001)
+    assert found["verdict"]["reason"] == (
+        "RMSE 1.24 cm on 23 rows and, at 95% confidence, at most 1.82 cm is within the limit of 1.90 cm; RMSE is 0.65 "
+        "x that of predicting the mean of the training rows, 1.91 cm on the same 23 rows and, at 97.5% confidence "
+        "(evaluation 1 on these rows), at most 0.92 x, below 1.00 x; no champion to compare with"
+    )
+    error = found["scores"]["challenger"]["rmse"]
+    assert error == pytest.approx({"value": 1.2417, "low": 0.8527, "high": 1.9767}, abs=0.0001)
     assert found["importances"][0]["column"] == "totlngth"
 
 
-def test_every_site_has_a_limit(possums: pd.DataFrame) -> None:
+def test_the_mean_and_a_model_without_the_best_columns_do_not_pass(
+    possums: pd.DataFrame, facts: dict[str, Any]
+) -> None:
+    holdout = select_holdout(possums, PROBLEM)
+    rows = add_shuffled(holdout, PROBLEM)
+    answers = [pd.DataFrame({"prediction": facts["mean"] + shift * (rows["age"].fillna(3) - 3)}) for shift in (0, 0.1)]
+
+    verdicts = [assess(holdout, {"challenger": one}, PROBLEM, PROBLEM.gate, **facts)["verdict"] for one in answers]
+
+    assert not any(verdict["passed"] for verdict in verdicts)
+
+
+def test_every_site_has_a_limit(possums: pd.DataFrame, facts: dict[str, Any]) -> None:
     holdout = select_holdout(possums, PROBLEM)
     gate = replace(PROBLEM.gate, max_rmse=99)
     passes = holdout[TARGET] + 0.5
 
     for site in sorted(holdout["site"].unique()):
         wrong = passes.mask(holdout["site"] == site, holdout[TARGET] + 6)
-        verdict = judge(holdout[TARGET], wrong, passes, holdout[PROBLEM.categories], gate, PROBLEM.unit)
+        verdict = judge(make_contest(holdout, wrong, passes, facts["mean"]), gate)
 
         assert f"site {site}" in [check.name for check in verdict.checks if not check.passed]
+
+
+def make_contest(holdout: pd.DataFrame, challenger: pd.Series, champion: pd.Series, mean: float) -> Contest:
+    predictions = {"challenger": challenger, "champion": champion}
+    groups = holdout[PROBLEM.categories]
+    return Contest(target=PROBLEM.target, true=holdout[TARGET], predictions=predictions, mean=mean, groups=groups)

@@ -13,14 +13,17 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import RepeatedKFold, cross_val_score
 
 from include.model import tuning
-from include.model.candidates import NAMES, Candidate, list_candidates
+from include.model.candidates import CANDIDATES, NAMES, Candidate
 from include.model.training import build_model
-from include.model.tuning import CandidateError, choose, make_folds, score_candidate, summarize, summarize_all
+from include.model.tuning import CandidateError, choose, sample_training, score_candidate, summarize, summarize_all
 from include.spec import Category, Number
-from tests.toy import HOUSES, make_rows
+from tests.toy import HOUSES
 
 RIDGE = {"name": "RidgeCV", "estimator": "RidgeCV", "grid": {}}
 NET = {"name": "ElasticNet", "estimator": "ElasticNet", "grid": {"alpha": [0.1, 1], "l1_ratio": [0.5]}}
+ALL = [
+    {"name": name, "estimator": name, "grid": candidate.grid} for name, candidate in zip(NAMES, CANDIDATES, strict=True)
+]
 
 
 class Recorder(RegressorMixin, BaseEstimator):
@@ -40,8 +43,13 @@ class Recorder(RegressorMixin, BaseEstimator):
 
 
 @pytest.fixture(scope="module")
-def folds(training: pd.DataFrame) -> pd.DataFrame:
-    return make_folds(training, HOUSES)
+def rows(houses: pd.DataFrame) -> pd.DataFrame:
+    return sample_training(houses, HOUSES)
+
+
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cross-validation is not repeated."""
+    monkeypatch.setattr(tuning, "MAX_REPEATS", 1)
 
 
 @pytest.fixture
@@ -62,29 +70,47 @@ def settings(**means: float) -> pd.DataFrame:
     )
 
 
-def test_every_setting_is_scored_on_the_same_50_folds(folds: pd.DataFrame) -> None:
-    scores = score_candidate(NET, folds)
+def test_every_setting_is_scored_on_50_folds(rows: pd.DataFrame) -> None:
+    scores = score_candidate(NET, rows, HOUSES)
 
     assert list(scores) == ["candidate", "estimator", "hyper_parameters", "fold", "rmse", "mae", "r2"]
     assert set(scores["hyper_parameters"]) == {'{"alpha": 0.1, "l1_ratio": 0.5}', '{"alpha": 1, "l1_ratio": 0.5}'}
     assert scores.groupby("hyper_parameters")["fold"].apply(list).tolist() == [list(range(50))] * 2
 
 
-def test_each_row_is_tested_once_per_repeat_and_all_folds_differ(folds: pd.DataFrame) -> None:
-    tested = folds["_tested"].to_numpy().reshape(50, 87)
-
-    assert (tested.reshape(10, 5, 87).sum(axis=1) == 1).all()
-    assert len({tuple(fold) for fold in tested}) == 50
+def test_the_rows_to_choose_by_are_the_training_rows(houses: pd.DataFrame, training: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(sample_training(houses, HOUSES), training[[*HOUSES.inputs, "price"]])
 
 
-def test_a_large_table_is_tested_in_fewer_repeats() -> None:
-    assert make_folds(make_rows(9000), HOUSES)["_fold"].nunique() == 10
+def test_of_many_rows_a_sample_is_taken_which_is_always_the_same(
+    houses: pd.DataFrame, training: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "BUDGET", 40)
+
+    sample = sample_training(houses, HOUSES)
+
+    assert len(sample) == sample.index.nunique() == 40
+    assert set(sample.index) < set(training.index)
+    assert sample.index.is_monotonic_increasing
+    pd.testing.assert_frame_equal(sample_training(houses, HOUSES), sample)
+
+
+@pytest.mark.parametrize(("budget", "repeats"), [(87, 1), (2 * 87, 2), (10**6, 10)])
+def test_more_rows_are_tested_in_fewer_repeats(
+    rows: pd.DataFrame, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch, budget: int, repeats: int
+) -> None:
+    monkeypatch.setattr(tuning, "BUDGET", budget)
+
+    score_candidate(RIDGE, rows, HOUSES)
+
+    assert len(recorder.fits) == 5 * repeats
+    assert sum(len(features) for features in recorder.predictions) == repeats * 87
 
 
 def test_the_transformer_learns_from_the_training_rows_of_the_fold_only(
-    folds: pd.DataFrame, recorder: type[Recorder]
+    rows: pd.DataFrame, recorder: type[Recorder]
 ) -> None:
-    score_candidate(RIDGE, folds)
+    score_candidate(RIDGE, rows, HOUSES)
 
     assert len(recorder.fits) == 50
     for features in recorder.fits:
@@ -94,61 +120,62 @@ def test_the_transformer_learns_from_the_training_rows_of_the_fold_only(
     assert all(len(seen) + len(unseen) == 87 for seen, unseen in zip(recorder.fits, recorder.predictions, strict=True))
 
 
-def test_a_fold_has_the_score_of_the_whole_model(training: pd.DataFrame, folds: pd.DataFrame) -> None:
+def test_a_fold_has_the_score_of_the_whole_model(rows: pd.DataFrame) -> None:
     splits = RepeatedKFold(n_splits=5, n_repeats=10, random_state=0)
     model = build_model(HOUSES, "ElasticNet", {"alpha": 0.1, "l1_ratio": 0.5})
-    rows, target = training[HOUSES.inputs], training["price"]
-    rmse = -cross_val_score(model, rows, target, cv=splits, scoring="neg_root_mean_squared_error")
+    rmse = -cross_val_score(model, rows[HOUSES.inputs], rows["price"], cv=splits, scoring="neg_root_mean_squared_error")
 
-    scores = score_candidate({**NET, "grid": {"alpha": [0.1], "l1_ratio": [0.5]}}, folds)
+    scores = score_candidate({**NET, "grid": {"alpha": [0.1], "l1_ratio": [0.5]}}, rows, HOUSES)
 
     np.testing.assert_allclose(scores["rmse"], rmse)
 
 
-def test_a_target_of_noise_cannot_be_predicted(training: pd.DataFrame) -> None:
-    shuffled = training["price"].sample(frac=1, random_state=1).to_numpy()
+def test_a_target_of_noise_cannot_be_predicted(rows: pd.DataFrame) -> None:
+    shuffled = rows["price"].sample(frac=1, random_state=1).to_numpy()
 
-    scores = score_candidate(RIDGE, make_folds(training.assign(price=shuffled), HOUSES))
+    scores = score_candidate(RIDGE, rows.assign(price=shuffled), HOUSES)
 
     assert scores["r2"].mean() < 0.05
 
 
-@pytest.mark.parametrize("candidate", list_candidates({}), ids=NAMES)
-def test_every_candidate_beats_predicting_the_mean(candidate: dict[str, Any], folds: pd.DataFrame) -> None:
-    some = folds[folds["_fold"] < tuning.FOLDS]
-
-    best = summarize(score_candidate(candidate, some)).iloc[0]
-
-    assert best["cv_rmse_mean"] < 0.5 * some["_target"].std()
-
-
-@pytest.mark.parametrize("candidate", list_candidates({}), ids=NAMES)
-def test_constant_and_missing_features_and_many_categories_do_not_break_tuning(
-    training: pd.DataFrame, candidate: dict[str, Any]
+@pytest.mark.parametrize("candidate", ALL, ids=NAMES)
+def test_every_candidate_beats_predicting_the_mean(
+    candidate: dict[str, Any], rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    once(monkeypatch)
+
+    best = summarize(score_candidate(candidate, rows, HOUSES)).iloc[0]
+
+    assert best["cv_rmse_mean"] < 0.5 * rows["price"].std()
+
+
+@pytest.mark.parametrize("candidate", ALL, ids=NAMES)
+def test_constant_and_missing_features_and_many_categories_do_not_break_tuning(
+    training: pd.DataFrame, candidate: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once(monkeypatch)
     odd = replace(
         HOUSES, features=(*HOUSES.features, Number("constant"), Number("rare"), Category("address")), row_id=None
     )
     rows = training.assign(constant=1.0, rare=[1.0] + [np.nan] * (len(training) - 1))
-    folds = make_folds(rows, odd)
 
-    scores = score_candidate(candidate, folds[folds["_fold"] < tuning.FOLDS])
+    scores = score_candidate(candidate, rows, odd)
 
     assert np.isfinite(scores[["rmse", "mae", "r2"]]).all(axis=None)
 
 
-def test_a_candidate_that_cannot_be_fitted_is_named_with_its_setting(folds: pd.DataFrame) -> None:
+def test_a_candidate_that_cannot_be_fitted_is_named_with_its_setting(rows: pd.DataFrame) -> None:
     with pytest.raises(CandidateError, match=r'Net with {"alpha": -1} cannot be fitted: The \'alpha\' parameter'):
-        score_candidate({"name": "Net", "estimator": "ElasticNet", "grid": {"alpha": [-1]}}, folds)
+        score_candidate({"name": "Net", "estimator": "ElasticNet", "grid": {"alpha": [-1]}}, rows, HOUSES)
 
 
 def test_predictions_that_are_not_finite_are_an_error(
-    folds: pd.DataFrame, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch
+    rows: pd.DataFrame, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Recorder, "predict", lambda self, features: np.full(len(features), np.nan))
 
     with pytest.raises(CandidateError, match="contain NaN"):
-        score_candidate(RIDGE, folds)
+        score_candidate(RIDGE, rows, HOUSES)
 
 
 def test_a_summary_has_mean_deviation_and_the_corrected_standard_error() -> None:
@@ -183,8 +210,8 @@ def _score_noise(seed: int) -> tuple[float, float]:
     return best["cv_rmse_mean"], best["cv_rmse_se"]
 
 
-def test_the_best_setting_comes_first(folds: pd.DataFrame) -> None:
-    summary = summarize(score_candidate({**NET, "grid": {"alpha": [100, 0.01, 10]}}, folds))
+def test_the_best_setting_comes_first(rows: pd.DataFrame) -> None:
+    summary = summarize(score_candidate({**NET, "grid": {"alpha": [100, 0.01, 10]}}, rows, HOUSES))
 
     assert json.loads(summary["hyper_parameters"].iloc[0]) == {"alpha": 0.01}
     assert summary["cv_rmse_mean"].is_monotonic_increasing
@@ -228,16 +255,16 @@ def test_the_choice_has_a_reason() -> None:
     )
 
 
-def test_the_choice_survives_json(folds: pd.DataFrame) -> None:
-    chosen = choose(summarize(score_candidate(NET, folds)), "k€")
+def test_the_choice_survives_json(rows: pd.DataFrame) -> None:
+    chosen = choose(summarize(score_candidate(NET, rows, HOUSES)), "k€")
 
     assert json.loads(json.dumps(chosen)) == chosen
     assert set(chosen["scores"]) >= {"cv_rmse_mean", "cv_rmse_std", "cv_r2_mean", "cv_r2_std", "cv_rmse_se"}
 
 
-def test_failed_candidates_are_logged_and_left_out(folds: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_candidates_are_logged_and_left_out(rows: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "include.model.tuning"):
-        summary = summarize_all([score_candidate(RIDGE, folds)], [RIDGE, NET])
+        summary = summarize_all([score_candidate(RIDGE, rows, HOUSES)], [RIDGE, NET])
 
     assert set(summary["candidate"]) == {"RidgeCV"}
     assert caplog.messages == ["Failed and left out: ElasticNet; see their logs"]

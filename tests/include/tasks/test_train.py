@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
-from include.model import training
+from include.model import candidates, training
 from include.services import champions, storage, tracking, tuning_runs
 from include.services.assets import FEATURES, MODEL_TRAINED, scratch_uri
 from include.tasks import train as tasks
@@ -72,7 +73,7 @@ def test_the_choice_is_among_the_scored_candidates_and_the_scratch_is_deleted(
     tasks.tune_candidate(RIDGE, scratch)
     with pytest.raises(AirflowFailException, match=r"ElasticNet with .* cannot be fitted"):
         tasks.tune_candidate(BROKEN, scratch)
-    assert left() == [f"{scratch['uri']}/folds.parquet", f"{scratch['uri']}/scores/RidgeCV.parquet"]
+    assert left() == [f"{scratch['uri']}/rows.parquet", f"{scratch['uri']}/scores/RidgeCV.parquet"]
 
     selected = tasks.select_candidate([RIDGE, BROKEN], as_ti(scratch))
     tasks.delete_scratch(scratch)
@@ -135,6 +136,22 @@ def test_without_a_champion_all_candidates_are_listed(features_uri: str, registe
 
     assert len(names) > 1
     assert warm_start.NAME not in names
+
+
+def test_a_champion_that_cannot_be_fitted_to_so_many_rows_is_no_candidate(
+    features_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        warm_start,
+        "champion_candidate",
+        lambda table: [{"name": "Champion", "estimator": "ExtraTreesRegressor", "grid": {}}],
+    )
+    assert tasks.list_candidates(features_uri, {"candidates": {}})[-1]["name"] == "Champion"
+
+    limited = [replace(candidate, max_rows=86) for candidate in candidates.CANDIDATES]
+    monkeypatch.setattr(candidates, "CANDIDATES", limited)
+
+    assert tasks.list_candidates(features_uri, {"candidates": {}}) == []
 
 
 @pytest.fixture(scope="module")
