@@ -128,14 +128,14 @@ def publish_report(
 
     :return: ``version``, ``findings`` and ``notes`` (sentences), ``picture`` (URI), ``no_retraining`` (why not, or
         empty), and ``run_id`` and ``url`` of the MLflow run
-    :raises AirflowSkipException: nothing was measured, and there is nothing to note
+    :raises AirflowSkipException: nothing was measured, and there is nothing to note about recent rows
     """
     from include.charts.monitoring import plot_monitoring
     from include.charts.style import render
 
     result = _gather(champion["features_uri"], recent_uri, drift_uri, degraded, params["days"])
     findings, notes, version = result.findings(), result.notes(), champion["version"]
-    if not (drift_uri or degraded or notes):
+    if not (drift_uri or degraded or (recent_uri and notes)):
         raise AirflowSkipException("neither drift nor degradation was measured: nothing to report")
     for sentence in (*findings, *notes):
         log.log(logging.WARNING if sentence in findings else logging.INFO, "%s", sentence)
