@@ -105,14 +105,15 @@ def log_model(model: IntervalRegressor, rows: pd.DataFrame) -> Any:
     :param rows: raw rows, for signature and example
     :return: MLflow's ``ModelInfo``
     """
+    example = rows.head(3)
     with _ignored_import_warnings(), TemporaryDirectory() as folder:
         model.save(parts := Path(folder) / f"{PARTS}.skops")
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=interval_regressor.__file__,  # models from code: no pickle, and no need to install the project
             artifacts={PARTS: str(parts)},
-            signature=infer_signature(rows, model.predict(None, rows)),
-            input_example=rows.head(3),
+            signature=infer_signature(rows, model.predict(None, example)),
+            input_example=example,
             pip_requirements=_requirements(),
         )
 

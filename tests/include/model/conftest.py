@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from include.data.checks import inspect
 from include.data.features import build_transformer, compute_features
 from include.data.split import select_rows, select_training
 from tests.toy import HOUSES, make_rows
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Libraries use one thread, as in the tasks: more wait for each other on a machine that is busy."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
