@@ -4,8 +4,9 @@ Chooses a model for the newest feature table that **feature_eng** published, fit
 event starts a run, and there is a version from that table already, everything is skipped.
 
 1. `tune` scores the candidates in parallel, each in a task and an MLflow run, by repeated cross-validation on the
-   training rows. `select_candidate` takes the simplest one within one standard error of the best. If a candidate fails,
-   the others remain. Intermediate data is in a scratch folder, which `delete_scratch` always removes.
+   training rows, or on 20,000 of them. `select_candidate` takes the simplest one within one standard error of the best.
+   If a candidate fails, the others remain. Intermediate data is in a scratch folder, which `delete_scratch` always
+   removes.
 2. `train_model` fits the winner on all training rows, with prediction intervals, scores it on the holdout rows and logs
    it to MLflow as a run of the candidate's name.
 3. `register_model` creates a new version of the registered model, in stage *Staging* and with the alias *challenger*.
