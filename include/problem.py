@@ -29,8 +29,8 @@ PROBLEM = Problem(
         Number("belly", "belly girth", unit="cm", possible=(1, 100), expected=(22, 44)),
     ),
     gate=Gate(
-        max_rmse=1.8,  # predicting the mean has 1.95; ridge regression has 1.24 on the holdout
-        subgroup_max_rmse={"sex": 2.2, "Pop": 2.2, "site": 2.5},
+        max_rmse=1.9,  # predicting the mean has 1.95; ridge regression has 1.24 on the holdout, and at most 1.82
+        subgroup_max_rmse={"sex": 1.6, "Pop": 1.6, "site": 2.5},
         margin=0.2,  # a quarter of a centimetre at 1.24; tails were measured to half a one
     ),
     experiment="Possum_tails",

@@ -95,18 +95,20 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What a challenger must keep to; :mod:`include.evaluation.gate` explains the test.
+    """What a challenger must keep to; :mod:`include.evaluation.gate` explains the tests.
 
-    :param max_rmse: absolute limit, in the target's unit
-    :param subgroup_max_rmse: the same for every group of a category, by the category's name
+    :param max_rmse: what the RMSE of all rows must be shown to keep to, by the upper end of its interval, in the
+        target's unit
+    :param subgroup_max_rmse: what no group of a category may be shown to exceed, by the category's name
     :param margin: share of the champion's RMSE by which the challenger's may be larger
-    :param confidence: smallest probability with which a challenger that is worse by the margin is rejected
+    :param confidence: smallest probability with which no challenger that is worse by the margin is promoted, in all
+        evaluations on the same holdout rows together
     """
 
     max_rmse: float
     subgroup_max_rmse: Mapping[str, float] = field(default_factory=dict)
     margin: float = 0.2
-    confidence: float = 0.975
+    confidence: float = 0.95
 
     def __post_init__(self) -> None:
         limits = {"max_rmse": self.max_rmse} | {

@@ -1,32 +1,32 @@
 """The promotion gate: whether a challenger may become champion, and why.
 
 *Not worse* is a test of non-inferiority. A challenger is **worse** if its true error (RMSE over all rows like these,
-of which the holdout is a sample) exceeds the champion's by the share ``margin`` or more. It passes if the upper limit
-of a one-sided confidence interval of the ratio of the two errors is below ``1 + margin``. So, nominally, a worse
-challenger passes with a probability of at most ``1 - confidence``, and one that is better or equal passes only if the
+of which the holdout is a sample) exceeds the champion's by the share ``margin`` or more. It passes if the upper
+confidence limit of the ratio of the two errors is below ``1 + margin``; one that is better or equal passes only if the
 holdout is large enough to show it: without evidence, the champion stays. Source: Wellek (2010), Testing Statistical
-Hypotheses of Equivalence and Noninferiority, 2nd edition, chapters 1 and 2.
+Hypotheses of Equivalence and Noninferiority, 2nd edition, chapters 1 and 2. The limits are explained in
+:mod:`include.evaluation.intervals`.
 
-The interval is ``log(ratio) + t * s``: ``s`` is the standard error from a paired bootstrap, which draws rows with
-both models' errors, and ``t`` is Student's quantile for rows - 1 degrees of freedom (Efron and Tibshirani 1993, An
-Introduction to the Bootstrap, chapters 6 and 12). Measured with 23 rows and errors that are normal or heavy-tailed
-(Student's t, 5 degrees of freedom): at a confidence of 0.975, percentile and BCa limits of the difference of the
-errors let a model that is worse by the margin pass in 4 to 13 % of cases, this one in 2 to 5 %. The ratio helps most,
-because the scale of the errors cancels out. How often good models pass is in docs/promotion.md.
+The probability ``1 - confidence`` of promoting a worse challenger is shared out among all evaluations on the same
+holdout rows: :func:`include.evaluation.looks.spend`. The comparison with the best earlier champion on these rows keeps
+many small losses from adding up. Error rates, measured by simulation, are in docs/promotion.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import chi2
-from scipy.stats import t as student
 
-from include.evaluation.scores import MIN_ROWS, format_value, resample, rmse
-from include.spec import Gate
+from include.evaluation.intervals import limit_ratio, limit_rmse
+from include.evaluation.looks import are_same, fingerprint, spend
+from include.evaluation.scores import format_value, rmse
+from include.spec import Gate, Number
+
+ROUNDING = 1e-6  # share by which equal numbers may differ
 
 
 @dataclass(frozen=True)
@@ -47,79 +47,197 @@ class Verdict:
     checks: list[Check]
 
 
-def judge(
-    true: pd.Series, challenger: pd.Series, champion: pd.Series | None, groups: pd.DataFrame, gate: Gate, unit: str
-) -> Verdict:
-    """Judge a challenger on the holdout; all arguments have one row per holdout row, in the same order.
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """What a challenger is judged by; series and groups have one row per holdout row, in the same order.
 
-    :param true: the target
-    :param challenger: its predictions
-    :param champion: the champion's predictions of the same rows; without a champion only the absolute limit counts
+    :param target: the column that is predicted
+    :param true: its values
+    :param predictions: of the ``challenger`` and, where there is one, of the ``champion`` and of the ``best`` earlier
+        champion on these rows
+    :param mean: of the target over the challenger's training rows
     :param groups: categories, those of ``gate.subgroup_max_rmse`` among them
-    :param unit: the target's
-    :return: passed if no check failed
+    :param look: how many versions were judged by these rows, this one included
+    :param recorded: the champion's RMSE when it was first measured on these rows
+    :param held: fingerprints of versions that were rolled back
+    :param version: the challenger's number
+    :param newest_champion: the largest number of a version that has been champion; 0 if there was none
     """
-    checks = [_check_error("absolute limit", true, challenger, gate.max_rmse, unit)]
-    if champion is not None:
-        checks.append(_check_not_worse(true, challenger, champion, gate, unit))
-        checks += _check_subgroups(true, challenger, groups, gate, unit)
+
+    target: Number
+    true: pd.Series
+    predictions: Mapping[str, pd.Series]
+    mean: float
+    groups: pd.DataFrame
+    look: int = 1
+    recorded: float | None = None
+    held: frozenset[str] = frozenset()
+    version: int = 1
+    newest_champion: int = 0
+
+    @property
+    def challenger(self) -> pd.Series:
+        """The predictions that are judged."""
+        return self.predictions["challenger"]
+
+    @property
+    def has_champion(self) -> bool:
+        """Whether there is a champion to compare with."""
+        return "champion" in self.predictions
+
+    @property
+    def rows(self) -> str:
+        """The number of rows, for a sentence."""
+        return _count(len(self.true))
+
+    def errors(self, role: str) -> pd.Series:
+        """Return true minus predicted values, in the target's unit."""
+        return self.true - self.predictions[role]
+
+    def show(self, value: float) -> str:
+        """Return a value with the target's unit."""
+        return format_value(value, self.target.unit)
+
+
+def judge(contest: Contest, gate: Gate) -> Verdict:
+    """Judge a challenger on the holdout; it passes if no check failed."""
+    checks = list(_run_checks(contest, gate))
     failed = [check for check in checks if not check.passed]
     if failed:
         return Verdict(False, "; ".join(f"{check.name}: {check.result}" for check in failed), checks)
-    reason = "no champion to compare with" if champion is None else "every subgroup is within its limit"
-    return Verdict(True, "; ".join([*(check.result for check in checks[:2]), reason]), checks)
+    results = {check.name: check.result for check in checks}
+    compared = ("not worse than the champion", "every subgroup is within its limit")
+    alone = ("better than the mean", "no champion to compare with")
+    name, end = compared if contest.has_champion else alone
+    return Verdict(True, "; ".join([results["absolute limit"], results[name], end]), checks)
 
 
-def limit_ratio(true: pd.Series, challenger: pd.Series, champion: pd.Series, confidence: float) -> tuple[float, float]:
-    """Return the challenger's RMSE as a multiple of the champion's, and the multiple's upper confidence limit.
-
-    Two models with the same predictions have the ratio 1 and the limit 1.
-    """
-    errors = (np.asarray(true - challenger, float), np.asarray(true - champion, float))
-    if np.array_equal(np.abs(errors[0]), np.abs(errors[1])):
-        return 1.0, 1.0
-    if not all(error.any() for error in errors):  # one of them is perfect: the ratio is 0 or infinite
-        return (np.inf, np.inf) if errors[0].any() else (0.0, 0.0)
-    ratio = float(_log_ratio(*errors))
-    distance = student.ppf(confidence, len(true) - 1) * resample(_log_ratio, errors, method="percentile").standard_error
-    return float(np.exp(ratio)), float(np.exp(ratio + distance))
-
-
-def _log_ratio(challenger: np.ndarray, champion: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the logarithm of the ratio of two RMSEs, from errors."""
-    return np.log(rmse(challenger, 0, axis)) - np.log(rmse(champion, 0, axis))
+def _run_checks(contest: Contest, gate: Gate) -> Iterator[Check]:
+    yield _check_age(contest)
+    yield _check_possible(contest)
+    yield _check_error(contest, gate)
+    yield _check_better_than_mean(contest, gate)
+    yield _check_hold(contest)
+    if not contest.has_champion:
+        return
+    recorded = _check_recorded(contest, gate)
+    yield recorded
+    if recorded.passed:
+        yield _check_different(contest)
+        yield _check_not_worse(contest, gate, "champion", "the champion")
+        if "best" in contest.predictions:
+            yield _check_not_worse(contest, gate, "best", "the best earlier champion")
+        yield from _check_subgroups(contest, gate)
 
 
-def _check_error(name: str, true: pd.Series, challenger: pd.Series, limit: float, unit: str) -> Check:
-    error, rows = float(rmse(true, challenger)), f"{len(true)} {'row' if len(true) == 1 else 'rows'}"
-    comparison = "within" if error <= limit else "above"
-    result = f"RMSE {format_value(error, unit)} on {rows} is {comparison} the limit of {format_value(limit, unit)}"
-    return Check(name, error <= limit, result)
-
-
-def _check_not_worse(true: pd.Series, challenger: pd.Series, champion: pd.Series, gate: Gate, unit: str) -> Check:
-    ratio, limit = limit_ratio(true, challenger, champion, gate.confidence)
-    allowed = 1 + gate.margin
+def _check_age(contest: Contest) -> Check:
+    older = contest.version < contest.newest_champion
     result = (
-        f"RMSE is {ratio:.2f} x the champion's {format_value(float(rmse(true, champion)), unit)} on the same "
-        f"{len(true)} rows and, at {100 * gate.confidence:g}% confidence, at most {limit:.2f} x, "
+        f"version {contest.version} is older than version {contest.newest_champion}, which has been champion: only "
+        "rollback goes back"
+        if older
+        else "no newer version has been champion"
+    )
+    return Check("newer than every champion", not older, result)
+
+
+def _check_possible(contest: Contest) -> Check:
+    low, high = contest.target.possible
+    extremes = float(contest.challenger.min()), float(contest.challenger.max())
+    wrong = [contest.show(value) for value in extremes if not low <= value <= high]
+    result = (
+        f"predicts {' and '.join(wrong)}, {contest.target.name} lies between {low:g} and {high:g}"
+        if wrong
+        else f"{contest.show(extremes[0])} to {contest.show(extremes[1])}"
+    )
+    return Check("possible predictions", not wrong, result)
+
+
+def _check_error(contest: Contest, gate: Gate) -> Check:
+    errors = contest.errors("challenger").to_numpy(float)
+    error, upper = float(rmse(errors, 0)), limit_rmse(errors, 2 * gate.confidence - 1)[1] if errors.any() else 0.0
+    passed = upper <= gate.max_rmse
+    result = (
+        f"RMSE {contest.show(error)} on {contest.rows} and, at {100 * gate.confidence:g}% confidence, at most "
+        f"{contest.show(upper)} is {'within' if passed else 'above'} the limit of {contest.show(gate.max_rmse)}"
+    )
+    return Check("absolute limit", passed, result)
+
+
+def _check_better_than_mean(contest: Contest, gate: Gate) -> Check:
+    """Compare with predicting the mean; once there is a champion, which passed this, further looks cost nothing."""
+    name = "better than the mean"
+    if np.ptp(contest.challenger) <= ROUNDING * np.ptp(contest.true):
+        return Check(name, False, f"every row gets the same prediction, {contest.show(contest.challenger.iloc[0])}")
+    alpha = spend(gate.confidence, 1 if contest.has_champion else contest.look)
+    other = f"that of predicting the mean of the training rows, {contest.show(float(rmse(contest.true, contest.mean)))}"
+    return _compare(name, contest, contest.true - contest.mean, other, alpha, 1)
+
+
+def _check_hold(contest: Contest) -> Check:
+    held = fingerprint(contest.challenger) in contest.held
+    found = "the same as" if held else "other values than"
+    end = ": delete its tag on_hold to allow it again" if held else ""
+    return Check("not rolled back", not held, f"predicts {found} every version that was rolled back{end}")
+
+
+def _check_recorded(contest: Contest, gate: Gate) -> Check:
+    name, error = "champion as recorded", float(rmse(contest.true, contest.predictions["champion"]))
+    if contest.recorded is None:
+        return Check(name, True, f"RMSE {contest.show(error)}, measured on these rows for the first time")
+    share = 1 + max(gate.margin, ROUNDING)
+    passed = contest.recorded <= share * error and error <= share * contest.recorded
+    result = f"RMSE {contest.show(error)}, was {contest.show(contest.recorded)} when first measured on these rows"
+    end = (
+        ": the table has changed, so the two models cannot be compared. Correct the table; if the change is right, "
+        "delete the champion's alias in MLflow, and the next version is judged alone"
+    )
+    return Check(name, passed, result if passed else result + end)
+
+
+def _check_different(contest: Contest) -> Check:
+    same = are_same(contest.challenger, contest.predictions["champion"])
+    result = "predicts the same as the champion: nothing was learned" if same else "other values than the champion's"
+    return Check("other predictions", not same, result)
+
+
+def _check_not_worse(contest: Contest, gate: Gate, role: str, who: str) -> Check:
+    other = f"{who}'s {contest.show(float(rmse(contest.true, contest.predictions[role])))}"
+    alpha = spend(gate.confidence, contest.look)
+    return _compare(f"not worse than {who}", contest, contest.errors(role), other, alpha, 1 + gate.margin)
+
+
+def _compare(name: str, contest: Contest, errors: pd.Series, other: str, alpha: float, allowed: float) -> Check:
+    """Check that the ratio of the challenger's RMSE to another one is below what is allowed."""
+    own = contest.errors("challenger")
+    against = float(rmse(errors, 0))
+    ratio = float(rmse(own, 0)) / against if against else np.inf
+    limit = limit_ratio(own, errors, alpha)
+    result = (
+        f"RMSE is {ratio:.2f} x {other} on the same {contest.rows} and, at {100 * (1 - alpha):.6g}% confidence "
+        f"(evaluation {contest.look} on these rows), at most {limit:.2f} x, "
         f"{'below' if limit < allowed else 'not below'} {allowed:.2f} x"
     )
-    return Check("not worse than the champion", limit < allowed, result)
+    return Check(name, limit < allowed, result)
 
 
-def _check_subgroups(
-    true: pd.Series, challenger: pd.Series, groups: pd.DataFrame, gate: Gate, unit: str
-) -> Iterator[Check]:
-    """Hold each group to its limit, and a group of few rows to what can happen by chance at the limit.
+def _check_subgroups(contest: Contest, gate: Gate) -> Iterator[Check]:
+    """Hold each group to its limit, widened by what can happen by chance at the limit.
 
     The squared errors of n rows with a true RMSE at the limit add up to limit squared times a chi-squared variable
-    with n degrees of freedom, if errors are normal.
+    with n degrees of freedom, if errors are normal. So a group fails only if it is shown to be beyond its limit.
     """
+    confidence = 1 - spend(gate.confidence, 1)
     for column, limit in gate.subgroup_max_rmse.items():
-        for group, index in groups.groupby(column).groups.items():
-            few = len(index) < MIN_ROWS
-            chance = float(np.sqrt(chi2.ppf(gate.confidence, len(index)) / len(index))) if few else 1.0
-            check = _check_error(f"{column} {group}", true[index], challenger[index], limit * chance, unit)
-            note = f" ({format_value(limit, unit)}, widened for few rows)" if few else ""
-            yield replace(check, result=check.result + note)
+        for group, index in contest.groups.groupby(column).groups.items():
+            error = float(rmse(contest.true[index], contest.challenger[index]))
+            widened = limit * float(np.sqrt(chi2.ppf(confidence, len(index)) / len(index)))
+            result = (
+                f"RMSE {contest.show(error)} on {_count(len(index))} is {'within' if error <= widened else 'above'} "
+                f"the limit of {contest.show(widened)} ({contest.show(limit)}, widened for {_count(len(index))})"
+            )
+            yield Check(f"{column} {group}", error <= widened, result)
+
+
+def _count(rows: int) -> str:
+    return f"{rows} {'row' if rows == 1 else 'rows'}"

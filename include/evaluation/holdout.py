@@ -1,13 +1,13 @@
 """The quality of a model on the holdout, beside the champion if there is one.
 
-Every interval is a bootstrap over rows, 95 % unless stated otherwise: Efron and Tibshirani (1993), An Introduction to
-the Bootstrap, chapters 13 and 14, as ``scipy.stats.bootstrap`` computes it.
+Every interval is of 95 %; :mod:`include.evaluation.intervals` says which, and docs/promotion.md how often they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from include.data import split
-from include.evaluation.gate import judge
-from include.evaluation.scores import LARGE, MIN_ROWS, SEED, mae, r2, resample, rmse
+from include.evaluation.gate import Check, Contest, Verdict, judge
+from include.evaluation.intervals import Interval, limit_mae, limit_r2, limit_rmse
+from include.evaluation.looks import count_look, fingerprint, recorded_errors, spend
+from include.evaluation.scores import MIN_ROWS, SEED, mae, r2, rmse
 from include.spec import Gate, Problem
 
 CONFIDENCE = 0.95
@@ -28,16 +30,8 @@ Score = dict[str, float]  # value, and low and high of its interval, which are N
 
 
 def select_holdout(features: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the rows that models are evaluated on: held out, and with a target.
-
-    :raises ValueError: there are fewer than ``MIN_ROWS``
-    """
-    holdout = split.select_holdout(features, problem).reset_index(drop=True)
-    if len(holdout) < MIN_ROWS:
-        raise ValueError(
-            f"{len(holdout)} holdout rows with {problem.target.name}, at least {MIN_ROWS} are needed: add rows"
-        )
-    return holdout
+    """Return the rows that models are evaluated on: held out, and with a target."""
+    return split.select_holdout(features, problem).reset_index(drop=True)
 
 
 def add_shuffled(holdout: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -81,8 +75,10 @@ def score(true: pd.Series, predicted: pd.DataFrame) -> dict[str, Score]:
 
     :param predicted: as :func:`read_predictions` returns it
     """
-    pair = (true.to_numpy(float), predicted["prediction"].to_numpy(float))
-    scores = {metric.__name__: _with_interval(metric, pair) for metric in (rmse, mae, r2)}
+    values, errors = true.to_numpy(float), (true - predicted["prediction"]).to_numpy(float)
+    scores = {"rmse": _score_rmse(errors), "mae": _with_interval(float(mae(errors, 0)), limit_mae, errors)}
+    if np.ptp(values) > 0:
+        scores["r2"] = _with_interval(float(r2(values, values - errors)), partial(limit_r2, values), errors)
     if {"lower", "upper"} <= set(predicted):
         inside = int(true.between(predicted["lower"], predicted["upper"]).sum())
         exact = binomtest(inside, len(true)).proportion_ci(CONFIDENCE)
@@ -99,8 +95,8 @@ def score_subgroups(holdout: pd.DataFrame, predicted: pd.Series, problem: Proble
     true, groups, rows = holdout[problem.target.name], _groups(holdout, problem.subgroups), []
     for column in groups:
         for group, index in groups.groupby(column).groups.items():
-            pair = (true[index].to_numpy(float), predicted[index].to_numpy(float))
-            rows.append((column, group, len(index), *_with_interval(rmse, pair).values(), float(mae(*pair))))
+            errors = (true[index] - predicted[index]).to_numpy(float)
+            rows.append((column, group, len(index), *_score_rmse(errors).values(), float(mae(errors, 0))))
     columns = ["column", "group", "rows", "rmse", "rmse_low", "rmse_high", "mae"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -118,23 +114,63 @@ def importances(holdout: pd.DataFrame, predicted: pd.DataFrame, problem: Problem
     return ranked.sort_values("mean", ascending=False, ignore_index=True)
 
 
-def assess(holdout: pd.DataFrame, answers: Sequence[pd.DataFrame], problem: Problem, gate: Gate) -> dict[str, Any]:
-    """Score and judge the models' answers for the rows of :func:`add_shuffled`, the challenger's first.
+def assess(
+    rows: pd.DataFrame,
+    answers: Mapping[str, pd.DataFrame],
+    problem: Problem,
+    gate: Gate,
+    *,
+    version: str,
+    mean: float,
+    champion: str = "",
+    earlier: Sequence[Mapping[str, Any]] = (),
+    held: Collection[str] = (),
+    newest_champion: int = 0,
+) -> dict[str, Any]:
+    """Score and judge the models' answers for the rows of :func:`add_shuffled`.
 
-    :return: ``scores`` of each model, and the challenger's ``subgroups``, ``importances``, ``checks`` and
-        ``verdict``, fit for JSON
+    :param rows: of one slice of the holdout; for fewer than ``MIN_ROWS`` no answer is read, and the verdict says so
+    :param answers: by role: of the ``challenger`` and, where there is one, of the ``champion`` that it is compared with
+        and of the ``best`` earlier champion on these rows
+    :param version: the challenger's number
+    :param mean: of the target over the challenger's training rows
+    :param champion: the champion's number, if there is an answer of it
+    :param earlier: what was returned when other versions were judged by this slice, with their ``version`` and the
+        ``champion`` that they were compared with
+    :param held: ``predictions`` of versions that were rolled back, on this slice
+    :param newest_champion: the largest number of a version that has been champion
+    :return: ``scores`` by role and of predicting the ``mean``; the challenger's ``subgroups``, ``importances``,
+        ``checks`` and ``verdict``; the number of the ``look`` and its ``confidence``; the fingerprint of the
+        ``predictions``; ``rmse`` and ``champion_rmse``; the number of rows with a level that no training row had
+        (``unseen``). All of it is fit for JSON
     """
-    true = holdout[problem.target.name]
-    own = [read_predictions(answer, holdout, problem) for answer in answers]
-    challenger, champion = ([rows["prediction"] for rows in own] + [None])[:2]
-    groups = _groups(holdout, problem.categories)
-    verdict = asdict(judge(true, challenger, champion, groups, gate, problem.unit))
+    if len(rows) < MIN_ROWS:
+        return _keep_for_few_rows(len(rows), problem, gate)
+    true = rows[problem.target.name]
+    own = {role: read_predictions(answer, rows, problem) for role, answer in answers.items()}
+    predictions = fingerprint(own["challenger"]["prediction"])
+    contest = Contest(
+        target=problem.target,
+        true=true,
+        predictions={role: answer["prediction"] for role, answer in own.items()},
+        mean=mean,
+        groups=_groups(rows, problem.categories),
+        look=count_look(predictions, earlier),
+        recorded=recorded_errors(earlier).get(champion),
+        held=frozenset(held),
+        version=int(version),
+        newest_champion=newest_champion,
+    )
+    scores = {role: score(true, answer) for role, answer in own.items()}
+    scores["mean"] = {"rmse": _score_rmse((true - mean).to_numpy(float))}
     return {
-        "scores": [score(true, rows) for rows in own],
-        "subgroups": score_subgroups(holdout, challenger, problem).to_dict("records"),
-        "importances": importances(holdout, answers[0], problem).to_dict("records"),
-        "checks": verdict.pop("checks"),
-        "verdict": verdict,
+        "scores": scores,
+        "subgroups": score_subgroups(rows, own["challenger"]["prediction"], problem).to_dict("records"),
+        "importances": importances(rows, answers["challenger"], problem).to_dict("records"),
+        **_record(judge(contest, gate), contest.look, gate, predictions),
+        "rmse": scores["challenger"]["rmse"]["value"],
+        "champion_rmse": scores["champion"]["rmse"]["value"] if "champion" in scores else None,
+        "unseen": int((own["challenger"]["unseen"] != "").sum()) if "unseen" in own["challenger"] else 0,
     }
 
 
@@ -152,10 +188,39 @@ def _groups(holdout: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
     return holdout[categories].astype(object).fillna(MISSING)
 
 
-def _with_interval(metric: Callable[..., Any], pair: tuple[np.ndarray, np.ndarray]) -> Score:
-    value = float(metric(*pair))
-    if len(pair[0]) < MIN_ROWS:
-        return {"value": value, "low": np.nan, "high": np.nan}
-    method = "BCa" if len(pair[0]) <= LARGE else "percentile"
-    interval = resample(metric, pair, confidence_level=CONFIDENCE, method=method).confidence_interval
-    return {"value": value, "low": float(interval.low), "high": float(interval.high)}
+def _keep_for_few_rows(count: int, problem: Problem, gate: Gate) -> dict[str, Any]:
+    missing = (
+        f"{count} holdout rows with {problem.target.name} that no compared model was trained on, at least {MIN_ROWS} "
+        "are needed: add rows"
+    )
+    verdict = Verdict(False, missing, [Check("enough rows", False, missing)])
+    nothing: dict[str, Any] = {
+        "scores": {},
+        "subgroups": [],
+        "importances": [],
+        "rmse": None,
+        "champion_rmse": None,
+        "unseen": 0,
+    }
+    return nothing | _record(verdict, 0, gate, "")
+
+
+def _record(verdict: Verdict, look: int, gate: Gate, predictions: str) -> dict[str, Any]:
+    facts = asdict(verdict)
+    confidence = 1 - spend(gate.confidence, max(look, 1))
+    return {
+        "checks": facts.pop("checks"),
+        "verdict": facts,
+        "look": look,
+        "confidence": confidence,
+        "predictions": predictions,
+    }
+
+
+def _score_rmse(errors: np.ndarray) -> Score:
+    return _with_interval(float(rmse(errors, 0)), limit_rmse, errors)
+
+
+def _with_interval(value: float, limit: Callable[[np.ndarray, float], Interval], errors: np.ndarray) -> Score:
+    low, high = limit(errors, CONFIDENCE) if len(errors) >= MIN_ROWS else (np.nan, np.nan)
+    return {"value": value, "low": low, "high": high}

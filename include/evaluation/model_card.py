@@ -19,6 +19,12 @@ from include.evaluation.scores import format_value
 
 PICTURE = "evaluation.png"
 METRICS = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "coverage": "Coverage of the prediction intervals"}
+ROLES = {
+    "challenger": "version {version}",
+    "champion": "champion {champion}",
+    "best": "best earlier champion {best}",
+    "mean": "predicting the mean",
+}
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=StrictUndefined,
@@ -61,12 +67,17 @@ def summarize(evaluated: Mapping[str, Any], unit: str) -> str:
 
 
 def tabulate_scores(evaluated: Mapping[str, Any], unit: str) -> str:
-    """Return a Markdown table: one row per metric, one column per model, values with their intervals."""
-    headings = ["", f"version {evaluated['version']}"]
-    headings += [f"champion {evaluated['champion']}"] if evaluated["champion"] else []
+    """Return a Markdown table: one row per metric, one column per model, values with their intervals.
+
+    :return: empty if no model predicted, because there were too few rows
+    """
+    scores = evaluated["scores"]
+    if not scores:
+        return ""
+    headings = ["", *(ROLES[role].format(**evaluated) for role in scores)]
     rows = [
-        [_label(name, unit), *(describe_score(model[name]) if name in model else "-" for model in evaluated["scores"])]
-        for name in evaluated["scores"][0]
+        [_label(name, unit), *(describe_score(model[name]) if name in model else "-" for model in scores.values())]
+        for name in scores["challenger"]
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in [headings, ["---"] * len(headings), *rows])
 

@@ -1,18 +1,16 @@
-"""Regression metrics along an axis, so that a bootstrap can score thousands of samples at once."""
+"""Regression metrics along an axis, so that many samples are scored at once."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from include.data.split import MIN_HOLDOUT
 
-RESAMPLES, SEED = 2000, 20240607
+SEED = 20240607
 MIN_ROWS = MIN_HOLDOUT  # of a score with an interval
 MAX_NAME = 200  # characters of a column in the name of a metric: MLflow accepts 250 in all
 LARGE = 5000  # rows beyond which a bootstrap needs no correction for bias, whose time grows with their square
@@ -42,15 +40,6 @@ def score_predictions(true: Any, predicted: Any) -> dict[str, float]:
     if not np.isfinite(np.asarray(predicted, float)).all():
         raise ValueError("the predictions contain NaN or infinity")
     return {metric.__name__: float(metric(true, predicted)) for metric in (rmse, mae, r2)}
-
-
-def resample(statistic: Callable[..., Any], pair: tuple[np.ndarray, np.ndarray], **options: Any) -> Any:
-    """Return the ``scipy.stats.bootstrap`` of a statistic of two values per row; the same rows give the same result.
-
-    :param options: more of its arguments
-    """
-    options |= {"paired": True, "vectorized": True, "n_resamples": RESAMPLES, "rng": np.random.default_rng(SEED)}
-    return bootstrap(pair, statistic, batch=max(CELLS // len(pair[0]), 1), **options)
 
 
 def format_value(value: float, unit: str = "", digits: int = 2) -> str:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,8 @@ from include.evaluation import holdout as evaluation
 from include.model.training import build_model
 from include.spec import SPLIT, Gate
 from tests.toy import AREA, DISTRICT, HOUSES, make_rows
+
+Assess = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,18 @@ def answer(model: Pipeline, holdout: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture
+def assess(holdout: pd.DataFrame, houses: pd.DataFrame) -> Assess:
+    """Assesses answers for the holdout as version 1 unless something else is given."""
+
+    def assess(answers: dict[str, pd.DataFrame], **given: Any) -> dict[str, Any]:
+        rows, gate = given.pop("rows", holdout), given.pop("gate", HOUSES.gate)
+        facts = {"version": "1", "mean": select_training(houses, HOUSES)["price"].mean()} | given
+        return evaluation.assess(rows, answers, HOUSES, gate, **facts)
+
+    return assess
+
+
+@pytest.fixture
 def own(answer: pd.DataFrame, holdout: pd.DataFrame) -> pd.DataFrame:
     return evaluation.read_predictions(answer, holdout, HOUSES)
 
@@ -56,9 +73,16 @@ def test_models_are_evaluated_on_rows_held_out_and_with_a_target(houses: pd.Data
     assert holdout.index.tolist() == list(range(32))
 
 
-def test_too_few_holdout_rows_are_counted(houses: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="2 holdout rows with price, at least 7 are needed: add rows"):
-        evaluation.select_holdout(houses[houses[SPLIT] == "holdout"].head(2), HOUSES)
+def test_too_few_holdout_rows_are_a_verdict_with_their_number(houses: pd.DataFrame) -> None:
+    rows = evaluation.select_holdout(houses[houses[SPLIT] == "holdout"].head(2), HOUSES)
+
+    found = json.loads(json.dumps(evaluation.assess(rows, {}, HOUSES, HOUSES.gate, version="1", mean=300.0)))
+
+    assert found["verdict"]["passed"] is False
+    assert "2 holdout rows with price" in found["verdict"]["reason"]
+    assert found["verdict"]["reason"].endswith("at least 7 are needed: add rows")
+    assert [check["passed"] for check in found["checks"]] == [False]
+    assert (found["scores"], found["look"], found["predictions"]) == ({}, 0, "")
 
 
 def test_every_column_is_shuffled_ten_times_and_only_that_column(holdout: pd.DataFrame) -> None:
@@ -155,34 +179,99 @@ def test_importances_agree_with_scikit_learns_permutation_importance(
     assert ours.index[0] == HOUSES.inputs[theirs.importances_mean.argmax()] == AREA
 
 
-def test_an_assessment_judges_the_challenger_against_the_champion(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
+def test_an_assessment_judges_the_challenger_against_the_champion(assess: Assess, answer: pd.DataFrame) -> None:
     worse = answer.assign(prediction=answer["prediction"] + 40)
 
-    found = json.loads(json.dumps(evaluation.assess(holdout, [worse, answer], HOUSES, HOUSES.gate)))
+    found = json.loads(json.dumps(assess({"challenger": worse, "champion": answer}, champion="2")))
 
-    assert found["scores"][0]["rmse"]["value"] > found["scores"][1]["rmse"]["value"]
+    assert list(found["scores"]) == ["challenger", "champion", "mean"]
+    assert found["scores"]["challenger"]["rmse"]["value"] > found["scores"]["champion"]["rmse"]["value"]
+    assert found["champion_rmse"] == found["scores"]["champion"]["rmse"]["value"]
     assert found["verdict"]["passed"] is False
     assert "not worse than the champion: RMSE is" in found["verdict"]["reason"]
-    assert [check["name"] for check in found["checks"][2:]] == [f"{DISTRICT} north", f"{DISTRICT} south"]
+    assert [check["name"] for check in found["checks"][-2:]] == [f"{DISTRICT} north", f"{DISTRICT} south"]
     assert [group["group"] for group in found["subgroups"]] == ["north", "south"]
     assert len(found["importances"]) == 4
 
 
-def test_an_assessment_without_a_champion_has_only_the_absolute_floor(
-    holdout: pd.DataFrame, answer: pd.DataFrame
-) -> None:
-    found = evaluation.assess(holdout, [answer], HOUSES, HOUSES.gate)
+def test_an_assessment_without_a_champion_has_the_limit_and_the_mean(assess: Assess, answer: pd.DataFrame) -> None:
+    found = assess({"challenger": answer})
 
     assert found["verdict"]["passed"] is True
-    assert [check["name"] for check in found["checks"]] == ["absolute limit"]
+    assert [check["name"] for check in found["checks"]] == [
+        "newer than every champion",
+        "possible predictions",
+        "absolute limit",
+        "better than the mean",
+        "not rolled back",
+    ]
+    assert (found["look"], found["confidence"], found["champion_rmse"]) == (1, pytest.approx(0.975), None)
 
 
-def test_the_gate_may_name_any_category(holdout: pd.DataFrame, answer: pd.DataFrame) -> None:
+def test_each_version_is_one_look_and_the_same_predictions_are_none(assess: Assess, answer: pd.DataFrame) -> None:
+    other = answer.assign(prediction=answer["prediction"] + answer.index % 2)
+    first = assess({"challenger": answer})
+    earlier = [{**first, "version": "1", "champion": ""}]
+
+    again = assess({"challenger": answer}, version="2", earlier=earlier)
+    second = assess({"challenger": other, "champion": answer}, version="3", champion="1", earlier=earlier)
+
+    assert (first["look"], again["look"], second["look"]) == (1, 1, 2)
+    assert second["confidence"] == pytest.approx(1 - 0.05 / 6)
+    assert "evaluation 2 on these rows" in second["verdict"]["reason"]
+
+
+def test_a_table_in_other_units_is_found_by_the_champions_recorded_error(
+    assess: Assess, answer: pd.DataFrame, holdout: pd.DataFrame
+) -> None:
+    """The new table's prices are in thousands; the challenger has learned that, the champion knows the old ones."""
+    earlier = [{**assess({"challenger": answer}), "version": "1", "champion": ""}]
+    thousands = answer / 1000
+
+    found = assess(
+        {"challenger": thousands, "champion": answer},
+        rows=holdout.assign(price=holdout["price"] / 1000),
+        version="2",
+        champion="1",
+        mean=0.3,
+        earlier=earlier,
+    )
+
+    assert found["verdict"]["passed"] is False
+    assert "the table has changed" in found["verdict"]["reason"]
+
+
+def test_rows_of_an_unseen_category_are_counted(assess: Assess, answer: pd.DataFrame, holdout: pd.DataFrame) -> None:
+    unseen = answer.assign(unseen=np.where(answer.index.isin([0, 1, len(holdout)]), DISTRICT, ""))
+
+    assert assess({"challenger": unseen})["unseen"] == 2
+    assert assess({"challenger": answer})["unseen"] == 0
+
+
+def test_a_constant_target_gives_a_verdict(assess: Assess, answer: pd.DataFrame, holdout: pd.DataFrame) -> None:
+    found = assess({"challenger": answer * 0 + 300}, rows=holdout.assign(price=300.0))
+
+    assert found["verdict"]["passed"] is False
+    assert "better than the mean" in found["verdict"]["reason"]
+    assert "r2" not in found["scores"]["challenger"]
+
+
+def test_the_gate_may_name_any_category(assess: Assess, answer: pd.DataFrame) -> None:
     gate = Gate(max_rmse=60, subgroup_max_rmse={"index": 80})
+    champion = answer.assign(prediction=answer["prediction"] + 1)
 
-    found = evaluation.assess(holdout, [answer, answer], HOUSES, gate)
+    found = assess({"challenger": answer, "champion": champion}, gate=gate)
 
-    assert {check["name"] for check in found["checks"][2:]} == {"index a", "index b", "index c"}
+    assert {check["name"] for check in found["checks"][-3:]} == {"index a", "index b", "index c"}
+
+
+def test_a_comparison_of_few_rows_takes_less_than_a_second(assess: Assess, answer: pd.DataFrame) -> None:
+    other = answer.assign(prediction=answer["prediction"] + answer.index % 2)
+    start = perf_counter()
+
+    assess({"challenger": answer, "champion": other, "best": other})
+
+    assert perf_counter() - start < 1
 
 
 def test_metrics_have_names_and_no_missing_values() -> None:

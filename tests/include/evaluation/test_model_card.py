@@ -11,10 +11,18 @@ from include.evaluation import model_card
 EVALUATED: dict[str, Any] = {
     "version": "3",
     "champion": "2",
-    "scores": [
-        {"rmse": {"value": 1.26, "low": 0.97, "high": 1.85}, "coverage": {"value": 0.9, "low": 0.7, "high": 1.0}},
-        {"rmse": {"value": 1.24, "low": 0.91, "high": 1.86}},
-    ],
+    "best": "",
+    "look": 4,
+    "unseen": 0,
+    "left_out": 0,
+    "scores": {
+        "challenger": {
+            "rmse": {"value": 1.26, "low": 0.97, "high": 1.85},
+            "coverage": {"value": 0.9, "low": 0.7, "high": 1.0},
+        },
+        "champion": {"rmse": {"value": 1.24, "low": 0.91, "high": 1.86}},
+        "mean": {"rmse": {"value": 1.95, "low": 1.5, "high": 2.6}},
+    },
     "checks": [
         {"name": "absolute limit", "passed": True, "result": "RMSE 1.26 k€ is within the limit of 1.80 k€"},
         {"name": "energy | class a", "passed": False, "result": "RMSE 2.42 k€ is above the limit of 2.20 k€"},
@@ -58,7 +66,9 @@ def markdown() -> str:
         "## What it is for\n\nIt predicts *prices*.\n\n## Training",
         "| SHA-256 | `6b2cb7` |",
         "| Rows | 81 for training, 23 held out |",
-        "| RMSE (k€) | 1.26 (0.97 to 1.85) | 1.24 (0.91 to 1.86) |",
+        "Versions judged by these rows: 4.",
+        "nominally of 95 %",
+        "| RMSE (k€) | 1.26 (0.97 to 1.85) | 1.24 (0.91 to 1.86) | 1.95 (1.50 to 2.60) |",
         "| Subgroup | Rows | RMSE (k€) | MAE (k€) |",
         r"| energy \| class a | 11 | 2.42 (1.90 to 3.10) | 1.10 |",
         "| Code version | `5120332a` |",
@@ -72,7 +82,7 @@ def test_the_card_contains(fact: str, markdown: str) -> None:
     assert fact in markdown
 
 
-@pytest.mark.parametrize("name", sorted(set(FACTS) - {"scores"}))
+@pytest.mark.parametrize("name", sorted(FACTS))
 def test_a_card_is_not_written_if_a_fact_is_missing(name: str) -> None:
     with pytest.raises(UndefinedError, match=name):
         model_card.render_markdown({key: value for key, value in FACTS.items() if key != name})
@@ -107,20 +117,44 @@ def test_a_card_without_subgroups_has_no_table_of_them() -> None:
     assert "By subgroup" not in model_card.render_markdown({**FACTS, "subgroups": []})
 
 
-def test_a_first_version_has_one_column() -> None:
-    alone = {**EVALUATED, "champion": "", "scores": EVALUATED["scores"][:1]}
+def test_a_first_version_is_shown_beside_the_mean() -> None:
+    scores = {role: EVALUATED["scores"][role] for role in ("challenger", "mean")}
 
-    assert model_card.tabulate_scores(alone, "").splitlines()[::2] == [
-        "|  | version 3 |",
-        "| RMSE | 1.26 (0.97 to 1.85) |",
+    assert model_card.tabulate_scores({**EVALUATED, "champion": "", "scores": scores}, "").splitlines()[::2] == [
+        "|  | version 3 | predicting the mean |",
+        "| RMSE | 1.26 (0.97 to 1.85) | 1.95 (1.50 to 2.60) |",
     ]
+
+
+def test_the_best_earlier_champion_is_named() -> None:
+    compared = {**EVALUATED, "best": "1", "scores": EVALUATED["scores"] | {"best": EVALUATED["scores"]["champion"]}}
+
+    assert model_card.tabulate_scores(compared, "").splitlines()[0].endswith("| best earlier champion 1 |")
+    assert "and version 1, the best earlier champion on them." in model_card.render_markdown({**FACTS, "best": "1"})
+
+
+def test_what_was_left_out_and_what_no_model_knows_is_said() -> None:
+    card = model_card.render_markdown({**FACTS, "left_out": 11, "unseen": 3})
+
+    assert "23 held out; 11 more were left out, because a compared model was trained on them |" in card
+    assert "3 have a category that no training row had" in card
+
+
+def test_a_card_without_scores_has_the_verdict() -> None:
+    nothing = {**EVALUATED, "scores": {}}
+
+    card = model_card.render_markdown({**FACTS, **nothing, "score_table": model_card.tabulate_scores(nothing, "k€")})
+
+    assert "evaluation.png" not in card
+    assert "## Evaluation\n\n" in card
+    assert r"| energy \| class a | **no** |" in card
 
 
 def test_the_summary_shows_scores_and_checks() -> None:
     lines = model_card.summarize(EVALUATED, "k€").splitlines()
 
-    assert lines[0] == "|  | version 3 | champion 2 |"
-    assert "| Coverage of the prediction intervals | 0.90 (0.70 to 1.00) | - |" in lines
+    assert lines[0] == "|  | version 3 | champion 2 | predicting the mean |"
+    assert "| Coverage of the prediction intervals | 0.90 (0.70 to 1.00) | - | - |" in lines
     assert lines[-2] == "- absolute limit (passed): RMSE 1.26 k€ is within the limit of 1.80 k€"
     assert lines[-1] == r"- energy \| class a (**failed**): RMSE 2.42 k€ is above the limit of 2.20 k€"
 

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from include.evaluation import scores
-from include.evaluation.scores import format_value, mae, r2, resample, rmse, score_predictions
+from include.evaluation.scores import format_value, mae, r2, rmse, score_predictions
 
 
 def test_scores_are_rmse_mae_and_r2() -> None:
@@ -28,15 +27,6 @@ def test_each_sample_has_the_score_that_scikit_learn_computes(ours: Any, theirs:
 
 def test_rows_are_paired_by_position_not_by_index() -> None:
     assert rmse(pd.Series([1.0, 2.0]), pd.Series([2.0, 1.0], index=[1, 0])) == 1
-
-
-def test_a_bootstrap_in_parts_gives_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = tuple(np.random.default_rng(0).normal(size=(2, 50)))
-    whole = resample(rmse, pair, method="BCa").confidence_interval  # type: ignore[arg-type]
-
-    monkeypatch.setattr(scores, "CELLS", 1000)
-
-    assert resample(rmse, pair, method="BCa").confidence_interval == whole  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
