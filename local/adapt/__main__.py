@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from include.data.reading import TableError, parse_rows
+from include.data.split import select_holdout
 from include.evaluation.scores import format_value
 from include.spec import Limits, Problem, ProblemError
 from local.adapt.infer import AdaptError
@@ -125,6 +126,12 @@ def list_questions(proposal: Proposal) -> list[str]:
         questions.append(f"limits: {problem.limits.max_missing_target:.0%} of the rows may lack a target")
     if problem.holdout_share != Problem.holdout_share:
         questions.append(f"holdout_share: {problem.holdout_share:.0%}, because there are few rows")
+    rows, enough = len(select_holdout(proposal.table, problem)), proposal.enough_holdout_rows
+    if not proposal.is_weak and rows < enough:
+        questions.append(
+            f"holdout_share: {rows} rows are held out; about {enough:.0f} are needed for 4 of 5 first versions as good "
+            "as ridge regression to pass the gate"
+        )
     return [*questions, "every column: unit and title are empty, ranges follow from the rows"]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor, log10, sqrt
+from math import ceil, floor, inf, log, log10, sqrt
 from pathlib import PurePath
 from unicodedata import normalize
 
+import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyRegressor
@@ -16,6 +17,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from include.data.checks import Inspection, inspect
 from include.data.split import select_holdout, select_rows, select_training
+from include.evaluation.intervals import limit_rmse
 from include.evaluation.scores import MIN_ROWS, rmse
 from include.model.training import build_model
 from include.spec import Category, Gate, Limits, Number, Problem
@@ -50,6 +52,15 @@ class Proposal:
         """Whether the features say hardly more about the target than its mean does."""
         return self.ridge > HARDLY * self.mean
 
+    @property
+    def enough_holdout_rows(self) -> float:
+        """With about so many holdout rows, 4 of 5 first versions as good as ridge regression pass the gate.
+
+        Measured: 75 to 82 % of 60 tables each, of noisy houses with an R2 of 0.6 (40 to 50 rows) and 0.8 (15 rows).
+        """
+        ratio = max(self.ridge / self.mean, 1e-9)
+        return 14 * (1 - ratio**2) / log(ratio) ** 2 if ratio < 1 else inf
+
 
 def propose(rows: pd.DataFrame, source: str, table: str, target: str, row_id: str | None = None) -> Proposal:
     """Describe a table.
@@ -70,8 +81,11 @@ def propose(rows: pd.DataFrame, source: str, table: str, target: str, row_id: st
     ridge, mean = (float(rmse(found, 0)) for found in (errors, _cross_validate(DummyRegressor(), sample, problem)))
     if mean == 0:
         raise AdaptError(f"{target} is the same in all training rows: choose another target, or add rows")
-    limit = choose_limit(errors, mean, len(select_holdout(split, problem)))
-    gate = Gate(max_rmse=limit, subgroup_max_rmse=limit_subgroups(limit, errors, training, problem))
+    limit = mean if ridge > HARDLY * mean else (ridge + mean) / 2
+    gate = Gate(
+        max_rmse=choose_limit(limit, errors, mean, len(select_holdout(split, problem))),
+        subgroup_max_rmse=limit_subgroups(limit, errors, training, problem),
+    )
     return Proposal(replace(problem, gate=gate), choices, split, ridge, mean)
 
 
@@ -139,26 +153,27 @@ def choose_holdout(inspection: Inspection, source: str, problem: Problem) -> tup
     raise AdaptError(f"Fewer than {MIN_ROWS} rows with a target can be set aside as holdout: add rows")
 
 
-def choose_limit(errors: pd.Series, mean: float, holdout_rows: int) -> float:
-    """Return the largest RMSE that passes: halfway between ridge regression and the mean, or more if rows are few.
+def choose_limit(limit: float, errors: pd.Series, mean: float, holdout_rows: int) -> float:
+    """Return the limit that the gate holds against the upper confidence limit of the RMSE: higher for few rows.
 
-    A model as good as ridge regression passes with two standard errors of its RMSE to spare, one worse than the mean
-    does not.
+    The confidence limit of a model as good as ridge regression lies above its RMSE by a factor, and chance rarely adds
+    as much again. The mean's RMSE is the largest limit.
 
+    :param limit: for many rows
     :param errors: of ridge regression in cross-validation, in the target's unit
     :param mean: RMSE of predicting the mean
     :param holdout_rows: number of rows that the gate judges by
     """
-    squares, ridge = errors**2, float(rmse(errors, 0))
-    chance = sqrt(ridge**2 + 2 * squares.std() / sqrt(holdout_rows))
-    limit = mean if ridge > HARDLY * mean else min(mean, max(chance, (ridge + mean) / 2))
-    return round_up(limit)
+    ridge = float(rmse(errors, 0))
+    typical = np.quantile(errors, (np.arange(holdout_rows) + 0.5) / holdout_rows)
+    factor = limit_rmse(typical, 2 * Gate.confidence - 1)[1] / ridge if ridge else 1.0
+    return round_up(min(mean, max(limit, ridge * factor**2)))
 
 
 def limit_subgroups(limit: float, errors: pd.Series, training: pd.DataFrame, problem: Problem) -> dict[str, float]:
     """Return a limit for the groups of a few categories, none of whose groups is small.
 
-    :param limit: for all rows
+    :param limit: for many rows of all groups
     :param errors: of a sample of the training rows
     """
     limits: dict[str, float] = {}
