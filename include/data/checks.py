@@ -13,6 +13,7 @@ import pandera.pandas as pa
 from include.data.identity import add_identity
 from include.data.reading import TableError
 from include.data.schema import (
+    MAX_SHOWN,
     build_expectations,
     build_schema,
     describe_range,
@@ -27,7 +28,6 @@ from include.spec import Category, Problem
 
 # Texts that stand for a missing cell, in any CSV file.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
-MAX_SHOWN = 100  # failures of a check that are named; all are counted
 MIN_JUDGED = 10  # cells of a column from which on its share outside of the expected range counts
 
 
@@ -154,7 +154,7 @@ def describe_unexpected(rows: pd.DataFrame, problem: Problem) -> pd.Series:
 def run_checks(schema: pa.DataFrameSchema, rows: pd.DataFrame, severity: str) -> tuple[pd.DataFrame, list[Result]]:
     """Return rows in the columns and types of a schema, and the result of each of its checks."""
     table, failures = validate(schema, rows)
-    return table, [_result(severity, column, check, lines) for (column, check), lines in failures.items()]
+    return table, [Result(severity, *check, *found) for check, found in failures.items()]
 
 
 def _result(severity: str, column: str, check: str, failures: Sequence[str]) -> Result:

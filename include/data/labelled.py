@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from include.data.checks import MAX_SHOWN, inspect
+from include.data.checks import inspect
 from include.data.identity import add_identity, describe_rows, distinguish
 from include.data.reading import TableError, parse_rows
+from include.data.schema import MAX_SHOWN
 from include.data.split import add_split, select_rows
 from include.spec import ROW_HASH, SPLIT, Problem
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from include.data.checks import MAX_SHOWN, describe_unexpected
-from include.data.schema import describe_range, is_possible
+from include.data.checks import describe_unexpected
+from include.data.schema import MAX_SHOWN, describe_range, is_possible
 from include.spec import SPLIT, Problem
 
 INTERVAL = ["lower", "upper"]  # ends of the 90 % prediction interval, in the target's unit

@@ -6,6 +6,9 @@ import csv
 from io import BytesIO, StringIO
 
 import pandas as pd
+import pyarrow.parquet as pq
+
+MAX_CELLS = 50_000_000  # of a Parquet file, whose few bytes may be a table of any size
 
 
 class TableError(ValueError):
@@ -32,11 +35,21 @@ def parse_rows(content: bytes, name: str) -> pd.DataFrame:
 
 def _read_parquet(content: bytes, name: str) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(BytesIO(content))
+        file = pq.ParquetFile(BytesIO(content))
+        cells = file.metadata.num_rows * file.metadata.num_columns
+        table = _to_frame(file) if cells <= MAX_CELLS else pd.DataFrame()
     except Exception as error:  # pyarrow raises several kinds for broken files
         raise TableError(f"{name} is not a Parquet file: {error}") from error
+    if cells > MAX_CELLS:
+        raise TableError(f"{name} has {cells:,} cells, {MAX_CELLS:,} is the limit: split the file")
     named = [level for level, label in enumerate(table.index.names) if label is not None and label not in table]
     return table.reset_index(named).reset_index(drop=True)
+
+
+def _to_frame(file: pq.ParquetFile) -> pd.DataFrame:
+    table = file.read()
+    table.validate(full=True)  # a text that is not UTF-8 would fail much later
+    return table.to_pandas()
 
 
 def _read_csv(content: bytes, name: str) -> pd.DataFrame:

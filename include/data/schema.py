@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,21 +13,28 @@ from pandera.errors import SchemaErrors
 from include.spec import Category, Number, Problem, Range
 
 MAX_COLUMNS = 100  # of a table that a message names
+MAX_SHOWN = 100  # failures of a check that are named; all are counted
+MAX_CELL = 100  # characters of a cell in a message
 
 
-def validate(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], list[str]]]:
-    """Return rows in the columns and types of a schema, and a line for each failure of each of its checks.
+class Failures(NamedTuple):
+    """The failures of a check: a line for each of the first ``MAX_SHOWN``, and the number of all."""
 
-    :return: the rows, as they came if a check failed; lines by column and check
+    lines: tuple[str, ...] = ()
+    total: int = 0
+
+
+def validate(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], Failures]]:
+    """Return rows in the columns and types of a schema, and the failures of each of its checks.
+
+    :return: the rows, as they came if a check failed; failures by column and check
     """
-    failures: dict[tuple[str, str], list[str]] = {check: [] for check in _list_checks(schema)}
-    table = rows
+    failures = dict.fromkeys(_list_checks(schema), Failures())
     try:
-        table = schema.validate(rows, lazy=True)[list(schema.columns)]
+        return schema.validate(rows, lazy=True)[list(schema.columns)], failures
     except SchemaErrors as errors:
-        for column, check, line in _list_failures(errors, rows, schema):
-            failures.setdefault((column, check), []).append(line)
-    return table, {check: list(dict.fromkeys(lines)) for check, lines in failures.items()}
+        cases = errors.failure_cases
+        return rows, failures | dict(_describe_table(cases, rows, schema)) | dict(_describe_cells(cases, rows))
 
 
 def build_schema(problem: Problem, *, labelled: bool) -> pa.DataFrameSchema:
@@ -123,24 +130,43 @@ def _list_checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
         yield from ((name, check.error) for check in column.checks)
 
 
-def _list_failures(
-    errors: SchemaErrors, rows: pd.DataFrame, schema: pa.DataFrameSchema
-) -> Iterator[tuple[str, str, str]]:
-    """Yield column, check and one line for every failure, each once for a cell."""
-    cases = errors.failure_cases
-    cells = {name: rows[name].to_dict() for name in set(cases["column"]).intersection(rows)}
+Described = Iterator[tuple[tuple[str, str], Failures]]
+
+
+def _describe_table(cases: pd.DataFrame, rows: pd.DataFrame, schema: pa.DataFrameSchema) -> Described:
+    """Yield the failures of columns as a whole."""
     others = ", ".join(sorted(set(rows).difference(schema.columns))[:MAX_COLUMNS]) or "none"
-    wanted = (cases[name] for name in ("column", "check", "failure_case", "index"))
-    for column, check, case, index in zip(*wanted, strict=True):
-        if check == "column_in_dataframe":
-            yield case, "is missing from the table", f"column {case} is missing; other columns of the table: {others}"
-        elif pd.notna(index):  # a check that could not run on text has no row; the text itself has one
-            value = cells[column][int(index)]
-            reason = "is missing" if pd.isna(value) else _reason(check)
-            described = reason if pd.isna(value) else f"{value} {reason}"
-            yield column, reason, f"{name_row(index)}, column {column}: {described}"
-        elif str(case) == "False":  # a check of the column as a whole
-            yield column, check, f"column {column}: {check}"
+    for name in cases.loc[cases["check"] == "column_in_dataframe", "failure_case"]:
+        line = f"column {name} is missing; other columns of the table: {others}"
+        yield (name, "is missing from the table"), Failures((line,), 1)
+    # A check that could not run on text has no row either; the text itself has one.
+    whole = cases[cases["index"].isna() & (cases["failure_case"].astype(str) == "False")]
+    for column, check in zip(whole["column"], whole["check"], strict=True):
+        yield (column, check), Failures((f"column {column}: {check}",), 1)
+
+
+def _describe_cells(cases: pd.DataFrame, rows: pd.DataFrame) -> Described:
+    """Yield the failures of cells, each cell once for a reason: several checks find the same one."""
+    found: dict[tuple[str, str], list[pd.Series]] = {}
+    for (column, check), group in cases[cases["index"].notna()].groupby(["column", "check"], sort=False):
+        cells = rows[column].loc[group["index"].astype(int)]
+        for reason, some in (("is missing", cells[cells.isna()]), (_reason(check), cells[cells.notna()])):
+            if len(some):
+                found.setdefault((column, reason), []).append(some)
+    for (column, reason), parts in found.items():
+        cells = pd.concat(parts)
+        cells = cells[~cells.index.duplicated()]
+        lines = [
+            f"{name_row(index)}, column {column}: {reason if pd.isna(value) else f'{shorten(value)} {reason}'}"
+            for index, value in cells.head(MAX_SHOWN).items()
+        ]
+        yield (column, reason), Failures(tuple(lines), len(cells))
+
+
+def shorten(value: object) -> str:
+    """Return a cell as text for a message, which must not grow with it."""
+    text = str(value)
+    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}..."
 
 
 def _reason(check: str) -> str:

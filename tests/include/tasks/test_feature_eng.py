@@ -213,6 +213,18 @@ def test_what_became_of_labelled_rows_is_in_the_run_data_quality(
     assert [metrics[f"labelled_{name}"] for name in ("joined", "left_out", "unusable_files")] == [60, 2, 1]
 
 
+def test_a_labelled_file_of_any_name_joins_and_one_that_is_too_large_is_left_out(
+    project: Callable[..., str], publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(csv(make_rows()))
+    new = make_rows(2, seed=1).assign(address=["Avenue 1", "Avenue 2"])
+    storage.write_bytes(csv(new.head(1)), f"{LABELS}/what?#100%.csv")
+    storage.write_bytes(csv(new), f"{LABELS}/large.csv")
+    monkeypatch.setattr(tasks, "MAX_FILE", len(csv(new)) - 1)
+
+    assert publish()["address"].tolist()[120:] == ["Avenue 1"]
+
+
 def test_nothing_is_fitted_on_a_holdout_row(
     project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
 ) -> None:
