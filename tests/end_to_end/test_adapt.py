@@ -149,7 +149,7 @@ def test_every_row_is_predicted_with_an_interval(harvest: Adapted) -> None:
     predicted = harvest.read("data/predictions/*/harvest_2024_predictions.csv").set_index("plot no")
     rows = make_harvest(300).set_index("plot no")
 
-    assert list(predicted) == ["true", "predicted", "lower", "upper", "split"]
+    assert list(predicted) == ["true", "predicted", "lower", "upper", "split", "warnings"]
     assert set(predicted.index) == set(rows.index)
     assert (predicted["true"] == rows[TARGET].reindex(predicted.index)).all()
     assert (predicted["lower"] <= predicted["predicted"]).all()

@@ -12,19 +12,26 @@ import pytest
 from rich.console import Console
 
 from include.problem import PROBLEM
+from include.services import storage
+from include.services.assets import INCOMING, PROCESSING
 from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
-from local.airflow import POLL, Airflow
+from include.tasks.predict_incoming import PUBLISHED, REJECTED
+from local.airflow import POLL
 from local.demo import DemoError, run_demo
 from local.stack import SERVICES, Stack
+from tests.airflow import Airflow
 from tests.end_to_end.conftest import (
     Pipeline,
+    in_csv,
     paused,
     read_raw,
     read_rows,
     spoil,
     stopped,
     task_of,
+    wait_for_success,
     wait_for_task,
+    without_target,
     write_raw,
 )
 
@@ -140,6 +147,27 @@ def test_a_run_ends_with_success_after_airflow_was_killed_during_a_task(
             process.send_signal(signal.SIGKILL)
     stack.start(["airflow"])
     assert airflow.wait("feature_eng", run_id, timeout=180) == "success"
+
+
+def test_files_of_any_name_are_predicted_beside_one_that_is_rejected(
+    airflow: Airflow, first: Pipeline, services: dict[str, str]
+) -> None:
+    rows = without_target(read_rows())
+    names = [f"{'x' * 239}.csv", "what?.csv", "part#1 100%20.csv", "tab\tand 漢字.csv"]
+    before = {uri for uri in storage.list_objects(PUBLISHED) if uri.endswith(".csv")}
+    with paused(airflow, "predict_incoming"):
+        for number, name in enumerate(names):
+            storage.write_bytes(in_csv(rows[number : number + 1]), f"{INCOMING.uri}/{name}")
+        storage.write_bytes(b"no table", f"{INCOMING.uri}/poison?.csv")
+    run_id = airflow.trigger("predict_incoming")
+
+    wait_for_success(airflow, "predict_incoming", run_id)
+    airflow.wait_until_idle("predict_incoming")
+
+    found = [uri for uri in storage.list_objects(PUBLISHED) if uri.endswith(".csv") and uri not in before]
+    assert len(found) == len(names)
+    assert any("/poison-" in uri for uri in storage.list_objects(REJECTED))
+    assert storage.list_objects(INCOMING.uri) == storage.list_objects(PROCESSING) == []
 
 
 def test_a_service_that_crashes_is_restarted(stack: Stack, services: dict[str, str]) -> None:

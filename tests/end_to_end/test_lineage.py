@@ -72,7 +72,7 @@ def test_the_data_has_schema_counts_and_checks(graph: Graph, first: Pipeline) ->
     features, predictions = locate(first.events["train"]["features_uri"]), locate(first.events["predict"]["uri"])
     raw = next(step for step in graph.steps if step.job == "feature_eng.check_data").inputs[0]
     assert graph.columns(features)[TARGET] == "float64"
-    assert set(graph.columns(predictions)) == {PROBLEM.id, "true", "predicted", "lower", "upper", "split"}
+    assert set(graph.columns(predictions)) == {PROBLEM.id, "true", "predicted", "lower", "upper", "split", "warnings"}
     assert graph.rows(features) == graph.rows(predictions) == len(read_rows())
     assert graph.rows(raw) == len(read_raw())
     assert len(graph.checks(raw)) == len(inspect(read_raw(), PROBLEM).results)
