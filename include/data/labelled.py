@@ -10,7 +10,7 @@ import pandas as pd
 
 from include.data.checks import inspect
 from include.data.identity import add_identity, describe_rows, distinguish
-from include.data.reading import TableError, parse_rows
+from include.data.reading import parse_rows
 from include.data.schema import MAX_SHOWN
 from include.data.split import add_split, select_rows
 from include.spec import ROW_HASH, SPLIT, Problem
@@ -23,15 +23,6 @@ KNOWN = "left out: the table has it"
 CONFLICT = "left out: the table has another target for this id and these inputs"
 
 log = logging.getLogger(__name__)
-
-
-def read_labelled(content: bytes, name: str, problem: Problem) -> pd.DataFrame | None:
-    """Return the rows of a labelled file as :func:`check_labelled`, or None with a warning if it cannot be used."""
-    try:
-        return check_labelled(content, name, problem)
-    except TableError as error:
-        log.warning("Left out: %s", error)
-        return None
 
 
 def check_labelled(content: bytes, name: str, problem: Problem) -> pd.DataFrame:

@@ -9,7 +9,8 @@ import pytest
 
 from include.data.checks import inspect
 from include.data.identity import remove_known
-from include.data.labelled import CONFLICT, KNOWN, RENAMED, ROW, TARGET, add_labelled, read_labelled
+from include.data.labelled import CONFLICT, KNOWN, RENAMED, ROW, TARGET, add_labelled, check_labelled
+from include.data.reading import TableError
 from include.data.split import select_rows
 from include.spec import SPLIT, Problem
 
@@ -39,9 +40,7 @@ def join(table: pd.DataFrame, problem: Problem = HOUSES, **files: pd.DataFrame) 
 
 
 def read(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
-    labelled = read_labelled(csv(rows), URI, problem)
-    assert labelled is not None
-    return labelled
+    return check_labelled(csv(rows), URI, problem)
 
 
 def test_labelled_rows_join_the_table_with_their_own_split(table: pd.DataFrame, new: pd.DataFrame) -> None:
@@ -57,7 +56,7 @@ def test_labelled_rows_join_the_table_with_their_own_split(table: pd.DataFrame, 
 def test_a_parquet_file_is_read_too(new: pd.DataFrame) -> None:
     new.to_parquet(content := BytesIO(), index=False)
 
-    labelled = read_labelled(content.getvalue(), "s3://data/labelled/new.parquet", HOUSES)
+    labelled = check_labelled(content.getvalue(), "s3://data/labelled/new.parquet", HOUSES)
 
     pd.testing.assert_frame_equal(labelled, read(new))
 
@@ -181,11 +180,9 @@ def test_repairs_and_warnings_are_in_the_log(new: pd.DataFrame, caplog: pytest.L
         (csv(make_rows(20).assign(price=make_rows(20)["price"] * 1000)), "Is it in another unit?"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_left_out_with_the_reason(
-    content: bytes, reason: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert read_labelled(content, URI, HOUSES) is None
+def test_a_file_that_cannot_be_used_is_refused_with_the_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(TableError) as caught:
+        check_labelled(content, URI, HOUSES)
 
-    assert f"Left out: {URI}" in caplog.text
-    assert reason in caplog.text
+    assert str(caught.value).startswith(URI)
+    assert reason in str(caught.value)
