@@ -20,11 +20,13 @@ from aiosmtpd.smtp import AuthResult
 from mlflow.tracking import MlflowClient
 
 from include.evaluation.scores import metric_name
+from include.problem import PROBLEM
 from include.services import alerts, champions, storage, tracking
-from include.services.assets import LABELLED, MONITORING, RETRAINING
+from include.services.assets import FEATURES, LABELLED, MONITORING, RETRAINING
 from include.services.champions import CHAMPION_ALIAS, MODEL
 from include.tasks.monitor import find_champion
 from include.tasks.predict_incoming import PUBLISHED
+from include.tasks.recent import count_new_rows, read_recent_labelled
 from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import (
@@ -39,7 +41,7 @@ from tests.end_to_end.conftest import (
 )
 
 LOGIN, PASSWORD = "airflow", "a-password-of-the-mail-server"
-COUNT = 100  # new rows
+COUNT, MEASURED = 100, 60  # new rows, and those with a target
 LATE = """\
 from datetime import timedelta
 from pathlib import Path
@@ -169,8 +171,11 @@ def read_report(airflow: Airflow, run_id: str) -> dict[str, Any]:
     return next(e["extra"] for e in airflow.events("monitor", run_id) if e["name"] == MONITORING.name)
 
 
-def wait_for_retraining(airflow: Airflow, run_id: str) -> None:
-    wait_for_success(airflow, "feature_eng", airflow.wait_for_consumer("monitor", run_id, "feature_eng"))
+def wait_for_retraining(airflow: Airflow, run_id: str) -> str:
+    """Wait until ``feature_eng`` has run, and return the URI of its table."""
+    features = airflow.wait_for_consumer("monitor", run_id, "feature_eng")
+    wait_for_success(airflow, "feature_eng", features)
+    return next(e["extra"]["uri"] for e in airflow.events("feature_eng", features) if e["name"] == FEATURES.name)
 
 
 @pytest.fixture
@@ -182,9 +187,9 @@ def only_features(airflow: Airflow) -> Iterator[None]:
 
 def test_the_champions_own_rows_predicted_again_do_not_count(airflow: Airflow, champion: dict[str, str]) -> None:
     run_id, states = run_monitor(airflow)
-    task = task_of(airflow, "monitor", run_id, "measure_drift")
+    task = task_of(airflow, "monitor", run_id, "select_recent")
     assert ", 0 of them new" in airflow.log("monitor", run_id, task)
-    skipped = ("measure_drift", "measure_degradation", "publish_report", "decide")
+    skipped = ("select_recent", "measure_drift", "predict_labelled", "measure_degradation", "publish_report", "decide")
     assert {states[name] for name in skipped} == {"skipped"}
     assert airflow.events("monitor", run_id) == []
 
@@ -201,26 +206,25 @@ def test_new_rows_of_the_same_kind_trigger_nothing(
     assert mailbox.mails == []
 
 
-def test_drift_sends_an_alert_and_requests_one_retraining_until_the_cool_down_is_over(
+def test_drift_sends_an_alert_but_requests_no_retraining_without_new_rows_to_learn_from(
     airflow: Airflow,
     champion: dict[str, str],
     mailbox: Mailbox,
-    only_features: None,
     put_rows: Callable[[pd.DataFrame, str], None],
 ) -> None:
     column = finest_number()
     put_rows(without_small_values(without_target(new_rows(COUNT)), column), f"{PUBLISHED}/larger.csv")
-    subject = f"{MODEL} version {champion['version']} needs attention"
 
     run_id, states = run_monitor(airflow)
+
     assert (states["alert_team"], states["request_retraining"], states["no_findings"]) == (
         "success",
-        "success",
+        "skipped",
         "skipped",
     )
-    mail = mailbox.wait_for(subject)
+    mail = mailbox.wait_for(f"{MODEL} version {champion['version']} needs attention")
     assert f"{column} has drifted: PSI" in mail
-    assert "requested now" in mail
+    assert "has learned from all rows that there are" in mail
     report = read_report(airflow, run_id)
     assert len(report["findings"]) == 1
     assert report["url"] in mail
@@ -233,38 +237,51 @@ def test_drift_sends_an_alert_and_requests_one_retraining_until_the_cool_down_is
     assert version.tags["monitoring_run_id"] == run.info.run_id
     p_values = {name: value for name, value in run.data.metrics.items() if name.startswith("p_")}
     assert [name for name, value in p_values.items() if value < 0.02] == [f"p_{metric_name(column)}"]
-    wait_for_retraining(airflow, run_id)
-
-    again, states = run_monitor(airflow)
-    assert (states["alert_team"], states["request_retraining"]) == ("success", "skipped")
-    assert "requested before, not again before" in mailbox.wait_for(subject)
-    assert RETRAINING.name not in [event["name"] for event in airflow.events("monitor", again)]
 
 
-def test_new_targets_are_compared_as_soon_as_they_are_uploaded(
+def test_new_targets_are_compared_at_once_and_learned_from_once(
     airflow: Airflow,
     champion: dict[str, str],
     mailbox: Mailbox,
     only_features: None,
     put_rows: Callable[[pd.DataFrame, str], None],
 ) -> None:
-    before = monitor_runs(airflow)
-    put_rows(with_opposite_targets(new_rows(COUNT)), f"{LABELLED.uri.rstrip('/')}/measured.csv")
+    """Their ids are those of other rows, as field files number theirs from 1."""
+    known, measured = storage.read_table(champion["features_uri"]), new_rows(MEASURED)
+    if PROBLEM.row_id:
+        measured[PROBLEM.row_id] = known[PROBLEM.row_id].head(MEASURED).tolist()
+    before, subject = monitor_runs(airflow), f"{MODEL} version {champion['version']} needs attention"
+    put_rows(with_opposite_targets(measured), f"{LABELLED.uri.rstrip('/')}/measured.csv")
     deadline = time.monotonic() + 30
     while not (started := monitor_runs(airflow) - before):
         assert time.monotonic() < deadline, "the file has triggered no run"
         time.sleep(POLL)
     (run_id,) = started
+
     states = wait_for_success(airflow, "monitor", run_id)
-    assert (states["measure_drift"], states["measure_degradation"], states["alert_team"]) == (
-        "skipped",
-        "success",
-        "success",
-    )
-    mail = mailbox.wait_for(f"{MODEL} version {champion['version']} needs attention")
+
+    assert states["measure_drift"] == "skipped"
+    done = ("predict_labelled", "measure_degradation", "alert_team", "request_retraining")
+    assert {states[name] for name in done} == {"success"}
+    predict = task_of(airflow, "monitor", run_id, "predict_labelled")
+    assert f"Predicting with models:/{MODEL}/{champion['version']}" in airflow.log("monitor", run_id, predict)
+    mail = mailbox.wait_for(subject)
     assert "the prediction error has grown: RMSE" in mail
-    if states["request_retraining"] == "success":  # when this test runs alone, there is no cool-down
-        wait_for_retraining(airflow, run_id)
+    assert "would be found with a probability of 80%" in mail
+    assert "requested now" in mail
+    selected = task_of(airflow, "monitor", run_id, "select_labelled")
+    assert f"{MEASURED} rows, {MEASURED} of them new" in airflow.log("monitor", run_id, selected)
+    features_uri = wait_for_retraining(airflow, run_id)
+    assert len(storage.read_table(features_uri)) == len(known) + MEASURED
+    newest = {"version": "", "tags": [{"key": champions.FEATURES_URI, "value": features_uri}]}
+    assert count_new_rows(newest) == 0
+    assert read_recent_labelled(storage.read_table(features_uri), days=1).empty
+
+    again, states = run_monitor(airflow)
+
+    assert (states["alert_team"], states["request_retraining"]) == ("success", "skipped")
+    assert "requested before, not again before" in mailbox.wait_for(subject)
+    assert RETRAINING.name not in [event["name"] for event in airflow.events("monitor", again)]
 
 
 def monitor_runs(airflow: Airflow) -> set[str]:
