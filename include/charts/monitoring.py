@@ -21,7 +21,7 @@ from include.spec import Number, Problem
 SIZE_INCHES = (10, 7.5)  # 1600 x 1200 px
 SAMPLES = {"baseline": TRUE, "recent": PREDICTED}
 COLUMNS, LEVELS, DOTS = 20, 8, 1000  # shown at most
-NOTES, LINE = 4, 150  # lines of notes, and characters of a line
+NOTES, LINE = 4, 140  # lines of notes, and characters of a line
 SIZE = 9  # of tick labels, points
 
 

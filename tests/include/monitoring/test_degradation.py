@@ -11,7 +11,7 @@ from include.monitoring.degradation import measure_degradation
 
 DEGRADATION = {"confidence": 0.95, "margin": 0.1}  # the DAG's own, which its test compares with these
 TRAINING, HOLDOUT, RECENT = 81, 23, 50  # rows
-SIZES = [pytest.param(100, id="short"), pytest.param(2000, id="long", marks=pytest.mark.extended)]
+SIZES = [pytest.param(100, id="short"), pytest.param(1000, id="long", marks=pytest.mark.extended)]
 GROWTH = {1.0: (0, 0.03), 1.5: (0.6, 1), 2.0: (0.95, 1)}  # of the error, and how often it may and must be found
 
 
@@ -38,7 +38,7 @@ def test_a_growth_of_the_error_is_found_and_nothing_where_there_is_none(
 
 @pytest.mark.extended
 def test_heavy_tails_cost_power_and_raise_no_more_alarms(report: Callable[[str], None]) -> None:
-    rng, draws = np.random.default_rng(0), 2000
+    rng, draws = np.random.default_rng(0), 1000
     for growth, (_, most) in GROWTH.items():
         found = share_found(rng.standard_t(5, (draws, TRAINING)), growth * rng.standard_t(5, (draws, RECENT)))
         report(f"an error {growth} times as large, tails of t with 5 degrees: found in {found:.3f} of {draws} draws")
