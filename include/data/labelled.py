@@ -21,6 +21,7 @@ ROW = "joined: a row that the table did not have"
 RENAMED = "joined: under another id, because its own belongs to a row of other inputs"
 KNOWN = "left out: the table has it"
 CONFLICT = "left out: the table has another target for this id and these inputs"
+REPORT = {"file": "str", "outcome": "str", "rows": "int64", "ids": "str"}
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def add_labelled(
     :return: the table, and what became of the rows: columns ``file``, ``outcome``, ``rows`` (count) and ``ids`` (of the
         first hundred)
     """
-    reports = [pd.DataFrame(columns=["file", "outcome", "rows", "ids"])]
+    reports = [pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in REPORT.items()})]
     for name, rows in sorted(labelled.items()):
         outcome = _judge(table, rows, problem)
         table = _join(table, rows, outcome, problem)

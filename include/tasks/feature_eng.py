@@ -176,12 +176,16 @@ def _log_labelled(joined: pd.DataFrame, unusable: Mapping[str, str], run_id: str
 
     refused = pd.DataFrame({"file": [*unusable], "outcome": [f"cannot be used: {why}" for why in unusable.values()]})
     report = pd.concat([joined, refused.assign(rows=0, ids="")], ignore_index=True)
-    count = joined.groupby(joined["outcome"].str.partition(":")[0])["rows"].sum() if len(joined) else {}
-    metrics = {f"labelled_{name.replace(' ', '_')}": count.get(name, 0) for name in ("joined", "left out")}
+    left_out = int(joined.loc[joined["outcome"].str.startswith("left out"), "rows"].sum())
+    metrics = {
+        "labelled_joined": int(joined["rows"].sum()) - left_out,
+        "labelled_left_out": left_out,
+        "labelled_unusable_files": len(unusable),
+    }
     with tracking.connected():
         client = tracking.MlflowClient()
-        for name, value in {**metrics, "labelled_unusable_files": len(unusable)}.items():
-            client.log_metric(run_id, name, float(value))
+        for name, value in metrics.items():
+            client.log_metric(run_id, name, value)
         client.log_table(run_id, report, "labelled.json")
 
 

@@ -23,7 +23,7 @@ INBOX, PUBLISHED = INCOMING.uri.rstrip("/"), f"{PREDICTIONS.uri.rstrip('/')}/inc
 PROCESSED, REJECTED, FAILED = (f"s3://{DATA_BUCKET}/{folder}" for folder in ("processed", "rejected", "failed"))
 BATCH = 500  # files in a run: Airflow maps a task over 1024 at most
 MAX_FAILURES = 3  # runs that may fail to predict a file before it is rejected
-MAX_STEM = 100  # characters of a file's name that are kept; names get longer on their way, and end at 255 in a folder
+MAX_STEM, MAX_SUFFIX = 100, 10  # characters of a name that are kept; it gets longer on its way, and folders end at 255
 MAX_ALERTED = 10  # rejected files that an alert names
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def name_upload(key: str, written: datetime, content: bytes) -> str:
     """
     stem, _, suffix = key.rpartition(".") if "." in key.rpartition("/")[2] else (key, "", "")
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")[:MAX_STEM] or "file"
-    suffix = re.sub(r"[^A-Za-z0-9]+", "", suffix)[:MAX_STEM]
+    suffix = re.sub(r"[^A-Za-z0-9]+", "", suffix)[:MAX_SUFFIX]
     name = f"{stem}-{written:%Y%m%dT%H%M%SZ}-{sha256(key.encode() + content).hexdigest()[:8]}"
     return f"{name}.{suffix}" if suffix else name
 

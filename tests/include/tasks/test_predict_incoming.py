@@ -313,7 +313,7 @@ def test_any_name_becomes_a_name_that_every_store_and_url_can_take(suffix: str) 
         claimed = name_upload(key, NOON, b"rows")
 
         assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", claimed), key
-        assert len(claimed) <= 240, key
+        assert len(claimed) <= 137, key
         assert ".." not in claimed.partition("-2026")[2], key
         assert claimed.endswith((".csv", ".parquet")) == key.endswith((".csv", ".parquet")), key
 
