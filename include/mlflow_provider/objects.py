@@ -41,14 +41,14 @@ def read_text(uri: str, aws_conn_id: str | None) -> str:
 def fetch(uri: str, target: Path, aws_conn_id: str | None) -> None:
     """Copy an object to a local file, piece by piece.
 
-    :raises MLflowError: it cannot be read
+    :raises MLflowError: it cannot be read, or is a folder
     """
-    with (
-        _explained("read", uri, aws_conn_id),
-        object_path(uri, aws_conn_id).open("rb") as source,
-        target.open("wb") as file,
-    ):
-        shutil.copyfileobj(source, file)
+    with _explained("read", uri, aws_conn_id):
+        path = object_path(uri, aws_conn_id)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder, and one file is needed")
+        with path.open("rb") as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
 
 
 def fetch_folder(uri: str, target: Path, aws_conn_id: str | None) -> None:
@@ -61,7 +61,7 @@ def fetch_folder(uri: str, target: Path, aws_conn_id: str | None) -> None:
         root = object_path(uri, aws_conn_id)
         names = [name.removeprefix(root.path.strip("/")).lstrip("/") for name in root.fs.find(root.path)]
         if not names:
-            raise FileNotFoundError("there is nothing below it")
+            raise FileNotFoundError
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         fetch(f"{uri.rstrip('/')}/{name}", target / name, aws_conn_id)
@@ -94,4 +94,7 @@ def _explained(verb: str, uri: str, aws_conn_id: str | None) -> Iterator[None]:
         yield
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise MLflowError(f"Could not {verb} {uri} (S3 connection {aws_conn_id!r}): {reason}") from error
+        if isinstance(error, FileNotFoundError) and "bucket" not in reason:
+            reason = "there is nothing of this name"
+        where = f" (S3 connection {aws_conn_id!r})" if is_s3(uri) else ""
+        raise MLflowError(f"Could not {verb} {uri}{where}: {reason}") from error

@@ -29,11 +29,12 @@ from ._recipe import Recipe
 from ._requirements import read_requirements
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
 
     from ..hooks.pyfunc import MLflowPyfuncHook
 
 ISOLATED, LOCAL = ("virtualenv", "uv"), "local"
+ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
@@ -53,8 +54,10 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
     :param dst_path: an existing folder that gets a copy of the model's files; what else it holds stays, and is not
         used (templated)
-    :param data: DataFrame, Series, array, list, dict, or the URI of a Parquet or CSV object (templated).
-        A list of dicts is a table of records; any other list becomes an array.
+    :param data: DataFrame, Series, array, list, dict, or the URI of a Parquet or CSV object (``.csv`` or ``.csv.gz``),
+        also as ``ObjectStoragePath`` (templated). It arrives as the model's signature says: for named columns a
+        list of dicts, a dict of lists, and a list or array with the columns in their order are tables. Without a
+        signature a list of dicts is a table, any other list an array.
     :param output_uri: Parquet or CSV object to write the result to: the model's own columns, or the column
         ``prediction``, with the index of the input. It is written when the model is through. (templated)
     :param aws_conn_id: Airflow connection of ``s3://`` URIs that name none
@@ -73,10 +76,10 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``. An index with a
         password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
         line, which all of the machine can read
-    :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, any
-        other value as JSON can hold it, arrays in it as lists and dates as text
-    :raises ModelPredictionError: the model failed; its traceback is in the log, its message in the error, and
-        the rows in both
+    :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, with null for
+        NaN and dates as text, any other value as JSON can hold it
+    :raises ModelPredictionError: the model failed, or its result holds what JSON or the table cannot, such as NaN in a
+        list; its traceback is in the log, its message in the error, and the rows in both
     :raises MLflowError: the model or the input cannot be read, the model's files are not those that were registered,
         the environment cannot be built, or the output not be written
     """
@@ -98,7 +101,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         suppress_warnings: bool = False,
         dst_path: str | None = None,
         data: Any,
-        output_uri: str | None = None,
+        output_uri: str | ObjectStoragePath | None = None,
         aws_conn_id: str | None = "aws_default",
         venv_cache_path: str | os.PathLike[str] | None = None,
         venv_cache_gb: float = 10,
@@ -133,7 +136,8 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
     def execute(self, context: Context) -> Any:
         """Predict."""
-        output = f"output{table_suffix(self.output_uri)}" if self.output_uri else None
+        output_uri = str(self.output_uri or "")
+        output = f"output{table_suffix(output_uri)}" if output_uri else None
         if self.dst_path and not Path(self.dst_path).is_dir():
             raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
         self._programs = programs = Programs()
@@ -151,6 +155,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
                 fetch = partial(Path, artifact_uri)
             # Before the delivery, whose downloads may put MLflow's login into the environment of this process.
             inherited = _inherited(pyfunc)
+            self._check_pickle(pyfunc, artifact_uri, inherited)
             delivery = deliver(
                 folder,
                 model=fetch,
@@ -166,11 +171,11 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             with self._interpreter(pyfunc, artifact_uri, programs, inherited) as (python, locks):
                 status = programs.run([python, *arguments], self._variables(pyfunc, inherited, context), locks)
             result = self._result(folder, status, delivery)
-            if self.output_uri and output:
-                publish(folder / output, self.output_uri, self.aws_conn_id)
+            if output:
+                publish(folder / output, output_uri, self.aws_conn_id)
         if self.show_return_value_in_logs:
-            self.log.info("Returned: %s", self.output_uri or result)
-        return self.output_uri or result
+            self.log.info("Returned: %s", output_uri or result)
+        return output_uri or result
 
     def on_kill(self) -> None:
         """Kill the process of the model, or those that build its environment, with all that they started."""
@@ -182,6 +187,18 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         from ..hooks.pyfunc import MLflowPyfuncHook
 
         return MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
+
+    def _check_pickle(self, pyfunc: MLflowPyfuncHook, artifact_uri: str, inherited: dict[str, str]) -> None:
+        """Reject a pickled model before anything is built for it, where MLflow would after that."""
+        variables = {**(inherited if self.inherit_env else {}), **(self.env_vars or {})}
+        is_allowed = variables.get(ALLOW_PICKLE, "true").lower() in ("true", "1")
+        if not is_allowed and (loader := pyfunc.find_pickle(artifact_uri)):
+            raise MLflowError(
+                f"{self.model_uri} is a pickled model (of {loader}), which can run any code when it is loaded, and "
+                f"{ALLOW_PICKLE}=false forbids that here. Log the model as code "
+                "(https://mlflow.org/docs/latest/ml/model/models-from-code/), or, if you trust all who can write to "
+                f'where it is kept, give this task env_vars={{"{ALLOW_PICKLE}": "true"}}'
+            )
 
     def _fetch(self, pyfunc: MLflowPyfuncHook, model_uri: str, folder: Path) -> Path:
         """Return a new folder with the model alone: what else is in ``dst_path`` must not count as part of it."""

@@ -1,45 +1,246 @@
-"""A model's input from the file that it travelled in: a value as it is, a table in chunks."""
+"""A model's input from the file that it travelled in: a value as it is, a table in chunks.
+
+A chunk has the types and the part of the index that its rows have in the whole table: where a gap makes floats of a
+column's integers, it does so in every chunk.
+"""
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .chunk import Chunk
-from .csv_input import read_csv
-from .parquet_input import read_parquet
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+BUFFER = 1 << 20  # bytes; unbuffered, all pages of a column in a row group are read at once
+GZIP, UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")  # how such files begin
+# What the cells of a CSV column may be; above 2**63, integers fit none of the types that hold negative ones.
+INTEGER, NEGATIVE, HUGE, FLOAT, BOOLEAN, TEXT, GAP = "integer", "negative", "huge", "float", "boolean", "text", "gap"
 
 
-def read_chunks(path: Path, size: int | None) -> Iterator[Chunk]:
+class Chunk(NamedTuple):
+    """What a model gets at once: some rows of a table, or a value.
+
+    :param data: the rows or the value
+    :param first: position of the first row in the table
+    :param total: rows of the whole table; None for a value
+    """
+
+    data: Any
+    first: int = 0
+    total: int | None = None
+
+    @property
+    def rows(self) -> str:
+        """Which rows these are, for messages."""
+        return f"rows {self.first} to {self.first + len(self.data) - 1} of {self.total}"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the table has other rows."""
+        return self.total is not None and self.total > len(self.data)
+
+
+def read_chunks(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
     """Yield a value in one piece, the table of a Parquet or CSV file in chunks.
 
-    A chunk has the types and the part of the index that its rows have in the whole table: where a gap makes
-    floats of a column's integers, it does so in every chunk.
-
     :param size: rows of a chunk; None for the whole table in one
+    :param text: columns of a CSV file that are left as text, for a signature to give them their types
     """
     if path.suffix == ".parquet":
         return read_parquet(path, size)
-    if path.suffix == ".csv":
-        return read_csv(path, size)
+    if ".csv" in path.suffixes:
+        return read_csv(path, size, text)
     return iter([Chunk(read_value(path))])
 
 
 def read_value(path: Path) -> Any:
-    """Return a frame, a series, an array or whatever else was pickled; a list of dicts becomes a table."""
+    """Return a frame, a series, an array or whatever else was pickled."""
     import numpy as np
     import pandas as pd
 
     if path.suffix == ".frame":
         return pd.read_parquet(path)
-    if path.suffix == ".series":
-        return pd.read_parquet(path).iloc[:, 0]
     if path.suffix == ".npy":
         return np.load(path)
     data = pickle.loads(path.read_bytes())  # noqa: S301 # written by the task that started this process
-    if not isinstance(data, list):
-        return data
-    is_records = bool(data) and isinstance(data[0], dict)
-    return pd.DataFrame(data) if is_records else np.array(data)
+    return build(data) if path.suffix == ".cells" else data
+
+
+def build(parts: dict[str, Any]) -> Any:
+    """Return the frame or series whose plain parts travelled: cells, types, names and index."""
+    import pandas as pd
+
+    levels = [_with_type(pd.Index, cells, kind).rename(name) for cells, kind, name in parts["index"]]
+    index = levels[0] if len(levels) == 1 else pd.MultiIndex.from_arrays(levels)
+    columns = [_with_type(pd.Series, cells, kind).set_axis(index) for cells, kind in parts["columns"]]
+    if parts["is_series"]:
+        return columns[0].rename(parts["names"][0])
+    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=index)
+    frame.columns = pd.Index(parts["names"])
+    return frame
+
+
+def _with_type(make: Any, cells: Any, kind: Any) -> Any:
+    """Return a series or an index; the type of categories is these and whether they have an order."""
+    import pandas as pd
+
+    if isinstance(cells, range):
+        return make(cells)
+    return make(cells, dtype=kind if isinstance(kind, str) else pd.CategoricalDtype(*kind))
+
+
+def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
+    """Yield the rows of a file, which is read twice if it has more than one chunk.
+
+    :raises ValueError: it is neither UTF-8 nor UTF-16
+    """
+    import pandas as pd
+
+    options: dict[str, Any] = {**_format(path), "low_memory": False}
+    try:
+        options["dtype"] = dict.fromkeys(set(text) & set(pd.read_csv(path, nrows=0, **options).columns), "str")
+        total, types = _survey(path, size, options) if size else (0, {})
+        if not size or total <= size:
+            table = pd.read_csv(path, **options)
+            yield Chunk(table, 0, len(table))
+            return
+        first = 0
+        options["dtype"].update(types)
+        with pd.read_csv(path, chunksize=size, **options) as reader:
+            for frame in reader:
+                yield Chunk(_with_plain_booleans(frame), first, total)
+                first += len(frame)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the CSV file is not UTF-8 ({error}): save it as UTF-8") from error
+
+
+def _format(path: Path) -> dict[str, Any]:
+    """Return compression and encoding, which the beginning of a file tells better than its name."""
+    import gzip
+
+    with path.open("rb") as file:
+        is_packed = file.read(2) == GZIP
+    with gzip.open(path) if is_packed else path.open("rb") as file:
+        start = file.read(2)
+    return {"compression": "gzip" if is_packed else None, "encoding": "utf-16" if start in UTF16 else "utf-8"}
+
+
+def _survey(path: Path, size: int, options: dict[str, Any]) -> tuple[int, dict[str, str]]:
+    """Return the number of rows, and the types of those columns that no chunk could tell by itself."""
+    import pandas as pd
+
+    rows = 0
+    kinds: dict[str, set[str]] = {}
+    with pd.read_csv(path, chunksize=size, **options) as reader:
+        for frame in reader:
+            rows += len(frame)
+            for name in set(frame) - set(options["dtype"]):
+                kinds.setdefault(name, set()).update(_kinds_of(frame[name]))
+    return rows, {name: _type_of(found) for name, found in kinds.items() if len(found) > 1}
+
+
+def _kinds_of(column: pd.Series) -> set[str]:
+    """Return what the cells of a column are: numbers, booleans, text, missing."""
+    present = column.dropna()
+    gap = {GAP} if len(present) < len(column) else set()
+    if present.empty:
+        return gap
+    if column.dtype.kind in "iuf":
+        integers = HUGE if column.dtype.kind == "u" else NEGATIVE if present.min() < 0 else INTEGER
+        return gap | {FLOAT if column.dtype.kind == "f" else integers}
+    # A column with a gap keeps its booleans as objects.
+    is_boolean = column.dtype.kind == "b" or all(isinstance(cell, bool) for cell in present)
+    return gap | {BOOLEAN if is_boolean else TEXT}
+
+
+def _type_of(kinds: set[str]) -> str:
+    """Return the type that pandas gives to a column with cells of several kinds."""
+    if kinds <= {INTEGER, NEGATIVE, HUGE, FLOAT, GAP} and (FLOAT in kinds or HUGE not in kinds):
+        return "float64" if kinds & {FLOAT, GAP} else "int64"
+    if kinds == {INTEGER, HUGE}:
+        return "uint64"
+    return "boolean" if kinds == {BOOLEAN, GAP} else "str"
+
+
+def _with_plain_booleans(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return booleans with gaps as pandas reads them from a whole file: as objects, with NaN in the gaps."""
+    for name in frame.columns[frame.dtypes == "boolean"]:
+        column = frame[name]
+        frame[name] = column.astype(object).where(column.notna(), float("nan"))
+    return frame
+
+
+def read_parquet(path: Path, size: int | None) -> Iterator[Chunk]:
+    """Yield the rows of a file, whatever the size of its row groups."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+        total = file.metadata.num_rows
+        if size is None or total <= size:
+            yield Chunk(pd.read_parquet(path), 0, total)
+            return
+        gaps, first = _columns_with_gaps(file.metadata), 0
+        for table in _tables_of(file, size):
+            yield Chunk(_as_part(table, first, total, gaps), first, total)
+            first += len(table)
+
+
+def _tables_of(file: pq.ParquetFile, size: int) -> Iterator[pa.Table]:
+    """Yield the rows of a file, as many at once as there may be."""
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    for batch in file.iter_batches(batch_size=size):
+        # Where a column has categories, a batch ends with its row group, however small that is.
+        if sum(map(len, waiting)) + len(batch) > size:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+        waiting.append(batch)
+    yield pa.Table.from_batches(waiting)
+
+
+def _columns_with_gaps(metadata: pq.FileMetaData) -> set[str]:
+    """Name the columns that miss a value, or may do so for all that the file says of itself."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return {column.path_in_schema for column in columns if not _is_full(column)}
+
+
+def _is_full(column: pq.ColumnChunkMetaData) -> bool:
+    statistics = column.statistics
+    return bool(statistics and statistics.has_null_count and statistics.null_count == 0)
+
+
+def _as_part(table: pa.Table, first: int, total: int, gaps: set[str]) -> pd.DataFrame:
+    """Return rows of a table as a frame with the types and the part of the index that they have in the whole."""
+    import pyarrow as pa
+
+    # pyarrow picks a type by whether a value is missing: here one always is, in a row that goes again.
+    row = table.slice(0, 1)
+    for position, field in enumerate(table.schema):
+        if field.name in gaps:
+            row = row.set_column(position, field, pa.nulls(1, field.type))
+    longer = pa.concat_tables([table, row])
+    frame = longer.replace_schema_metadata(_numbered_on(table.schema, first, len(longer), total)).to_pandas()
+    if not (table.schema.pandas_metadata or {}).get("index_columns"):
+        frame.index += first
+    return frame.iloc[:-1]
+
+
+def _numbered_on(schema: pa.Schema, first: int, count: int, total: int) -> dict[bytes, bytes]:
+    """Return the metadata of a table with, for an index that counts the rows, the numbers of some of them."""
+    metadata = schema.pandas_metadata
+    for index in (metadata or {}).get("index_columns", []):
+        if isinstance(index, dict):
+            if len(range(index["start"], index["stop"], index["step"])) != total:  # pandas numbers them itself
+                index.update(start=0, step=1, name=None)
+            index["start"] += first * index["step"]
+            index["stop"] = index["start"] + count * index["step"]
+    return {**(schema.metadata or {}), b"pandas": json.dumps(metadata).encode()} if metadata else {}

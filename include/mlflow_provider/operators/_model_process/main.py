@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .chunk import Chunk
-from .inputs import read_chunks
+from .inputs import Chunk, read_chunks
 from .outputs import write
-from .results import as_json, collect
+from .results import collect
+from .signature import columns_of, fit
 
 
 class RowsError(Exception):
@@ -30,7 +30,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job").read_text())
     try:
-        result = as_json(predict(folder, **job))
+        result = json.dumps(predict(folder, **job))
     except Exception as error:
         (folder / "error").write_text(message(error))
         raise
@@ -49,11 +49,11 @@ def predict(
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
     :param limit: bytes of JSON that a returned result may have, or None for any number
     :param chunk_size: rows of a table that are predicted at once, or None for all
-    :return: None with ``output``, else lists, numbers or strings; frames and series as pandas' JSON
+    :return: None with ``output``, else what JSON can hold; frames and series as pandas' JSON
     :raises RowsError: the model failed on some rows of a table
     """
     model = load_model(folder, parent, suppress_warnings)
-    chunks = read_chunks(Path(wait_for("input", folder, parent)), chunk_size)
+    chunks = read_chunks(Path(wait_for("input", folder, parent)), chunk_size, columns_of(model))
     results = apply(model, chunks)
     if output is None:
         return collect(results, limit)
@@ -86,7 +86,7 @@ def apply(model: Any, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Any]]:
     """Yield each chunk with what the model makes of it."""
     for chunk in chunks:
         try:
-            result = model.predict(chunk.data)
+            result = model.predict(fit(chunk.data, model))
         except Exception as error:
             if chunk.total is None:
                 raise

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from airflow.sdk import ObjectStoragePath
 from scipy.sparse import csr_matrix
 
 from include.mlflow_provider.exceptions import MLflowError
@@ -17,8 +18,8 @@ FRAME = pd.DataFrame({"sex": ["f", "m"], "head": [94.1, np.nan]}, index=INDEX)
     ("data", "suffix"),
     [
         (FRAME, ".frame"),
-        (FRAME["head"], ".series"),
-        (pd.Series([1.0, 2.0]), ".series"),
+        (FRAME["head"], ".cells"),
+        (pd.Series([1.0, 2.0]), ".cells"),
         (np.array([[1.5, 2.0]]), ".npy"),
         ({"head": np.array([1.0, 2.0])}, ".pickle"),
     ],
@@ -31,11 +32,58 @@ def test_a_value_arrives_as_it_left(data, suffix, tmp_path):
     if isinstance(data, dict):
         data, found = data["head"], found["head"]
     if isinstance(data, pd.Series):
-        pd.testing.assert_series_equal(found, data, check_names=data.name is not None)
+        pd.testing.assert_series_equal(
+            found,
+            data,
+        )
     elif isinstance(data, pd.DataFrame):
         pd.testing.assert_frame_equal(found, data)
     else:
         np.testing.assert_array_equal(found, data)
+
+
+DAYS = pd.date_range("2026-01-01", periods=2)
+ODD = {
+    "categories": pd.DataFrame({"x": pd.Categorical(["m", "f"], ["f", "m", "unknown"], ordered=True)}),
+    "numbers as categories": pd.DataFrame({"x": pd.Categorical([5, 3], [9, 5, 3])}),
+    "dicts": pd.DataFrame({"x": [{"a": 1}, {"b": [2]}]}),
+    "lists": pd.DataFrame({"x": [[1], []]}),
+    "mixed": pd.DataFrame({"x": [1, "a"], "y": [None, b"z"]}),
+    "twice": pd.DataFrame([[1, "a"], [2, "b"]], columns=["x", "x"]),
+    "numbers as names": pd.DataFrame({5: [1, 2], "x": [3, 4]}),
+    "no names": pd.DataFrame([[1, 2], [3, 4]]),
+    "names of two": pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])),
+    "complex": pd.DataFrame({"x": [1j, 2]}),
+    "periods": pd.DataFrame({"x": pd.period_range("2026-01", periods=2, freq="M")}),
+    "zones": pd.DataFrame({"x": DAYS.tz_localize("Europe/Berlin")}, index=DAYS),
+    "nullable": pd.DataFrame({"x": pd.array([1, None], "Int64"), "y": pd.array([True, None], "boolean")}),
+    "small": pd.DataFrame({"x": np.array([1, 2], "float32"), "y": np.array([1, 2], "uint8")}),
+    "index of two": pd.DataFrame(
+        {"x": [1, 2]}, index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["s", None])
+    ),
+    "index as column": pd.DataFrame({"x": [1, 2]}, index=pd.Index([3, 4], name="x")),
+    "every second": pd.DataFrame({"x": [1, 2]}, index=pd.RangeIndex(3, 7, 2, name="case")),
+    "no columns": pd.DataFrame(index=[1, 2]),
+    "no rows": pd.DataFrame({"x": np.array([], "int8"), "y": np.array([], object)}),
+    "series": pd.Series([{"a": 1}], name=("a", 1)),
+    "texts": pd.DataFrame({"x": ["a", None]}),
+    "objects": pd.DataFrame({"x": np.array(["a", None], object)}),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_frame_of_any_kind_arrives_as_it_left(kind, tmp_path):
+    data = ODD[kind]
+    found = read_value(stage_input(data, tmp_path, None))
+    equal = pd.testing.assert_series_equal if data.ndim == 1 else pd.testing.assert_frame_equal
+    equal(found, data, check_index_type="exact", check_freq=False)
+
+
+def test_a_path_is_as_good_as_a_uri(tmp_path):
+    FRAME.to_csv(source := tmp_path / "source.csv")
+    (folder := tmp_path / "staged").mkdir()
+    for path in (source, ObjectStoragePath(f"file://{source}")):
+        assert stage_input(path, folder, "aws_default").read_bytes() == source.read_bytes()
 
 
 def test_columns_that_are_numbers_arrive_as_numbers(tmp_path):
@@ -56,5 +104,5 @@ def test_a_table_object_is_copied_byte_by_byte(tmp_path):
 
 @pytest.mark.parametrize("uri", ["s3://bucket/folder/", "s3://bucket/a.xlsx", "just a word"])
 def test_a_uri_of_no_table_is_refused(uri):
-    with pytest.raises(MLflowError, match=r"must end in \.parquet or \.csv"):
+    with pytest.raises(MLflowError, match=r"must end in \.parquet, \.csv or \.csv\.gz"):
         table_suffix(uri)

@@ -247,6 +247,74 @@ def test_a_missing_input_is_named(predict, bucket):
         predict("s3://provider-tests/nothing.csv")
 
 
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("s3://provider-tests/nothing.csv", "there is nothing of this name"),
+        ("s3://provider-tests/folder.parquet", "it is a folder, and one file is needed"),
+        ("s3://no-such-bucket-here/a.csv", "bucket does not exist"),
+        ("/nowhere/a.csv", "csv: there is nothing of this name"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_told_in_one_message(predict, bucket, uri, said):
+    put(FRAME, bucket / "folder.parquet" / "part-0.parquet")
+    with pytest.raises(MLflowError, match=rf"^Could not read {uri[:-3]}.*{said}$"):
+        predict(uri, env_manager="local")
+
+
+@pytest.mark.parametrize("uri", ["models:/lengths", "models:/", "models:lengths/1", "models:/a@", "runs:/8e3f", ""])
+def test_a_uri_of_no_model_is_told_with_the_forms_that_are_known(predict, uri):
+    with pytest.raises(MLflowError, match=rf"^'{uri}' names no model: use models:/<name>/<version>, .*runs:/<run id>/"):
+        predict(model_uri=uri)
+
+
+def test_object_storage_paths_are_as_good_as_uris(predict, bucket):
+    put(FRAME, bucket / "path.csv")
+    source, target = bucket / "path.csv", bucket / "path.csv.gz"
+    assert predict(source, output_uri=target, env_manager="local") == str(target)
+    assert pd.read_csv(BytesIO(target.read_bytes()), compression="gzip")["prediction"].tolist() == pytest.approx(SUMS)
+
+
+def test_whole_numbers_and_columns_without_names_are_predicted(predict, bucket, caplog):
+    whole = pd.DataFrame({"head": [94, 92], "tail": [36, 37]})
+    put(whole, bucket / "whole.csv")
+    for data in (
+        whole,
+        str(bucket / "whole.csv"),
+        whole.to_dict("records"),
+        whole.to_numpy(),
+        whole.to_numpy().tolist(),
+    ):
+        assert predict(data, env_manager="local") == [130.0, 129.0]
+    with pytest.raises(
+        ModelPredictionError, match=r"pass a table with these columns, or an array of shape \(rows, 2\)"
+    ):
+        predict([[1.0, 2.0, 3.0]], env_manager="local")
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    """The folder of a pickled model."""
+    import mlflow
+    from sklearn.dummy import DummyRegressor
+
+    model = DummyRegressor().fit([[1.0, 2.0]], [3.0])
+    mlflow.sklearn.save_model(model, tmp_path / "model", serialization_format="cloudpickle", pip_requirements=[])
+    return str(tmp_path / "model")
+
+
+def test_a_pickled_model_is_refused_before_its_environment_is_built_where_that_is_set(
+    predict, pickled, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with pytest.raises(MLflowError, match=r"is a pickled model \(of mlflow.sklearn\).*give this task env_vars="):
+        predict([[1.0, 2.0]], model_uri=pickled, venv_cache_path=tmp_path / "environments")
+    assert not (tmp_path / "environments").exists()
+    allowed = {"env_vars": {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "true"}, "env_manager": "local"}
+    assert predict([[1.0, 2.0]], model_uri=pickled, **allowed) == [3.0]
+    assert predict(env_manager="local") == pytest.approx(SUMS)  # a model that was logged as code
+
+
 def test_an_output_that_is_no_table_is_refused_before_anything_starts(predict):
     with pytest.raises(MLflowError, match="must end in"):
         predict(output_uri="s3://provider-tests/out.xlsx", mlflow_conn_id="never_asked")

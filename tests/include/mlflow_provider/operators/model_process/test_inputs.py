@@ -1,20 +1,37 @@
 from __future__ import annotations
 
+import gzip
 import pickle
 
 import pandas as pd
+import pytest
 
 from include.mlflow_provider.operators._model_process.inputs import read_chunks, read_value
 
 FRAME = pd.DataFrame({"head": [94.1, 92.5]}, index=pd.Index([7, 9], name="case"))
 
 
-def test_records_become_a_table_and_other_lists_an_array(tmp_path):
+def test_a_value_that_was_pickled_arrives_as_it_is(tmp_path):
     file = tmp_path / "data.pickle"
-    file.write_bytes(pickle.dumps([{"head": 1.0}, {"head": 2.0}]))
-    assert list(read_value(file)["head"]) == [1.0, 2.0]
-    file.write_bytes(pickle.dumps([[1.0], [2.0]]))
-    assert read_value(file).shape == (2, 1)
+    file.write_bytes(pickle.dumps([{"head": 1.0}, "text"]))
+    assert read_value(file) == [{"head": 1.0}, "text"]
+
+
+@pytest.mark.parametrize("size", [None, 1])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("name", ["data.csv", "data.csv.gz"])
+def test_a_csv_is_read_packed_and_in_unicode_of_any_kind_or_rejected(tmp_path, size, encoding, packed, name):
+    content = "sex,weight\nfé,1\nm,2\n".encode(encoding)
+    if encoding == "utf-16-le":  # without the mark at its beginning
+        content = "größe\n1\n2\n".encode("latin-1")
+    (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+    if encoding == "utf-16-le":
+        with pytest.raises(ValueError, match=r"the CSV file is not UTF-8 \(.*\): save it as UTF-8"):
+            list(read_chunks(tmp_path / name, size))
+    else:
+        found = pd.concat(chunk.data for chunk in read_chunks(tmp_path / name, size))
+        assert found.to_dict("list") == {"sex": ["fé", "m"], "weight": [1, 2]}
 
 
 def test_a_frame_comes_in_one_piece_and_its_object_in_chunks(tmp_path):

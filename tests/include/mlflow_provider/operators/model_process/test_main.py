@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow.pyfunc
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from include.mlflow_provider.operators import _model_process
 from include.mlflow_provider.operators._job import write_program
-from include.mlflow_provider.operators._model_process.chunk import Chunk
+from include.mlflow_provider.operators._model_process.inputs import Chunk
 from include.mlflow_provider.operators._model_process.main import RowsError, apply, wait_for
 
 from ...conftest import MODELS
@@ -31,6 +32,8 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 class Lengths:
+    metadata = SimpleNamespace(get_input_schema=lambda: None)
+
     def predict(self, data):
         if (data < 0).any(axis=None):
             raise ValueError("a length cannot be negative")

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from include.mlflow_provider.operators._model_process.chunk import Chunk
+from include.mlflow_provider.operators._model_process.inputs import Chunk
 from include.mlflow_provider.operators._model_process.outputs import as_frame, write
 
 FRAME = pd.DataFrame({"head": [94.1, 92.5]}, index=pd.Index([7, 9], name="case"))
@@ -121,10 +121,65 @@ def test_a_model_may_drop_rows_that_have_names(tmp_path, suffix):
     pd.testing.assert_frame_equal(found if suffix == "parquet" else found.set_index("case"), kept)
 
 
-def test_another_type_in_a_later_chunk_is_refused(tmp_path):
-    results = chunks(table(None), (3, [1, 2, 3]), (4, [1.5, 2.0, 3.0, 4.0]))
-    with pytest.raises(ValueError, match="rows 3 to 6 of 7: column 'prediction' is double, in the first rows int64"):
-        write(results, tmp_path / "output.parquet")
+LATER = {
+    "floats": ([1, 2, 3], [1.5, 2.0, 3.0, 4.0]),
+    "anything": ([None] * 3, ["a", "b", "c", "d"]),
+    "dates": ([None] * 3, list(pd.date_range("2026-01-01", periods=4))),
+    "items": ([[], [], []], [[1], [], [2], []]),
+}
+
+
+@pytest.mark.parametrize("kind", LATER)
+def test_types_that_show_later_are_those_of_the_whole_table(tmp_path, kind):
+    first, later = LATER[kind]
+    write(chunks(table(None), (3, {"x": first}), (4, {"x": later})), tmp_path / "parts.parquet")
+    write(chunks(table(None), (7, {"x": first + later})), tmp_path / "whole.parquet")
+    assert pq.read_schema(tmp_path / "parts.parquet").types == pq.read_schema(tmp_path / "whole.parquet").types
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "parts.parquet"), pd.read_parquet(tmp_path / "whole.parquet")
+    )
+    assert [file.name for file in tmp_path.iterdir() if "before" in file.name] == []
+
+
+@pytest.mark.parametrize(
+    ("first", "later"), [([1, 2, 3], list("abcd")), ([True] * 3, [1, 2, 3, 4]), ([1] * 3, [2**64 - 1] * 4)]
+)
+def test_types_that_go_together_in_no_column_are_refused(tmp_path, first, later):
+    with pytest.raises(ValueError, match=r"^rows 3 to 6 of 7: .*chunk_size=None"):
+        write(chunks(table(None), (3, first), (4, later)), tmp_path / "output.parquet")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
+def test_a_dict_of_lists_and_records_are_tables(tmp_path, suffix):
+    for result in ({"x": [1.5, 2.5], "y": ["a", "b"]}, [{"x": 1.5, "y": "a"}, {"x": 2.5, "y": "b"}]):
+        write([(Chunk(FRAME.reset_index(drop=True), 0, 2), result)], path := tmp_path / f"output.{suffix}")
+        assert read(path).to_dict("list") == {"x": [1.5, 2.5], "y": ["a", "b"]}
+
+
+@pytest.mark.parametrize("result", [{"mean": 1.0}, {"a": [1], "b": [1, 2]}, 1.5, "text", None, {}])
+def test_a_result_that_is_no_table_is_refused(tmp_path, result):
+    with pytest.raises(ValueError, match=r"no table can be made of the result, a .*: leave out output_uri"):
+        write([(Chunk(5), result)], tmp_path / "output.parquet")
+
+
+@pytest.mark.parametrize(
+    ("result", "column"),
+    [
+        (pd.DataFrame({"x": [1, "a"]}), "column x"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), "Duplicate column names"),
+    ],
+)
+def test_what_parquet_cannot_hold_is_refused_by_column_and_fits_a_csv(tmp_path, result, column):
+    with pytest.raises(
+        ValueError, match=rf"Parquet cannot hold the result \(.*{column}.*name a CSV object in output_uri"
+    ):
+        write([(Chunk(5), result)], tmp_path / "output.parquet")
+    write([(Chunk(5), result)], tmp_path / "output.csv")
+
+
+def test_a_list_keeps_numbers_beside_texts(tmp_path):
+    write([(Chunk(5), [1, "a", None])], tmp_path / "output.csv")
+    assert (tmp_path / "output.csv").read_text() == 'prediction\n1\na\n""\n'
 
 
 @pytest.mark.parametrize(("later", "expected"), [([2, 3, 4, 5], 2.0), ([None] * 4, np.nan)])

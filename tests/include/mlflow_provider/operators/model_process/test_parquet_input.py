@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include.mlflow_provider.operators._model_process.parquet_input import read_parquet
+from include.mlflow_provider.operators._model_process.inputs import read_parquet
 
 COLUMNS = {
     "numbers": [1.5, 2.5, None, 4.5, 5.5, 6.5, 7.5],
