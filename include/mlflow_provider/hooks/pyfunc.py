@@ -14,11 +14,18 @@ from ..exceptions import MLflowError
 from ..objects import fetch_folder, hash_folder, is_s3, read_text
 from .base import MLflowBaseHook
 from .client import MLflowClientHook, records
+from .rest import is_identified
 
 HASH_TAG = "artifact_sha256"
 _PROXIED = re.compile(r"mlflow-artifacts:/+(?!/)(.+)")
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
-_RUN = re.compile(r"runs:/+([^/]+)/(([^/'\"]+)(/.*)?)")
+_RUN = re.compile(r"runs:/+([^/'\"]+)/(([^/]+)(/.*)?)")
+FORMS = (
+    "models:/<name>/<version>, models:/<name>@<alias>, models:/<model id, m-...>, runs:/<run id>/<path> or a folder "
+    "such as s3://<bucket>/<folder>"
+)
+# What loads a pickle, whatever the model; MLflow's own kind of model does so unless it was logged as code.
+PICKLING = ("mlflow.sklearn", "mlflow.statsmodels", "mlflow.pmdarima", "mlflow.pyfunc.model")
 
 
 class MLflowPyfuncHook(MLflowBaseHook):
@@ -85,6 +92,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
 
         :param model_uri: ``models:/m-1f0c...``, ``runs:/8e3f.../model`` or a version as in
             :meth:`MLflowClientHook.find_model_version`; any other URI is returned as it is
+        :raises MLflowError: the URI begins like one of MLflow's and is none
         :raises MLflowAPIError: there is no such model, version, alias or run
         """
         if self.server.is_databricks:
@@ -95,6 +103,8 @@ class MLflowPyfuncHook(MLflowBaseHook):
             return self.client.get_model_version_download_uri(*version)
         if found := _RUN.fullmatch(model_uri):
             return self._model_of_run(*found.groups(default=""))
+        if not model_uri or model_uri.startswith(("models:", "runs:")):
+            raise MLflowError(f"{model_uri!r} names no model: use {FORMS}")
         return model_uri
 
     def read_model_file(self, artifact_uri: str, name: str) -> str:
@@ -122,6 +132,21 @@ class MLflowPyfuncHook(MLflowBaseHook):
         """
         lines = (line.strip() for line in self.read_model_file(artifact_uri, "requirements.txt").splitlines())
         return [line for line in lines if line and not line.startswith("#")]
+
+    def find_pickle(self, artifact_uri: str) -> str:
+        """Return the name of the module that would load a model from a pickle, or nothing for another model.
+
+        MLflow refuses such models where the variable ``MLFLOW_ALLOW_PICKLE_DESERIALIZATION`` is false.
+
+        :param artifact_uri: folder of the model
+        :raises MLflowError: the folder has no readable MLmodel
+        """
+        import yaml  # type: ignore[import-untyped]
+
+        description = yaml.safe_load(self.read_model_file(artifact_uri, "MLmodel"))
+        flavor = description.get("flavors", {}).get("python_function", {})
+        loader = flavor.get("loader_module", "")
+        return loader if loader in PICKLING and "model_code_path" not in flavor else ""
 
     def download_model(self, artifact_uri: str, folder: Path) -> Path:
         """Copy a model to the local disk.
@@ -182,11 +207,9 @@ class MLflowPyfuncHook(MLflowBaseHook):
     def _model_of_run(self, run_id: str, path: str, name: str, rest: str) -> str:
         """Return the folder of a model that a run logged; MLflow 2 kept it among the run's own artifacts."""
         run = self.client.get_run(run_id)["info"]
-        logged = self.client.search_logged_models(
-            [run["experiment_id"]], f"name = '{name}' AND source_run_id = '{run_id}'"
-        )
-        for model in logged:
-            return f"{model['info']['artifact_uri']}{rest}"
+        for model in self.client.search_logged_models([run["experiment_id"]], f"source_run_id = '{run_id}'"):
+            if is_identified("model", model) and model["info"].get("name") == name:
+                return f"{model['info']['artifact_uri']}{rest}"
         return f"{run['artifact_uri']}/{path}"
 
     def _read_with_mlflow(self, uri: str) -> str:
