@@ -87,7 +87,8 @@ def _describe_failure(airflow: Airflow, task: Task, settings: Settings) -> str:
 
 
 def _tabulate_results(airflow: Airflow, runs: dict[str, str], settings: Settings) -> Table:
-    extras = {dag_id: airflow.events(dag_id, run_id)[-1]["extra"] for dag_id, run_id in runs.items()}
+    # The first event: promote announces another version after its own decision, if one waits.
+    extras = {dag_id: airflow.events(dag_id, run_id)[0]["extra"] for dag_id, run_id in runs.items()}
     promoted, predicted = extras["promote"], extras["predict"]
     decision = "promoted to champion" if promoted["promoted"] else f"not promoted, champion is {promoted['champion']}"
     sections = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from local import airflow
-from local.airflow import run_path
+from local.airflow import POLL, run_path
 
 
 class Airflow(airflow.Airflow):
@@ -24,6 +25,32 @@ class Airflow(airflow.Airflow):
         assets = self.get("assets", name_pattern=asset)["assets"]
         asset_id = next(found["id"] for found in assets if found["name"] == asset)
         self.send("POST", "assets/events", {"asset_id": asset_id, "extra": extra})
+
+    def run_ids(self, dag_id: str) -> list[str]:
+        """Return the ids of a DAG's runs, the oldest first."""
+        return [run["dag_run_id"] for run in self._runs(dag_id)]
+
+    def wait_until_idle(self, dag_id: str, timeout: float = 300) -> list[str]:
+        """Wait until no run of a DAG is active and no asset event waits to start one; return the ids of all runs.
+
+        :raises TimeoutError: there still is one after ``timeout`` seconds
+        """
+        deadline = time.monotonic() + timeout
+        # Runs are listed on both sides, because an event may have become a run between two requests.
+        while self._is_active(dag_id) or self._events_waiting(dag_id) or self._is_active(dag_id):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{dag_id} is not idle after {timeout} s")
+            time.sleep(POLL)
+        return self.run_ids(dag_id)
+
+    def _runs(self, dag_id: str) -> list[dict[str, Any]]:
+        return self.get(f"dags/{dag_id}/dagRuns", order_by="run_after", limit=500)["dag_runs"]
+
+    def _is_active(self, dag_id: str) -> bool:
+        return any(run["state"] in ("queued", "running") for run in self._runs(dag_id))
+
+    def _events_waiting(self, dag_id: str) -> int:
+        return self.get(f"dags/{dag_id}/assets/queuedEvents")["total_entries"]
 
     def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
         """Choose an option of a human-in-the-loop task."""

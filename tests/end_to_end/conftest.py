@@ -47,7 +47,7 @@ class Pipeline:
 def run_pipeline(stack: Stack, airflow: Airflow) -> Pipeline:
     console = Console(record=True, width=200, quiet=False, file=(stack.settings.logs / "demo.log").open("a"))
     runs = run_demo(stack.settings, console)
-    events = {dag_id: airflow.events(dag_id, run_id)[-1]["extra"] for dag_id, run_id in runs.items()}
+    events = {dag_id: airflow.events(dag_id, run_id)[0]["extra"] for dag_id, run_id in runs.items()}
     return Pipeline(runs, events, console.export_text())
 
 

@@ -14,8 +14,17 @@ from include.services import storage, trace
 from include.services.assets import INCOMING, PROCESSING
 from include.services.champions import MODEL, find_champion, read_tags
 from include.tasks.predict_incoming import PROCESSED, PUBLISHED, REJECTED
-from local.airflow import POLL, Airflow
-from tests.end_to_end.conftest import Pipeline, in_csv, read_rows, spoil, wait_for_success, without_target
+from local.airflow import POLL
+from tests.airflow import Airflow
+from tests.end_to_end.conftest import (
+    Pipeline,
+    in_csv,
+    read_rows,
+    spoil,
+    wait_for_success,
+    wait_for_task,
+    without_target,
+)
 
 DAG = "predict_incoming"
 FOLDERS = (INCOMING.uri, PROCESSING, PROCESSED, REJECTED, PUBLISHED)
@@ -46,12 +55,17 @@ def runs(airflow: Airflow) -> set[str]:
     return {run["dag_run_id"] for run in airflow.get(f"dags/{DAG}/dagRuns", limit=500)["dag_runs"]}
 
 
-def wait_for_runs(airflow: Airflow, known: set[str]) -> list[str]:
-    """Wait for the run that an upload triggers, then for the end of every new run."""
+def wait_for_new_run(airflow: Airflow, known: set[str]) -> set[str]:
     deadline = time.monotonic() + 60
     while not (new := runs(airflow) - known):
         assert time.monotonic() < deadline, f"nothing has triggered {DAG}"
         time.sleep(POLL)
+    return new
+
+
+def wait_for_runs(airflow: Airflow, known: set[str]) -> list[str]:
+    """Wait for the run that an upload triggers, then for the end of every new run."""
+    new = wait_for_new_run(airflow, known)
     for run_id in new:
         wait_for_success(airflow, DAG, run_id)
     return sorted(new)
@@ -127,6 +141,24 @@ def test_an_upload_of_the_same_name_overwrites_nothing(airflow: Airflow, togethe
     pd.testing.assert_frame_equal(
         read_csv(f"{PUBLISHED}/{added}")[PROBLEM.inputs], rows[PROBLEM.inputs].reset_index(drop=True), check_dtype=False
     )
+
+
+def test_files_that_arrive_during_a_run_are_each_predicted(airflow: Airflow, together: list[str]) -> None:
+    known, before = runs(airflow), set(published())
+    upload({"early.csv": in_csv(ROWS[22:24])})
+    (run_id,) = wait_for_new_run(airflow, known)
+    wait_for_task(airflow, DAG, run_id, "claim_files", "success", timeout=60)
+    for number, rows in enumerate((ROWS[24:26], ROWS[26:28], ROWS[28:30])):
+        upload({f"late-{number}.csv": in_csv(rows)})
+    deadline = time.monotonic() + 120
+    while len(set(published()) - before) < 4:
+        assert time.monotonic() < deadline, f"not predicted: {contents()}"
+        time.sleep(POLL)
+    airflow.wait_until_idle(DAG)
+
+    names = [uri.rpartition("/")[2].rpartition("-20")[0] for uri in set(published()) - before]
+    assert sorted(names) == ["early", "late-0", "late-1", "late-2"]
+    assert contents()["incoming"] == contents()["processing"] == {}
 
 
 def test_a_run_with_nothing_to_do_changes_nothing(airflow: Airflow, together: list[str]) -> None:

@@ -47,6 +47,7 @@ def test_every_task_succeeds_or_is_on_the_branch_not_taken(airflow: Airflow, fir
         "approve",
         "keep_challenger",
         "call_model_server",  # none is up
+        "hand_over",  # no other version waits
     }
 
 

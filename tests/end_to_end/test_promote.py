@@ -19,16 +19,30 @@ from mlflow.models import infer_signature
 
 from include.problem import PROBLEM
 from include.services import champions, storage, tracking
-from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED, object_uri
+from include.services.assets import FEATURES, MODEL_EVALUATED, MODEL_TRAINED, object_uri
 from include.services.champions import MODEL
 from include.settings import INCLUDE
-from local.airflow import POLL, Airflow
+from include.tasks.train import train_model
+from local.airflow import POLL
 from local.stack import Stack
-from tests.end_to_end.conftest import TARGET, Pipeline, paused, read_rows, task_of, wait_for_success, wait_for_task
+from tests.airflow import Airflow
+from tests.end_to_end.conftest import (
+    TARGET,
+    Pipeline,
+    paused,
+    read_rows,
+    states_of,
+    task_of,
+    wait_for_success,
+    wait_for_task,
+)
 
 pytestmark = pytest.mark.extended
 
-LAX = {"margin": 1e6, "max_rmse": 1e12, "subgroup_max_rmse": {}}  # anything passes
+# Whatever is better than the mean passes.
+LAX = {"margin": 1e6, "max_rmse": 1e12, "subgroup_max_rmse": {}, "confidence": 0.51}
+
+Version = dict[str, str]  # as the event of train describes it
 
 
 @dataclass(frozen=True)
@@ -58,14 +72,19 @@ def second_evaluated(airflow: Airflow, second: Pipeline) -> Evaluated:
 
 
 @pytest.fixture(scope="module")
-def worse(second: Pipeline) -> dict[str, str]:
-    """A version that predicts the largest target for every row, as the event of ``train`` describes it."""
-    trained, hook = second.events["train"], champions.connect()
+def experiment_id(second: Pipeline) -> str:
+    return champions.connect().get_run(second.events["train"]["run_id"])["info"]["experiment_id"]
+
+
+@pytest.fixture(scope="module")
+def worse(second: Pipeline, experiment_id: str) -> Version:
+    """A version that predicts the largest target for every row."""
+    trained = second.events["train"]
     rows = storage.read_table(trained["features_uri"])[PROBLEM.inputs].head(3)
     largest = float(read_rows()[TARGET].max())
     with tracking.connected():
         requirements = mlflow.pyfunc.get_model_dependencies(champions.model_uri(trained["version"]))
-        with mlflow.start_run(experiment_id=hook.get_run(trained["run_id"])["info"]["experiment_id"]) as run:
+        with mlflow.start_run(experiment_id=experiment_id) as run:
             model = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(Path(__file__).with_name("worse_model.py")),
@@ -73,19 +92,39 @@ def worse(second: Pipeline) -> dict[str, str]:
                 signature=infer_signature(rows, pd.DataFrame({"prediction": [largest]})),
                 pip_requirements=requirements,
             )
-    version = hook.create_model_version(MODEL, f"models:/{model.model_id}", run_id=run.info.run_id)
-    return {"version": version["version"], "run_id": run.info.run_id, "features_uri": trained["features_uri"]}
+    return register(f"models:/{model.model_id}", run.info.run_id, trained["features_uri"])
+
+
+@pytest.fixture(scope="module")
+def other(second: Pipeline, experiment_id: str) -> Version:
+    """A version of another strength of regularisation, which predicts otherwise than the first, and not much worse."""
+    selected = {"name": "Other", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [100.0]}, "scores": {}}
+    features_uri = second.events["train"]["features_uri"]
+    trained = train_model(features_uri, experiment_id, selected | {"reason": "for a test"})
+    return register(trained["model_uri"], trained["run_id"], features_uri)
+
+
+def register(source: str, run_id: str, features_uri: str) -> Version:
+    hook = champions.connect()
+    return champions.describe(hook.create_model_version(MODEL, source, run_id, {"features_uri": features_uri}))
+
+
+def register_copy(version: Version, **changes: str) -> Version:
+    """Register a version's model once more, as if it had been trained again."""
+    source = champions.connect().get_model_version(MODEL, version["version"])["source"]
+    return register(source, version["run_id"], changes.get("features_uri", version["features_uri"]))
+
+
+def judged(airflow: Airflow, runs: list[str]) -> list[str]:
+    """Return the version that each of these runs of ``promote`` judged and announced."""
+    events = [event for run_id in runs for event in airflow.events("promote", run_id)]
+    return [event["extra"]["version"] for event in events if event["name"] == MODEL_EVALUATED.name]
 
 
 def follow(airflow: Airflow, run_id: str) -> Evaluated:
     states = wait_for_success(airflow, "promote", run_id)
-    (event,) = airflow.events("promote", run_id)
-    assert event["name"] == MODEL_EVALUATED.name
+    (event,) = [event for event in airflow.events("promote", run_id) if event["name"] == MODEL_EVALUATED.name]
     return Evaluated(run_id, states, event["extra"])
-
-
-def newest_run(airflow: Airflow) -> str:
-    return airflow.get("dags/promote/dagRuns", order_by="-run_after", limit=1)["dag_runs"][0]["dag_run_id"]
 
 
 def wait_for_request(stack: Stack, airflow: Airflow, run_id: str) -> dict[str, Any]:
@@ -144,89 +183,178 @@ def test_the_version_leads_to_its_model_card(first: Pipeline, first_evaluated: E
     assert "**champion**" in card
 
 
-def test_an_equal_second_version_becomes_champion(second: Pipeline, second_evaluated: Evaluated) -> None:
-    assert second_evaluated.event["promoted"] is True
-    assert "1.00 x the champion's" in second_evaluated.event["reason"]
-    assert champions.champion() == second.events["train"]["version"]
+def test_an_equal_second_version_stays_challenger(
+    first: Pipeline, second: Pipeline, second_evaluated: Evaluated
+) -> None:
+    assert second_evaluated.event["promoted"] is False
+    assert "predicts the same as the champion" in second_evaluated.event["reason"]
+    assert champions.champion() == first.events["train"]["version"]
 
 
 def test_a_worse_version_stays_challenger_with_the_reason(
-    airflow: Airflow, worse: dict[str, str], second: Pipeline, second_evaluated: Evaluated
+    airflow: Airflow, worse: Version, first: Pipeline, second_evaluated: Evaluated
 ) -> None:
-    before = newest_run(airflow)
+    before = airflow.wait_until_idle("promote")
     airflow.announce(MODEL_TRAINED.name, worse)
-    deadline = time.monotonic() + 60
-    while (run_id := newest_run(airflow)) == before:
-        assert time.monotonic() < deadline, "the event has not triggered promote"
-        time.sleep(POLL)
+    run_id = wait_for_run(airflow, before)
     evaluated = follow(airflow, run_id)
 
+    champion = first.events["train"]["version"]
     assert evaluated.states["keep_challenger"] == "success"
     assert evaluated.states["promote_to_champion"] == "skipped"
-    assert evaluated.event | {"reason": ""} == {
-        **worse, "champion": second.events["train"]["version"], "promoted": False, "reason": ""
-    }  # fmt: skip
+    assert evaluated.event | {"reason": ""} == {**worse, "champion": champion, "promoted": False, "reason": ""}
     assert "not worse than the champion" in tags(worse["version"])["not_promoted_because"]
-    assert champions.champion() == second.events["train"]["version"]
+    assert champions.champion() == champion
     task = task_of(airflow, "promote", run_id, "keep_challenger")
     assert evaluated.event["reason"] in airflow.log("promote", run_id, task)
 
 
+def wait_for_run(airflow: Airflow, before: list[str]) -> str:
+    deadline = time.monotonic() + 60
+    while not (new := set(airflow.run_ids("promote")) - set(before)):
+        assert time.monotonic() < deadline, "the event has not triggered promote"
+        time.sleep(POLL)
+    (run_id,) = new
+    return run_id
+
+
 def test_a_version_that_a_person_rejects_stays_challenger(
-    stack: Stack, airflow: Airflow, worse: dict[str, str], second: Pipeline
+    stack: Stack, airflow: Airflow, worse: Version, other: Version, first: Pipeline
 ) -> None:
     run_id = airflow.trigger("promote", {**LAX, "approval": True})
     request = wait_for_request(stack, airflow, run_id)
     airflow.answer("promote", run_id, "approve", "Reject")
     evaluated = follow(airflow, run_id)
 
-    assert f"| version {worse['version']} | champion {second.events['train']['version']} |" in request["body"]
+    assert f"| version {other['version']} | champion {first.events['train']['version']} |" in request["body"]
     assert evaluated.event["reason"] == "rejected by admin"
     assert evaluated.states["promote_to_champion"] == "skipped"
-    assert champions.champion() == second.events["train"]["version"]
+    assert champions.champion() == first.events["train"]["version"]
 
 
-def test_no_response_in_time_is_a_rejection(airflow: Airflow, worse: dict[str, str], second: Pipeline) -> None:
+def test_no_response_in_time_is_a_rejection(airflow: Airflow, other: Version, first: Pipeline) -> None:
     evaluated = follow(airflow, airflow.trigger("promote", {**LAX, "approval": True, "approval_minutes": 0.01}))
 
+    assert evaluated.event["version"] == other["version"]
     assert evaluated.event["promoted"] is False
     assert evaluated.event["reason"] == "not approved in time"
-    assert champions.champion() == second.events["train"]["version"]
+    assert champions.champion() == first.events["train"]["version"]
+
+
+@pytest.fixture(scope="module")
+def waiting(stack: Stack, airflow: Airflow, worse: Version, other: Version, first: Pipeline) -> dict[str, Any]:
+    """Three versions that are trained while one waits for approval, and the runs that follow."""
+    before = airflow.wait_until_idle("promote")
+    run_id = airflow.trigger("promote", {**LAX, "approval": True, "version": other["version"]})
+    wait_for_request(stack, airflow, run_id)
+    trained = [register_copy(version) for version in (other, worse, first.events["train"])]
+    for version in trained:
+        airflow.announce(MODEL_TRAINED.name, version)
+    airflow.answer("promote", run_id, "approve", "Approve")
+    runs = [run_id for run_id in airflow.wait_until_idle("promote", timeout=600) if run_id not in before]
+    return {"trained": [version["version"] for version in trained], "runs": runs}
 
 
 def test_a_version_that_a_person_approves_becomes_champion(
-    stack: Stack, airflow: Airflow, worse: dict[str, str]
+    airflow: Airflow, other: Version, waiting: dict[str, Any]
 ) -> None:
-    run_id = airflow.trigger("promote", {**LAX, "approval": True})
-    wait_for_request(stack, airflow, run_id)
-    airflow.answer("promote", run_id, "approve", "Approve")
-    evaluated = follow(airflow, run_id)
+    evaluated = follow(airflow, waiting["runs"][0])
 
     assert evaluated.states["keep_challenger"] == "skipped"
-    assert champions.champion() == worse["version"]
-    assert tags(worse["version"])["promoted_by"] == "admin"
-    assert "not_promoted_because" not in tags(worse["version"])
+    assert evaluated.event["champion"] == champions.champion() == other["version"]
+    assert tags(other["version"])["promoted_by"] == "admin"
+    assert "not_promoted_because" not in tags(other["version"])
 
 
-def test_a_repeated_promotion_changes_nothing(airflow: Airflow, worse: dict[str, str]) -> None:
+def test_versions_that_are_trained_while_one_waits_are_each_judged_once_in_their_order(
+    airflow: Airflow, other: Version, waiting: dict[str, Any]
+) -> None:
+    assert judged(airflow, waiting["runs"]) == [other["version"], *waiting["trained"]]
+    assert len(waiting["runs"]) == 4
+    reasons = [tags(version)["not_promoted_because"] for version in waiting["trained"]]
+    assert "predicts the same as the champion" in reasons[0]
+    assert "not worse than the champion" in reasons[1]
+    assert champions.waiting() == []
+
+
+def test_an_old_event_that_is_sent_again_judges_nothing(
+    airflow: Airflow, first: Pipeline, other: Version, waiting: dict[str, Any]
+) -> None:
+    before, verdict = airflow.wait_until_idle("promote"), tags(first.events["train"]["version"])
+    airflow.announce(MODEL_TRAINED.name, first.events["train"])
+    run_id = wait_for_run(airflow, before)
+
+    states = wait_for_success(airflow, "promote", run_id)
+    assert states.pop("start") == states.pop("choose_version") == "success"
+    assert set(states.values()) == {"skipped"}
+    assert airflow.wait_until_idle("promote") == [*before, run_id]
+    assert champions.champion() == other["version"]
+    assert tags(first.events["train"]["version"]) == verdict
+
+
+def test_a_repeated_promotion_changes_nothing(airflow: Airflow, waiting: dict[str, Any]) -> None:
     before = champions.history()
-    run_id = newest_run(airflow)
-    airflow.clear("promote", run_id, ["promote_to_champion"])
-    wait_for_success(airflow, "promote", run_id)
+    repeat_promotion(airflow, waiting["runs"][0])
 
     assert champions.history() == before
 
 
+def repeat_promotion(airflow: Airflow, run_id: str) -> None:
+    airflow.clear("promote", run_id, ["promote_to_champion"])
+    wait_for_success(airflow, "promote", run_id)
+
+
 def test_a_rollback_makes_the_previous_version_champion_again(
-    airflow: Airflow, second: Pipeline, worse: dict[str, str]
+    airflow: Airflow, first: Pipeline, other: Version, waiting: dict[str, Any]
 ) -> None:
     assert airflow.wait("rollback", airflow.trigger("rollback", {"reason": "too large"}), timeout=180) == "success"
 
-    version = second.events["train"]["version"]
+    version = first.events["train"]["version"]
     assert champions.champion() == version
     assert tags(version)["promoted_by"] == "admin"
     assert tags(version)["promotion_reason"] == "too large"
-    assert [period.version for period in champions.history()][-3:] == [version, worse["version"], version]
+    assert tags(other["version"])["on_hold"] == "rolled back by admin: too large"
+    assert [period.version for period in champions.history()][-3:] == [version, other["version"], version]
+
+
+def test_an_old_promotion_that_is_repeated_after_a_rollback_promotes_nothing(
+    airflow: Airflow, first: Pipeline, other: Version, waiting: dict[str, Any]
+) -> None:
+    before = champions.history()
+    repeat_promotion(airflow, waiting["runs"][0])
+
+    assert champions.champion() == first.events["train"]["version"]
+    assert champions.history() == before
+    assert tags(other["version"])["not_promoted_because"] == "on hold, rolled back by admin: too large"
+
+
+def test_a_rolled_back_model_does_not_come_back_under_another_number(
+    airflow: Airflow, first: Pipeline, other: Version, waiting: dict[str, Any]
+) -> None:
+    again = register_copy(other)
+    evaluated = follow(airflow, airflow.trigger("promote", LAX))
+
+    assert evaluated.event["version"] == again["version"]
+    assert "not rolled back" in evaluated.event["reason"]
+    assert champions.champion() == first.events["train"]["version"]
+
+
+def test_a_version_that_cannot_be_evaluated_gets_a_verdict_and_the_next_one_is_judged(
+    airflow: Airflow, first: Pipeline, waiting: dict[str, Any]
+) -> None:
+    before = airflow.wait_until_idle("promote")
+    broken = register_copy(first.events["train"], features_uri=f"{FEATURES.uri}/gone/features.parquet")
+    whole = register_copy(first.events["train"])
+    airflow.announce(MODEL_TRAINED.name, broken)
+    failed = wait_for_run(airflow, before)
+    assert airflow.wait("promote", failed) == "failed"
+
+    runs = [run_id for run_id in airflow.wait_until_idle("promote") if run_id not in before]
+    assert judged(airflow, runs) == [whole["version"]]
+    assert len(runs) == 2
+    reason = tags(broken["version"])["not_promoted_because"]
+    assert reason.startswith(f"the evaluation failed in run {failed}: clear the failed task")
+    assert champions.waiting() == []
 
 
 @pytest.mark.parametrize(
@@ -244,6 +372,31 @@ def test_a_rollback_without_another_version_fails_and_changes_nothing(
     assert message in airflow.error("rollback", run_id, task)
     assert task["try_number"] == 1
     assert champions.history() == before
+
+
+def test_several_tables_during_a_training_lead_to_one_more_from_the_newest(airflow: Airflow, first: Pipeline) -> None:
+    before, known = airflow.wait_until_idle("train"), len(champions.versions())
+    table = storage.read_table(first.events["feature_eng"]["uri"])
+    uris = [storage.write_table(table, f"{FEATURES.uri}/during-{number}/features.parquet") for number in range(3)]
+    with paused(airflow, "promote"):
+        run_id = airflow.trigger("train", {"candidates": {"RidgeCV": {}}})
+        wait_for_task(airflow, "train", run_id, "fetch_feature_df", "success", timeout=60)
+        for uri in uris:
+            airflow.announce(FEATURES.name, {"uri": uri})
+        runs = [run_id for run_id in airflow.wait_until_idle("train") if run_id not in before]
+
+        trained_from = [tags(version["version"])["features_uri"] for version in champions.versions()[known:]]
+        assert trained_from[1:] == [uris[-1]]
+        assert trained_from[0] not in uris
+        assert len(runs) == 2
+
+        airflow.announce(FEATURES.name, {"uri": uris[-1]})
+        (again,) = set(airflow.wait_until_idle("train")) - {*before, *runs}
+    states = states_of(airflow, "train", again)
+    assert states["train_model"] == states["end"] == states["tune.delete_scratch"] == "skipped"
+    assert len(champions.versions()) == known + 2
+    for version in champions.waiting():
+        champions.reject(version["version"], why="of no interest to other tests")
 
 
 def test_the_whole_evaluation_is_in_the_object_store(first_evaluated: Evaluated) -> None:
