@@ -55,6 +55,7 @@ def prepare_holdout(version: str, run_id: str) -> list[dict[str, str]]:
         "left_out": len(held_out) - len(unseen),
     }
     contest |= _look_back(challenger, contest)
+    log.info("%s holdout rows; %s left out, which a compared version was trained on", len(rows), contest["left_out"])
     storage.write_bytes(json.dumps(contest).encode(), _uri(run_id, "versions.json"))
     storage.write_table(rows, _uri(run_id, "holdout.parquet"))
     if not contest["contestants"]:
