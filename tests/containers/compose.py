@@ -61,13 +61,13 @@ class Compose:
         """
         return yaml.safe_load(self.run("--profile", "*", "config"))
 
-    def up(self, *arguments: str) -> None:
-        """Start services, and wait until each is healthy or has done its work.
+    def up(self, *services: str) -> None:
+        """Start all services or the named ones with what they need, and wait until each is healthy.
 
         :raises ComposeError: with the name of the service that failed, and the end of its log
         """
         try:
-            self.run(*arguments, "up", "--detach", "--no-build")
+            self.run("up", "--detach", "--no-build", *services)
             self.wait_until_healthy()
         except ComposeError as error:
             raise ComposeError(f"{error}\n{self.describe_failures()}") from None

@@ -36,7 +36,10 @@ run_in_namespaces() {
   run=$(mktemp -d /tmp/containers-XXXXXX)
   unshare --net --mount --pid --ipc --fork --kill-child --mount-proc "${BASH_SOURCE[0]}" --inside "$run" "$@" &
   inside=$!
-  until [ -e "$run/network" ]; do kill -0 $inside && sleep 0.1; done
+  until [ -e "$run/network" ]; do
+    kill -0 $inside || return 1
+    sleep 0.1
+  done
   slirp4netns --configure --mtu=1400 --disable-host-loopback "$(pgrep -P $inside)" tap0 >"$run/slirp.log" 2>&1 &
   network=$!
   wait $inside || status=$?
