@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from typing import TYPE_CHECKING, cast
 
 import uvicorn
+from airflow.utils.deprecation_tools import DeprecatedImportWarning
 from mlflow.pyfunc import scoring_server
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -97,6 +99,8 @@ class ChampionServer:
 def main() -> None:
     """Serve until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    # skops inspects every loaded module, and Airflow's deprecated ones warn each time.
+    warnings.filterwarnings("ignore", category=DeprecatedImportWarning)
     host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), os.environ.get("SERVE_PORT", DEFAULT_PORTS["SERVE_PORT"])
     uvicorn.run(BodyLimit(ChampionServer(), MAX_REQUEST), host=host, port=int(port), log_level="warning")
 
