@@ -76,8 +76,8 @@ test: setup ## Run the test suite on temporary services
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 20
 
 .PHONY: test-extended
-test-extended: setup ## Run the longest end-to-end tests: tuning, promotion and rollback
-	@$(BIN)/python -m pytest -m extended tests/end_to_end
+test-extended: setup ## Run the longest tests: tuning, promotion and rollback on real services, long simulations
+	@$(BIN)/python -m pytest -m extended tests
 
 .PHONY: test-provider
 test-provider: setup ## Run the tests of the MLflow provider
