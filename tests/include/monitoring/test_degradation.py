@@ -37,12 +37,12 @@ def test_a_growth_of_the_error_is_found_and_nothing_where_there_is_none(
 
 
 @pytest.mark.extended
-def test_heavy_tails_cost_power_and_raise_no_more_alarms(report: Callable[[str], None]) -> None:
+def test_heavy_tails_cost_power_and_the_false_alarms_stay_below_the_nominal_rate(report: Callable[[str], None]) -> None:
     rng, draws = np.random.default_rng(0), 1000
-    for growth, (_, most) in GROWTH.items():
+    for growth in GROWTH:
         found = share_found(rng.standard_t(5, (draws, TRAINING)), growth * rng.standard_t(5, (draws, RECENT)))
         report(f"an error {growth} times as large, tails of t with 5 degrees: found in {found:.3f} of {draws} draws")
-        assert found <= most
+        assert growth > 1 or found <= 1 - DEGRADATION["confidence"]
 
 
 @pytest.mark.parametrize("draws", SIZES)
