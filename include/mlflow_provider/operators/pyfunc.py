@@ -20,13 +20,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from ..exceptions import MLflowError, ModelPredictionError
 from ..links import MLflowLink
 from ..objects import publish
-from ._environments import Environments, default_folder
-from ._exchange import stage_input, table_suffix
-from ._job import deliver, read_result, write_program
+from ._environment import Environments, Recipe, default_folder, read_requirements
 from ._model_process.main import main
-from ._programs import Programs
-from ._recipe import Recipe
-from ._requirements import read_requirements
+from ._subprocess import Programs, deliver, read_result, stage_input, table_suffix, write_program
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath

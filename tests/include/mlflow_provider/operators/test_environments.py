@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from include.mlflow_provider.operators._environments import GIGABYTE, Environments
+from include.mlflow_provider.operators._environment import GIGABYTE, Environments
 
 PATIENCE = 60  # seconds
 SIZE = 1000  # bytes of an environment made by `build`
@@ -16,9 +16,9 @@ SIZE = 1000  # bytes of an environment made by `build`
 TASK = """
 import logging, sys
 from pathlib import Path
-from include.mlflow_provider.operators import _environments
+from include.mlflow_provider.operators import _environment
 
-_environments.log.info = lambda text, *values: print(text % values, flush=True)
+_environment.log.info = lambda text, *values: print(text % values, flush=True)
 
 def build(folder, lock):
     (folder / "bin").mkdir(parents=True)
@@ -26,7 +26,7 @@ def build(folder, lock):
     sys.stdin.readline()
     (folder / "bin" / "python").touch()
 
-with _environments.Environments(Path(sys.argv[1]), 1).use("shared", build) as (folder, lock):
+with _environment.Environments(Path(sys.argv[1]), 1).use("shared", build) as (folder, lock):
     print("using", flush=True)
     sys.stdin.readline()
 """

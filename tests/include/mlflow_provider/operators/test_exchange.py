@@ -7,8 +7,8 @@ from airflow.sdk import ObjectStoragePath
 from scipy.sparse import csr_matrix
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.operators._exchange import stage_input, table_suffix
 from include.mlflow_provider.operators._model_process.inputs import read_value
+from include.mlflow_provider.operators._subprocess import stage_input, table_suffix
 
 INDEX = pd.Index([7, 9], name="case")
 FRAME = pd.DataFrame({"sex": ["f", "m"], "head": [94.1, np.nan]}, index=INDEX)

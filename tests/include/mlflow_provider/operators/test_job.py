@@ -11,7 +11,7 @@ from threading import Event
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.operators._job import deliver, read_result, write_program
+from include.mlflow_provider.operators._subprocess import deliver, read_result, write_program
 
 
 def test_the_program_has_its_arguments_and_imports_nothing_beside_it(tmp_path):

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.operators._programs import Programs, without_logins
+from include.mlflow_provider.operators._subprocess import Programs, without_logins
 
 from .processes import PATIENCE, alive, family, wait_for_end, wait_until
 
@@ -126,9 +126,9 @@ def test_a_timeout_of_the_task_is_not_held_up(lines):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_survives_the_task_however_it_ends(how):
-    shown = "_programs.log.info = lambda *told: print(*told, flush=True)"
-    imports = f"import os, sys; from include.mlflow_provider.operators import _programs; {shown}"
-    run = f"_programs.Programs().run([sys.executable, '-c', {ENDLESS!r}], dict(os.environ))"
+    shown = "_subprocess.log.info = lambda *told: print(*told, flush=True)"
+    imports = f"import os, sys; from include.mlflow_provider.operators import _subprocess; {shown}"
+    run = f"_subprocess.Programs().run([sys.executable, '-c', {ENDLESS!r}], dict(os.environ))"
     with subprocess.Popen(python(f"{imports}; {run}"), stdout=subprocess.PIPE, text=True) as task:
         numbers = next(filter(None, map(family, task.stdout)))
         assert len(alive(numbers)) == 2

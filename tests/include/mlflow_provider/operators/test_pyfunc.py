@@ -23,7 +23,7 @@ import include
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError, ModelPredictionError
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.mlflow_provider.operators import pyfunc
-from include.mlflow_provider.operators._programs import Programs
+from include.mlflow_provider.operators._subprocess import Programs
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 from ..conftest import LENGTHS

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.operators._programs import Programs
-from include.mlflow_provider.operators._recipe import Recipe, tool_path
+from include.mlflow_provider.operators._environment import Recipe, tool_path
+from include.mlflow_provider.operators._subprocess import Programs
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 RECIPE = Recipe(HERE, ["iniconfig", "-c constraints.txt"], {"constraints.txt": "iniconfig==2.0.0"})

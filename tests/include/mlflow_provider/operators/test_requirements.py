@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
-from include.mlflow_provider.operators._requirements import complete, read_requirements
+from include.mlflow_provider.operators._environment import complete, read_requirements
 
 
 def test_what_the_process_itself_needs_is_added_in_the_versions_used_here():

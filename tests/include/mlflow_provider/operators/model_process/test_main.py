@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from include.mlflow_provider.operators import _model_process
-from include.mlflow_provider.operators._job import write_program
 from include.mlflow_provider.operators._model_process.inputs import Chunk
 from include.mlflow_provider.operators._model_process.main import RowsError, apply, wait_for
+from include.mlflow_provider.operators._subprocess import write_program
 
 from ...conftest import MODELS
 

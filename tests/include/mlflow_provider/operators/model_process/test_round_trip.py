@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.mlflow_provider.operators._exchange import stage_input
 from include.mlflow_provider.operators._model_process.inputs import read_chunks
 from include.mlflow_provider.operators._model_process.main import apply
 from include.mlflow_provider.operators._model_process.outputs import write
 from include.mlflow_provider.operators._model_process.results import collect
 from include.mlflow_provider.operators._model_process.signature import columns_of
+from include.mlflow_provider.operators._subprocess import stage_input
 
 from .test_signature import columns, load  # noqa: F401 # a fixture
 
