@@ -13,9 +13,9 @@ AWS_CONN_ID = "aws_default"
 DATA_BUCKET = "data"
 XCOM_BUCKET = "localxcom"
 
-# Larger files of new or labelled rows, and larger requests to the model server, are refused before they are read. They
-# take about six times as much memory, requests about twenty times.
-MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB", 100))  # bytes
+# Larger files of new or labelled rows, and larger requests to the model server, are refused before they are read: a CSV
+# file takes about twenty times as much memory while it is checked.
+MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB", 50))  # bytes
 MAX_REQUEST = 1_000_000 * float(os.environ.get("MAX_REQUEST_MB", 10))
 
 # Where the environments are kept in which logged models predict; Airflow's home if empty.

@@ -30,7 +30,7 @@ SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "MLFLOW_DISABLE_", "OMP_", "OPENBLAS_")
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "XDG_", "PYTHON", "TERM"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    *("UV_", "PIP_", "CODE_VERSION"),
+    *("UV_", "PIP_", "CODE_VERSION", "MAX_FILE_MB", "MAX_REQUEST_MB"),
 )
 SERVER_PORTS = range(10_000, 32_000)  # below the ephemeral ports: Linux uses those from 32768, macOS from 49152
 AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
