@@ -1,4 +1,4 @@
-"""HTTP with MLflow: sessions that neither wait for ever nor send a change twice, and errors that name the remedy."""
+"""HTTP: bounded waiting, retries that never send a change twice, and errors that name the remedy."""
 
 from __future__ import annotations
 

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 class _RegistryOperator(BaseOperator):
     """An operator that speaks with the model registry of one connection."""
 
+    template_fields: Sequence[str] = ("name",)
     operator_extra_links = (MLflowLink(),)
     ui_color = "#f4a460"
     mlflow_page = ""
 
-    def __init__(self, *, mlflow_conn_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mlflow_conn_id = mlflow_conn_id
+        self.name = name
 
     @cached_property
     def hook(self) -> MLflowClientHook:
@@ -45,8 +47,6 @@ class _RegistryOperator(BaseOperator):
 
 class CreateRegisteredModelOperator(_RegistryOperator):
     """Creates a registered model and returns ``{"registered_model": {...}}``.
-
-    https://mlflow.org/docs/latest/rest-api.html#create-registeredmodel
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the model (templated)
@@ -69,8 +69,7 @@ class CreateRegisteredModelOperator(_RegistryOperator):
         exist_ok: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.tags = tags
         self.description = description
         self.exist_ok = exist_ok
@@ -87,18 +86,10 @@ class CreateRegisteredModelOperator(_RegistryOperator):
 class GetRegisteredModelOperator(_RegistryOperator):
     """Returns a registered model as ``{"registered_model": {...}}``.
 
-    https://mlflow.org/docs/latest/rest-api.html#get-registeredmodel
-
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the model (templated)
     :raises MLflowAPIError: there is no such model, or the server refused
     """
-
-    template_fields: Sequence[str] = ("name",)
-
-    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, **kwargs: Any) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the model."""
@@ -110,21 +101,16 @@ class GetRegisteredModelOperator(_RegistryOperator):
 class DeleteRegisteredModelOperator(_RegistryOperator):
     """Deletes a registered model with all its versions; returns nothing.
 
-    https://mlflow.org/docs/latest/rest-api.html#delete-registeredmodel
-
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the model (templated)
     :param missing_ok: succeed if there is no such model, so that the task can run again
     :raises MLflowAPIError: there is no such model and ``missing_ok`` is False, or the server refused
     """
 
-    template_fields: Sequence[str] = ("name",)
-
     def __init__(
         self, *, mlflow_conn_id: str = "mlflow_default", name: str, missing_ok: bool = False, **kwargs: Any
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.missing_ok = missing_ok
 
     def execute(self, context: Context) -> None:
@@ -137,7 +123,6 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
     """Returns the newest version of each stage as ``{"model_versions": [{...}]}``.
 
     MLflow deprecates stages in favour of aliases. A model without such versions gives ``{}``, MLflow's answer.
-    https://mlflow.org/docs/latest/rest-api.html#get-latest-modelversions
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the registered model (templated)
@@ -155,8 +140,7 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
         stages: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.stages = stages
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -168,8 +152,6 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
 
 class CreateModelVersionOperator(_RegistryOperator):
     """Registers a model as the next version of a registered model; returns ``{"model_version": {...}}``.
-
-    https://mlflow.org/docs/latest/rest-api.html#create-modelversion
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the registered model (templated)
@@ -209,8 +191,7 @@ class CreateModelVersionOperator(_RegistryOperator):
         exist_ok: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.source = source
         self.run_id = run_id
         self.tags = tags
@@ -230,8 +211,6 @@ class CreateModelVersionOperator(_RegistryOperator):
 class GetModelVersionOperator(_RegistryOperator):
     """Returns one version of a registered model as ``{"model_version": {...}}``.
 
-    https://mlflow.org/docs/latest/rest-api.html#get-modelversion
-
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the registered model (templated)
     :param version: number of the version (templated)
@@ -241,8 +220,7 @@ class GetModelVersionOperator(_RegistryOperator):
     template_fields: Sequence[str] = ("name", "version")
 
     def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, version: str, **kwargs: Any) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.version = version
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -254,8 +232,6 @@ class GetModelVersionOperator(_RegistryOperator):
 
 class DeleteModelVersionOperator(_RegistryOperator):
     """Deletes one version of a registered model; returns nothing.
-
-    https://mlflow.org/docs/latest/rest-api.html#delete-modelversion
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the registered model (templated)
@@ -275,8 +251,7 @@ class DeleteModelVersionOperator(_RegistryOperator):
         missing_ok: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.version = version
         self.missing_ok = missing_ok
 
@@ -288,8 +263,6 @@ class DeleteModelVersionOperator(_RegistryOperator):
 
 class TransitionModelVersionStageOperator(_RegistryOperator):
     """Moves a model version to a stage and points an alias to it; returns ``{"model_version": {...}}``.
-
-    https://mlflow.org/docs/latest/rest-api.html#transition-modelversion-stage
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the registered model (templated)
@@ -313,8 +286,7 @@ class TransitionModelVersionStageOperator(_RegistryOperator):
         alias: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, **kwargs)
-        self.name = name
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.version = version
         self.stage = stage
         self.archive_existing_versions = archive_existing_versions

@@ -1,4 +1,4 @@
-"""When a model version is what somebody waits for."""
+"""The condition that a model version must satisfy."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class VersionCondition:
 
         :return: as in https://mlflow.org/docs/latest/rest-api.html#get-modelversion
         :raises NotYetError: it is not, or there is none
-        :raises AirflowFailException: it will never be, or MLflow refuses to tell
-        :raises MLflowError: MLflow cannot tell now
+        :raises AirflowFailException: it will never be, or MLflow rejects the question
+        :raises MLflowError: MLflow does not answer now
         """
         try:
             version = self._find(hook)

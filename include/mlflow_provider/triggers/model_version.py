@@ -29,36 +29,22 @@ class MLflowModelVersionTrigger(BaseTrigger):
     """Fires when a version of a registered model is what :class:`MLflowModelVersionSensor` waits for.
 
     Its event is ``{"version": {...}, "page": "..."}``, the version and MLflow's page of it, or
-    ``{"error": message}`` if waiting is of no use. A server that is away, and a connection that cannot be read,
+    ``{"error": message}`` if waiting is pointless. A server that is away, and a connection that cannot be read,
     are waited for: the sensor has seen both before it deferred.
 
-    :param name: name of the registered model
-    :param version: number of the version
-    :param alias: name that points to the version
-    :param metric: name of a metric of the model
-    :param at_least: lower limit of the metric, inclusive
-    :param at_most: upper limit of the metric, inclusive
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param poke_interval: seconds between two looks
+    :param poke_interval: seconds between two checks
+    :param condition: the fields of a :class:`VersionCondition`
     """
 
     def __init__(
-        self,
-        *,
-        name: str,
-        version: str | int | None = None,
-        alias: str | None = None,
-        metric: str | None = None,
-        at_least: float | None = None,
-        at_most: float | None = None,
-        mlflow_conn_id: str = "mlflow_default",
-        poke_interval: float = 60.0,
+        self, *, mlflow_conn_id: str = "mlflow_default", poke_interval: float = 60.0, **condition: Any
     ) -> None:
         super().__init__()
-        self.condition = VersionCondition(name, version, alias, metric, at_least, at_most)
+        self.condition = VersionCondition(**condition)
         self.mlflow_conn_id = mlflow_conn_id
         self.poke_interval = poke_interval
-        self._said = ""
+        self._logged = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path, by the name under which this package was imported, and the arguments."""
@@ -66,7 +52,7 @@ class MLflowModelVersionTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {**asdict(self.condition), **own}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look again and again, until there is something to say."""
+        """Check again and again, until the version is as it should be or never will be."""
         try:
             event = await self._wait()
         except AirflowException as error:
@@ -76,28 +62,28 @@ class MLflowModelVersionTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         while True:
             try:
-                return await self._look()
+                return await self._check()
             except NotYetError as reason:
-                self._say(logging.INFO, str(reason))
+                self._log_reason(logging.INFO, str(reason))
             except (MLflowError, AirflowNotFoundException) as error:
-                self._say(logging.WARNING, str(error))
+                self._log_reason(logging.WARNING, str(error))
             await asyncio.sleep(self.poke_interval)
 
-    def _say(self, level: int, reason: str) -> None:
-        """Log why it waits, when that is something new."""
-        if reason != self._said:
-            self._said = reason
+    def _log_reason(self, level: int, reason: str) -> None:
+        """Log why it waits, if the reason is a new one."""
+        if reason != self._logged:
+            self._logged = reason
             self.log.log(level, "Waiting: %s", reason)
 
-    async def _look(self) -> dict[str, Any]:
+    async def _check(self) -> dict[str, Any]:
         connection = await BaseHook.aget_connection(self.mlflow_conn_id)
         # The context makes what the thread logs part of the task's log.
-        check = partial(copy_context().run, _check, self.condition, connection)
+        check = partial(copy_context().run, _check_now, self.condition, connection)
         return await asyncio.get_running_loop().run_in_executor(_THREADS, check)
 
 
-def _check(condition: VersionCondition, connection: Connection) -> dict[str, Any]:
-    # Imported in the thread because it brings requests, and the event loop would stand still meanwhile.
+def _check_now(condition: VersionCondition, connection: Connection) -> dict[str, Any]:
+    # Imported in the thread because it brings requests, which would block the event loop.
     from ..hooks.client import MLflowClientHook
 
     hook = MLflowClientHook(mlflow_conn_id=connection.conn_id)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 BUFFER = 1 << 20  # bytes; unbuffered, all pages of a column in a row group are read at once
 GZIP, UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")  # how such files begin
-# What the cells of a CSV column may be; above 2**63, integers fit none of the types that hold negative ones.
-INTEGER, NEGATIVE, HUGE, FLOAT, BOOLEAN, TEXT, GAP = "integer", "negative", "huge", "float", "boolean", "text", "gap"
 
 
 class Chunk(NamedTuple):
@@ -96,7 +94,7 @@ def _with_type(make: Any, cells: Any, kind: Any) -> Any:
 
 
 def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
-    """Yield the rows of a file, which is read twice if it has more than one chunk.
+    """Yield the rows of a file: piece by piece if a signature gives the types, else all are read to find them.
 
     :raises ValueError: it is neither UTF-8 nor UTF-16
     """
@@ -104,20 +102,27 @@ def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator
 
     options: dict[str, Any] = {**_format(path), "low_memory": False}
     try:
-        options["dtype"] = dict.fromkeys(set(text) & set(pd.read_csv(path, nrows=0, **options).columns), "str")
-        total, types = _survey(path, size, options) if size else (0, {})
-        if not size or total <= size:
+        known = set(text) & set(pd.read_csv(path, nrows=0, **options).columns)
+        options["dtype"] = dict.fromkeys(known, "str")
+        if size and known and (total := _count_rows(path, size, options)) > size:
+            frames: Iterable[pd.DataFrame] = pd.read_csv(path, chunksize=size, **options)
+        else:
             table = pd.read_csv(path, **options)
-            yield Chunk(table, 0, len(table))
-            return
+            total = len(table)
+            frames = (table.iloc[row : row + (size or total)] for row in range(0, total or 1, size or total or 1))
         first = 0
-        options["dtype"].update(types)
-        with pd.read_csv(path, chunksize=size, **options) as reader:
-            for frame in reader:
-                yield Chunk(_with_plain_booleans(frame), first, total)
-                first += len(frame)
+        for frame in frames:
+            yield Chunk(frame, first, total)
+            first += len(frame)
     except UnicodeDecodeError as error:
         raise ValueError(f"the CSV file is not UTF-8 ({error}): save it as UTF-8") from error
+
+
+def _count_rows(path: Path, size: int, options: dict[str, Any]) -> int:
+    import pandas as pd
+
+    with pd.read_csv(path, usecols=[0], index_col=False, chunksize=size, **options) as reader:
+        return sum(map(len, reader))
 
 
 def _format(path: Path) -> dict[str, Any]:
@@ -129,51 +134,6 @@ def _format(path: Path) -> dict[str, Any]:
     with gzip.open(path) if is_packed else path.open("rb") as file:
         start = file.read(2)
     return {"compression": "gzip" if is_packed else None, "encoding": "utf-16" if start in UTF16 else "utf-8"}
-
-
-def _survey(path: Path, size: int, options: dict[str, Any]) -> tuple[int, dict[str, str]]:
-    """Return the number of rows, and the types of those columns that no chunk could tell by itself."""
-    import pandas as pd
-
-    rows = 0
-    kinds: dict[str, set[str]] = {}
-    with pd.read_csv(path, chunksize=size, **options) as reader:
-        for frame in reader:
-            rows += len(frame)
-            for name in set(frame) - set(options["dtype"]):
-                kinds.setdefault(name, set()).update(_kinds_of(frame[name]))
-    return rows, {name: _type_of(found) for name, found in kinds.items() if len(found) > 1}
-
-
-def _kinds_of(column: pd.Series) -> set[str]:
-    """Return what the cells of a column are: numbers, booleans, text, missing."""
-    present = column.dropna()
-    gap = {GAP} if len(present) < len(column) else set()
-    if present.empty:
-        return gap
-    if column.dtype.kind in "iuf":
-        integers = HUGE if column.dtype.kind == "u" else NEGATIVE if present.min() < 0 else INTEGER
-        return gap | {FLOAT if column.dtype.kind == "f" else integers}
-    # A column with a gap keeps its booleans as objects.
-    is_boolean = column.dtype.kind == "b" or all(isinstance(cell, bool) for cell in present)
-    return gap | {BOOLEAN if is_boolean else TEXT}
-
-
-def _type_of(kinds: set[str]) -> str:
-    """Return the type that pandas gives to a column with cells of several kinds."""
-    if kinds <= {INTEGER, NEGATIVE, HUGE, FLOAT, GAP} and (FLOAT in kinds or HUGE not in kinds):
-        return "float64" if kinds & {FLOAT, GAP} else "int64"
-    if kinds == {INTEGER, HUGE}:
-        return "uint64"
-    return "boolean" if kinds == {BOOLEAN, GAP} else "str"
-
-
-def _with_plain_booleans(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return booleans with gaps as pandas reads them from a whole file: as objects, with NaN in the gaps."""
-    for name in frame.columns[frame.dtypes == "boolean"]:
-        column = frame[name]
-        frame[name] = column.astype(object).where(column.notna(), float("nan"))
-    return frame
 
 
 def read_parquet(path: Path, size: int | None) -> Iterator[Chunk]:

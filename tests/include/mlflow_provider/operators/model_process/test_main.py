@@ -11,6 +11,8 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
 
 from include.mlflow_provider.operators import _model_process
 from include.mlflow_provider.operators._model_process.inputs import Chunk
@@ -43,7 +45,9 @@ class Lengths:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "lengths"
-    mlflow.pyfunc.save_model(path, python_model=str(MODELS / "lengths.py"), pip_requirements=[])
+    signature = ModelSignature(Schema([ColSpec("double", name) for name in COLUMNS]))
+    arguments = {"python_model": str(MODELS / "lengths.py"), "signature": signature, "pip_requirements": []}
+    mlflow.pyfunc.save_model(path, **arguments)
     return path
 
 
