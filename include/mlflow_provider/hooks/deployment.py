@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..exceptions import MLflowError
 from .base import MLflowBaseHook, patched_environment
 
 if TYPE_CHECKING:
@@ -88,9 +89,11 @@ class MLflowDeploymentHook(MLflowBaseHook):
         :raises Exception: whatever the target's plugin raises
         """
         with self.environment():
-            return self.get_conn().create_deployment(
+            answer = self.get_conn().create_deployment(
                 name=name, model_uri=model_uri, flavor=flavor, config=config, endpoint=endpoint
             )
+        # The deployment is there now: what JSON cannot hold of the answer is no reason to fail and to try again.
+        return json.loads(json.dumps(answer, default=str))
 
     def predict(self, deployment_name: str, inputs: Any, endpoint: str | None = None) -> str:
         """Predict with a deployment and return the answer as JSON, such as ``{"predictions": [36.1]}``.
@@ -99,13 +102,16 @@ class MLflowDeploymentHook(MLflowBaseHook):
 
         :param inputs: a DataFrame, or whatever else the target takes
         :param endpoint: the endpoint to predict with, where the target has such
-        :raises MLflowError: a connection cannot be used
+        :raises MLflowError: a connection cannot be used, or JSON cannot hold the answer
         :raises Exception: whatever the target's plugin raises
         """
         with self.environment():
             answer = self.get_conn().predict(deployment_name=deployment_name, inputs=inputs, endpoint=endpoint)
-        # MLflow's own targets for language models answer with a plain dict.
-        return answer.to_json() if hasattr(answer, "to_json") else json.dumps(answer)
+        # MLflow's own targets for language models answer with a plain dict; a plugin may answer with arrays.
+        try:
+            return answer.to_json() if hasattr(answer, "to_json") else json.dumps(answer, default=_listed)
+        except (TypeError, ValueError) as error:
+            raise MLflowError(f"The answer of {deployment_name!r} at {self.target_uri} is no JSON: {error}") from error
 
     def _target_variables(self) -> dict[str, str | None]:
         if self.target_conn_id is None:
@@ -122,3 +128,10 @@ class MLflowDeploymentHook(MLflowBaseHook):
         # A token of somebody else's session would spoil the connection's keys.
         token = {"AWS_SESSION_TOKEN": None} if "AWS_ACCESS_KEY_ID" in variables else {}
         return {**token, **variables}
+
+
+def _listed(value: Any) -> Any:
+    """Return an array or a number of numpy's as lists and numbers of Python's."""
+    if not hasattr(value, "tolist"):
+        raise TypeError(f"it holds a {type(value).__name__}")
+    return value.tolist()

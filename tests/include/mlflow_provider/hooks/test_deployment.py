@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import date
 
+import numpy as np
+import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
+from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.hooks.deployment import MLflowDeploymentHook
 
 TABLE = {"dataframe_split": {"columns": ["head", "tail"], "data": [[94.1, 36.0], [92.5, 36.5]]}}
@@ -52,6 +56,42 @@ def test_a_target_that_fails_leaves_nothing_in_the_environment(deploy, name):
     with pytest.raises(KeyError):
         deploy.predict(name, TABLE)
     assert dict(os.environ) == before
+
+
+class Target:
+    """What a plugin's client may answer."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def predict(self, **arguments):
+        return self.answer
+
+    create_deployment = predict
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (np.array([1.5, 2.5]), [1.5, 2.5]),
+        ({"a": np.float32(0.5), "b": [np.int64(3)]}, {"a": 0.5, "b": [3]}),
+        (pd.DataFrame({"x": [1.5]}), {"x": {"0": 1.5}}),
+    ],
+)
+def test_an_answer_of_any_kind_becomes_json(connect, monkeypatch, answer, expected):
+    connect(host="mlflow")
+    hook = MLflowDeploymentHook("scripted", "serving")
+    monkeypatch.setattr(hook, "get_conn", lambda: Target(answer))
+    assert json.loads(hook.predict("x", TABLE)) == expected
+
+
+def test_an_answer_that_json_cannot_hold_is_told_and_a_deployment_is_not_undone_by_it(connect, monkeypatch):
+    connect(host="mlflow")
+    hook = MLflowDeploymentHook("scripted", "serving")
+    monkeypatch.setattr(hook, "get_conn", lambda: Target({"name": "x", "since": date(2026, 1, 2)}))
+    assert hook.create_deployment("x", "models:/a/1") == {"name": "x", "since": "2026-01-02"}
+    with pytest.raises(MLflowError, match="The answer of 'x' at serving is no JSON: it holds a date"):
+        hook.predict("x", TABLE)
 
 
 def test_a_target_without_plugin_is_an_error_that_names_it(services):
