@@ -1,4 +1,6 @@
-"""Alerts for failed tasks, missed deadlines, rejected files and drift, sent by the Airflow notifier in the variable ``alerts``.
+"""Alerts for failed tasks, missed deadlines, rejected files and drift.
+
+The Airflow notifier in the variable ``alerts`` sends them.
 
 The Airflow variable ``alerts`` is a JSON object. ``{"to": "team@example.org"}`` sends mail through the connection
 ``smtp_default``. Another ``notifier``, by its dotted path, replaces the mail; the other entries are its arguments,
