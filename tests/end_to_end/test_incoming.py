@@ -99,7 +99,7 @@ def test_every_row_has_the_prediction_of_the_pipeline_with_its_interval(together
     table = pd.concat([read_csv(uri) for uri in published()], ignore_index=True)
     whole = read_csv(first.events["predict"]["uri"])
     answer = ["predicted", "lower", "upper"]
-    assert list(table) == [PROBLEM.id, *PROBLEM.inputs, *answer]
+    assert list(table) == [PROBLEM.id, *PROBLEM.inputs, *answer, "warnings"]
     pd.testing.assert_frame_equal(
         table.set_index(PROBLEM.id)[answer].sort_index(), whole[:8].set_index(PROBLEM.id)[answer].sort_index()
     )
