@@ -348,6 +348,38 @@ class MLflowClientHook(MLflowRestHook):
         """
         return self.pages(f"{VERSIONS}/search", "model_versions", _given(filter=filter_string))
 
+    def search_versions_of(self, name: str, filter_string: str | None = None) -> list[dict[str, Any]]:
+        """Return the versions of a registered model that match, newest first.
+
+        :param filter_string: such as ``tags.checked = 'yes'``; all versions if not given
+        """
+        name = _text("the model", name)
+        conditions = filter(None, [_condition("name", name), filter_string])
+        found = self.search_model_versions(" and ".join(conditions))
+        versions = [self._read_version(version) for version in found if version.get("name") == name]
+        return sorted(versions, key=lambda version: -int(version["version"]))
+
+    def prune_model_versions(self, name: str, keep: int | str, dry_run: bool = False) -> list[str]:
+        """Delete old versions, except those that have an alias or are in the stage Staging or Production.
+
+        :param keep: how many of the newest versions stay
+        :param dry_run: delete nothing
+        :return: the numbers of the versions that were, or would be, deleted, newest first
+        :raises MLflowError: ``keep`` is not a whole number above 0
+        """
+        if (count := _whole("keep", keep)) < 1:
+            raise MLflowError(f"keep is {keep!r}: give a whole number above 0")
+        pruned = []
+        for old in self.search_versions_of(name)[count:]:
+            # Read again right before, because a search returns no aliases, and one may have been set since.
+            version = self.get_model_version(name, old["version"])
+            if version.get("aliases") or version.get("current_stage") in ("Staging", "Production"):
+                continue
+            if not dry_run:
+                self.delete_model_version(name, old["version"], missing_ok=True)
+            pruned.append(old["version"])
+        return pruned
+
     def copy_model_version(self, src_model_uri: str, dst_name: str, exist_ok: bool = False) -> dict[str, Any]:
         """Make a version of one model the next version of another, with its tags and description.
 

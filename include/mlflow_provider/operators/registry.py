@@ -306,3 +306,175 @@ class TransitionModelVersionStageOperator(_RegistryOperator):
             self.hook.set_registered_model_alias(self.name, self.alias, self.version)
         self.link_to_version(version)
         return {"model_version": version}
+
+
+class SetRegisteredModelAliasOperator(_RegistryOperator):
+    """Points an alias to a model version, and returns ``{"model_version": {...}}``.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param alias: name that points to this version from now on, whichever it pointed to before (templated)
+    :param version: number of the version (templated)
+    :raises MLflowAPIError: there is no such version, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "alias", "version")
+
+    def __init__(
+        self, *, mlflow_conn_id: str = "mlflow_default", name: str, alias: str, version: str, **kwargs: Any
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        self.alias = alias
+        self.version = version
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Set the alias."""
+        self.hook.set_registered_model_alias(self.name, self.alias, self.version)
+        version = self.hook.get_model_version(self.name, self.version)
+        self.link_to_version(version)
+        return {"model_version": version}
+
+
+class DeleteRegisteredModelAliasOperator(_RegistryOperator):
+    """Removes an alias from the version that has it, if one does; returns nothing.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param alias: the alias (templated)
+    :raises MLflowAPIError: there is no such model, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "alias")
+
+    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, alias: str, **kwargs: Any) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        self.alias = alias
+
+    def execute(self, context: Context) -> None:
+        """Remove the alias."""
+        self.hook.delete_registered_model_alias(self.name, self.alias)
+        self.link_to_model(self.name)
+
+
+class SetModelVersionTagOperator(_RegistryOperator):
+    """Sets a tag of a model version, in place of one of the same key; returns nothing.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param version: number of the version (templated)
+    :param key: of the tag (templated)
+    :param value: any value; MLflow stores its text (templated)
+    :raises MLflowAPIError: there is no such version, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "version", "key", "value")
+
+    def __init__(
+        self, *, mlflow_conn_id: str = "mlflow_default", name: str, version: str, key: str, value: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        self.version = version
+        self.key = key
+        self.value = value
+
+    def execute(self, context: Context) -> None:
+        """Set the tag."""
+        self.hook.set_model_version_tag(self.name, self.version, self.key, self.value)
+        self.link_to_version({"name": self.name, "version": str(self.version)})
+
+
+class SearchModelVersionsOperator(_RegistryOperator):
+    """Returns the versions of a registered model that match, newest first, as ``{"model_versions": [{...}]}``.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param filter_string: such as ``tags.checked = 'yes'``; all versions if not given (templated)
+    :raises MLflowAPIError: MLflow cannot read the filter, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "filter_string")
+
+    def __init__(
+        self, *, mlflow_conn_id: str = "mlflow_default", name: str, filter_string: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        self.filter_string = filter_string
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Search the versions."""
+        versions = self.hook.search_versions_of(self.name, self.filter_string)
+        self.link_to_model(self.name)
+        return {"model_versions": versions}
+
+
+class CopyModelVersionOperator(_RegistryOperator):
+    """Makes a version of one model the next version of another; returns ``{"model_version": {...}}``.
+
+    The copy has the tags and the description of the original. The other model is created if there is none.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param model_uri: ``models:/name/3`` or ``models:/name@alias``: the version to copy (templated)
+    :param name: name of the registered model that gets the version (templated)
+    :param exist_ok: return the copy of this version if the model has one, so that the task can run again
+    :raises MLflowError: the URI has another form
+    :raises MLflowAPIError: there is no such version, or the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "model_uri")
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        model_uri: str,
+        name: str,
+        exist_ok: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        self.model_uri = model_uri
+        self.exist_ok = exist_ok
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Copy the version."""
+        version = self.hook.copy_model_version(self.model_uri, self.name, exist_ok=self.exist_ok)
+        self.link_to_version(version)
+        return {"model_version": version}
+
+
+class PruneModelVersionsOperator(_RegistryOperator):
+    """Deletes old versions of a registered model, and returns the numbers of those that it deleted, newest first.
+
+    A version that has an alias, or is in the stage Staging or Production, is never deleted. The logged models behind
+    the versions stay.
+
+    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
+    :param name: name of the registered model (templated)
+    :param keep: how many of the newest versions stay, whether they have an alias or not (templated)
+    :param preview: delete nothing, and return what would be deleted (templated)
+    :raises MLflowError: ``keep`` is not a whole number above 0; nothing was deleted
+    :raises MLflowAPIError: the server refused
+    """
+
+    template_fields: Sequence[str] = ("name", "keep", "preview")
+
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        name: str,
+        keep: int | str,
+        preview: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        self.keep = keep
+        self.preview = preview
+
+    def execute(self, context: Context) -> list[str]:
+        """Delete the versions."""
+        is_dry = str(self.preview).lower() not in ("false", "0", "no", "none", "")
+        pruned = self.hook.prune_model_versions(self.name, self.keep, dry_run=is_dry)
+        self.log.info("%s %s", "Would delete" if is_dry else "Deleted", ", ".join(pruned) or "nothing")
+        self.link_to_model(self.name)
+        return pruned

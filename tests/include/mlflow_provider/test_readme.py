@@ -59,5 +59,8 @@ def test_the_examples_work(services, buckets, serving, monkeypatch):
     assert results["load_and_predict"] == pytest.approx([130.1])
     assert json.loads(results["ask"])["predictions"] == pytest.approx([130.1])
     assert results["wait_for_champion"]["aliases"] == ["champion"]
+    assert results["search"]["model_versions"][0]["tags"] == [{"key": "rows", "value": "104"}]
+    assert results["copy_version"]["model_version"]["name"] == "lengths production"
+    assert results["prune"] == []
     assert len(results) == len([path for path, _ in EXAMPLES if not path.startswith("hooks.")])
     assert names["client"].get_registered_model("lengths") is None

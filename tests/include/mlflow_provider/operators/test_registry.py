@@ -5,13 +5,19 @@ import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
 from include.mlflow_provider.operators.registry import (
+    CopyModelVersionOperator,
     CreateModelVersionOperator,
     CreateRegisteredModelOperator,
     DeleteModelVersionOperator,
+    DeleteRegisteredModelAliasOperator,
     DeleteRegisteredModelOperator,
     GetLatestModelVersionsOperator,
     GetModelVersionOperator,
     GetRegisteredModelOperator,
+    PruneModelVersionsOperator,
+    SearchModelVersionsOperator,
+    SetModelVersionTagOperator,
+    SetRegisteredModelAliasOperator,
     TransitionModelVersionStageOperator,
 )
 
@@ -171,3 +177,61 @@ def test_a_version_can_be_missing_if_that_is_fine(model):
     run(DeleteModelVersionOperator, name=model, version="7", missing_ok=True)
     with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
         run(DeleteModelVersionOperator, name=model, version="7")
+
+
+def test_an_alias_moves_and_goes(hook, model, lengths):
+    for _ in range(2):
+        hook.create_model_version(model, lengths.uri)
+    run(SetRegisteredModelAliasOperator, name=model, alias="champion", version="1")
+    answer = run(SetRegisteredModelAliasOperator, name=model, alias="champion", version="2")["model_version"]
+    assert (answer["version"], answer["aliases"]) == ("2", ["champion"])
+    assert hook.get_model_version_by_alias(model, "champion")["version"] == "2"
+    for _ in range(2):
+        assert run(DeleteRegisteredModelAliasOperator, name=model, alias="champion") is None
+    assert "aliases" not in hook.get_registered_model(model)
+
+
+def test_versions_are_tagged_and_found_by_their_tags_newest_first(hook, model, lengths):
+    for _ in range(3):
+        hook.create_model_version(model, lengths.uri)
+    for version in ("1", "3"):
+        run(SetModelVersionTagOperator, name=model, version=version, key="rows", value=104)
+    found = run(SearchModelVersionsOperator, name=model, filter_string="tags.rows = '104'")["model_versions"]
+    assert [version["version"] for version in found] == ["3", "1"]
+    everything = run(SearchModelVersionsOperator, name=model)["model_versions"]
+    assert [version["version"] for version in everything] == ["3", "2", "1"]
+
+
+def test_versions_are_searched_under_a_name_that_no_filter_can_hold(hook, name, lengths):
+    name = f'{name} "quoted"'
+    hook.create_registered_model(name)
+    hook.create_model_version(name, lengths.uri)
+    assert [version["name"] for version in run(SearchModelVersionsOperator, name=name)["model_versions"]] == [name]
+
+
+def test_a_version_is_copied_once_to_another_model(hook, model, lengths):
+    hook.create_model_version(model, lengths.uri, tags=TAGS)
+    arguments = {"model_uri": f"models:/{model}/1", "name": f"{model} production", "exist_ok": True}
+    first, again = (run(CopyModelVersionOperator, **arguments)["model_version"] for _ in range(2))
+    assert first == again
+    assert (first["name"], first["version"], first["tags"]) == (f"{model} production", "1", TAGS)
+
+
+def test_old_versions_are_pruned_but_none_that_is_in_use(hook, model, lengths):
+    for _ in range(6):
+        hook.create_model_version(model, lengths.uri)
+    hook.set_registered_model_alias(model, "champion", 1)
+    hook.transition_model_version_stage(model, 2, "Staging")
+    assert run(PruneModelVersionsOperator, name=model, keep="2", preview="True") == ["4", "3"]
+    assert len(hook.search_versions_of(model)) == 6
+    assert run(PruneModelVersionsOperator, name=model, keep=2) == ["4", "3"]
+    assert [version["version"] for version in hook.search_versions_of(model)] == ["6", "5", "2", "1"]
+    assert run(PruneModelVersionsOperator, name=model, keep=2) == []
+
+
+@pytest.mark.parametrize("keep", [0, -1, "", None, 1.5, "all"])
+def test_nothing_is_pruned_for_a_number_that_is_none(hook, model, lengths, keep):
+    hook.create_model_version(model, lengths.uri)
+    with pytest.raises(MLflowError, match=r"keep is .*: give a whole number"):
+        run(PruneModelVersionsOperator, name=model, keep=keep)
+    assert len(hook.search_versions_of(model)) == 1
