@@ -24,6 +24,7 @@ if ! [ -s "$PGDATA/PG_VERSION" ]; then
   [ "$POSTGRES_DB" = postgres ] ||
     psql --quiet --username "$POSTGRES_USER" --dbname postgres --command "CREATE DATABASE $POSTGRES_DB"
   for script in /docker-entrypoint-initdb.d/*.sh; do
+    [ -e "$script" ] || continue
     echo "running $script"
     if [ -x "$script" ]; then "$script"; else . "$script"; fi
   done
