@@ -1,4 +1,4 @@
-"""What goes wrong between Airflow and MLflow."""
+"""Errors of the MLflow provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MLflowConnectionError(MLflowError):
 class MLflowAPIError(MLflowError):
     """MLflow answered with an error, or with something that is not MLflow's.
 
-    :param message: what a person reads
+    :param message: the text of the error
     :param status_code: HTTP status of the answer
     :param error_code: MLflow's name of the error such as ``RESOURCE_DOES_NOT_EXIST``, empty if it named none
     """

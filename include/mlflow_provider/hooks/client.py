@@ -481,7 +481,7 @@ class MLflowClientHook(MLflowRestHook):
         400 to all.
 
         :param name: the registered model that was asked about
-        :raises MLflowError: MLflow does not tell
+        :raises MLflowError: MLflow does not show the model to this user
         """
         if not isinstance(error, MLflowAPIError):
             return False
@@ -549,7 +549,7 @@ class MLflowClientHook(MLflowRestHook):
 
     def _read_version(self, version: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(version.get("name"), str) or not str(version.get("version")).isdecimal():
-            raise self.misfit(f"{version} is no model version", "the registry")
+            raise self.misfit(f"{version} is not a model version", "the registry")
         return version
 
     def _metrics(self, entity: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -562,7 +562,7 @@ class MLflowClientHook(MLflowRestHook):
             numbers = {name: int(metric.get(name) or 0) for name in ("timestamp", "step")}
             return {**metric, **numbers, "value": float(metric["value"])}
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise self.misfit(f"{metric} is no value of a metric", "the tracking server") from None
+            raise self.misfit(f"{metric} is not a value of a metric", "the tracking server") from None
 
     def _zero_or_nan(self, metric: Mapping[str, Any]) -> float:
         # MLflow 3.17 keeps a NaN of a logged model as 0, which would pass for a perfect error. The run knows.
@@ -597,7 +597,7 @@ def check_stage(stage: Any) -> str:
     :raises MLflowError: MLflow has no such stage
     """
     if str(stage).lower() not in STAGES:
-        raise MLflowError(f"{stage!r} is no stage: MLflow has Staging, Production, Archived and None")
+        raise MLflowError(f"{stage!r} is not a stage: MLflow has Staging, Production, Archived and None")
     return str(stage)
 
 
@@ -612,7 +612,7 @@ def _active(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _insist(ask: Callable[[], Any]) -> Any:
-    """Ask for what is known to be there; if MLflow does not tell, once more: its database may have been busy."""
+    """Ask for something that exists, and once more if that fails: MLflow's database may have been busy."""
     try:
         return ask()
     except MLflowError:
@@ -640,7 +640,7 @@ def _condition(field: str, value: str) -> str:
 
 
 def records(found: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list in an answer, whatever else is there."""
+    """Return the objects of a list in a response; anything else becomes an empty list."""
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
@@ -687,7 +687,7 @@ def _tag_list(tags: Any, what: str = "tags") -> list[dict[str, str]]:
 
 def _metric(metric: Any, now: int) -> dict[str, Any]:
     if not isinstance(metric, Mapping) or not {"key", "value"} <= set(metric):
-        raise MLflowError(f"{metric!r} is no metric: give {{'key': 'rmse', 'value': 1.26}}, with 'step' if you like")
+        raise MLflowError(f"{metric!r} is not a metric: give {{'key': 'rmse', 'value': 1.26}}, with 'step' if you like")
     key = _text("the key of a metric", metric["key"])
     step, timestamp = (_whole(f"{name} of metric {key!r}", metric.get(name) or 0) for name in ("step", "timestamp"))
     return {"key": key, "value": _number(key, metric["value"]), "step": step, "timestamp": timestamp or now}

@@ -86,13 +86,13 @@ class MLflowDeploymentHook(MLflowBaseHook):
         :param config: the target's own settings
         :param endpoint: the endpoint to deploy under, where the target has such
         :raises MLflowError: a connection cannot be used
-        :raises Exception: whatever the target's plugin raises
+        :raises Exception: errors of the target's plugin
         """
         with self.environment():
             answer = self.get_conn().create_deployment(
                 name=name, model_uri=model_uri, flavor=flavor, config=config, endpoint=endpoint
             )
-        # The deployment is there now: what JSON cannot hold of the answer is no reason to fail and to try again.
+        # The deployment exists now: failing over a value that JSON cannot hold would make Airflow retry.
         return json.loads(json.dumps(answer, default=str))
 
     def predict(self, deployment_name: str, inputs: Any, endpoint: str | None = None) -> str:
@@ -100,10 +100,10 @@ class MLflowDeploymentHook(MLflowBaseHook):
 
         https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.predict
 
-        :param inputs: a DataFrame, or whatever else the target takes
+        :param inputs: a DataFrame, or any other value that the target accepts
         :param endpoint: the endpoint to predict with, where the target has such
         :raises MLflowError: a connection cannot be used, or JSON cannot hold the answer
-        :raises Exception: whatever the target's plugin raises
+        :raises Exception: errors of the target's plugin
         """
         with self.environment():
             answer = self.get_conn().predict(deployment_name=deployment_name, inputs=inputs, endpoint=endpoint)
@@ -125,7 +125,7 @@ class MLflowDeploymentHook(MLflowBaseHook):
             )
             return {}
         variables = self.aws_conn_dict()
-        # A token of somebody else's session would spoil the connection's keys.
+        # A stale session token would make the connection's keys invalid.
         token = {"AWS_SESSION_TOKEN": None} if "AWS_ACCESS_KEY_ID" in variables else {}
         return {**token, **variables}
 

@@ -24,7 +24,7 @@ FORMS = (
     "models:/<name>/<version>, models:/<name>@<alias>, models:/<model id, m-...>, runs:/<run id>/<path> or a folder "
     "such as s3://<bucket>/<folder>"
 )
-# What loads a pickle, whatever the model; MLflow's own kind of model does so unless it was logged as code.
+# Modules that load a pickle; mlflow.pyfunc.model does so unless the model was logged as code.
 PICKLING = ("mlflow.sklearn", "mlflow.statsmodels", "mlflow.pmdarima", "mlflow.pyfunc.model")
 
 

@@ -24,7 +24,7 @@ from .base import MLflowBaseHook
 from .server import CONNECT_TIMEOUT, MLflowServer
 
 API = "api/2.0/mlflow"
-# Text fields without which an entity of an answer is of no use.
+# Text fields that an entity in a response must have.
 IDENTITY = {
     "experiment": ("experiment_id",),
     "run": ("info.run_id", "info.experiment_id", "info.artifact_uri"),
@@ -109,7 +109,7 @@ class MLflowRestHook(MLflowBaseHook):
     def call(
         self, method: str, endpoint: str, params: dict[str, Any] | None = None, key: str = "", kind: type = dict
     ) -> Any:
-        """Send a request with a verb of its own and return the JSON object of the answer, or one field of it.
+        """Send a request with the given verb and return the JSON object of the response, or one field of it.
 
         :param key: name of the field; an entity under it has the identifying fields of :data:`IDENTITY`
         :param kind: type of the field
@@ -231,7 +231,7 @@ class BoundedRetry(Retry):
 
     Connection failures, 429, and 503 that says when to come again are retried for every request; a lost answer,
     500, 502, 504 and any other 503 only for those that read, because the server may have acted on the others: a
-    proxy has no other answer if it loses the server meanwhile. What TLS refuses stays refused.
+    proxy gives these statuses too when it loses the server. TLS errors are not retried.
     """
 
     deadline = float("inf")
@@ -272,7 +272,7 @@ class BoundedRetry(Retry):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Gives each request of a session time-outs and retries of its own.
+    """Sets time-outs and retries for each request of a session.
 
     :param timeout: seconds to wait for an answer, unless a request brings its own time-out
     """
@@ -329,7 +329,7 @@ class BearerAuth(AuthBase):
 
 
 def is_read(method: str, url: str) -> bool:
-    """Tell whether a request changes nothing, so that it may be sent again whatever became of it."""
+    """Tell whether a request changes nothing, so that it is safe to send it again."""
     return method in ("GET", "HEAD") or (method == "POST" and urlsplit(url).path.endswith(READING_POSTS))
 
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 PREFIX = "model-"
 MARKER = "complete.json"  # written when all else is there, and touched by every use
 GIGABYTE = 10**9
-# Needed besides the packages of a model. Full mlflow brings them all, in versions of its own choice.
+# Needed besides the packages of a model. Full mlflow brings them all, in its own versions.
 COMPANIONS = ("mlflow-skinny", "pandas", "pyarrow")
 
 
@@ -66,7 +66,7 @@ class Recipe:
         :param lock: file descriptor of a lock that uv and pip hold
         :raises MLflowError: uv or pip failed, or the task was killed
         """
-        # Airflow's connections and keys may be among them, and a package runs code of its own when it is built.
+        # Airflow's connections and keys may be among them, and building a package runs the package's code.
         variables = {name: value for name, value in inherited.items() if not name.startswith("AIRFLOW_")}
         variables |= {"PATH": tool_path(), **self._index_variables()}
         # Without bytecode every prediction would compile MLflow and scikit-learn again (3 s).
@@ -130,7 +130,7 @@ class Environments:
         folder = self.folder / f"{PREFIX}{key}"
         with _lock_file(folder).open("a") as lock:
             _lock(lock.fileno(), fcntl.LOCK_SH, folder)
-            # A change from one kind of lock to the other lets somebody else in between, hence the loop.
+            # Another task may get the lock while its kind changes, hence the loop.
             while not _is_complete(folder):
                 _lock(lock.fileno(), fcntl.LOCK_EX, folder)
                 if not _is_complete(folder):

@@ -38,7 +38,7 @@ TABLES = (".parquet", ".csv", ".csv.gz")
 class Programs:
     """Runs programs, one at a time, that end with this process even where SIGKILL ends it.
 
-    Each is the member of a process group, with whatever it starts and with a guard. The guard waits for the end
+    Each is in a process group, together with its children and with a guard. The guard waits for the end
     of a pipe that only this process holds. A child that leaves the group leaves the guard's reach.
     """
 
@@ -181,7 +181,7 @@ def read_result(folder: Path, status: int) -> Any:
 
 
 def _load(result: Path) -> Any:
-    # Never pickled: the task speaks with Airflow's supervisor, and its process is to run no code of a model.
+    # Never pickled: the task's process talks to Airflow's supervisor and must not run code of a model.
     try:
         return json.loads(result.read_bytes())
     except (FileNotFoundError, ValueError):

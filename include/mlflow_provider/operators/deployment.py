@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _DeploymentOperator(BaseOperator):
-    """An operator that speaks with one deployment target."""
+    """An operator for one deployment target."""
 
     ui_color = "#f4a460"
 
@@ -49,7 +49,7 @@ class CreateDeploymentOperator(_DeploymentOperator):
     :param config: the target's own settings, shown in Airflow's UI: no secrets (templated)
     :param endpoint: the endpoint to deploy under, where the target has such (templated)
     :raises MLflowError: a connection cannot be used, or MLflow does not show the model; nothing was deployed
-    :raises Exception: whatever the target's plugin raises
+    :raises Exception: errors of the target's plugin
     """
 
     template_fields: Sequence[str] = (
@@ -101,13 +101,13 @@ class PredictOperator(_DeploymentOperator):
 
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param deployment_name: of the deployment (templated)
-    :param inputs: a DataFrame, or whatever else the target takes (templated)
+    :param inputs: a DataFrame, or any other value that the target accepts (templated)
     :param endpoint: the endpoint to predict with, where the target has such (templated)
     :param target_uri: the target, such as ``sagemaker:/us-west-2``; its plugin must be installed (templated)
     :param target_conn_id: Airflow connection of type ``aws`` with the target's login; without one the target
         finds its own credentials (templated)
     :raises MLflowError: a connection cannot be used
-    :raises Exception: whatever the target's plugin raises
+    :raises Exception: errors of the target's plugin
     """
 
     template_fields: Sequence[str] = ("deployment_name", "inputs", "endpoint", "target_uri", "target_conn_id")

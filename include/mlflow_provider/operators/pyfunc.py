@@ -1,4 +1,4 @@
-"""Prediction with a model in a process of its own."""
+"""Prediction with a model in a separate process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
-    """Applies a model to a table or another value, in a process of its own.
+    """Applies a model to a table or another value, in a separate process.
 
     The process runs in a Python environment built from the model's own requirements, with uv if it is
     installed. The environment is built once per requirements and Python version, by one of the tasks that want
@@ -62,12 +62,12 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         least recently used go, except those in use.
     :param env_manager: ``virtualenv`` or ``uv``, which are the same: an environment of the model's own. Or
         ``local``: the worker's Python with the worker's packages, which nothing is built for; MLflow warns of those
-        that differ from the model's requirements. That is a process of its own as well, because a thread can
+        that differ from the model's requirements. That is a separate process as well, because a thread can
         neither be killed nor given a login that the rest of the task does not see.
     :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written at once, which bounds
         the memory of the process. None for a model that must see the whole table, because its result has other
         rows, or what it says of one depends on the others.
-    :param return_limit: bytes of JSON that a returned result may have, because XCom is no place for tables; None
+    :param return_limit: bytes of JSON that a returned result may have, because XCom is not meant for tables; None
         for any number
     :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``. An index with a
         password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
@@ -232,7 +232,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
     def _variables(self, pyfunc: MLflowPyfuncHook, inherited: dict[str, str], context: Context) -> dict[str, str]:
         variables = {**(inherited if self.inherit_env else {}), **(self.env_vars or {}), **pyfunc.get_env_vars()}
-        # A report to MLflow's makers would delay the end of the process where there is no internet.
+        # Without internet access, sending telemetry would delay the end of the process.
         variables["MLFLOW_DISABLE_TELEMETRY"] = "true"
         if bundle := self._get_bundle_path_from_context(context):
             variables["PYTHONPATH"] = os.pathsep.join(filter(None, [variables.get("PYTHONPATH"), str(bundle)]))

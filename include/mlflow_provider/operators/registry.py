@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _RegistryOperator(BaseOperator):
-    """An operator that speaks with the model registry of one connection."""
+    """An operator for the model registry of one connection."""
 
     template_fields: Sequence[str] = ("name",)
     operator_extra_links = (MLflowLink(),)

@@ -20,7 +20,7 @@ class NotYetError(Exception):
 
 @dataclass(frozen=True)
 class VersionCondition:
-    """A version of a registered model is READY and whatever else is asked of it.
+    """A version of a registered model is READY and meets the conditions given.
 
     :param version: number of the version; if not given, it is the one that carries the alias
     :param alias: the version carries it

@@ -58,7 +58,7 @@ def read_chunks(path: Path, size: int | None, text: Iterable[str] = ()) -> Itera
 
 
 def read_value(path: Path) -> Any:
-    """Return a frame, a series, an array or whatever else was pickled."""
+    """Return a frame, a series, an array, or any other value that was pickled."""
     import numpy as np
     import pandas as pd
 
@@ -126,7 +126,7 @@ def _count_rows(path: Path, size: int, options: dict[str, Any]) -> int:
 
 
 def _format(path: Path) -> dict[str, Any]:
-    """Return compression and encoding, which the beginning of a file tells better than its name."""
+    """Return compression and encoding, read from the first bytes of a file, because its name may be wrong."""
     import gzip
 
     with path.open("rb") as file:
@@ -137,7 +137,7 @@ def _format(path: Path) -> dict[str, Any]:
 
 
 def read_parquet(path: Path, size: int | None) -> Iterator[Chunk]:
-    """Yield the rows of a file, whatever the size of its row groups."""
+    """Yield the rows of a file; a chunk may span several row groups."""
     import pandas as pd
     import pyarrow.parquet as pq
 
@@ -182,7 +182,7 @@ def _as_part(table: pa.Table, first: int, total: int, gaps: set[str]) -> pd.Data
     """Return rows of a table as a frame with the types and the part of the index that they have in the whole."""
     import pyarrow as pa
 
-    # pyarrow picks a type by whether a value is missing: here one always is, in a row that goes again.
+    # pyarrow picks a type by whether a value is missing: add a row in which one is, and drop it again.
     row = table.slice(0, 1)
     for position, field in enumerate(table.schema):
         if field.name in gaps:

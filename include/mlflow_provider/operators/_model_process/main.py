@@ -62,7 +62,7 @@ def predict(
 
 
 def load_model(folder: Path, parent: int, suppress_warnings: bool) -> Any:
-    """Load the model when it has arrived; mlflow is imported meanwhile."""
+    """Import mlflow while the model is fetched, then load it."""
     # What the imports create lives to the end; looking for garbage in it takes 0.4 s here and at exit.
     gc.disable()
     import mlflow.pyfunc
@@ -95,5 +95,5 @@ def apply(model: Any, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Any]]:
 
 
 def message(error: Exception) -> str:
-    """Return what a person reads."""
+    """Return the message of an error."""
     return str(error) if isinstance(error, RowsError) else f"{type(error).__name__}: {error}"

@@ -20,7 +20,7 @@ def write(results: Iterable[tuple[Chunk, Any]], path: Path) -> None:
     """Write what a model made of each chunk to one table.
 
     :param path: of the Parquet or CSV file
-    :raises ValueError: a result is no table, or those of the chunks do not make one
+    :raises ValueError: a result cannot become a table, or the chunks' results do not fit together
     """
     writer = write_parquet if path.suffix == ".parquet" else write_csv
     writer(as_frames(results), path)

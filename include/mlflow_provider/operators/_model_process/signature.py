@@ -1,6 +1,6 @@
 """A model's input in the types that its signature names, as MLflow's scoring server reads it.
 
-Whether an input is taken depends on its types alone: whole numbers fit a column of doubles whatever they are.
+Only types decide whether an input is accepted: whole numbers fit a column of doubles, large ones too.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def test_a_version_moves_to_a_stage_and_gets_its_alias(hook, model, lengths):
 def test_nothing_moves_if_stage_or_alias_cannot_be(hook, model, lengths, wrong):
     hook.create_model_version(model, lengths.uri)
     arguments = {"name": model, "version": "1", "stage": "Production", "alias": "champion", **wrong}
-    with pytest.raises(MLflowError, match=r"cannot be an alias|is no stage"):
+    with pytest.raises(MLflowError, match=r"cannot be an alias|is not a stage"):
         run(TransitionModelVersionStageOperator, **arguments)
     assert hook.get_model_version(model, 1)["current_stage"] == "None"
     assert "aliases" not in hook.get_model_version(model, 1)
