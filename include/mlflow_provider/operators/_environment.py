@@ -61,14 +61,12 @@ class Recipe:
         """Build the environment with uv if it is installed, else with pip.
 
         :param programs: runs uv or pip
-        :param inherited: environment variables of uv and pip, which get all of them but Airflow's
+        :param inherited: environment variables of uv and pip
         :param folder: that is not there yet
         :param lock: file descriptor of a lock that uv and pip hold
         :raises MLflowError: uv or pip failed, or the task was killed
         """
-        # Airflow's connections and keys may be among them, and building a package runs the package's code.
-        variables = {name: value for name, value in inherited.items() if not name.startswith("AIRFLOW_")}
-        variables |= {"PATH": tool_path(), **self._index_variables()}
+        variables = {**inherited, "PATH": tool_path(), **self._index_variables()}
         # Without bytecode every prediction would compile MLflow and scikit-learn again (3 s).
         variables["UV_COMPILE_BYTECODE"] = "1"
         create, install = self._commands(folder, variables["PATH"])

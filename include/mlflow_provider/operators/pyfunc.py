@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..hooks.pyfunc import MLflowPyfuncHook
 
 ISOLATED, LOCAL = ("virtualenv", "uv"), "local"
+TASK = "AIRFLOW_CTX_"  # variables with the names of DAG, run and task
 ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
@@ -250,6 +251,10 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
 
 def _inherited(pyfunc: MLflowPyfuncHook) -> dict[str, str]:
-    """Return the environment of this process without Airflow's supervisor and without any login to MLflow."""
+    """Return the environment of this process without logins to MLflow, and without what Airflow alone needs.
+
+    Airflow's variables hold its keys, connections and database password, and a model runs code of its own.
+    """
     hidden = {"__AIRFLOW_SUPERVISOR_FD", *pyfunc.mlflow_env_variables}
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {name: value for name, value in kept.items() if not name.startswith("AIRFLOW_") or name.startswith(TASK)}

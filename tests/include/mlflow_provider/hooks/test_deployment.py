@@ -47,7 +47,7 @@ def test_a_deployed_model_predicts_and_the_environment_is_as_before(deploy, name
 
 def test_the_target_works_with_the_login_of_the_connection(deploy, name, whoami, hook):
     deploy.create_deployment(name, whoami.uri)
-    login, reversed_password = json.loads(deploy.predict(name, TABLE))["predictions"]
+    login, reversed_password, *_ = json.loads(deploy.predict(name, TABLE))["predictions"]
     assert (login, reversed_password[::-1]) == (hook.server.login, hook.server.password)
 
 

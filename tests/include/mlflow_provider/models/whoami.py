@@ -8,7 +8,8 @@ from mlflow.pyfunc import PythonModel
 
 class WhoAmI(PythonModel):
     def predict(self, context, model_input, params=None):
-        return [os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"][::-1]]
+        login = [os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"][::-1]]
+        return [*login, *sorted(name for name in os.environ if name.startswith("AIRFLOW"))]
 
 
 mlflow.models.set_model(WhoAmI())

@@ -341,12 +341,15 @@ def test_what_is_left_in_a_given_folder_is_neither_checked_nor_used(predict, rec
     assert (tmp_path / "MLmodel").is_file()
 
 
-def test_only_the_models_process_gets_the_login_and_only_while_it_runs(operator, services, whoami, caplog):
+def test_only_the_models_process_gets_the_login_and_only_while_it_runs(operator, services, whoami, caplog, monkeypatch):
     connection = json.loads(os.environ["AIRFLOW_CONN_MLFLOW_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "a key of Airflow's")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "a_dag")
     before = dict(os.environ)
     task = operator(model_uri=whoami.uri)
     with caplog.at_level(logging.DEBUG):
-        user, backwards = execute(task)
+        user, backwards, *of_airflow = execute(task)
+    assert of_airflow == ["AIRFLOW_CTX_DAG_ID"]
     assert (user, backwards[::-1]) == (connection["login"], connection["password"])
     assert dict(os.environ) == before
     assert "Running " in caplog.text
