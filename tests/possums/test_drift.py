@@ -8,24 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.data.checks import inspect
-from include.data.reading import parse_rows
-from include.data.split import select_rows, select_training
+from include.data.split import select_training
 from include.monitoring.drift import measure_drift
 from include.problem import PROBLEM
-from include.settings import INCLUDE
 
 DRAWS = 100
-THRESHOLDS = {"alpha": 0.02, "min_psi": 0.25}  # the DAG's own, which its test compares with these
+THRESHOLDS = {"alpha": 0.02, "min_psi": 0.25}  # the DAG's defaults
 RECENT = 50  # animals; the minimum that the DAG compares
 SITES = ["1", "2", "3", "4", "5", "6", "7"]
 SIZES = [pytest.param(10, id="short"), pytest.param(200, id="long", marks=pytest.mark.extended)]
-
-
-@pytest.fixture(scope="module")
-def possums() -> pd.DataFrame:
-    rows = parse_rows((INCLUDE.parent / PROBLEM.table).read_bytes(), PROBLEM.table)
-    return select_rows(inspect(rows, PROBLEM), PROBLEM.table, PROBLEM)
 
 
 def name_drifted(training: pd.DataFrame, recent: pd.DataFrame) -> list[str]:
