@@ -22,7 +22,7 @@ from include.spec import Problem
 BINS = 5  # each with an equal share of the training rows
 LEVELS = 50  # of a category that are compared one by one; all others are one
 SMOOTHING = 0.5  # rows added to every bin: an empty one leaves the PSI finite
-SAMPLE = 1000  # rows of each table that are compared within groups; all of a smaller one
+SAMPLE = 1000  # rows of each table that are compared within groups, if there are more
 
 Compared = tuple[float, float, float, float]  # statistic, p-value, PSI, PSI by chance
 
@@ -101,12 +101,17 @@ def _compare(before: pd.Series, after: pd.Series) -> Compared:
 
 
 def _compare_within(before: pd.DataFrame, after: pd.DataFrame, groups: Sequence[str]) -> dict[str, Compared]:
-    """Compare the other columns with the training rows in the mix of the recent ones; none if they share no group."""
-    before, after = (rows.sample(min(len(rows), SAMPLE), random_state=0) for rows in (before, after))
+    """Compare the other columns with the training rows in the mix of the recent ones; none if they share no group.
+
+    Rows are sampled from shared groups only: a sample of all would have few of a group that is rare in training.
+    """
+    before, after = (rows.sample(frac=1, random_state=0) for rows in (before, after))
+    after = after[match_groups(before, after, groups)[1]].head(SAMPLE)
+    before = before[match_groups(before, after, groups)[0] > 0].head(SAMPLE)
     weights, known = match_groups(before, after, groups)
     if not known.any():
         return {}
-    before, after, weights = before[weights > 0], after[known], weights[weights > 0]
+    after = after[known]
     others = before.columns.difference(groups, sort=False)
     tests = permute_within(before, after, groups, others)
     return {name: tests[name] + measure_psi(before[name], after[name], weights) for name in others}

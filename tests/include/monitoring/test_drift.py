@@ -15,7 +15,7 @@ from include.spec import Category, Gate, Number
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 DRAWS = 100
-THRESHOLDS = {"alpha": 0.02, "min_psi": 0.25}  # the DAG's own, which its test compares with these
+THRESHOLDS = {"alpha": 0.02, "min_psi": 0.25}  # the DAG's defaults
 RECENT = 50  # rows; the minimum that the DAG compares
 
 NUMBERS = [f"number {place}" for place in range(9)]
@@ -120,6 +120,17 @@ def test_another_mix_within_the_groups_is_not_drift_either(regions: pd.DataFrame
 
     assert table.index[table["grouped"]].tolist() == ["place", "sex"]
     assert not table["drifted"].any()
+
+
+def test_a_shift_within_a_group_that_is_rare_in_a_large_table_is_found() -> None:
+    training, recent = make_rows(50_000), make_rows(100, seed=1)
+    training.loc[training.index % 1000 == 0, DISTRICT] = "village"
+    rows = recent.assign(**{DISTRICT: "village", AREA: recent[AREA] + 60})
+
+    table = measure_drift(training, rows, HOUSES, **THRESHOLDS)
+
+    assert table.index[table["grouped"]].tolist() == [DISTRICT]
+    assert table.index[table["drifted"]].tolist() == [AREA]
 
 
 def test_rows_of_a_place_that_training_lacks_do_not_make_numbers_drift(regions: pd.DataFrame) -> None:
