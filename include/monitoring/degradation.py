@@ -12,6 +12,7 @@ from include.evaluation.scores import LARGE
 
 BATCH = 20_000_000  # numbers drawn at a time by a bootstrap, 160 MB
 POWER = 0.8
+SMALLEST = 1e-150  # squared error that is told from none, so that there always is a ratio
 
 
 def measure_degradation(
@@ -33,7 +34,7 @@ def measure_degradation(
         1 if even the lower end is above 1 + `margin`, else 0
     """
     rows = max(len(baseline), len(recent))
-    squares = (np.square(recent), np.square(baseline))
+    squares = tuple(np.maximum(np.square(errors), SMALLEST) for errors in (recent, baseline))
     interval = bootstrap(
         squares,
         lambda new, old, axis=-1: np.log(new.mean(axis=axis) / old.mean(axis=axis)) / 2,

@@ -9,7 +9,7 @@ import pytest
 
 from include.monitoring.degradation import measure_degradation
 
-DEGRADATION = {"confidence": 0.95, "margin": 0.1}  # the DAG's own, which its test compares with these
+DEGRADATION = {"confidence": 0.95, "margin": 0.1}  # the DAG's defaults
 TRAINING, HOLDOUT, RECENT = 81, 23, 50  # rows
 SIZES = [pytest.param(100, id="short"), pytest.param(1000, id="long", marks=pytest.mark.extended)]
 GROWTH = {1.0: (0, 0.03), 1.5: (0.6, 1), 2.0: (0.95, 1)}  # of the error, and how often it may and must be found
@@ -82,6 +82,13 @@ def test_an_error_twice_as_large_is_degradation_with_its_interval() -> None:
     assert result["rmse_recent"] == pytest.approx(2 * result["rmse_baseline"])
     assert 1.1 < result["ratio_low"] < 2 < result["ratio_high"] < 3
     assert result["degraded"] == 1
+
+
+@pytest.mark.parametrize(("baseline", "recent", "degraded"), [(0, 1, 1), (1, 0, 0)])
+def test_a_model_without_any_error_can_be_compared(baseline: float, recent: float, degraded: int) -> None:
+    errors = pd.Series(np.random.default_rng(0).normal(size=60))
+
+    assert measure_degradation(baseline * errors, recent * errors, **DEGRADATION)["degraded"] == degraded
 
 
 def test_an_error_within_the_margin_is_not_degradation() -> None:
