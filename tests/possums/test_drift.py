@@ -69,7 +69,7 @@ def test_healthy_animals_of_a_few_known_sites_raise_no_alarm(
     training, alarms = select_training(possums, PROBLEM), 0
     for seed in range(draws):
         rng = np.random.default_rng(seed)
-        recent = draw_sites(possums, rng.choice(SITES, count, replace=False), rng)
+        recent = draw_sites(possums, rng.choice(SITES, count, replace=False).tolist(), rng)
         alarms += bool(name_drifted(training, recent))
     report(f"animals of {count} sites: false alarms in {alarms} of {draws} draws")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -72,7 +72,7 @@ class Simulated:
         self.females = (whole["sex"] == "f").groupby(whole["site"]).mean()
         self.covariance = (whole[NUMBERS] - self.means.loc[whole["site"]].to_numpy()).cov().to_numpy()
 
-    def draw(self, sites: Sequence[str], rng: np.random.Generator) -> pd.DataFrame:
+    def draw(self, sites: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
         noise = rng.multivariate_normal(np.zeros(len(NUMBERS)), self.covariance, len(sites))
         numbers = pd.DataFrame(self.means.loc[sites].to_numpy() + noise, columns=NUMBERS).round(1)
         sex = np.where(rng.random(len(sites)) < self.females.loc[sites].to_numpy(), "f", "m")
