@@ -133,10 +133,13 @@ def publish_report(
     from include.charts.monitoring import plot_monitoring
     from include.charts.style import render
 
+    nothing = AirflowSkipException("neither drift nor degradation was measured: nothing to report")
+    if not (recent_uri or degraded):
+        raise nothing  # before the champion's table is read, which may be gone
     result = _gather(champion["features_uri"], recent_uri, drift_uri, degraded, params["days"])
     findings, notes, version = result.findings(), result.notes(), champion["version"]
-    if not (drift_uri or degraded or (recent_uri and notes)):
-        raise AirflowSkipException("neither drift nor degradation was measured: nothing to report")
+    if not (drift_uri or degraded or notes):
+        raise nothing
     for sentence in (*findings, *notes):
         log.log(logging.WARNING if sentence in findings else logging.INFO, "%s", sentence)
     title = f"{champions.MODEL} version {version}: {len(result.training)} training rows, {len(result.recent)} recent"

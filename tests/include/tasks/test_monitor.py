@@ -256,6 +256,14 @@ def test_without_recent_rows_there_is_no_report(champion: dict[str, str], monkey
         monitor.publish_report(champion, None, None, None, PARAMS, RUN, {}, {})
 
 
+@pytest.mark.usefixtures("buckets")
+def test_a_champion_whose_table_is_gone_is_not_reported_on(champion: dict[str, str]) -> None:
+    gone = {**champion, "features_uri": "s3://data/unit-monitor/gone.parquet"}
+
+    with pytest.raises(AirflowSkipException, match="nothing to report"):
+        monitor.publish_report(gone, None, None, None, PARAMS, RUN, {}, {})
+
+
 def test_a_request_of_retraining_has_version_and_findings() -> None:
     events = {monitor.RETRAINING: SimpleNamespace(extra={})}
 
