@@ -36,7 +36,7 @@ def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
         version = params["version"] or champions.previous()
         found = hook.get_model_version(champions.MODEL, version)
     except (LookupError, MLflowAPIError) as error:
-        if getattr(error, "error_code", "") not in ("", "RESOURCE_DOES_NOT_EXIST"):
+        if isinstance(error, MLflowAPIError) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise AirflowFailException(f"no rollback: {error}") from error
     version, champion = found["version"], champions.champion()

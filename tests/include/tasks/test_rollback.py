@@ -89,6 +89,15 @@ def test_a_server_that_does_not_answer_may_be_tried_again(both: Registered, monk
     assert not isinstance(caught.value, AirflowFailException)
 
 
+def test_an_answer_that_is_not_mlflows_may_be_tried_again(both: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: str) -> None:
+        raise MLflowAPIError("Bad Gateway", 502)
+
+    monkeypatch.setattr(type(both.hook), "get_model_version", refuse)
+    with pytest.raises(MLflowAPIError, match="Bad Gateway"):
+        rollback.choose_version(params("1"), RUN)
+
+
 @pytest.mark.parametrize(
     "predicted",
     [
