@@ -2,7 +2,7 @@
 
 ``python -m include.serving.model_server`` answers as ``mlflow models serve`` does (``/invocations``, ``/ping``,
 ``/version``: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/), on ``SERVE_HOST`` (127.0.0.1) and
-``SERVE_PORT``. The header ``X-Model-Version`` of every response has the version that answered.
+``SERVE_PORT``. The header ``X-Model-Version`` of a response has the version that answered.
 """
 
 from __future__ import annotations
