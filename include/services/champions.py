@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -176,11 +176,14 @@ def reject(version: str, *, why: str) -> None:
     connect().set_model_version_tag(MODEL, version, REJECTED, why[:MAX_REASON])
 
 
-def history() -> list[ChampionPeriod]:
-    """Return every period of a champion, oldest first; those of deleted versions are missing."""
+def history(found: Iterable[Mapping[str, Any]] | None = None) -> list[ChampionPeriod]:
+    """Return every period of a champion, oldest first; those of deleted versions are missing.
+
+    :param found: as :func:`versions` returns them; asked for if not given
+    """
     starts = sorted(
         (name.removeprefix(TAG), str(version["version"]), json.loads(value))
-        for version in versions()
+        for version in (versions() if found is None else found)
         for name, value in read_tags(version).items()
         if name.startswith(TAG)
     )
@@ -204,9 +207,10 @@ def previous() -> str:
 
     :raises LookupError: there is no champion, or none before it
     """
-    now, standing = champion(), _standing()
+    now, registered = champion(), versions()
+    standing = _standing(history(registered))
     before = standing[: standing.index(now)] if now in standing else standing
-    tags = {str(version["version"]): read_tags(version) for version in versions()}
+    tags = {str(version["version"]): read_tags(version) for version in registered}
     found = [
         version
         for version in before
@@ -220,10 +224,10 @@ def previous() -> str:
     return found[-1]
 
 
-def _standing() -> list[str]:
+def _standing(periods: Iterable[ChampionPeriod]) -> list[str]:
     """Return the champions without those that were rolled back, oldest first."""
     standing: list[str] = []
-    for period in history():
+    for period in periods:
         position = standing.index(period.version) if period.version in standing else len(standing)
         standing = [*standing[:position], period.version]
     return standing

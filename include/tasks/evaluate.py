@@ -132,14 +132,16 @@ def _leave_out_trained(rows: pd.DataFrame, table: pd.DataFrame, compared: Versio
     """Leave out rows that challenger or champion learned from, under the same id or another.
 
     :param table: the challenger's
-    :param compared: the champion; its split may differ, because that changes with `holdout_share` and `row_id`
+    :param compared: the champion; its split may differ, because that changes with `holdout_share` and `row_id`. Rows of
+        a table without the present id are recognised by their content
     """
     from include.data.identity import remove_trained
     from include.data.split import select_training
 
     other = champions.read_features(compared) if compared else None
     for learned in (table, other):
-        if learned is not None and _columns() <= set(learned):
+        if learned is not None and _columns() - {PROBLEM.id} <= set(learned):
+            learned = learned if PROBLEM.id in learned else learned.assign(**{PROBLEM.id: ""})
             rows = remove_trained(rows, select_training(learned, PROBLEM), PROBLEM)
     return rows.reset_index(drop=True)
 
@@ -175,8 +177,8 @@ def _look_back(challenger: Version, contest: Mapping[str, Any]) -> dict[str, Any
     evaluations = [{**json.loads(tags[number].get(champions.EVALUATION, "{}")), "version": number} for number in found]
     earlier = [one for one in evaluations if one.get("slice") == contest["slice"]]
     on_hold = {number for number in found if champions.ON_HOLD in tags[number]}
-    past = {period.version for period in champions.history()} - on_hold
-    best = looks.best_champion(earlier, past, contest["champion"], contest["version"])
+    past = {period.version for period in champions.history(found.values())}
+    best = looks.best_champion(earlier, past - on_hold, contest["champion"], contest["version"])
     if best and not _can_compare(challenger, found[best]):
         best = ""
     roles = {"challenger": contest["version"], "champion": contest["champion"], "best": best}
@@ -185,7 +187,7 @@ def _look_back(challenger: Version, contest: Mapping[str, Any]) -> dict[str, Any
         "best": best,
         "earlier": earlier,
         "held": [one["predictions"] for one in earlier if one["version"] in on_hold],
-        "newest_champion": champions.newest_champion(),
+        "newest_champion": max(map(int, past), default=0),
         "contestants": {role: number for role, number in roles.items() if number} if enough else {},
     }
 
