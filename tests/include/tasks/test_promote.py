@@ -21,12 +21,13 @@ from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.services import champions, storage, tracking
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
+from include.serving import model_client
 from include.settings import INCLUDE
 from include.tasks import evaluate as evaluation
 from include.tasks import promote as tasks
 from include.tasks import train as training
 
-from ...toy import HOUSES, make_rows
+from ...toy import AREA, HOUSES, make_rows
 from ..conftest import make_table
 
 NAME = "promotion"
@@ -288,6 +289,20 @@ def test_without_a_model_server_nothing_is_called(monkeypatch: pytest.MonkeyPatc
         tasks.call_model_server({"promoted": promoted, "version": "1", "features_uri": ""})
 
 
+def test_the_model_server_is_called_with_rows_that_it_does_not_refuse(
+    hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows()
+    rows.loc[[0, 2], AREA] = 900.0  # possible, but not expected
+    uri = storage.write_table(make_table(rows, HOUSES), "s3://data/features/unusual/features.parquet")
+    monkeypatch.setattr(model_client, "is_up", lambda url: True)
+    monkeypatch.setattr(model_client, "smoke_test", lambda url, rows, version: rows.index.tolist())
+
+    called = tasks.call_model_server({"promoted": True, "version": "1", "features_uri": uri})
+
+    assert called == [1, 3, 4, 5, 6]
+
+
 def test_a_champion_with_other_inputs_is_replaced_without_a_comparison(
     first: Version, hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,25 +320,28 @@ def test_a_champion_with_other_inputs_is_replaced_without_a_comparison(
     assert champions.champion() == trained["version"]
 
 
+@pytest.mark.parametrize("row_id", ["address", "plot"])
 def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(
-    first: Version, train: Callable[[float], Version], hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+    first: Version, hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch, row_id: str
 ) -> None:
     hook.set_registered_model_alias(NAME, champions.CHAMPION_ALIAS, first["trained"]["version"])
-    other_split = replace(HOUSES, holdout_share=0.5)
+    other_split = replace(HOUSES, holdout_share=0.5, row_id=row_id)
     for module in (tasks, evaluation, training):
         monkeypatch.setattr(module, "PROBLEM", other_split)
     numbered_again = make_rows().assign(address=lambda rows: "New " + rows["address"])
-    uri = storage.write_table(make_table(numbered_again, other_split), "s3://data/features/other/features.parquet")
+    table = make_table(numbered_again.rename(columns={"address": row_id}), other_split)
+    uri = storage.write_table(table, f"s3://data/features/other-{row_id}/features.parquet")
+    run_id = f"run-other-split-{row_id}"
 
-    evaluation.prepare_holdout(train_version(1.0, uri)["version"], "run-other-split")
+    evaluation.prepare_holdout(train_version(1.0, uri)["version"], run_id)
 
-    rows = storage.read_table(evaluation._uri("run-other-split", "holdout.parquet"))
-    contest = json.loads(storage.read_bytes(evaluation._uri("run-other-split", "versions.json")))
+    rows = storage.read_table(evaluation._uri(run_id, "holdout.parquet"))
     trained = select_training(make_table(make_rows(), HOUSES), HOUSES)["address"]
     held_out = select_holdout(storage.read_table(uri), other_split)
     assert len(rows) >= 7
-    assert not rows["address"].str.removeprefix("New ").isin(trained).any()
-    assert contest["left_out"] == held_out["address"].str.removeprefix("New ").isin(trained).sum() > 10
+    assert not rows[row_id].str.removeprefix("New ").isin(trained).any()
+    left_out = contest_of(run_id)["left_out"]
+    assert left_out == held_out[row_id].str.removeprefix("New ").isin(trained).sum() > 10
 
 
 def contest_of(run_id: str) -> Version:
@@ -408,7 +426,7 @@ def test_a_version_that_cannot_be_judged_is_refused(
 
     with pytest.raises(AirflowFailException, match=message):
         choose(by_hand(), version)
-    assert choose(by_hand(), "1") == "1"
+    assert choose(by_hand(), "1") == choose(by_hand(), "01") == "1"
 
 
 def hand_over(chosen: str | None) -> dict[str, str]:
