@@ -2,7 +2,7 @@
 
 Rows that many versions were judged by no longer say how good the best of them is: it is the best on these rows by
 chance too. So the looks at a *slice* of the holdout are counted, each may promote a worse model with a smaller
-probability than the one before, and a new slice begins when there are as many rows that nobody was judged by.
+probability than the one before, and a new slice begins when there are as many rows that no version was judged by.
 Source: Dwork et al. (2015), The reusable holdout, Science 349: 636-638; Blum and Hardt (2015), The Ladder, ICML.
 """
 

@@ -192,3 +192,56 @@ def test_intervals_of_a_large_holdout(report: Report) -> None:
 
     report(f"coverage with 100,000 rows, 200 samples: {found}")
     assert min(min(values.values()) for values in found.values()) >= 0.9, found
+
+
+def is_within(errors: np.ndarray, limit: float) -> np.ndarray:
+    """The gate's absolute limit for many samples of rows."""
+    return np.array([limit_rmse(own, 2 * GATE.confidence - 1)[1] <= limit for own in errors])
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("heavy", [False, True])
+def test_a_model_at_the_absolute_limit_rarely_passes(heavy: bool, report: Report) -> None:
+    found = {}
+    for rows in (7, 23, 100):
+        errors = draw_errors(np.random.default_rng(7), 1, 10_000, heavy, rows)[0]
+        found[rows] = float(is_within(errors, 1.0).mean())
+
+    report(f"true RMSE at max_rmse, heavy {heavy}, 10,000 samples: passes, by rows: {found}")
+    assert max(found.values()) <= (0.13 if heavy else 0.06), found
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("heavy", [False, True])
+def test_a_useful_first_version_passes_the_more_often_the_more_rows_there_are(heavy: bool, report: Report) -> None:
+    """Like ridge regression on the possums: an RMSE of 1.26 where predicting the mean has 1.95 and the limit is 1.9."""
+    found, rng = {}, np.random.default_rng(8)
+    for rows in (23, 30, 40, 60):
+        errors = 1.26 * draw_errors(rng, 1, 4000, heavy, rows)[0]
+        mean = errors + np.sqrt(1.95**2 - 1.26**2) * rng.standard_normal(errors.shape)
+        passed = is_within(errors, 1.9) & (share_of_subsets(errors**2 - mean**2) <= LEVELS[0])
+        found[rows] = float(passed.mean())
+
+    report(f"a first version, heavy {heavy}, 4,000 samples: passes, by rows: {found}")
+    assert list(found.values()) == sorted(found.values())
+    assert found[23] >= 0.45, found
+    assert found[60] >= 0.85, found
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("rows", [23, 100])
+def test_rare_large_errors_of_the_challenger_alone_break_the_promise(rows: int, report: Report) -> None:
+    """As docs/promotion.md admits. The challenger is worse by the margin, its errors are heavy-tailed."""
+    found, samples = {}, 2000
+    for correlation in (0.5, 0.85, 0.95, 0.99):
+        rng = make_rng(9, correlation, heavy=True)
+        champion, passed = rng.standard_normal((samples, rows)), []
+        for level in LEVELS:
+            own = follow(champion, rng.standard_normal((samples, rows)), correlation)
+            challenger = (1 + GATE.margin) * own * np.sqrt(3 / rng.chisquare(5, (samples, rows)))
+            passed.append(is_not_worse(challenger, champion, level))
+        found[correlation] = float(passed[0].mean()), float(np.any(passed, axis=0).mean())
+
+    report(f"heavy-tailed challengers, {rows} rows, {samples} samples: first look, any of {LOOKS}: {found}")
+    assert max(first for first, _ in found.values()) <= 0.25, found
+    assert min(over_all for _, over_all in found.values()) > 0.05, found
