@@ -34,7 +34,7 @@ def measure_drift(
 
     Numbers go through the Kolmogorov-Smirnov test, a missing one below all others; categories through the
     chi-squared test, its p-value simulated because some have fewer than five rows. A missing category is one more;
-    beyond the 50 most frequent of training, categories count as one. Benjamini and Hochberg's procedure (1995)
+    beyond the 50 most frequent, categories count as one. Benjamini and Hochberg's procedure (1995)
     adjusts the p-values.
 
     A category that differs has drifted if cells that are missing, or not in training, make the difference. Else it has
@@ -151,7 +151,10 @@ def _bin_numbers(before: pd.Series, both: pd.Series, weights: np.ndarray | None)
     return np.searchsorted(edges, both, side="left")
 
 
-def _bin_categories(before: pd.Series, both: pd.Series, _: np.ndarray | None) -> np.ndarray:
-    """Number the categories; those beyond the most frequent of `before` are all -1."""
-    frequent = before.value_counts(dropna=False).index.union(both.unique(), sort=False)[:LEVELS]
-    return frequent.sort_values().get_indexer(both)
+def _bin_categories(_: pd.Series, both: pd.Series, __: np.ndarray | None) -> np.ndarray:
+    """Number the categories; those beyond the most frequent are all -1.
+
+    Frequent in both tables together: the simulated p-value holds for these sums, and a level that is rare in training
+    alone is compared.
+    """
+    return both.value_counts(dropna=False).index[:LEVELS].sort_values().get_indexer(both)

@@ -215,6 +215,22 @@ def test_thousands_of_categories_are_compared_in_bounded_time_and_a_new_one_is_f
     assert new.loc[DISTRICT, "drifted"]
 
 
+@pytest.mark.parametrize("count", [50, 5000])
+def test_rows_of_one_of_many_places_are_another_mix(count: int) -> None:
+    rng = np.random.default_rng(0)
+    training, recent = make_rows(20_000), make_rows(count, seed=1)
+    training[DISTRICT] = rng.integers(500, size=len(training)).astype(str)
+    training[AREA] += training[DISTRICT].astype(int)
+    recent[AREA] += 7
+
+    table = measure_drift(training, recent.assign(**{DISTRICT: "7"}), HOUSES, **THRESHOLDS)
+    spread = measure_drift(training.head(15_000), training.tail(count), HOUSES, **THRESHOLDS)
+
+    assert table.index[table["grouped"]].tolist() == [DISTRICT]
+    assert not table["drifted"].any()
+    assert not spread[["grouped", "drifted"]].any(axis=None)
+
+
 @pytest.mark.parametrize(("before", "after"), [(81, 30), (81, 100), (2000, 500)])
 def test_the_psi_by_chance_is_what_the_psi_is_on_average_without_drift(before: int, after: int) -> None:
     rng = np.random.default_rng(0)
