@@ -58,7 +58,7 @@ class Proposal:
 
         With 8 instead of 14, normal errors would show with a power of 80 % that the model is better than the mean: the
         logarithm of the ratio has the variance (1 - ratio^2) / n. 14 is fitted, because the absolute limit counts too.
-        Measured once, on 60 tables of noisy houses each: 75 to 82 % with an R2 of 0.6 (40 to 50 rows) and 0.8 (15 rows).
+        Measured once, on 60 noisy tables of houses each: 75 to 82 % with R2 0.6 (40 to 50 rows) and 0.8 (15 rows).
         """
         ratio = max(self.ridge / self.mean, 1e-9)
         return 14 * (1 - ratio**2) / log(ratio) ** 2 if ratio < 1 else inf
