@@ -10,40 +10,37 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.data.split import select_training
 from include.monitoring.drift import measure_drift
 from include.services import storage
-from include.services.assets import LABELLED, PREDICTIONS
 from include.spec import SPLIT, Category
 from include.tasks import feature_eng, recent
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 from ..conftest import make_table
 
-PREDICTED, LABELS = PREDICTIONS.uri.rstrip("/"), LABELLED.uri.rstrip("/")
+# Folders of these tests alone: those of the DAGs have objects of other tests.
+PREDICTED, LABELS = "s3://data/recent/predictions", "s3://data/recent/labelled"
 
 
 @pytest.fixture(autouse=True)
 def _toy_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "PROBLEM", HOUSES)
     monkeypatch.setattr(feature_eng, "PROBLEM", HOUSES)
+    monkeypatch.setattr(recent, "PREDICTIONS", Asset("recent_predictions", uri=PREDICTED))
+    monkeypatch.setattr(recent, "PUBLISHED", f"{PREDICTED}/incoming")
+    monkeypatch.setattr(feature_eng, "LABELLED", Asset("recent_labelled", uri=LABELS))
 
 
 @pytest.fixture
 def _no_objects(buckets: None) -> Iterator[None]:
     """Delete what these tests write, before and after each."""
-    folders = [f"{PREDICTED}/unit-{number}" for number in (1, 2)]
-    folders += [f"{PREDICTED}/incoming/unit", f"{LABELS}/unit"]
-
-    def empty() -> None:
-        for folder in folders:
-            storage.delete_folder(folder)
-
-    empty()
+    storage.delete_folder("s3://data/recent")
     yield
-    empty()
+    storage.delete_folder("s3://data/recent")
 
 
 def new_rows(area: float) -> pd.DataFrame:
