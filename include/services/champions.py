@@ -91,9 +91,14 @@ def has_verdict(version: Mapping[str, Any]) -> bool:
     return not {PROMOTED, REJECTED}.isdisjoint(read_tags(version))
 
 
+def trained() -> list[dict[str, Any]]:
+    """Return the versions that were made by ``train``, oldest first."""
+    return [version for version in versions() if FEATURES_URI in read_tags(version)]
+
+
 def waiting() -> list[dict[str, Any]]:
     """Return the versions that were made by ``train`` and have no verdict, oldest first."""
-    return [version for version in versions() if FEATURES_URI in read_tags(version) and not has_verdict(version)]
+    return [version for version in trained() if not has_verdict(version)]
 
 
 def champion() -> str:

@@ -216,7 +216,7 @@ def _why_not_retrain(requests: Sequence[Any], days: float) -> str:
     from include.monitoring.result import cool_down_until, why_not_retrain
 
     until = cool_down_until(requests[-1].timestamp if len(requests) else None, days)
-    newest = [version for version in champions.versions() if champions.FEATURES_URI in champions.read_tags(version)][-1]
+    newest = champions.trained()[-1]
     try:
         return why_not_retrain(until, 0 if until else count_new_rows(newest), newest["version"])
     except (TableError, FileNotFoundError) as error:

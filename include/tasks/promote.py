@@ -162,7 +162,7 @@ def _check_version(version: str) -> str:
 
 
 def _next_version(by_hand: bool) -> str:
-    trained = [version for version in champions.versions() if champions.FEATURES_URI in champions.read_tags(version)]
+    trained = champions.trained()
     waiting = [version["version"] for version in trained if not champions.has_verdict(version)]
     newest = [version["version"] for version in trained[-1:] if by_hand and version["version"] != champions.champion()]
     return next(iter([*waiting, *newest]), "")

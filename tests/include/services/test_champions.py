@@ -278,6 +278,15 @@ def test_a_version_waits_until_it_has_a_verdict(hook: MLflowClientHook) -> None:
 
 
 @pytest.mark.usefixtures("model")
+def test_a_version_with_a_table_was_made_by_train_whatever_its_verdict(hook: MLflowClientHook) -> None:
+    for version in ("3", "1"):
+        hook.set_model_version_tag(NAME, version, "features_uri", f"s3://data/{version}")
+    champions.reject("3", why="too bad")
+
+    assert [version["version"] for version in champions.trained()] == ["1", "3"]
+
+
+@pytest.mark.usefixtures("model")
 def test_the_newest_champion_stays_the_newest_after_a_rollback() -> None:
     assert champions.newest_champion() == 0
 
