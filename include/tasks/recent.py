@@ -40,9 +40,10 @@ def read_features(uri: str) -> pd.DataFrame:
 def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
     """Return the inputs that were predicted in the last `days`, each row once and none that is in `known`.
 
-    Rows of the champion's table are excluded by their id, because they cannot show drift. Not by their inputs: where
-    inputs have few different values, only rare rows would remain, which would look like drift. Without an id, the rows
-    that ``predict`` reads from the table are left out, and those of ``incoming/`` all count.
+    Rows of the champion's table are excluded, because they cannot show drift: those of the same id and inputs. The same
+    inputs alone are not enough: where inputs have few different values, only rare rows would remain, which would look
+    like drift. Without an id, the rows that ``predict`` reads from the table are left out, and those of ``incoming/``
+    all count.
 
     :param known: the champion's feature table
     """
