@@ -4,7 +4,7 @@ Predicts the rows of CSV and Parquet files in the folder `incoming/` of the buck
 table, without the target. A watcher in Airflow's triggerer detects a file within seconds.
 
 1. `claim_files` takes all files that are there, and those that an earlier run did not finish.
-2. `choose_model` finds the champion, once for the whole run.
+2. `choose_model` finds the champion, once for the whole run. As long as there is no model, the files wait.
 3. `predict_file`, once per file: `check_rows` moves a file with errors to `rejected/`, with the reasons beside it;
    `run_prediction` predicts the others, and `save_predictions` writes them to `predictions/incoming/`, with 90 %
    prediction intervals and warnings, and moves the file to `processed/`.

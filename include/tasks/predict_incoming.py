@@ -49,7 +49,13 @@ def claim_files() -> list[str]:
 
 
 def choose_model() -> dict[str, str]:
-    """Return the version that predicts in the whole run."""
+    """Return the version that predicts in the whole run.
+
+    :raises AirflowSkipException: there is none yet; the files wait in ``processing/``
+    """
+    if not champions.versions():
+        remedy = f"trigger feature_eng, which trains one; the files wait in {PROCESSING}"
+        raise AirflowSkipException(f"{champions.MODEL} has no version yet: {remedy}")
     return champions.serving_version()
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.services import storage
+from include.services import champions, storage
 from include.services.alerts import Alert
 from include.services.assets import PREDICTIONS
 from include.spec import Limits, Problem
@@ -25,6 +25,7 @@ from include.tasks import predict_incoming as incoming
 from include.tasks.predict_incoming import check_rows, claim_files, name_upload, save_predictions, settle_files
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ..conftest import Registered
 
 pytestmark = pytest.mark.usefixtures("buckets")
 
@@ -110,6 +111,24 @@ def test_every_file_is_taken_out_of_the_folder(upload: Upload) -> None:
     ]
     assert storage.list_objects(incoming.INBOX) == []
     assert claimed == claim_files(), "files of a run that was killed are claimed by the next one"
+
+
+def test_files_wait_while_there_is_no_version_to_predict_them(
+    claim: Upload, monkeypatch: pytest.MonkeyPatch, sent: list[Alert]
+) -> None:
+    monkeypatch.setattr(champions, "MODEL", f"no model {uuid4()}")
+    claimed = claim()
+
+    with pytest.raises(AirflowSkipException, match=r"has no version yet: trigger feature_eng.*files wait in"):
+        incoming.choose_model()
+    settle_files([claimed], None, RUN)
+
+    assert claim_files() == [claimed]
+    assert sent == []
+
+
+def test_the_version_of_a_run_is_the_one_that_serves(registered: Registered) -> None:
+    assert incoming.choose_model() == champions.serving_version()
 
 
 def test_an_empty_folder_has_no_files() -> None:
