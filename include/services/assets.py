@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher
@@ -33,6 +33,7 @@ LABELLED = Asset(
 )
 MONITORING = Asset(f"{PROBLEM.name}_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
 RETRAINING = Asset("retraining")  # an event without data: the champion no longer fits
+MAX_EVENTS = 100  # the newest ones, among which a run looks for one with data
 
 
 def object_uri(asset: Asset, run_id: str, name: str) -> str:
@@ -45,28 +46,41 @@ def scratch_uri(run_id: str) -> str:
     return f"s3://{DATA_BUCKET}/scratch/{_slug(run_id)}"
 
 
-def pin_event(asset: Asset, own: Asset, run_id: str, inlet_events: Mapping[Any, Any]) -> dict[str, Any]:
+def pin_event(
+    asset: Asset, own: Asset, run_id: str, inlet_events: Mapping[Any, Any], needed: Sequence[str]
+) -> dict[str, Any]:
     """Return the ``extra`` of the event that a DAG run works on: the asset's newest one when this is first called.
+
+    Events without the data that the run needs, as a person may create them in Airflow's UI, do not count.
 
     A run keeps its event, however often its tasks are retried or cleared. Airflow 3.3 neither starts a run for every
     event nor passes events in order (https://github.com/apache/airflow/issues/56050), so that those which triggered the
     run do not count. Every event that did not start a run of its own is older than the start of the next one.
 
     :param own: an asset in S3, beside whose objects of this run the event is kept
-    :raises LookupError: the asset has never been updated
+    :param needed: the keys that its ``extra`` must have
+    :raises LookupError: the asset has never been updated, or its newest events lack a key
     """
     pinned = object_uri(own, run_id, "event.json")
     if not storage.exists(pinned):
-        newest = inlet_events[asset].ascending(False).limit(1)
-        if not len(newest):
-            raise LookupError(f"asset {asset.name} has never been updated: trigger feature_eng first")
-        storage.write_bytes(json.dumps(newest[0].extra).encode(), pinned)
+        extra = _find_extra(asset, inlet_events[asset].ascending(False).limit(MAX_EVENTS), needed)
+        storage.write_bytes(json.dumps(extra).encode(), pinned)
     return json.loads(storage.read_bytes(pinned))
 
 
 def is_by_hand(dag_run: Any) -> bool:
     """Return whether a person, not an asset's event, started a DAG run."""
     return dag_run.run_type != "asset_triggered"
+
+
+def _find_extra(asset: Asset, events: Sequence[Any], needed: Sequence[str]) -> dict[str, Any]:
+    """Return the first ``extra`` that has all needed keys."""
+    for event in events:
+        if set(needed) <= set(event.extra or {}):
+            return event.extra
+    lack = f"has no event with {' and '.join(needed)} among its newest {len(events)}"
+    reason = lack if len(events) else "has never been updated"
+    raise LookupError(f"asset {asset.name} {reason}: trigger feature_eng first")
 
 
 def _slug(run_id: str) -> str:

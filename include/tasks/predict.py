@@ -30,7 +30,7 @@ def fetch_model_run_id(run_id: str, inlet_events: Mapping[Any, Any]) -> dict[str
     :return: the champion, else the version that was evaluated, as :func:`include.services.champions.serving_version`
         describes it, and ``features_uri``
     """
-    event = pin_event(MODEL_EVALUATED, PREDICTIONS, run_id, inlet_events)
+    event = pin_event(MODEL_EVALUATED, PREDICTIONS, run_id, inlet_events, ["version", "features_uri"])
     return champions.serving_version(fallback=event["version"]) | {"features_uri": event["features_uri"]}
 
 

@@ -25,7 +25,7 @@ def fetch_feature_df(dag_run: Any, run_id: str, inlet_events: Mapping[Any, Any])
 
     :return: empty if an event started this run, and there is a version from this table: a run before took it
     """
-    uri = pin_event(FEATURES, FEATURES, run_id, inlet_events)["uri"]
+    uri = pin_event(FEATURES, FEATURES, run_id, inlet_events, ["uri"])["uri"]
     trained = {champions.read_tags(version).get(champions.FEATURES_URI) for version in champions.versions()}
     return uri if is_by_hand(dag_run) or uri not in trained else ""
 

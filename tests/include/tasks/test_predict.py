@@ -185,9 +185,20 @@ def test_a_run_predicts_the_rows_of_one_evaluation_by_the_champion_of_its_start(
     registered.promote("1")
 
     chosen = predict.fetch_model_run_id(run_id, inlet_events(MODEL_EVALUATED, *events))
-    again = predict.fetch_model_run_id(run_id, inlet_events(MODEL_EVALUATED, *events, {"features_uri": "third"}))
+    events.append({"features_uri": "third", "version": "2"})
+    again = predict.fetch_model_run_id(run_id, inlet_events(MODEL_EVALUATED, *events))
 
     assert chosen == again == champions.serving_version() | {"features_uri": "second"}
+
+
+@pytest.mark.parametrize("lacking", ["version", "features_uri"])
+def test_an_evaluation_that_lacks_data_is_passed_over(registered: Registered, lacking: str) -> None:
+    whole = {"features_uri": "s3://data/unit-predict/whole.parquet", "version": "2"}
+    part = {name: value for name, value in whole.items() if name != lacking}
+
+    found = predict.fetch_model_run_id(f"manual__{uuid4()}", inlet_events(MODEL_EVALUATED, whole, part))
+
+    assert {name: found[name] for name in whole} == whole
 
 
 @pytest.mark.usefixtures("buckets")

@@ -247,6 +247,13 @@ def test_a_run_trains_from_the_newest_table_unless_an_event_says_what_is_done(
     assert found == (uris[-1] if continues else "")
 
 
+def test_an_event_without_a_table_is_passed_over(registered: Registered) -> None:
+    uri, run_id = f"s3://data/unit-training/{uuid4()}", f"asset_triggered__{uuid4()}"
+    events = inlet_events(FEATURES, {"uri": uri}, {})
+
+    assert tasks.fetch_feature_df(SimpleNamespace(run_type="asset_triggered"), run_id, events) == uri
+
+
 def test_the_event_names_version_run_and_table() -> None:
     event = SimpleNamespace(extra={})
     version = {"version": "4", "run_id": "r", "tags": [{"key": "features_uri", "value": "s3://data/f.parquet"}]}
