@@ -1,7 +1,7 @@
 """## Training
 
 Chooses a model for the newest feature table that **feature_eng** published, fits it and registers it in MLflow. If an
-event starts a run, and there is a version from that table already, everything is skipped.
+event starts a run, and another run made a version from that table already, everything is skipped.
 
 1. `tune` scores the candidates in parallel, each in a task and an MLflow run, by repeated cross-validation on the
    training rows, or on 20,000 of them. `select_candidate` takes the simplest one within one standard error of the best.
@@ -30,7 +30,7 @@ from include.mlflow_provider.operators.registry import (
 from include.problem import PROBLEM
 from include.services import forms
 from include.services.assets import FEATURES, MODEL_TRAINED
-from include.services.champions import CHALLENGER_ALIAS, MODEL
+from include.services.champions import CHALLENGER_ALIAS, DAG_RUN_ID, MODEL
 from include.services.dag_defaults import DAG_DEFAULTS
 from include.tasks import feature_eng as experiment
 from include.tasks import train as tasks
@@ -62,7 +62,10 @@ def register_model(trained: Any) -> Any:
         name=MODEL,
         source=trained["model_uri"],
         run_id=trained["run_id"],
-        tags=[{"key": name, "value": trained[name]} for name in ("features_uri", "artifact_sha256")],
+        tags=[
+            *({"key": name, "value": trained[name]} for name in ("features_uri", "artifact_sha256")),
+            {"key": DAG_RUN_ID, "value": "{{ run_id }}"},
+        ],
         exist_ok=True,
         trigger_rule="none_failed_min_one_success",
     )

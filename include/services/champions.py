@@ -26,6 +26,7 @@ MODEL = PROBLEM.registered_model
 CHALLENGER_ALIAS, CHAMPION_ALIAS = "challenger", "champion"
 TAG = "champion."
 FEATURES_URI = "features_uri"  # the table that train made the version from
+DAG_RUN_ID = "airflow.dag_run_id"  # the run of train that made the version
 PROMOTED, REJECTED, ON_HOLD = "promoted_at", "not_promoted_because", "on_hold"
 EVALUATION = "evaluation"  # JSON: what promote found on which slice of the holdout
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # UTC; sorts as text

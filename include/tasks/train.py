@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 def fetch_feature_df(dag_run: Any, run_id: str, inlet_events: Mapping[Any, Any]) -> str:
     """Return the URI of the newest feature table.
 
-    :return: empty if an event started this run, and there is a version from this table: a run before took it
+    :return: empty if an event started this run, and there are versions from this table, all made by other runs
     """
     uri = pin_event(FEATURES, FEATURES, run_id, inlet_events, ["uri"])["uri"]
-    trained = {champions.read_tags(version).get(champions.FEATURES_URI) for version in champions.versions()}
-    return uri if is_by_hand(dag_run) or uri not in trained else ""
+    tags = [champions.read_tags(version) for version in champions.trained()]
+    makers = {found.get(champions.DAG_RUN_ID) for found in tags if found[champions.FEATURES_URI] == uri}
+    return uri if is_by_hand(dag_run) or not makers or run_id in makers else ""
 
 
 def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[str, str]:

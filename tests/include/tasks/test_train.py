@@ -247,6 +247,21 @@ def test_a_run_trains_from_the_newest_table_unless_an_event_says_what_is_done(
     assert found == (uris[-1] if continues else "")
 
 
+@pytest.mark.parametrize(("maker", "continues"), [("this", True), ("another", False)])
+def test_a_run_that_is_cleared_trains_again_although_it_made_a_version(
+    registered: Registered, maker: str, continues: bool
+) -> None:
+    uri, run_id = f"s3://data/unit-training/{uuid4()}", f"asset_triggered__{uuid4()}"
+    makers = {"this": run_id, "another": f"asset_triggered__{uuid4()}"}
+    registered.hook.set_model_version_tag(registered.name, "1", "features_uri", uri)
+    registered.hook.set_model_version_tag(registered.name, "1", champions.DAG_RUN_ID, makers[maker])
+
+    dag_run = SimpleNamespace(run_type="asset_triggered")
+    found = tasks.fetch_feature_df(dag_run, run_id, inlet_events(FEATURES, {"uri": uri}))
+
+    assert found == (uri if continues else "")
+
+
 def test_an_event_without_a_table_is_passed_over(registered: Registered) -> None:
     uri, run_id = f"s3://data/unit-training/{uuid4()}", f"asset_triggered__{uuid4()}"
     events = inlet_events(FEATURES, {"uri": uri}, {})
