@@ -2,8 +2,8 @@
 
 Predicts every row with the *champion*, with 90 % prediction intervals, and draws the result.
 
-1. `fetch_model_run_id` finds the newest evaluation and the champion, once for the whole run. As long as there is no
-   champion, the version that was evaluated predicts; log, event and figure say so.
+1. `fetch_model_run_id` finds the champion and the table of the newest version, once for the whole run. As long as there
+   is no champion, the version of the newest evaluation predicts; log, event and figure say so.
    `fetch_feature_df_no_target` and `fetch_target` pick up the rows.
 2. `add_line_to_file` makes sure that the model's `requirements.txt` names what reading from S3 needs.
 3. `run_prediction` loads the model in an environment built from those requirements, which is kept for later runs.

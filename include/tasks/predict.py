@@ -25,13 +25,16 @@ NEEDED = ("boto3", "pandas")  # to read rows from S3 and predict them
 
 
 def fetch_model_run_id(run_id: str, inlet_events: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the version that predicts in the whole run, and which rows: those of the newest evaluation.
+    """Return the version that predicts in the whole run, and which rows: those of the newest version's table.
+
+    The newest evaluation may be of an older version, which would bring back the rows of an older table.
 
     :return: the champion, else the version that was evaluated, as :func:`include.services.champions.serving_version`
         describes it, and ``features_uri``
     """
     event = pin_event(MODEL_EVALUATED, PREDICTIONS, run_id, inlet_events, ["version", "features_uri"])
-    return champions.serving_version(fallback=event["version"]) | {"features_uri": event["features_uri"]}
+    features_uri = _pin_table(run_id, default=event["features_uri"])
+    return champions.serving_version(fallback=event["version"]) | {"features_uri": features_uri}
 
 
 def fetch_feature_df_no_target(features_uri: str, run_id: str) -> str:
@@ -116,6 +119,18 @@ def save_predictions(
     trace.write_trace(uri, dict(model), rows_uri)
     outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
     return uri
+
+
+def _pin_table(run_id: str, default: str) -> str:
+    """Return the table that a DAG run predicts: that of the newest version when this is first called.
+
+    :param default: the table if no version has one, or all are gone
+    """
+    pinned = object_uri(PREDICTIONS, run_id, "features_uri")
+    if not storage.exists(pinned):
+        uris = (champions.read_tags(version)[champions.FEATURES_URI] for version in reversed(champions.trained()))
+        storage.write_bytes(next(filter(storage.exists, uris), default).encode(), pinned)
+    return storage.read_bytes(pinned).decode()
 
 
 def _compare(target_uri: str, predicted_uri: str, rows_uri: str | None = None) -> pd.DataFrame:

@@ -180,6 +180,18 @@ def test_rows_become_a_figure_and_a_file_beside_their_true_values(
         assert problem.picture in [file.path for file in client.list_artifacts(registered.run_id)]
 
 
+@pytest.fixture
+def tables(buckets: None) -> dict[str, str]:
+    """Objects in the place of feature tables, oldest first."""
+    return {
+        name: storage.write_bytes(b"", f"s3://data/unit-predict/{name}.parquet") for name in ("old", "new", "newer")
+    }
+
+
+def tag(registered: Registered, version: str, uri: str) -> None:
+    registered.hook.set_model_version_tag(registered.name, version, "features_uri", uri)
+
+
 def test_a_run_predicts_the_rows_of_one_evaluation_by_the_champion_of_its_start(registered: Registered) -> None:
     run_id, events = f"manual__{uuid4()}", [{"features_uri": uri, "version": "2"} for uri in ("first", "second")]
     registered.promote("1")
@@ -189,6 +201,31 @@ def test_a_run_predicts_the_rows_of_one_evaluation_by_the_champion_of_its_start(
     again = predict.fetch_model_run_id(run_id, inlet_events(MODEL_EVALUATED, *events))
 
     assert chosen == again == champions.serving_version() | {"features_uri": "second"}
+
+
+def test_a_run_predicts_the_table_of_the_newest_version_at_its_start(
+    registered: Registered, tables: dict[str, str]
+) -> None:
+    run_id = f"manual__{uuid4()}"
+    tag(registered, "1", tables["old"])
+    tag(registered, "2", tables["new"])
+    events = inlet_events(MODEL_EVALUATED, {"features_uri": tables["old"], "version": "1"})
+
+    chosen = predict.fetch_model_run_id(run_id, events)
+    tag(registered, "2", tables["newer"])
+    again = predict.fetch_model_run_id(run_id, events)
+
+    assert chosen["version"] == "1"
+    assert chosen["features_uri"] == again["features_uri"] == tables["new"]
+    assert predict.fetch_model_run_id(f"{run_id}-2", events)["features_uri"] == tables["newer"]
+
+
+def test_a_version_whose_table_is_gone_is_passed_over(registered: Registered, tables: dict[str, str]) -> None:
+    tag(registered, "1", tables["new"])
+    tag(registered, "2", "s3://data/unit-predict/gone.parquet")
+    events = inlet_events(MODEL_EVALUATED, {"features_uri": tables["old"], "version": "1"})
+
+    assert predict.fetch_model_run_id(f"manual__{uuid4()}", events)["features_uri"] == tables["new"]
 
 
 @pytest.mark.parametrize("lacking", ["version", "features_uri"])
