@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -53,49 +54,95 @@ def add_labelled(
         first hundred)
     """
     reports = [pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in REPORT.items()})]
+    index, measured, joining = _build_index(table, problem), [table.head(0)], []
     for name, rows in sorted(labelled.items()):
-        outcome = _judge(table, rows, problem)
-        table = _join(table, rows, outcome, problem)
+        keys = describe_rows(rows, problem)
+        outcome = _judge(rows, keys, index, problem)
+        named = _name_rows(rows, keys, outcome, index, problem)
         reports.append(_report(name, rows[problem.id], outcome))
-    return table, pd.concat(reports, ignore_index=True)
+        _add_to_index(index, named, keys, outcome, problem)
+        measured.append(named[outcome == TARGET])
+        joining += [named[outcome == ROW], named[outcome == RENAMED]]
+    joined = _join(table, pd.concat(measured), joining, problem) if labelled else table
+    return joined, pd.concat(reports, ignore_index=True)
 
 
-def _judge(table: pd.DataFrame, rows: pd.DataFrame, problem: Problem) -> pd.Series:
-    """Return what becomes of each row."""
-    target = problem.target.name
-    measured = table[table[target].notna()]
-    known = measured[target].groupby(describe_rows(measured, problem)).first()
-    keys = describe_rows(rows, problem)
-    missing = ~keys.isin(known.index)
-    same = np.isclose(keys.map(known).astype(float), rows[target], rtol=1e-9)
-    waits = _name_waiting(table, rows, problem).notna()
-    taken = rows[problem.id].isin(table[problem.id]) & (problem.row_id is not None)
+@dataclass(frozen=True)
+class _Index:
+    """What the rows of a table are found by. It is built once, because hashing a table for each file takes too long.
+
+    :param known: the target of each row that has one, by its description
+    :param waiting: the id of each row that has no target, by what :func:`_describe_waiting` returns
+    :param ids: of all rows
+    """
+
+    known: dict[str, float]
+    waiting: dict[str, str]
+    ids: set[str]
+
+
+def _build_index(table: pd.DataFrame, problem: Problem) -> _Index:
+    target = table[problem.target.name]
+    measured, waiting = table[target.notna()][::-1], table[target.isna()][::-1]  # the first of equal rows counts
+    places = _describe_waiting(waiting, describe_rows(waiting, problem), problem)
+    return _Index(
+        dict(zip(describe_rows(measured, problem), measured[problem.target.name], strict=True)),
+        dict(zip(places, waiting[problem.id], strict=True)),
+        set(table[problem.id]),
+    )
+
+
+def _add_to_index(index: _Index, named: pd.DataFrame, keys: pd.Series, outcome: pd.Series, problem: Problem) -> None:
+    """Add the rows of a file that join, under the ids that they have then."""
+    joins = outcome.isin([TARGET, ROW, RENAMED])
+    index.known.update(zip(keys[joins], named[problem.target.name][joins], strict=True))
+    index.ids.update(named[problem.id][joins])
+
+
+def _describe_waiting(rows: pd.DataFrame, keys: pd.Series, problem: Problem) -> pd.Series:
+    """Return what a row that waits for its target is found by.
+
+    Without an id, the n-th row of equal inputs is the n-th of the table.
+    """
+    return keys if problem.row_id else rows[ROW_HASH]
+
+
+def _judge(rows: pd.DataFrame, keys: pd.Series, index: _Index, problem: Problem) -> pd.Series:
+    """Return what becomes of each row.
+
+    :param keys: the description of each row
+    """
+    # Looked up one by one: map and isin would copy the whole dictionary or set.
+    targets = keys.map(index.known.get).astype(float)
+    missing = targets.isna()
+    same = np.isclose(targets, rows[problem.target.name], rtol=1e-9)
+    waits = _describe_waiting(rows, keys, problem).map(index.waiting.__contains__).astype(bool)
+    taken = rows[problem.id].map(index.ids.__contains__).astype(bool) & (problem.row_id is not None)
     outcomes = np.select(
         [keys.duplicated(), ~missing & same, ~missing, waits, taken], [KNOWN, KNOWN, CONFLICT, TARGET, RENAMED], ROW
     )
     return pd.Series(outcomes, rows.index, dtype=object)
 
 
-def _name_waiting(table: pd.DataFrame, rows: pd.DataFrame, problem: Problem) -> pd.Series:
-    """Return, for each labelled row, the id that it has in the table if it waits there for its target.
+def _name_rows(
+    rows: pd.DataFrame, keys: pd.Series, outcome: pd.Series, index: _Index, problem: Problem
+) -> pd.DataFrame:
+    """Return the rows of a file under the ids that they have in the table; those that waited do so no longer."""
+    ids, renamed = rows[problem.id].copy(), rows[outcome == RENAMED]
+    ids.update(_describe_waiting(rows, keys, problem)[outcome == TARGET].map(index.waiting.pop))
+    if len(renamed):
+        ids.update(distinguish(renamed, problem))
+    return rows.assign(**{problem.id: ids})
 
-    Without an id, the n-th row of equal inputs is the n-th of the table.
-    """
-    describe = describe_rows if problem.row_id else (lambda table, _: table[ROW_HASH])
-    waiting = table[table[problem.target.name].isna()]
-    names = waiting[problem.id].groupby(describe(waiting, problem)).first()
-    return describe(rows, problem).map(names)
 
-
-def _join(table: pd.DataFrame, rows: pd.DataFrame, outcome: pd.Series, problem: Problem) -> pd.DataFrame:
+def _join(
+    table: pd.DataFrame, measured: pd.DataFrame, joining: Iterable[pd.DataFrame], problem: Problem
+) -> pd.DataFrame:
+    """Return the table with the targets of rows that waited for them, and the rows that join."""
     target = problem.target.name
-    named = rows.assign(**{problem.id: _name_waiting(table, rows, problem)})[outcome == TARGET]
-    measured = named.set_index(problem.id)[target]
-    table = table.assign(**{target: table[target].fillna(table[problem.id].map(measured))})
-    others = rows[outcome == RENAMED]
-    if len(others):
-        others = others.assign(**{problem.id: distinguish(others, problem).astype(rows[problem.id].dtype)})
-    return _number_again(pd.concat([table, rows[outcome == ROW], others], ignore_index=True), problem)
+    targets = table[problem.id].map(measured.set_index(problem.id)[target])
+    table = table.assign(**{target: table[target].fillna(targets)})
+    return _number_again(pd.concat([table, *joining], ignore_index=True), problem)
 
 
 def _report(name: str, ids: pd.Series, outcome: pd.Series) -> pd.DataFrame:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from io import BytesIO
+from time import process_time
 
 import pandas as pd
 import pytest
@@ -149,6 +150,21 @@ def test_the_report_says_of_every_row_what_became_of_it(new: pd.DataFrame) -> No
         ROW: "Avenue 1, Avenue 2",
         RENAMED: "Street 9",
     }
+
+
+@pytest.mark.parametrize("problem", [HOUSES, WITHOUT_ID], ids=["id", "no id"])
+def test_the_table_is_read_once_however_many_files_join(problem: Problem) -> None:
+    columns = [*([problem.row_id] if problem.row_id else []), *problem.inputs, "price"]
+    table = select_rows(inspect(make_rows(100_000)[columns], problem), "houses.csv", problem)
+    rows = make_rows(200, seed=1).assign(address=lambda rows: "Avenue " + rows["address"])[columns]
+    files = {f"{number:03}": read(rows.iloc[[number]], problem) for number in range(200)}
+
+    def measure(count: int) -> float:
+        start = process_time()
+        assert len(join(table, problem, **dict(list(files.items())[:count]))) == 100_000 + count
+        return process_time() - start
+
+    assert measure(200) < 7 * measure(20)  # 10 if the table is read for each file
 
 
 def test_without_files_there_is_nothing_to_report(table: pd.DataFrame) -> None:
