@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
 from include.services import storage
@@ -37,6 +39,10 @@ log = logging.getLogger(__name__)
 
 class ChampionChangedError(RuntimeError):
     """Another version is champion than the one that a decision was about; the message names both."""
+
+
+class OtherInputsError(AirflowFailException):
+    """A version cannot predict rows as ``include/problem.py`` describes them; the message names the columns."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,11 @@ def serving_version(fallback: str | None = None) -> dict[str, str]:
     :param fallback: the version to use in place of the newest
     :return: ``version``, ``run_id``, ``uri`` (``models:/<name>/<version>``) and ``alias``: ``champion``, or empty
     :raises LookupError: the model has no version
+    :raises OtherInputsError: it takes other inputs than the problem has
     """
     found = find_champion()
     version = found or _fallback_version(fallback)
+    check_inputs(version["version"])
     if found:
         log.info("Version %s predicts: it is the champion", version["version"])
     else:
@@ -137,6 +145,30 @@ def serving_version(fallback: str | None = None) -> dict[str, str]:
         "uri": model_uri(version["version"]),
         "alias": CHAMPION_ALIAS if found else "",
     }
+
+
+def check_inputs(version: str) -> None:
+    """Check that a version can predict rows of the problem: it may lack an input, which MLflow drops, but no other.
+
+    :raises OtherInputsError: it needs a column that the problem does not have, or has as another type
+    """
+    from include.services import tracking
+
+    taken = {name: "category" if kind == "string" else "number" for name, kind in tracking.read_inputs(version).items()}
+    described = dict.fromkeys(PROBLEM.numbers, "number") | dict.fromkeys(PROBLEM.categories, "category")
+    lacking, other = taken and _list_others(described, taken), _list_others(taken, described)
+    if other:
+        raise OtherInputsError(
+            f"version {version} takes other inputs than include/problem.py describes (lacks: {lacking or 'none'}; has: "
+            f"{other}): promote a version trained with the present description, or roll the description back"
+        )
+    if lacking:
+        log.warning("Version %s predicts without %s, which include/problem.py describes", version, lacking)
+
+
+def _list_others(columns: Mapping[str, str], than: Mapping[str, str]) -> str:
+    """Return the columns that are not among others, or of another type there."""
+    return ", ".join(f"{name} ({kind})" for name, kind in columns.items() if than.get(name) != kind)
 
 
 def promote(version: str, *, by: str, why: str, expected: str | None = None) -> None:

@@ -118,6 +118,13 @@ def log_model(model: IntervalRegressor, rows: pd.DataFrame) -> Any:
         )
 
 
+def read_inputs(registered: str) -> dict[str, str]:
+    """Return the type of each input of a registered version, from its signature; nothing if it has none."""
+    with connected():
+        signature = mlflow.models.get_model_info(model_uri(registered)).signature
+    return {column.name: column.type.name for column in signature.inputs} if signature else {}
+
+
 def load_version(registered: str) -> Any:
     """Return a registered version as an MLflow pyfunc: raw rows in, predictions out.
 

@@ -19,7 +19,7 @@ from mlflow.pyfunc import scoring_server
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from include.services.champions import CHAMPION_ALIAS, MODEL, find_champion
+from include.services.champions import CHAMPION_ALIAS, MODEL, OtherInputsError, check_inputs, find_champion
 from include.services.tracking import load_version
 from include.serving.body_limit import BodyLimit
 from include.serving.checked_model import CheckedModel
@@ -40,7 +40,8 @@ class ChampionServer:
     """An ASGI application that passes each request to the scoring server of the present champion.
 
     The next version is loaded and tried before it replaces the one that answers; requests that have begun end with the
-    version that they began with. A version that cannot be loaded replaces nothing.
+    version that they began with. A version that cannot be loaded, or takes other inputs than the problem has, replaces
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -81,11 +82,21 @@ class ChampionServer:
         if champion is None or champion["version"] == self._serving[0]:
             return
         version = champion["version"]
+        self._check_inputs(version)
         model = load_version(version)
         if model.input_example is not None:
             model.predict(model.input_example)
         self._serving = (version, scoring_server.init(cast("PyFuncModel", CheckedModel(model))))
         log.info("Version %s answers from now on", version)
+
+    def _check_inputs(self, version: str) -> None:
+        """Raise if a version cannot predict the problem's rows; as long as none answers, responses have the reason."""
+        try:
+            check_inputs(version)
+        except OtherInputsError as error:
+            if not self._serving[0]:
+                self._serving = ("", PlainTextResponse(str(error), status_code=503))
+            raise
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -111,21 +111,14 @@ def _describe(challenger: Version, table: pd.DataFrame) -> dict[str, Any]:
 
 def _can_compare(challenger: Version, other: Version) -> bool:
     """Return whether another version takes the same inputs as the challenger."""
+    from include.services import tracking
+
     if other["version"] == challenger["version"]:
         return False
-    same = _read_inputs(other) == _read_inputs(challenger)
+    same = tracking.read_inputs(other["version"]) == tracking.read_inputs(challenger["version"])
     if not same:
         log.warning("Version %s takes other inputs than %s: not compared", other["version"], challenger["version"])
     return same
-
-
-def _read_inputs(version: Version) -> dict[str, str]:
-    """Return the type of each input of a version, from its signature; nothing if it has none."""
-    from include.services import tracking
-
-    with tracking.connected():
-        signature = tracking.mlflow.models.get_model_info(champions.model_uri(version["version"])).signature
-    return {column.name: str(column.type) for column in signature.inputs} if signature else {}
 
 
 def _leave_out_trained(rows: pd.DataFrame, table: pd.DataFrame, compared: Version | None) -> pd.DataFrame:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
 from include.services import champions
+from include.spec import Category, Number
 
 from ..conftest import Registered
 
@@ -343,7 +346,47 @@ def test_without_a_champion_another_version_predicts_and_the_log_warns(
     assert f"NO CHAMPION YET: version {version} of {registered.name} predicts" in caplog.text
 
 
-def test_the_newest_of_more_than_nine_versions_is_found_by_number(model: None, hook: MLflowClientHook) -> None:
+def test_a_champion_that_needs_another_column_is_an_error_with_the_remedy(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered.promote("1")
+    *others, gone = PROBLEM.features
+    monkeypatch.setattr(champions, "PROBLEM", replace(PROBLEM, features=(*others, Number("new"))))
+
+    with pytest.raises(AirflowFailException) as caught:
+        champions.serving_version()
+
+    assert str(caught.value).startswith("version 1 takes other inputs than include/problem.py describes (lacks: new (n")
+    assert f"has: {gone.name} (" in str(caught.value)
+    assert "promote a version trained with the present description, or roll" in str(caught.value)
+
+
+def test_a_column_of_another_type_is_another_input(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered.promote("1")
+    name = PROBLEM.numbers[-1]
+    features = [Category(name) if column.name == name else column for column in PROBLEM.features]
+    monkeypatch.setattr(champions, "PROBLEM", replace(PROBLEM, features=tuple(features)))
+
+    with pytest.raises(champions.OtherInputsError, match=rf"lacks: {name} \(category\); has: {name} \(number\)"):
+        champions.serving_version()
+
+
+def test_a_champion_that_lacks_a_new_column_predicts_without_it_and_the_log_warns(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    registered.promote("1")
+    monkeypatch.setattr(champions, "PROBLEM", replace(PROBLEM, features=(*PROBLEM.features, Number("new"))))
+
+    with caplog.at_level(logging.WARNING):
+        assert champions.serving_version()["version"] == "1"
+
+    assert "Version 1 predicts without new (number), which include/problem.py describes" in caplog.text
+
+
+def test_the_newest_of_more_than_nine_versions_is_found_by_number(
+    model: None, hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(champions, "check_inputs", lambda version: None)  # these versions have no files
     for number in range(4, 11):
         hook.create_model_version(NAME, f"s3://{PROBLEM.artifact_bucket}/{number}")
 

@@ -19,6 +19,7 @@ import uvicorn
 from mlflow.exceptions import MlflowException
 
 from include.problem import PROBLEM
+from include.services import champions
 from include.serving import checked_model, model_client, model_server
 from include.serving.body_limit import BodyLimit
 from include.serving.checked_model import CheckedModel
@@ -284,6 +285,19 @@ def test_a_version_that_cannot_be_loaded_replaces_nothing(
         assert tried.wait(30)
         assert ask(champion, records).headers["X-Model-Version"] == "1"
     wait_until(lambda: served_version(champion) == "2")
+
+
+def test_a_champion_with_other_inputs_does_not_answer_and_the_response_has_the_reason(
+    registered: Registered, url: str, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(champions, "PROBLEM", replace(PROBLEM, features=PROBLEM.features[:-1]))
+    registered.promote("1")
+
+    wait_until(lambda: "version 1 takes other inputs" in ask(url, records).text)
+
+    answer = ask(url, records)
+    assert answer.status_code == 503
+    assert f"has: {PROBLEM.inputs[-1]} (" in answer.text
 
 
 def test_the_smoke_test_waits_for_the_version_and_describes_the_result(

@@ -127,6 +127,22 @@ def test_files_wait_while_there_is_no_version_to_predict_them(
     assert sent == []
 
 
+def test_files_wait_while_the_champion_takes_other_inputs(
+    registered: Registered, claim: Upload, monkeypatch: pytest.MonkeyPatch, sent: list[Alert]
+) -> None:
+    registered.promote("1")
+    monkeypatch.setattr(champions, "PROBLEM", HOUSES)
+    claimed = claim()
+
+    for run in ("first", "second", "third"):
+        with pytest.raises(champions.OtherInputsError, match=r"version 1 takes other inputs than"):
+            incoming.choose_model()
+        settle_files([claimed], None, run)
+
+    assert claim_files() == [claimed]
+    assert sent == []
+
+
 def test_the_version_of_a_run_is_the_one_that_serves(registered: Registered) -> None:
     assert incoming.choose_model() == champions.serving_version()
 
