@@ -154,7 +154,8 @@ def check_inputs(version: str) -> None:
     """
     from include.services import tracking
 
-    taken = {name: "category" if kind == "string" else "number" for name, kind in tracking.read_inputs(version).items()}
+    types = tracking.read_inputs(model_uri(version))
+    taken = {name: "category" if kind == "string" else "number" for name, kind in types.items()}
     described = dict.fromkeys(PROBLEM.numbers, "number") | dict.fromkeys(PROBLEM.categories, "category")
     lacking, other = taken and _list_others(described, taken), _list_others(taken, described)
     if other:

@@ -23,7 +23,6 @@ from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.model import interval_regressor
 from include.model.interval_regressor import PARTS, IntervalRegressor
-from include.services.champions import model_uri
 from include.services.lineage import note_run
 from include.settings import INCLUDE, MLFLOW_CONN_ID
 
@@ -118,20 +117,20 @@ def log_model(model: IntervalRegressor, rows: pd.DataFrame) -> Any:
         )
 
 
-def read_inputs(registered: str) -> dict[str, str]:
-    """Return the type of each input of a registered version, from its signature; nothing if it has none."""
+def read_inputs(model_uri: str) -> dict[str, str]:
+    """Return the type of each input of a model, from its signature; nothing if it has none."""
     with connected():
-        signature = mlflow.models.get_model_info(model_uri(registered)).signature
+        signature = mlflow.models.get_model_info(model_uri).signature
     return {column.name: column.type.name for column in signature.inputs} if signature else {}
 
 
-def load_version(registered: str) -> Any:
-    """Return a registered version as an MLflow pyfunc: raw rows in, predictions out.
+def load_model(model_uri: str) -> Any:
+    """Return a model as an MLflow pyfunc: raw rows in, predictions out.
 
     :raises MLflowError: the files are not those that were registered
     """
     with connected(), TemporaryDirectory() as folder:
-        local = MLflowPyfuncHook(MLFLOW_CONN_ID).fetch_model(model_uri(registered), Path(folder))
+        local = MLflowPyfuncHook(MLFLOW_CONN_ID).fetch_model(model_uri, Path(folder))
         return mlflow.pyfunc.load_model(str(local))
 
 

@@ -19,8 +19,8 @@ from mlflow.pyfunc import scoring_server
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from include.services.champions import CHAMPION_ALIAS, MODEL, OtherInputsError, check_inputs, find_champion
-from include.services.tracking import load_version
+from include.services.champions import CHAMPION_ALIAS, MODEL, OtherInputsError, check_inputs, find_champion, model_uri
+from include.services.tracking import load_model
 from include.serving.body_limit import BodyLimit
 from include.serving.checked_model import CheckedModel
 from include.serving.model_client import VERSION_HEADER
@@ -83,7 +83,7 @@ class ChampionServer:
             return
         version = champion["version"]
         self._check_inputs(version)
-        model = load_version(version)
+        model = load_model(model_uri(version))
         if model.input_example is not None:
             model.predict(model.input_example)
         self._serving = (version, scoring_server.init(cast("PyFuncModel", CheckedModel(model))))

@@ -115,10 +115,10 @@ def _can_compare(challenger: Version, other: Version) -> bool:
 
     if other["version"] == challenger["version"]:
         return False
-    same = tracking.read_inputs(other["version"]) == tracking.read_inputs(challenger["version"])
-    if not same:
+    inputs, others = (tracking.read_inputs(champions.model_uri(one["version"])) for one in (challenger, other))
+    if inputs != others:
         log.warning("Version %s takes other inputs than %s: not compared", other["version"], challenger["version"])
-    return same
+    return inputs == others
 
 
 def _leave_out_trained(rows: pd.DataFrame, table: pd.DataFrame, compared: Version | None) -> pd.DataFrame:

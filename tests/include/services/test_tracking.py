@@ -110,7 +110,7 @@ def registered(trained: SimpleNamespace, client: MlflowClient, monkeypatch: pyte
 def test_a_registered_version_is_loaded_if_its_files_have_not_changed(
     registered: str, trained: SimpleNamespace
 ) -> None:
-    predicted = tracking.load_version(registered).predict(trained.rows)
+    predicted = tracking.load_model(champions.model_uri(registered)).predict(trained.rows)
 
     assert predicted.columns.tolist() == ["prediction", "lower", "upper", "unseen"]
 
@@ -122,7 +122,7 @@ def test_a_version_whose_files_were_changed_is_not_loaded(registered: str, train
     storage.write_bytes(content + b"# changed\n", file)
     try:
         with pytest.raises(MLflowError, match="are not those that were registered"):
-            tracking.load_version(registered)
+            tracking.load_model(champions.model_uri(registered))
     finally:
         storage.write_bytes(content, file)
 

@@ -280,7 +280,7 @@ def test_a_version_that_cannot_be_loaded_replaces_nothing(
         raise OSError(f"version {version} is broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(model_server, "load_version", broken)
+        patch.setattr(model_server, "load_model", broken)
         registered.promote("2")
         assert tried.wait(30)
         assert ask(champion, records).headers["X-Model-Version"] == "1"
