@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
 
@@ -99,6 +100,13 @@ def test_only_the_description_of_the_problem_knows_the_table(folder: str) -> Non
     assert names
     assert found == []
     assert [name for name in names if TABLE_WORDS.search(name.encode())] == []
+
+
+def test_modules_do_not_import_each_other_in_a_ring() -> None:
+    files = {named(name): name for name in modules("include", "dags", "local")}
+    graph = {module: {other for other in imported(name) if other in files} - {module} for module, name in files.items()}
+
+    TopologicalSorter(graph).prepare()
 
 
 def test_every_module_has_a_layer() -> None:
