@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -47,7 +48,8 @@ class Compose:
         """
         files = ["--project-directory", str(self.project), "-f", str(ASTRO_CLI), "-f", OVERRIDE]
         command = [*COMPOSE, "--project-name", self.name, *files, *arguments]
-        others = {name: value for name, value in inherited().items() if name not in dotenv_values(EXAMPLE)}
+        engine = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
+        others = {name: value for name, value in inherited().items() if name not in dotenv_values(EXAMPLE)} | engine
         environment = others | {"COMPOSE_PROGRESS": "quiet"} | (self.variables or {})
         ended = subprocess.run(command, cwd=self.project, env=environment, capture_output=True, text=True, check=False)
         if check and ended.returncode:
