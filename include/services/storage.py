@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -136,6 +136,13 @@ def list_objects(uri: str, since: datetime | None = None) -> list[str]:
         return [f"s3://{bucket}/{name}" for name in listed]
 
 
+def list_details(uri: str) -> list[tuple[str, int, datetime]]:
+    """Return URI, size in bytes and time of writing of each object below a folder, sorted by URI."""
+    with _connection(uri) as (hook, bucket, key):
+        found = hook.iter_file_metadata(f"{key.rstrip('/')}/", bucket)
+        return [(f"s3://{bucket}/{entry['Key']}", entry["Size"], entry["LastModified"]) for entry in found]
+
+
 def list_tables(uri: str, since: datetime | None = None) -> list[str]:
     """Return the sorted URIs of the CSV and Parquet objects below a folder."""
     return [found for found in list_objects(uri, since) if found.lower().endswith((".csv", ".parquet"))]
@@ -147,6 +154,13 @@ def delete_folder(uri: str) -> list[str]:
     with _connection(uri) as (hook, bucket, _):
         hook.delete_objects(bucket, [_split(found)[1] for found in deleted])
     return deleted
+
+
+def delete_all(uris: Sequence[str]) -> None:
+    """Delete objects of one bucket, if they exist, up to a thousand in a request."""
+    if uris:
+        with _connection(uris[0]) as (hook, bucket, _):
+            hook.delete_objects(bucket, [_split(uri)[1] for uri in uris])
 
 
 def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
