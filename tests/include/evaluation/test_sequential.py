@@ -11,9 +11,9 @@ import pytest
 from include.evaluation.sequential import BETTER, FIRST, UNDECIDED, WORSE, compare, count_looks, decide
 
 CONFIDENCE, LOOKS = 0.95, 8  # the last one at 4,096 rows
-CONDITIONS = list(product((0.5, 0.85, 0.95, 0.99), (False, True)))
+CONDITIONS = list(product((0.5, 0.85, 0.95), (False, True)))
 CHUNK = 500  # comparisons at a time, for memory
-SIZES = [pytest.param(1000, id="short"), pytest.param(20_000, id="long", marks=pytest.mark.extended)]
+SIZES = [pytest.param(CHUNK, id="short"), pytest.param(20_000, id="long", marks=pytest.mark.extended)]
 
 Report = Callable[[str], None]
 
@@ -56,7 +56,7 @@ def test_a_challenger_that_is_10_percent_better_is_found(samples: int, report: R
     for condition, looks in found.items():
         report(f"10 % better, {samples} comparisons, {condition}, better after each look: {looks[BETTER]}")
     assert min(looks[BETTER][-1] for looks in found.values()) >= 0.8
-    assert min(found[correlation, False][BETTER][5] for correlation in (0.5, 0.85, 0.95, 0.99)) >= 0.8  # 1,024 rows
+    assert min(found[correlation, False][BETTER][5] for correlation in (0.5, 0.85, 0.95)) >= 0.8  # 1,024 rows
     assert min(found[0.95, heavy][BETTER][3] for heavy in (False, True)) >= 0.8  # 256 rows
     assert max(looks[WORSE][-1] for looks in found.values()) <= 0.02
 
