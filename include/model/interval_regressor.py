@@ -104,6 +104,17 @@ def bounds(by_fold: np.ndarray, residuals: Sequence[np.ndarray], miscoverage: fl
     :return: 2 x m: lower and upper bounds
     :raises ValueError: n is too small for a finite interval
     """
+    lists, rank = sort_residuals(residuals, miscoverage)
+    parts = np.array_split(by_fold, ceil(by_fold.size / CELLS))
+    # The smallest of prediction - residual are, with the other sign, the largest of residual - prediction.
+    return np.hstack([[-select_largest(-part, lists, rank), select_largest(part, lists, rank)] for part in parts])
+
+
+def sort_residuals(residuals: Sequence[np.ndarray], miscoverage: float = MISCOVERAGE) -> tuple[np.ndarray, int]:
+    """Return lists and rank for ``select_largest``.
+
+    :raises ValueError: there are too few residuals for a finite interval
+    """
     count = sum(map(len, residuals))
     rank = int(miscoverage * (count + 1) + 1e-9)  # products such as 0.1 * 30 are not whole in binary
     if rank < 1:
@@ -111,9 +122,7 @@ def bounds(by_fold: np.ndarray, residuals: Sequence[np.ndarray], miscoverage: fl
     lists = np.full((len(residuals), max(map(len, residuals)) + 1), -np.inf)
     for fold, errors in enumerate(residuals):
         lists[fold, : len(errors)] = np.sort(errors)[::-1]
-    parts = np.array_split(by_fold, ceil(by_fold.size / CELLS))
-    # The smallest of prediction - residual are, with the other sign, the largest of residual - prediction.
-    return np.hstack([[-select_largest(-part, lists, rank), select_largest(part, lists, rank)] for part in parts])
+    return lists, rank
 
 
 def select_largest(shifts: np.ndarray, lists: np.ndarray, rank: int) -> np.ndarray:
