@@ -6,6 +6,7 @@ They hold names, types and counts, never values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,14 +53,14 @@ def take() -> Notes:
     return taken
 
 
-def note_read(uri: str, table: pd.DataFrame) -> None:
+def note_read(uri: str, table: pd.DataFrame | Table) -> None:
     """Note that the task read a table from a file or object."""
-    _notes.inputs[locate(uri)] = describe(table)
+    _notes.inputs[locate(uri)] = table if isinstance(table, Table) else describe(table)
 
 
-def note_written(uri: str, table: pd.DataFrame) -> None:
+def note_written(uri: str, table: pd.DataFrame | Table) -> None:
     """Note that the task wrote a table to a file or object."""
-    _notes.outputs[locate(uri)] = describe(table)
+    _notes.outputs[locate(uri)] = table if isinstance(table, Table) else describe(table)
 
 
 def note_model(uri: str, server: str) -> None:
@@ -98,6 +99,12 @@ def describe(table: pd.DataFrame) -> Table:
     """Return the metadata of a table."""
     types = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
     return Table(types, len(table), {str(name): int(count) for name, count in table.isna().sum().items()})
+
+
+def combine(batches: Sequence[Table]) -> Table:
+    """Return the metadata of a table from that of its batches; the types are those of the first."""
+    missing = {name: sum(batch.missing[name] for batch in batches) for name in batches[0].columns}
+    return Table(batches[0].columns, sum(batch.rows for batch in batches), missing)
 
 
 def short_name(dataset: Dataset) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
-from io import BytesIO
+from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
+from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
@@ -17,13 +19,15 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.problem import PROBLEM
-from include.services.lineage import note_read, note_written
+from include.services.lineage import Table, combine, describe, note_read, note_written
 from include.settings import AWS_CONN_ID
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 MEGABYTE = 1_000_000  # bytes
+BATCH_ROWS = 250_000  # about 80 MB with 40 columns of numbers
 
 
 class StorageError(RuntimeError):
@@ -165,19 +169,56 @@ def delete_all(uris: Sequence[str]) -> None:
 
 def write_table(table: pd.DataFrame, uri: str, *, index: bool = False) -> str:
     """Write a table as Parquet, or as CSV where the URI ends in ``.csv``, and return its URI."""
-    content = table.to_csv(index=index).encode() if uri.endswith(".csv") else table.to_parquet(index=index)
-    write_bytes(content, uri)
-    note_written(uri, table)
+    return write_batches([table], uri, index=index)
+
+
+def write_batches(batches: Iterable[pd.DataFrame], uri: str, *, index: bool = False) -> str:
+    """Write a table that comes in batches as one object, and return its URI.
+
+    The object appears when it is complete; after an error there is what was there before.
+
+    :param batches: at least one, all with the columns and types of the first; each becomes a row group of Parquet
+    :param uri: of a Parquet object, or of a CSV object if it ends in ``.csv``
+    :raises ValueError: a batch has other columns, or a cell that the type of its column cannot hold
+    """
+    write, described = _write_csv if uri.endswith(".csv") else _write_parquet, list[Table]()
+    with TemporaryFile() as file:
+        write(_describe_each(batches, described), file, index)
+        file.seek(0)
+        with _connection(uri) as (hook, bucket, key):
+            hook.load_file_obj(file, key, bucket, replace=True)
+    note_written(uri, combine(described))
     return uri
 
 
-def read_table(uri: str) -> pd.DataFrame:
-    """Return a Parquet object as a table."""
+def read_table(uri: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return a Parquet object as a table.
+
+    :param columns: that are fetched; all if None
+    """
     import pandas as pd
 
-    table = pd.read_parquet(BytesIO(read_bytes(uri)))
+    table = pd.read_parquet(open_object(uri), columns=columns and list(columns))
     note_read(uri, table)
     return table
+
+
+def read_batches(uri: str, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a Parquet object as tables of at most ``BATCH_ROWS`` rows; one table if there are no rows.
+
+    :param columns: that are fetched; all if None
+    """
+    described: list[Table] = []
+    yield from _describe_each(_read_parquet(uri, columns), described)
+    note_read(uri, combine(described))
+
+
+def open_object(uri: str) -> RawIOBase:
+    """Return an object as a file that can be read and sought; only what is read is fetched.
+
+    :raises StorageError: it cannot be read, or was replaced since it was opened
+    """
+    return _ObjectFile(uri)
 
 
 def artifact_uri(uri: str) -> str:
@@ -190,6 +231,95 @@ def artifact_uri(uri: str) -> str:
         return uri
     path = path.removeprefix("/").partition("/")[2] if path.startswith("/") else path  # without the server's address
     return f"s3://{PROBLEM.artifact_bucket}/{path}"
+
+
+class _ObjectFile(RawIOBase):
+    def __init__(self, uri: str) -> None:
+        self._uri, self._position = uri, 0
+        with _connection(uri) as (hook, bucket, key):
+            found = hook.get_conn().head_object(Bucket=bucket, Key=key)
+        self._size, self._etag = found["ContentLength"], found["ETag"]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        self._position = offset + {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._size}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._position + len(buffer), self._size)
+        count = max(end - self._position, 0)
+        if count:
+            with _connection(self._uri) as (hook, bucket, key):
+                part = f"bytes={self._position}-{end - 1}"
+                found = hook.get_conn().get_object(Bucket=bucket, Key=key, Range=part)
+                if found["ETag"] != self._etag:
+                    raise StorageError(f"{self._uri} was replaced while it was read: try again")
+                # Without its length, boto3 compares the part with the checksum of the object, which rclone sends.
+                buffer[:count] = found["Body"].read(count)
+        self._position += count
+        return count
+
+
+def _read_parquet(uri: str, columns: Sequence[str] | None) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(open_object(uri), pre_buffer=True) as file:
+        names = list(columns or file.schema_arrow.names)
+        for group in range(file.num_row_groups):  # one by one, because what was fetched is kept until the iterator ends
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
+                yield batch.select(names).to_pandas()
+        if not file.metadata.num_rows:
+            yield file.schema_arrow.empty_table().select(names).to_pandas()
+
+
+def _write_parquet(batches: Iterable[pd.DataFrame], file: IO[bytes], index: bool) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    batches = iter(batches)
+    first = next(batches)
+    schema = _find_schema(first, index)
+    with pq.ParquetWriter(file, schema) as writer:
+        for batch in chain([first], batches):
+            _check_columns(batch, first)
+            writer.write_table(pa.Table.from_pandas(batch, schema, preserve_index=index), row_group_size=BATCH_ROWS)
+
+
+def _find_schema(batch: pd.DataFrame, index: bool) -> pa.Schema:
+    """Return the types of a batch; those of columns without a value are text, of which later batches may have some."""
+    import pyarrow as pa
+
+    schema = pa.Schema.from_pandas(batch, preserve_index=index)
+    for place, field in enumerate(schema):
+        if pa.types.is_null(field.type):
+            schema = schema.set(place, field.with_type(pa.large_string()))
+    return schema
+
+
+def _write_csv(batches: Iterable[pd.DataFrame], file: IO[bytes], index: bool) -> None:
+    first = None
+    for batch in batches:
+        _check_columns(batch, first := batch if first is None else first)
+        batch.to_csv(file, index=index, header=batch is first, mode="wb")
+
+
+def _check_columns(batch: pd.DataFrame, first: pd.DataFrame) -> None:
+    if list(batch) != list(first):
+        raise ValueError(f"a batch has the columns {list(batch)}, the first one {list(first)}")
+
+
+def _describe_each(batches: Iterable[pd.DataFrame], described: list[Table]) -> Iterator[pd.DataFrame]:
+    for batch in batches:
+        described.append(describe(batch))
+        yield batch
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from include.problem import PROBLEM
+from include.services import lineage, storage
 from include.services.storage import (
     StorageError,
     TooLargeError,
@@ -23,9 +24,12 @@ from include.services.storage import (
     list_objects,
     list_tables,
     move,
+    open_object,
+    read_batches,
     read_bytes,
     read_table,
     read_upload,
+    write_batches,
     write_bytes,
     write_table,
 )
@@ -92,6 +96,105 @@ def test_a_csv_table_has_its_index_if_asked_for() -> None:
     uri = write_table(TABLE.set_index("id"), "s3://data/storage/index.csv", index=True)
 
     assert read_bytes(uri) == b"id,age,sex\n3,2.5,f\n1,,m\n"
+
+
+def make_batches(count: int = 3) -> list[pd.DataFrame]:
+    return [TABLE.assign(id=TABLE["id"] + 10 * number).reset_index(drop=True) for number in range(count)]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_batches_are_one_table(suffix: str) -> None:
+    uris = [f"s3://data/storage/{name}.{suffix}" for name in ("batches", "whole")]
+
+    write_batches(iter(make_batches()), uris[0])
+    write_table(pd.concat(make_batches()), uris[1])
+
+    if suffix == "csv":
+        assert read_bytes(uris[0]) == read_bytes(uris[1])
+    else:
+        pd.testing.assert_frame_equal(*map(read_table, uris))
+
+
+def test_a_table_is_read_in_batches_of_the_columns_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "BATCH_ROWS", 2)
+    uri = write_table(pd.concat(make_batches()), "s3://data/storage/rows.parquet")
+
+    batches = list(read_batches(uri, ["sex", "id"]))
+
+    assert [batch.to_dict("list") for batch in batches] == [
+        {"sex": ["f", "m"], "id": [3 + more, 1 + more]} for more in (0, 10, 20)
+    ]
+
+
+def test_a_table_without_rows_is_one_batch_without_rows() -> None:
+    (batch,) = read_batches(write_table(TABLE.head(0), "s3://data/storage/empty.parquet"))
+
+    pd.testing.assert_frame_equal(batch, TABLE.head(0), check_index_type=False)
+
+
+def test_the_index_of_a_table_comes_back_in_batches() -> None:
+    table = TABLE.set_index("sex")
+
+    (batch,) = read_batches(write_table(table, "s3://data/storage/named.parquet", index=True))
+
+    pd.testing.assert_frame_equal(batch, table)
+
+
+def test_a_column_may_be_empty_in_the_first_batch() -> None:
+    first, second = make_batches(2)
+
+    uri = write_batches([first.assign(sex=None), second], "s3://data/storage/late.parquet")
+
+    assert read_table(uri)["sex"].fillna("-").tolist() == ["-", "-", "f", "m"]
+
+
+def fail_after_one_batch() -> Iterator[pd.DataFrame]:
+    yield TABLE
+    raise RuntimeError("stopped")
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (fail_after_one_batch, "stopped"),
+        (lambda: [TABLE, TABLE.rename(columns={"age": "years"})], "a batch has the columns .*years"),
+        (lambda: [TABLE, TABLE.assign(id=1.5)], "1.5.* truncated"),
+    ],
+    ids=["an error", "another column", "another type"],
+)
+@pytest.mark.parametrize("before", [b"what was there", None])
+def test_a_table_is_published_whole_or_not_at_all(make: Callable[[], Any], error: str, before: bytes | None) -> None:
+    uri = "s3://data/storage/half.parquet"
+    write_bytes(before, uri) if before else delete(uri)
+
+    with pytest.raises((RuntimeError, ValueError), match=error):
+        write_batches(make(), uri)
+
+    assert (read_bytes(uri) if exists(uri) else None) == before
+
+
+def test_the_lineage_of_batches_is_that_of_the_table() -> None:
+    lineage.take()
+
+    uri = write_batches(make_batches(), "s3://data/storage/noted.parquet")
+    list(read_batches(uri))
+
+    notes, table = lineage.take(), lineage.describe(pd.concat(make_batches()))
+    assert [*notes.inputs.values(), *notes.outputs.values()] == [table, table]
+
+
+def test_an_object_is_a_file_of_which_parts_are_read() -> None:
+    file = open_object(write_bytes(b"0123456789", "s3://data/storage/ranges"))
+
+    assert (file.read(3), file.tell(), file.seek(-2, 2), file.read(), file.read()) == (b"012", 3, 8, b"89", b"")
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_an_error() -> None:
+    file = open_object(write_bytes(b"first", "s3://data/storage/replaced"))
+    write_bytes(b"second", "s3://data/storage/replaced")
+
+    with pytest.raises(StorageError, match="s3://data/storage/replaced was replaced"):
+        file.read()
 
 
 def test_objects_are_listed_by_folder_and_by_age() -> None:
