@@ -19,6 +19,35 @@ MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB", 50))  # bytes
 MAX_REQUEST = 1_000_000 * float(os.environ.get("MAX_REQUEST_MB", 10))
 
 # Where the environments are kept in which logged models predict; Airflow's home if empty.
+
+class Keep(NamedTuple):
+    """How long things of a kind are kept.
+
+    :param days: since they were last written
+    :param at_least: how many of the newest are kept, however old they are
+    """
+
+    days: float
+    at_least: int = 0
+
+
+# What the DAG housekeeping keeps, by kind. Files that were not processed yet are not among them, nor labelled ones.
+RETENTION = {
+    "xcoms": Keep(30),  # of a run; later its tasks cannot be cleared any more
+    "scratch": Keep(7),  # what killed trainings left behind
+    "features": Keep(90, 10),
+    "evaluations": Keep(90, 10),
+    "predictions": Keep(90, 10),  # with their trail and the file that they are for
+    "monitoring": Keep(90, 10),
+    "rejected": Keep(180),
+    "versions": Keep(180, 20),  # of the model; as many former champions
+    "runs": Keep(90, 20),  # in MLflow
+}
+
+# Whether the model server keeps what it is asked in S3, and whether the challenger that waits predicts the same rows.
+SHADOW = os.environ.get("SERVE_SHADOW") == "1"
+REQUEST_LOG = SHADOW or os.environ.get("SERVE_LOG") == "1"
+
 MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")
 
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}

@@ -13,7 +13,9 @@ from math import inf, isfinite
 
 # Columns that the pipeline adds to tables, beside columns of each kind.
 SPLIT, ROW_HASH = "_split", "_row"
-ADDED = (SPLIT, ROW_HASH, "predicted", "lower", "upper", "warnings")
+PREDICTION_ID = "prediction_id"  # of a row that the model server answered
+LOGGED = (PREDICTION_ID, "_time", "_version", "_challenger", "_challenger_predicted")
+ADDED = (SPLIT, ROW_HASH, "predicted", "lower", "upper", "warnings", *LOGGED)
 RESERVED = {"features": ADDED, "target": (*ADDED, "prediction"), "row_id": (*ADDED, "true", "split")}
 
 Range = tuple[float, float]
