@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 INCLUDE = Path(__file__).parent
 PLOTS = INCLUDE / "plots"
