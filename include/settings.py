@@ -18,8 +18,8 @@ XCOM_BUCKET = "localxcom"
 # file takes about twenty times as much memory while it is checked.
 MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB", 50))  # bytes
 MAX_REQUEST = 1_000_000 * float(os.environ.get("MAX_REQUEST_MB", 10))
+MAX_REQUEST_ROWS = int(os.environ.get("MAX_REQUEST_ROWS", 100_000))
 
-# Where the environments are kept in which logged models predict; Airflow's home if empty.
 
 class Keep(NamedTuple):
     """How long things of a kind are kept.
@@ -50,13 +50,23 @@ RETENTION = {
 SHADOW = os.environ.get("SERVE_SHADOW") == "1"
 REQUEST_LOG = SHADOW or os.environ.get("SERVE_LOG") == "1"
 
+# What a process of a task may allocate at most (bytes), and how many tasks of one DAG fit models or predict at once.
+TASK_MEMORY = 1_000_000 * float(os.environ.get("TASK_MEMORY_MB") or 8000)
+HEAVY_TASKS = int(os.environ.get("HEAVY_TASKS") or os.cpu_count() or 2)
+
+# Where the environments are kept in which logged models predict; Airflow's home if empty.
 MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")
 
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
+# With EXECUTOR=celery; not 5432 and 6379, where servers of the operating system listen.
+DEFAULT_PORTS |= {"POSTGRES_PORT": 5433, "REDIS_PORT": 6380}
 # Where the champion is served over HTTP, if it is.
 MODEL_SERVER = (
     os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', DEFAULT_PORTS['SERVE_PORT'])}"
 )
+
+# File with the token that the model server asks for, and that its client sends.
+SERVE_TOKEN_FILE = os.environ.get("SERVE_TOKEN_FILE", "")
 
 # The Python of OpenMetadata's connector, and its workflow file.
 OPENMETADATA_PYTHON = os.environ.get("OPENMETADATA_PYTHON") or str(

@@ -12,29 +12,47 @@ from include.data.checks import check_inputs
 from include.data.predictions import UNSEEN, PredictionError, check_predictions, describe_warnings
 from include.data.reading import TableError
 from include.problem import PROBLEM
+from include.serving.explanation import EXPLAIN, CannotExplainError, explain
+from include.settings import MAX_REQUEST_ROWS
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 
+class TooManyRowsError(MlflowException):
+    """A request has more rows than one may have; the response has status 413."""
+
+
 class CheckedModel:
-    """A model that checks values, before and after it predicts; MLflow checks names and types of columns only."""
+    """A model that checks values, before and after it predicts; MLflow checks names and types of columns only.
+
+    It is made for one request, whose rows it keeps.
+
+    :ivar inputs: the checked rows, after a prediction
+    """
 
     def __init__(self, model: PyFuncModel) -> None:
         self.model = model
         self.metadata = model.metadata
+        self.inputs = pd.DataFrame()
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return the model's columns, ``unseen`` replaced by ``warnings``: a text, empty if there is nothing to say.
 
+        :param params: with ``explain: true``, there are two columns more: ``base`` and ``contributions``
         :raises MlflowException: rows or predictions cannot be used; the response has status 400 and names every error
         """
+        if len(rows) > MAX_REQUEST_ROWS:
+            raise TooManyRowsError(f"a request may have {MAX_REQUEST_ROWS:,} rows", error_code=BAD_REQUEST)
         unexpected = PROBLEM.limits.unexpected
         try:
             checked = check_inputs(rows, PROBLEM, "the request", with_id=False, first=1, unexpected=unexpected)
-            inputs = checked[PROBLEM.inputs]
-            return _describe(self.model.predict(inputs, params=params), inputs)
-        except (TableError, PredictionError) as error:
+            self.inputs = checked[PROBLEM.inputs]
+            others = {name: value for name, value in (params or {}).items() if name != EXPLAIN}
+            predicted = _describe(self.model.predict(self.inputs, params=others or None), self.inputs)
+            wanted = params is not None and params.get(EXPLAIN) is True
+            return predicted.join(explain(self.model, self.inputs)) if wanted else predicted
+        except (TableError, PredictionError, CannotExplainError) as error:
             raise MlflowException(str(error), error_code=BAD_REQUEST) from None
 
 

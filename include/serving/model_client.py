@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERSION_HEADER = "X-Model-Version"
+PREDICTION_HEADER = "X-Prediction-Id"
 POLL = 0.5  # seconds between two requests for the version
 
 

@@ -1,67 +1,137 @@
-"""The champion over HTTP: MLflow's scoring server, which follows the alias when it moves.
+"""The champion over HTTP: a server that follows the alias when it moves.
 
 ``python -m include.serving.model_server`` answers as ``mlflow models serve`` does (``/invocations``, ``/ping``,
-``/version``: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/), on ``SERVE_HOST`` (127.0.0.1) and
-``SERVE_PORT``. The header ``X-Model-Version`` of a response has the version that answered.
+``/health``, ``/version``: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/), on ``SERVE_HOST``
+(127.0.0.1) and ``SERVE_PORT``. The header ``X-Model-Version`` of a response has the version that answered, and
+``X-Prediction-Id`` what its predictions are known by.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
+import time
 import warnings
-from typing import TYPE_CHECKING, cast
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import uvicorn
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
-from mlflow.pyfunc import scoring_server
-from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse
+from mlflow.version import VERSION
+from starlette.datastructures import Headers
 
 from include.services.champions import CHAMPION_ALIAS, MODEL, OtherInputsError, check_inputs, find_champion, model_uri
 from include.services.tracking import load_model
-from include.serving.body_limit import BodyLimit
-from include.serving.checked_model import CheckedModel
-from include.serving.model_client import VERSION_HEADER
-from include.settings import DEFAULT_PORTS, MAX_REQUEST
+from include.serving.answer import Answer, Observer
+from include.serving.guard import Guard, ImpatientProtocol, read_rules
+from include.serving.model_client import PREDICTION_HEADER, VERSION_HEADER
+from include.serving.scoring import JSON, Response, Scorer
+from include.settings import DEFAULT_PORTS
 
 if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 POLL = 3.0  # seconds; MLflow has no event for a moved alias
 NO_CHAMPION = f"{MODEL} has no version with the alias {CHAMPION_ALIAS} yet, or MLflow does not answer"
+PATHS = {"/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "GET"}
+LARGE = 200_000  # bytes of a body, from which on it is answered in a thread: others must not wait for it
+THREADS = 2  # that answer at once; others wait
 
 log = logging.getLogger(__name__)
 
 
 class ChampionServer:
-    """An ASGI application that passes each request to the scoring server of the present champion.
+    """An ASGI application that answers each request with the present champion.
 
     The next version is loaded and tried before it replaces the one that answers; requests that have begun end with the
     version that they began with. A version that cannot be loaded, or takes other inputs than the problem has, replaces
     nothing.
+
+    :ivar since: seconds since the epoch, when it began to
+    :ivar observers: are called with each answer that has predictions
+    :ivar routes: other applications by their path
     """
 
     def __init__(self) -> None:
-        self._serving: tuple[str, ASGIApp] = ("", PlainTextResponse(NO_CHAMPION, status_code=503))
+        self.observers: list[Observer] = []
+        self.routes: dict[str, ASGIApp] = {}
+        self.since = 0.0
+        self._serving: tuple[str, Scorer | None] = ("", None)
+        self._reason = NO_CHAMPION
+        self._threads = ThreadPoolExecutor(THREADS, "answer")
         self._stopped = threading.Event()
         self._last_error = ""
+
+    @property
+    def version(self) -> str:
+        """The version that answers, empty before the first champion."""
+        return self._serving[0]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start and stop with the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-            return
-        version, app = self._serving  # read once: it may be replaced at any time
+        elif scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        elif route := self.routes.get(scope["path"]):
+            await route(scope, receive, send)
+        else:
+            await self._respond(scope, receive, send)
 
-        async def send_with_version(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[VERSION_HEADER] = version
-            await send(message)
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        version, scorer = self._serving  # read once: it may be replaced at any time
+        response = self._answer_at_once(scope, scorer) or await self._predict(scope, receive, scorer)
+        headers = [
+            (b"content-type", response.media_type.encode()),
+            (b"content-length", str(len(response.body)).encode()),
+            (VERSION_HEADER.lower().encode(), version.encode()),
+        ]
+        prediction_id = uuid4().hex
+        if response.outputs:
+            headers.append((PREDICTION_HEADER.lower().encode(), prediction_id.encode()))
+        if response.status == 405:
+            headers.append((b"allow", PATHS[scope["path"]].encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+        if response.outputs and self.observers:
+            self._notify(version, response, prediction_id)
 
-        await app(scope, receive, send_with_version)
+    def _answer_at_once(self, scope: Scope, scorer: Scorer | None) -> Response | None:
+        """Answer what is no request for predictions."""
+        path, method = scope["path"], scope["method"]
+        if path not in PATHS:
+            return Response(404, f"there is no {path[:100]} here; there are {', '.join(PATHS)}\n".encode())
+        if method != PATHS[path] and (method, PATHS[path]) != ("HEAD", "GET"):
+            return Response(405, f"{path} takes {PATHS[path]}\n".encode())
+        if scorer is None:
+            return Response(503, self._reason.encode())
+        if path == "/version":
+            return Response(200, VERSION.encode(), JSON)
+        return None if path == "/invocations" else Response(200, b"\n", JSON)
+
+    async def _predict(self, scope: Scope, receive: Receive, scorer: Scorer | None) -> Response:
+        assert scorer is not None  # noqa: S101 # 503 otherwise
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        content_type = Headers(scope=scope).get("content-type", "")
+        if content_type == JSON and len(body) < LARGE and (response := scorer.answer_clean(body)):
+            return response
+        return await asyncio.get_running_loop().run_in_executor(self._threads, scorer.answer, body, content_type)
+
+    def _notify(self, version: str, response: Response, prediction_id: str) -> None:
+        count = len(response.outputs["prediction"])
+        ids = [f"{prediction_id}-{row}" for row in range(1, count + 1)]
+        answer = Answer(version, response.inputs, response.outputs, ids)
+        for observe in self.observers:
+            try:
+                observe(answer)
+            except Exception:  # the response was sent, and others must be
+                log.exception("%s failed", observe)
 
     def follow(self) -> None:
         """Check the alias until the server stops; an error is logged once."""
@@ -71,7 +141,7 @@ class ChampionServer:
                 self._last_error = ""
             except Exception as error:  # the present version must go on answering
                 if str(error) != self._last_error:
-                    log.exception("Version %s goes on answering", self._serving[0] or "none")
+                    log.exception("Version %s goes on answering", self.version or "none")
                 self._last_error = str(error)
             if self._stopped.wait(POLL):
                 return
@@ -79,14 +149,15 @@ class ChampionServer:
     def update(self) -> None:
         """Serve the champion, if it is not served yet."""
         champion = find_champion()
-        if champion is None or champion["version"] == self._serving[0]:
+        if champion is None or champion["version"] == self.version:
             return
         version = champion["version"]
         self._check_inputs(version)
         model = load_model(model_uri(version))
         if model.input_example is not None:
             model.predict(model.input_example)
-        self._serving = (version, scoring_server.init(cast("PyFuncModel", CheckedModel(model))))
+        scorer = Scorer(model)
+        self._serving, self.since = (version, scorer), time.time()
         log.info("Version %s answers from now on", version)
 
     def _check_inputs(self, version: str) -> None:
@@ -94,8 +165,7 @@ class ChampionServer:
         try:
             check_inputs(version)
         except OtherInputsError as error:
-            if not self._serving[0]:
-                self._serving = ("", PlainTextResponse(str(error), status_code=503))
+            self._reason = str(error)
             raise
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -104,6 +174,7 @@ class ChampionServer:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._stopped.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -113,7 +184,8 @@ def main() -> None:
     # skops inspects every loaded module, and Airflow's deprecated ones warn each time.
     warnings.filterwarnings("ignore", category=DeprecatedImportWarning)
     host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), os.environ.get("SERVE_PORT", DEFAULT_PORTS["SERVE_PORT"])
-    uvicorn.run(BodyLimit(ChampionServer(), MAX_REQUEST), host=host, port=int(port), log_level="warning")
+    app = Guard(ChampionServer(), read_rules(host))
+    uvicorn.run(app, host=host, port=int(port), log_level="warning", http=ImpatientProtocol, limit_concurrency=1000)
 
 
 if __name__ == "__main__":

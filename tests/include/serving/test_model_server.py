@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from include.problem import PROBLEM
 from include.services import champions
 from include.serving import checked_model, model_client, model_server
-from include.serving.body_limit import BodyLimit
+from include.serving.guard import Guard, ImpatientProtocol, Rules
 from include.serving.checked_model import CheckedModel
 from include.serving.model_client import ServingError, is_up, served_version, smoke_test
 from include.serving.model_server import ChampionServer
@@ -58,7 +58,11 @@ def url(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(BodyLimit(ChampionServer(), LIMIT), port=port, log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            Guard(ChampionServer(), Rules(limit=LIMIT)), port=port, http=ImpatientProtocol, log_level="warning"
+        )
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started)

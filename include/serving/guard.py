@@ -1,0 +1,177 @@
+"""What a request must be before the model server looks at it: from one who may ask, of limited size, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from include.settings import MAX_REQUEST, SERVE_TOKEN_FILE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+PUBLIC_PATHS = ("/ping", "/health")  # for probes, which have no token
+MAX_WAIT = 10.0  # seconds for a client to send a request, headers and body
+MAX_SECONDS = 30.0  # for an answer
+
+
+class ExposedError(ValueError):
+    """The server would answer other machines without asking who they are; the message says what to set."""
+
+
+class RefusedError(Exception):
+    """A request is refused, with this status and text."""
+
+    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status, self.headers = status, headers
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is demanded of requests.
+
+    :param token: bearer token; anyone may ask if it is empty
+    :param hosts: names in the header Host, without a port; ``*`` for any
+    :param limit: bytes of a body
+    :param wait: seconds for the body to arrive
+    :param seconds: for the answer
+    """
+
+    token: str = field(default="", repr=False)
+    hosts: tuple[str, ...] = LOOPBACK
+    limit: float = MAX_REQUEST
+    wait: float = MAX_WAIT
+    seconds: float = MAX_SECONDS
+
+
+def read_rules(host: str) -> Rules:
+    """Return the rules for a server that listens on an address, from ``SERVE_...`` in the environment.
+
+    :raises ExposedError: it is not a loopback address, and there is no token
+    """
+    token = read_token()
+    if not (token or _is_loopback(host) or os.environ.get("SERVE_WITHOUT_TOKEN") == "1"):
+        raise ExposedError(
+            f"SERVE_HOST is {host}, which other machines may reach: write a token into a file and name it in "
+            "SERVE_TOKEN_FILE, or set SERVE_WITHOUT_TOKEN=1 if something else controls who may ask"
+        )
+    hosts = os.environ.get("SERVE_HOSTS", "").replace(",", " ").lower().split()
+    return Rules(token, (*LOOPBACK, *hosts), seconds=float(os.environ.get("SERVE_SECONDS") or MAX_SECONDS))
+
+
+def read_token() -> str:
+    """Return the token, or an empty string if no file is set.
+
+    :raises ExposedError: the file is empty
+    """
+    if not SERVE_TOKEN_FILE:
+        return ""
+    token = Path(SERVE_TOKEN_FILE).read_text().strip()
+    if not token:
+        raise ExposedError(f"SERVE_TOKEN_FILE: {SERVE_TOKEN_FILE} is empty")
+    return token
+
+
+class Guard:
+    """An ASGI application that passes on requests that keep to the rules, their bodies in one piece."""
+
+    def __init__(self, app: ASGIApp, rules: Rules | None = None) -> None:
+        self.app, self.rules = app, rules or Rules()
+        self._credentials = f"Bearer {self.rules.token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            self._check(scope["path"], Headers(scope=scope))
+            messages = [{"type": "http.request", "body": await self._read(receive), "more_body": False}]
+
+            async def replay() -> Message:
+                return messages.pop() if messages else await receive()
+
+            async with asyncio.timeout(self.rules.seconds):
+                await self.app(scope, replay, send_and_note)
+        except RefusedError as refused:
+            response = PlainTextResponse(f"{refused}\n", refused.status, refused.headers)
+            await response(scope, receive, send)
+        except TimeoutError:
+            text = f"there is no answer after {self.rules.seconds:g} s (SERVE_SECONDS): send fewer rows at once\n"
+            if not started:
+                await PlainTextResponse(text, 504)(scope, receive, send)
+
+    def _check(self, path: str, headers: Headers) -> None:
+        hosts = self.rules.hosts
+        name = headers.get("host", "").lower()
+        if name not in hosts and name.rpartition(":")[0] not in hosts and "*" not in hosts:
+            raise RefusedError(403, f"the server is not {name[:100]!r}: SERVE_HOSTS lists its names")
+        given = headers.get("authorization", "").encode()
+        if self.rules.token and path not in PUBLIC_PATHS and not hmac.compare_digest(given, self._credentials):
+            raise RefusedError(401, "a token is needed: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"})
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self.rules.limit:
+            raise self._too_large()
+
+    async def _read(self, receive: Receive) -> bytes:
+        """Return the body: its length need not be in a header."""
+        parts, more, size = [], True, 0
+        try:
+            async with asyncio.timeout(self.rules.wait):
+                while more:
+                    message = await receive()
+                    parts.append(message.get("body", b""))
+                    more, size = message.get("more_body", False), size + len(parts[-1])
+                    if size > self.rules.limit:
+                        raise self._too_large()
+        except TimeoutError:
+            raise RefusedError(408, f"the request did not arrive within {self.rules.wait:g} s") from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _too_large(self) -> RefusedError:
+        text = f"a request may have {self.rules.limit / 1e6:g} MB (MAX_REQUEST_MB): send fewer rows at once"
+        return RefusedError(413, text, {"Connection": "close"})
+
+
+class ImpatientProtocol(HttpToolsProtocol):
+    """Closes connections whose headers do not arrive in time: uvicorn waits for them forever."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Read a part of a request; uvicorn stops its own timer here."""
+        waits = self.timeout_keep_alive_task
+        super().data_received(data)
+        if waits is not None and (self.cycle is None or self.cycle.response_complete) and self.parser is not None:
+            self._expect_request(max(0.0, waits.when() - self.loop.time()))
+
+    def _expect_request(self, seconds: float = MAX_WAIT) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
