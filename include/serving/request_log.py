@@ -1,0 +1,160 @@
+"""What the model server was asked and answered: Parquet files in S3, one row for each row of a request.
+
+The columns are ``prediction_id``, ``_time`` (UTC), ``_version``, ``problem.inputs``, ``predicted``, ``lower``,
+``upper``, ``warnings`` and, if a challenger predicted the same row, ``_challenger`` and ``_challenger_predicted``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from itertools import chain, repeat
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.problem import PROBLEM
+from include.services import storage
+from include.services.assets import REQUESTS
+from include.serving.answer import Answer
+from include.spec import LOGGED, PREDICTION_ID
+
+ROWS = 10_000  # of a file
+SECONDS = 60.0  # that a row waits until it is written
+LIMIT = 100_000  # rows that wait while S3 is away: about 50 MB
+PATIENCE = 8.0  # seconds for the last rows when the server stops; supervisord kills it after ten
+
+_, TIME, VERSION, CHALLENGER, CHALLENGER_PREDICTED = LOGGED
+
+log = logging.getLogger(__name__)
+
+
+Shadow = Callable[[pa.Table], tuple[str, Sequence[float]] | None]  # inputs: a version and its predictions, if any does
+
+
+class Entry(NamedTuple):
+    """An answer, and when it was given."""
+
+    time: datetime
+    answer: Answer
+
+
+class RequestLog:
+    """An observer of the model server that writes what it sees from a thread of its own.
+
+    Rows wait until there are enough, or for some time. What cannot be written is kept up to a limit; beyond it, new
+    rows are dropped and counted.
+
+    :param shadow: a version that predicts the same rows, if any
+    :param rows: of a file
+    :param seconds: that a row waits at most
+    :param limit: rows that wait at most
+    """
+
+    def __init__(
+        self, shadow: Shadow | None = None, *, rows: int = ROWS, seconds: float = SECONDS, limit: int = LIMIT
+    ) -> None:
+        self.shadow, self.rows, self.seconds, self.limit = shadow, rows, seconds, limit
+        self.waiting = self.written = self.dropped = 0  # rows
+        self._entries: list[Entry] = []
+        self._lock, self._wake, self._stopped = threading.Lock(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="request log", daemon=True)
+        self._last_error = ""
+
+    def __call__(self, answer: Answer) -> None:
+        """Keep an answer; it costs microseconds, whatever S3 does."""
+        with self._lock:
+            before, after = self.waiting, self.waiting + len(answer.ids)
+            if after > self.limit:
+                self.dropped += len(answer.ids)
+                return
+            self._entries.append(Entry(datetime.now(UTC), answer))
+            self.waiting = after
+        if before < self.rows <= after:  # once, so that a failing server is not tried again and again
+            self._wake.set()
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, and stop; rows that cannot be written are counted as dropped."""
+        self._stopped.set()
+        self._wake.set()
+        self._thread.join(PATIENCE)
+        if self.waiting:
+            self.dropped += self.waiting
+            log.warning("%s requested rows are lost: they could not be written to %s", self.waiting, REQUESTS)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._wake.wait(self.seconds)
+            self._wake.clear()
+            try:
+                self._flush()
+                self._last_error = ""
+            except Exception as error:  # the thread must go on; an error is logged once
+                if str(error) != self._last_error:
+                    log.exception("%s requested rows wait until they can be written", self.waiting)
+                self._last_error = str(error)
+
+    def _flush(self) -> None:
+        while entries := list(_take(self._entries, self.rows)):
+            table = build_table(entries)
+            if self.shadow and (predicted := self.shadow(table.select(PROBLEM.inputs))):
+                table = _add_challenger(table, *predicted)
+            pq.write_table(table, content := BytesIO())
+            storage.write_bytes(content.getvalue(), _name_file(entries[0].time))
+            with self._lock:
+                del self._entries[: len(entries)]
+                self.waiting -= table.num_rows
+            self.written += table.num_rows
+
+
+def build_table(entries: Sequence[Entry]) -> pa.Table:
+    """Return a row for each row of the answers."""
+
+    def collect(cells: Iterator[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array(list(chain.from_iterable(cells)), kind, from_pandas=True)
+
+    def output(name: str) -> Iterator[Any]:
+        return (answer.outputs.get(name, repeat(None, len(answer.ids))) for _, answer in entries)
+
+    number, text, time = pa.float64(), pa.string(), pa.timestamp("us", tz="UTC")
+    kinds = dict.fromkeys(PROBLEM.numbers, number) | dict.fromkeys(PROBLEM.categories, text)
+    columns = {
+        PREDICTION_ID: collect((answer.ids for _, answer in entries), text),
+        TIME: collect((repeat(at, len(answer.ids)) for at, answer in entries), time),
+        VERSION: collect((repeat(answer.version, len(answer.ids)) for _, answer in entries), text),
+        **{name: collect((answer.inputs[name] for _, answer in entries), kinds[name]) for name in PROBLEM.inputs},
+        "predicted": collect(output("prediction"), number),
+        "lower": collect(output("lower"), number),
+        "upper": collect(output("upper"), number),
+        "warnings": collect(output("warnings"), text),
+    }
+    return pa.table(columns)
+
+
+def _add_challenger(table: pa.Table, version: str, predicted: Sequence[float]) -> pa.Table:
+    versions = pa.array([version] * table.num_rows, pa.string())
+    predictions = pa.array(predicted, pa.float64())
+    return table.append_column(CHALLENGER, versions).append_column(CHALLENGER_PREDICTED, predictions)
+
+
+def _take(entries: Sequence[Entry], rows: int) -> Iterator[Entry]:
+    """Yield the first entries, until they have as many rows."""
+    taken = 0
+    for entry in list(entries):
+        if taken >= rows:
+            return
+        taken += len(entry.answer.ids)
+        yield entry
+
+
+def _name_file(time: datetime) -> str:
+    return f"{REQUESTS}/{time:%Y-%m-%d/%H%M%S}-{uuid4().hex[:8]}.parquet"
