@@ -4,9 +4,10 @@ Predicts every row with the *champion*, with 90 % prediction intervals, and draw
 
 1. `fetch_model_run_id` finds the champion and the table of the newest version, once for the whole run. As long as there
    is no champion, the version of the newest evaluation predicts; log, event and figure say so.
-   `fetch_feature_df_no_target` and `fetch_target` pick up the rows.
+   `fetch_feature_df_no_target` and `fetch_target` pick up the rows, a large table in parts of 500,000.
 2. `add_line_to_file` makes sure that the model's `requirements.txt` names what reading from S3 needs.
-3. `run_prediction` loads the model in an environment built from those requirements, which is kept for later runs.
+3. `run_prediction`, once per part, loads the model in an environment built from those requirements, which is kept for
+   later runs.
 4. `plot_predictions` draws the figure; `save_predictions` publishes the predictions as a CSV file and writes an audit
    trail beside it: `make trace FILE=s3://...` follows it to version, run, data and commit.
 """
@@ -18,37 +19,31 @@ from airflow.sdk import dag, task
 
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 from include.problem import PROBLEM
-from include.services.assets import MODEL_EVALUATED, PREDICTIONS, object_uri
-from include.services.dag_defaults import DAG_DEFAULTS
+from include.services.assets import MODEL_EVALUATED, PREDICTIONS
+from include.services.dag_defaults import DAG_DEFAULTS, HEAVY
 from include.settings import MODEL_ENVIRONMENTS
 from include.tasks import predict as tasks
 
 
-@dag(
-    schedule=[MODEL_EVALUATED],
-    doc_md=__doc__,
-    tags=[PROBLEM.name, "predictions"],
-    user_defined_macros={"object_uri": object_uri, "PREDICTIONS": PREDICTIONS},
-    **DAG_DEFAULTS,
-)
+@dag(schedule=[MODEL_EVALUATED], doc_md=__doc__, tags=[PROBLEM.name, "predictions"], **DAG_DEFAULTS)
 def predict() -> None:
     start, end = EmptyOperator(task_id="start"), EmptyOperator(task_id="end")
     model = task(inlets=[MODEL_EVALUATED])(tasks.fetch_model_run_id)()
-    rows_uri = task(tasks.fetch_feature_df_no_target)(model["features_uri"])
-    target_uri = task(tasks.fetch_target)(model["features_uri"])
-    run_prediction = ModelLoadAndPredictOperator(
+    parts = task(tasks.fetch_feature_df_no_target)(model["features_uri"])
+    targets = task(tasks.fetch_target)(model["features_uri"])
+    run_prediction = ModelLoadAndPredictOperator.partial(
         task_id="run_prediction",
         model_uri="{{ ti.xcom_pull('fetch_model_run_id')['uri'] }}",
-        data="{{ ti.xcom_pull('fetch_feature_df_no_target') }}",
-        output_uri="{{ object_uri(PREDICTIONS, run_id, 'predicted.parquet') }}",
         venv_cache_path=MODEL_ENVIRONMENTS,
-    )
-    predicted_uri = run_prediction.output
-    plotted = task(tasks.plot_predictions)(target_uri, predicted_uri, model)
-    saved = task(outlets=[PREDICTIONS])(tasks.save_predictions)(target_uri, predicted_uri, rows_uri, model)
+        map_index_template="{{ task.data.rpartition('/')[2].removesuffix('.parquet') }}",
+        **HEAVY,
+    ).expand_kwargs(parts)
+    predicted = run_prediction.output
+    plotted = task(tasks.plot_predictions)(targets, predicted, model)
+    saved = task(outlets=[PREDICTIONS])(tasks.save_predictions)(targets, predicted, parts, model)
 
     start >> model
-    [task(tasks.add_line_to_file)(model["version"]), rows_uri] >> run_prediction
+    task(tasks.add_line_to_file)(model["version"]) >> run_prediction
     [plotted, saved] >> end
 
 

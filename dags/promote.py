@@ -27,7 +27,7 @@ from include.problem import PROBLEM
 from include.services import forms
 from include.services.approval import ApprovalBranchOperator
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
-from include.services.dag_defaults import DAG_DEFAULTS
+from include.services.dag_defaults import DAG_DEFAULTS, HEAVY
 from include.settings import MODEL_ENVIRONMENTS
 from include.tasks import evaluate
 from include.tasks import promote as tasks
@@ -50,6 +50,7 @@ def promote() -> None:
     predict_holdout = ModelLoadAndPredictOperator.partial(
         task_id="predict_holdout",
         venv_cache_path=MODEL_ENVIRONMENTS,
+        **HEAVY,
         map_index_template="{{ task.output_uri.rpartition('/')[2].removesuffix('.parquet') }}: {{ task.model_uri }}",
     ).expand_kwargs(holdout)
     # none_failed, because nothing is predicted where there are too few rows

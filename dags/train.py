@@ -31,16 +31,18 @@ from include.problem import PROBLEM
 from include.services import forms
 from include.services.assets import FEATURES, MODEL_TRAINED
 from include.services.champions import CHALLENGER_ALIAS, DAG_RUN_ID, MODEL
-from include.services.dag_defaults import DAG_DEFAULTS
+from include.services.dag_defaults import DAG_DEFAULTS, HEAVY
 from include.tasks import feature_eng as experiment
 from include.tasks import train as tasks
+
+CANDIDATE = "{{ task.op_kwargs['candidate']['name'] }}"
 
 
 @task_group
 def tune(features_uri: Any, experiment_id: Any) -> Any:
     scratch = setup(tasks.create_scratch)(features_uri, experiment_id)
     listed = task(tasks.list_candidates)(features_uri)
-    tune_candidate = task(map_index_template="{{ task.op_kwargs['candidate']['name'] }}")(tasks.tune_candidate)
+    tune_candidate = task(map_index_template=CANDIDATE, **HEAVY)(tasks.tune_candidate)
     tuned = tune_candidate.partial(scratch=scratch).expand(candidate=listed)
     selected = task(trigger_rule="all_done", multiple_outputs=False)(tasks.select_candidate)(listed)
     tuned >> selected >> teardown(tasks.delete_scratch)(scratch).as_teardown(setups=scratch)

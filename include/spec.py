@@ -133,6 +133,7 @@ class Limits:
     :param max_unexpected: largest share of a column outside its ``expected`` range
     :param unexpected: what a number outside its ``expected`` range is in rows to predict: a ``"warning"`` beside the
         prediction, or an ``"error"``, and the rows are not predicted
+    :param max_training_rows: rows that a model is fitted to at most; of more, they are drawn
     """
 
     min_rows: int = 30
@@ -141,8 +142,10 @@ class Limits:
     usual_missing: float = 0.05
     max_unexpected: float = 0.5
     unexpected: str = "warning"
+    max_training_rows: int = 1_000_000
 
     def __post_init__(self) -> None:
+        _require(self.max_training_rows >= 1000, "limits.max_training_rows", "must be 1000 or more")
         _require(self.min_rows >= 30, "limits.min_rows", f"must be 30 or more, not {self.min_rows}")
         for name in ("max_missing_target", "max_missing", "usual_missing", "max_unexpected"):
             _require(0 <= getattr(self, name) <= 1, f"limits.{name}", "is a share: between 0 and 1")

@@ -28,13 +28,16 @@ LEFT, RIGHT, BESIDE_IMAGE = 0.066, 0.975, 0.741  # of the figure: where the grap
 CUT_OUT, PHOTOGRAPH = (0.75, 0.02, 0.25, 0.96), (0.765, 0.1, 0.21, 0.8)  # a photograph has a margin
 
 
-def plot_predictions(predictions: pd.DataFrame, problem: Problem, image: Path | None = None, model: str = "") -> Figure:
+def plot_predictions(
+    predictions: pd.DataFrame, problem: Problem, image: Path | None = None, model: str = "", total: int = 0
+) -> Figure:
     """Draw true and predicted values as two lines; of a large table, a sample of the rows as dots.
 
     :param predictions: as :func:`include.data.predictions.compare` returns it, in any order
     :param image: JPEG or PNG shown in the right margin, if that file exists
     :param model: short description of the model
-    :return: a figure of 1600 x 800 px; its errors and coverage are those of all rows
+    :param total: rows of the table, if `predictions` are a sample of it
+    :return: a figure of 1600 x 800 px; its errors and coverage are those of all `predictions`
     :raises ValueError: the image cannot be read
     """
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor=PAPER)
@@ -49,7 +52,8 @@ def plot_predictions(predictions: pd.DataFrame, problem: Problem, image: Path | 
     _label_axes(graph, problem)
     _label_rows(graph, rows[problem.id], is_numbered)
     errors = _describe_errors(predictions, problem)
-    sampled = f"RMSE:  {errors}  \u00b7  showing {SHOWN} of {len(ordered):,} rows"
+    scored = "RMSE of a sample" if total > len(ordered) else "RMSE"
+    sampled = f"{scored}:  {errors}  \u00b7  showing {SHOWN} of {max(total, len(ordered)):,} rows"
     subtitle = sampled if is_sample else f"Prediction error (RMSE):  {errors}"
     style.write_heading(figure, _make_room(graph), right, problem.title, subtitle, model)
     return figure

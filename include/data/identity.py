@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 
 import numpy as np
@@ -33,15 +35,23 @@ def remove_known(rows: pd.DataFrame, known: pd.DataFrame, problem: Problem) -> p
     return rows[new.to_numpy()]
 
 
-def remove_trained(rows: pd.DataFrame, training: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+def remove_trained(rows: pd.DataFrame, training: Iterable[pd.DataFrame], problem: Problem) -> pd.DataFrame:
     """Return the rows that a model was not trained on, under this id or another.
 
     A row of another id is the same if inputs and target are. That counts where they occur once in `training`: in a
     table of few different rows they do not identify one.
+
+    :param training: the rows that it was trained on, in batches
     """
-    contents = _describe_content(training, problem)
-    trained = describe_rows(rows, problem).isin(describe_rows(training, problem))
-    trained |= _describe_content(rows, problem).isin(contents[~contents.duplicated(keep=False)])
+    inputs, contents = hash_inputs(rows, problem), _describe_content(rows, problem)
+    known: set[str] = set()
+    counts: Counter[str] = Counter()
+    for batch in training:
+        alike = batch[hash_inputs(batch, problem).isin(inputs).to_numpy()]  # the others cannot be the same
+        known.update(describe_rows(alike, problem))
+        counts.update(_describe_content(alike, problem))
+    once = [content for content, count in counts.items() if count == 1]
+    trained = describe_rows(rows, problem).isin(known) | contents.isin(once)
     return rows[~trained.to_numpy()]
 
 

@@ -23,6 +23,7 @@ from include.spec import SPLIT, Problem
 FOLDS = 10
 MAX_RESIDUALS = 100_000  # 0.8 MB in the model's file; they give the coverage a standard error of 0.1 %
 MAX_ERRORS = 2000  # logged for comparisons with later errors
+MAX_CHECKED = 100_000  # rows whose features are computed again and compared
 
 
 def build_model(problem: Problem, estimator: str, hyper_parameters: Mapping[str, Any]) -> Pipeline:
@@ -53,7 +54,7 @@ def train_model(
     model = build_model(problem, estimator, hyper_parameters)
     fitted = fit_with_intervals(model, training[problem.inputs], training[problem.target.name])
     fitted.levels = {name: fill(training[name]).unique().tolist() for name in problem.categories}
-    _check_features(fitted.model[0], table, problem)
+    _check_features(fitted.model[0], table.head(MAX_CHECKED), problem)
     true, predicted = holdout[problem.target.name], fitted.predict(None, holdout[problem.inputs])
     scores = score_predictions(true, predicted["prediction"]) | score_intervals(true, predicted)
     return fitted, {f"holdout_{name}": value for name, value in scores.items()}

@@ -13,6 +13,7 @@ from sklearn import config_context
 from sklearn.model_selection import ParameterGrid, RepeatedKFold
 
 from include.data.features import build_transformer
+from include.data.sampling import draw_rows
 from include.data.split import select_training
 from include.evaluation.scores import format_value, score_predictions
 from include.model.candidates import NAMES, find_candidate
@@ -31,12 +32,11 @@ class CandidateError(ValueError):
 
 
 def sample_training(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the rows to choose by: all training rows of the table, or 20,000 of them at random, always the same.
+    """Return the rows to choose by: all training rows of the table, or 20,000 that are drawn from them.
 
     :return: columns ``problem.inputs`` and the target, in the order of the table
     """
-    training = select_training(table, problem)[[*problem.inputs, problem.target.name]]
-    return training.sample(min(len(training), BUDGET), random_state=0).sort_index()
+    return draw_rows(select_training(table, problem), BUDGET, problem)[[*problem.inputs, problem.target.name]]
 
 
 def score_candidate(candidate: Mapping[str, Any], rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:

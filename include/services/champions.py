@@ -87,10 +87,16 @@ def describe(version: Mapping[str, Any]) -> dict[str, str]:
     return {"version": version["version"], "run_id": version["run_id"], FEATURES_URI: tags[FEATURES_URI]}
 
 
+def find_features(version: Mapping[str, Any]) -> str:
+    """Return the URI of the feature table that a version was trained from; empty if it is gone."""
+    uri = read_tags(version).get(FEATURES_URI, "")
+    return uri if uri and storage.exists(uri) else ""
+
+
 def read_features(version: Mapping[str, Any]) -> pd.DataFrame | None:
     """Return the feature table that a version was trained from, or None if it is gone."""
-    uri = read_tags(version).get(FEATURES_URI, "")
-    return storage.read_table(uri) if uri and storage.exists(uri) else None
+    uri = find_features(version)
+    return storage.read_table(uri) if uri else None
 
 
 def has_verdict(version: Mapping[str, Any]) -> bool:

@@ -10,8 +10,11 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from include.problem import PROBLEM
 from include.services.alerts import alert_failure, alert_missed_deadline
-from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
+from include.services.memory import OutOfMemoryPolicy, limit_memory
+from include.settings import AWS_CONN_ID, HEAVY_TASKS, MLFLOW_CONN_ID
 
+# For mapped tasks that fit or predict: of one DAG so many run at once, and other DAGs find a free slot.
+HEAVY: dict[str, Any] = {"max_active_tis_per_dag": HEAVY_TASKS}
 OWNER = f"{PROBLEM.name}-team"
 
 
@@ -34,8 +37,10 @@ DAG_DEFAULTS: dict[str, Any] = {
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(minutes=10),
+        "execution_timeout": timedelta(minutes=30),
         "on_failure_callback": alert_failure,
+        "pre_execute": limit_memory,
+        "retry_policy": OutOfMemoryPolicy(),
         "mlflow_conn_id": MLFLOW_CONN_ID,
         "aws_conn_id": AWS_CONN_ID,
     },

@@ -53,6 +53,11 @@ def take() -> Notes:
     return taken
 
 
+def tables_read() -> dict[Dataset, Table]:
+    """Return the tables that the task has read so far."""
+    return {dataset: table for dataset, table in _notes.inputs.items() if table}
+
+
 def note_read(uri: str, table: pd.DataFrame | Table) -> None:
     """Note that the task read a table from a file or object."""
     _notes.inputs[locate(uri)] = table if isinstance(table, Table) else describe(table)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha256
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from itertools import chain
 from math import inf
@@ -219,6 +220,15 @@ def open_object(uri: str) -> RawIOBase:
     :raises StorageError: it cannot be read, or was replaced since it was opened
     """
     return _ObjectFile(uri)
+
+
+def hash_object(uri: str) -> str:
+    """Return the SHA-256 of an object's content, which is read piece by piece."""
+    with _connection(uri) as (hook, bucket, key), closing(hook.get_key(key, bucket).get()["Body"]) as body:
+        digest = sha256()
+        for piece in body.iter_chunks(MEGABYTE):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def artifact_uri(uri: str) -> str:

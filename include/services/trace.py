@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from typing import Any
 
 from include.services import champions, storage
@@ -25,7 +24,14 @@ def write_trace(uri: str, model: dict[str, str], rows_uri: str) -> str:
     from include.services.tracking import run_tags
 
     predicted = {name: model[name] for name in ("version", "run_id", "alias")}
-    trail = {"file": uri, "sha256": _hash(uri), "rows": rows_uri, "model": champions.MODEL, **predicted, **run_tags()}
+    trail = {
+        "file": uri,
+        "sha256": storage.hash_object(uri),
+        "rows": rows_uri,
+        "model": champions.MODEL,
+        **predicted,
+        **run_tags(),
+    }
     return storage.write_bytes(json.dumps(trail, indent=2).encode(), uri + SUFFIX)
 
 
@@ -47,7 +53,7 @@ def read_trace(uri: str) -> dict[str, list[str]]:
     hook = champions.connect()
     version, run = hook.get_model_version(trail["model"], trail["version"]), hook.get_run(trail["run_id"])
     tags = champions.read_tags(run["data"])
-    found = _hash(uri) if storage.exists(uri) else None
+    found = storage.hash_object(uri) if storage.exists(uri) else None
     return {
         "predictions": [
             uri,
@@ -71,7 +77,7 @@ def read_trace(uri: str) -> dict[str, list[str]]:
 
 
 def _data(used: dict[str, Any], version: dict[str, Any]) -> list[str]:
-    from mlflow.data.digest_utils import compute_pandas_digest
+    from include.services.tracking import TableDataset
 
     dataset = used["dataset"]
     source = json.loads(dataset["source"]).get("uri")
@@ -79,7 +85,7 @@ def _data(used: dict[str, Any], version: dict[str, Any]) -> list[str]:
         return []  # mlflow.models.evaluate logs rows without an address
     # MLflow has one entry for all tables with the same content, with the address of the first: the version's is right.
     source = champions.read_tags(version).get("features_uri", source)
-    found = compute_pandas_digest(storage.read_table(source)) if storage.exists(source) else None
+    found = TableDataset(source).digest if storage.exists(source) else None
     return [source, f"digest {dataset['digest']} ({dataset['name']}), {_compare(dataset['digest'], found)}"]
 
 
@@ -92,7 +98,3 @@ def _compare(expected: str, found: str | None) -> str:
 def _airflow_run(tags: dict[str, str]) -> str:
     dag_id = tags.get("airflow.dag_id")
     return f"Airflow's {dag_id}, run {tags['airflow.dag_run_id']}" if dag_id else "no Airflow run"
-
-
-def _hash(uri: str) -> str:
-    return sha256(storage.read_bytes(uri)).hexdigest()

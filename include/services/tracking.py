@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 import requests
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.digest_utils import compute_pandas_digest
+from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
@@ -23,6 +26,7 @@ from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.model import interval_regressor
 from include.model.interval_regressor import PARTS, IntervalRegressor
+from include.services import samples
 from include.services.lineage import note_run
 from include.settings import INCLUDE, MLFLOW_CONN_ID
 
@@ -38,6 +42,35 @@ OUT_OF_FOLD_ERRORS = "out_of_fold_errors.csv"  # artifact of the run that traine
 
 class TrackingError(RuntimeError):
     """A request to MLflow failed; the message names the connection and the server."""
+
+
+class TableDataset(PandasDataset):
+    """A table in storage as MLflow describes it, of which only the first rows are read.
+
+    :param uri: of a Parquet object
+    """
+
+    def __init__(self, uri: str, target: str | None = None, name: str | None = None) -> None:
+        head, self._total = samples.read_head(uri)
+        super().__init__(head, resolve_dataset_source(uri), target, name)
+
+    @property
+    def profile(self) -> dict[str, int]:
+        """The numbers of rows and cells."""
+        return {"num_rows": self._total, "num_elements": self._total * self.df.shape[1]}
+
+    def _compute_digest(self) -> str:
+        return compute_pandas_digest(_Whole(self.df, self._total))
+
+
+class _Whole:
+    """As much of a table as :func:`compute_pandas_digest` looks at."""
+
+    def __init__(self, head: pd.DataFrame, total: int) -> None:
+        self.head, self.map, self.columns, self._total = head.head, head.map, head.columns, total
+
+    def __len__(self) -> int:
+        return self._total
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import champions, samples, storage
 from include.services.assets import MODEL_EVALUATED, object_uri
 from include.spec import SPLIT
 
@@ -39,15 +39,15 @@ def prepare_holdout(version: str, run_id: str) -> list[dict[str, str]]:
     from include.evaluation import holdout
 
     challenger, present = champions.connect().get_model_version(champions.MODEL, version), champions.find_champion()
-    table = champions.read_features(challenger)
-    if table is None:
+    features_uri = champions.find_features(challenger)
+    if not features_uri:
         raise AirflowFailException(f"the feature table of version {version} is gone: it cannot be evaluated")
     compared = present if present and _can_compare(challenger, present) else None
-    held_out = holdout.select_holdout(table, PROBLEM)
-    unseen = _leave_out_trained(held_out, table, compared)
+    held_out = samples.read_sample(features_uri, PROBLEM, training=0, holdout=holdout.MAX_ROWS)
+    unseen = _leave_out_trained(held_out, [features_uri, champions.find_features(compared or {})])
     rows, slice_uri = _select_slice(unseen, run_id)
     contest = {
-        **_describe(challenger, table),
+        **_describe(challenger, features_uri),
         "present": present["version"] if present else "",
         "champion": compared["version"] if compared else "",
         "slice": slice_uri,
@@ -95,17 +95,14 @@ def evaluate_challenger(params: Mapping[str, Any], run_id: str) -> dict[str, Any
     return {**decided, **evaluated["verdict"], "summary": summary}
 
 
-def _describe(challenger: Version, table: pd.DataFrame) -> dict[str, Any]:
+def _describe(challenger: Version, features_uri: str) -> dict[str, Any]:
     """Return what the evaluation says about a version and the table that it was trained from."""
-    from include.data.identity import hash_table
-    from include.data.split import select_training
-
-    training = select_training(table, PROBLEM)
+    counts = samples.count_rows(features_uri, PROBLEM)
     return {
         **champions.describe(challenger),
-        "data_sha256": hash_table(table),
-        "training_rows": len(training),
-        "mean": float(training[PROBLEM.target.name].mean()),
+        "data_sha256": storage.hash_object(features_uri),
+        "training_rows": counts.training,
+        "mean": counts.mean,
     }
 
 
@@ -121,21 +118,21 @@ def _can_compare(challenger: Version, other: Version) -> bool:
     return inputs == others
 
 
-def _leave_out_trained(rows: pd.DataFrame, table: pd.DataFrame, compared: Version | None) -> pd.DataFrame:
+def _leave_out_trained(rows: pd.DataFrame, tables: Sequence[str]) -> pd.DataFrame:
     """Leave out rows that challenger or champion learned from, under the same id or another.
 
-    :param table: the challenger's
-    :param compared: the champion; its split may differ, because that changes with `holdout_share` and `row_id`. Rows of
-        a table without the present id are recognised by their content
+    :param tables: the challenger's, and the champion's or an empty string. The champion's split may differ, because
+        that changes with `holdout_share` and `row_id`. Rows of a table without the present id are recognised by their
+        content
     """
     from include.data.identity import remove_trained
-    from include.data.split import select_training
 
-    other = champions.read_features(compared) if compared else None
-    for learned in (table, other):
-        if learned is not None and _columns() - {PROBLEM.id} <= set(learned):
-            learned = learned if PROBLEM.id in learned else learned.assign(**{PROBLEM.id: ""})
-            rows = remove_trained(rows, select_training(learned, PROBLEM), PROBLEM)
+    for uri in filter(None, tables):
+        columns = _columns() & set(samples.list_columns(uri))
+        if _columns() - {PROBLEM.id} <= columns:
+            training = samples.read_training(uri, PROBLEM, sorted(columns))
+            learned = (batch if PROBLEM.id in batch else batch.assign(**{PROBLEM.id: ""}) for batch in training)
+            rows = remove_trained(rows, learned, PROBLEM)
     return rows.reset_index(drop=True)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,18 @@ from packaging.utils import canonicalize_name
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.mlflow_provider.objects import hash_folder
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import champions, samples, storage
 from include.services.assets import MODEL_EVALUATED, PREDICTIONS, object_uri, pin_event
 from include.services.failures import fail_without_retry
 from include.settings import INCLUDE, MLFLOW_CONN_ID, PLOTS
+from include.spec import SPLIT
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = ("boto3", "pandas")  # to read rows from S3 and predict them
+PART_ROWS = 500_000  # that a task predicts: workers share the parts
+MAX_DRAWN = 100_000  # rows that the figure is made of
 
 
 def fetch_model_run_id(run_id: str, inlet_events: Mapping[Any, Any]) -> dict[str, str]:
@@ -37,18 +41,27 @@ def fetch_model_run_id(run_id: str, inlet_events: Mapping[Any, Any]) -> dict[str
     return champions.serving_version(fallback=event["version"]) | {"features_uri": features_uri}
 
 
-def fetch_feature_df_no_target(features_uri: str, run_id: str) -> str:
-    """Write the inputs of all rows, indexed by their id, and return the URI."""
-    rows = storage.read_table(features_uri).set_index(PROBLEM.id)[PROBLEM.inputs]
-    return storage.write_table(rows, object_uri(PREDICTIONS, run_id, "rows.parquet"), index=True)
+def fetch_feature_df_no_target(features_uri: str, run_id: str) -> list[dict[str, str]]:
+    """Write the inputs of all rows, indexed by their id, in parts.
+
+    :return: for each part the arguments of its prediction: ``data`` and ``output_uri``
+    """
+    parts = samples.read_parts(features_uri, PART_ROWS, [PROBLEM.id, *PROBLEM.inputs])
+    return [
+        {
+            "data": storage.write_table(rows.set_index(PROBLEM.id), _part_uri(run_id, "rows", number), index=True),
+            "output_uri": _part_uri(run_id, "predicted", number),
+        }
+        for number, rows in enumerate(parts, start=1)
+    ]
 
 
-def fetch_target(features_uri: str, run_id: str) -> str:
-    """Write id, target and split of all rows, and return the URI."""
-    from include.spec import SPLIT
-
-    target = storage.read_table(features_uri)[[PROBLEM.id, PROBLEM.target.name, SPLIT]]
-    return storage.write_table(target, object_uri(PREDICTIONS, run_id, "target.parquet"))
+def fetch_target(features_uri: str, run_id: str) -> list[str]:
+    """Write id, target and split of all rows in the same parts, and return their URIs."""
+    parts = samples.read_parts(features_uri, PART_ROWS, [PROBLEM.id, PROBLEM.target.name, SPLIT])
+    return [
+        storage.write_table(target, _part_uri(run_id, "target", number)) for number, target in enumerate(parts, start=1)
+    ]
 
 
 def add_line_to_file(version: str) -> str:
@@ -84,14 +97,19 @@ def complete_requirements(content: bytes) -> bytes:
     return "".join(f"{line}\n" for line in [*lines, *missing]).encode() if missing else content
 
 
-def plot_predictions(target_uri: str, predicted_uri: str, model: Mapping[str, str], run_id: str) -> str:
-    """Draw the predictions: into ``include/plots``, to the version's run in MLflow, and to S3. Return the URI."""
+def plot_predictions(targets: Sequence[str], predicted: Sequence[str], model: Mapping[str, str], run_id: str) -> str:
+    """Draw the predictions: into ``include/plots``, to the version's run in MLflow, and to S3. Return the URI.
+
+    :param targets: the parts of :func:`fetch_target`
+    :param predicted: the parts with the predictions
+    """
     from include.charts.predictions import plot_predictions
     from include.charts.style import render
     from include.services import tracking
 
     described = f"version {model['version']}, {model['alias'] or f'no {champions.CHAMPION_ALIAS} yet'}"
-    picture = render(plot_predictions(_compare(target_uri, predicted_uri), PROBLEM, _illustration(), described))
+    rows, total = _sample_compared(targets, predicted)
+    picture = render(plot_predictions(rows, PROBLEM, _illustration(), described, total))
     file = PLOTS / PROBLEM.picture
     PLOTS.mkdir(exist_ok=True)
     file.unlink(missing_ok=True)  # with Docker and without, it belongs to different users
@@ -101,22 +119,28 @@ def plot_predictions(target_uri: str, predicted_uri: str, model: Mapping[str, st
 
 
 def save_predictions(
-    target_uri: str,
-    predicted_uri: str,
-    rows_uri: str,
+    targets: Sequence[str],
+    predicted: Sequence[str],
+    parts: Sequence[Mapping[str, str]],
     model: Mapping[str, str],
     run_id: str,
     outlet_events: Mapping[Any, Any],
 ) -> str:
-    """Publish the predictions beside the true values, with their audit trail, and return the URI.
+    """Publish the predictions of all parts beside the true values, with their audit trail, and return the URI.
 
+    :param targets: the parts of :func:`fetch_target`
+    :param predicted: the parts with the predictions
+    :param parts: as :func:`fetch_feature_df_no_target` returns them
     :raises AirflowFailException: a row has no prediction, or one that is impossible
     """
+    from include.data.predictions import PredictionError
     from include.services import trace
 
-    compared = _compare(target_uri, predicted_uri, rows_uri)
-    uri = storage.write_table(compared, object_uri(PREDICTIONS, run_id, PROBLEM.predictions_file))
-    trace.write_trace(uri, dict(model), rows_uri)
+    rows = [part["data"] for part in parts]
+    with fail_without_retry(PredictionError):
+        compared = map(_compare, targets, predicted, rows)
+        uri = storage.write_batches(compared, object_uri(PREDICTIONS, run_id, PROBLEM.predictions_file))
+    trace.write_trace(uri, dict(model), ", ".join(rows))
     outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
     return uri
 
@@ -133,13 +157,32 @@ def _pin_table(run_id: str, default: str) -> str:
     return storage.read_bytes(pinned).decode()
 
 
+def _part_uri(run_id: str, name: str, number: int) -> str:
+    """Return the URI of a part, from 1; the first one's name has no number, because mostly it is the only one."""
+    return object_uri(PREDICTIONS, run_id, f"{name}.parquet" if number == 1 else f"{name}-{number}.parquet")
+
+
 def _compare(target_uri: str, predicted_uri: str, rows_uri: str | None = None) -> pd.DataFrame:
-    from include.data.predictions import PredictionError, compare
+    from include.data.predictions import compare
 
     target = storage.read_table(target_uri)
     rows = target.join(storage.read_table(rows_uri), on=PROBLEM.id) if rows_uri else target
+    return compare(rows, storage.read_table(predicted_uri), PROBLEM)
+
+
+def _sample_compared(targets: Sequence[str], predicted: Sequence[str]) -> tuple[pd.DataFrame, int]:
+    """Return predictions beside true values, of some rows of each part if there are many, and the number of all."""
+    import pandas as pd
+
+    from include.data.predictions import PredictionError
+    from include.data.sampling import draw_rows
+
+    most, rows, total = ceil(MAX_DRAWN / len(targets)), [], 0
     with fail_without_retry(PredictionError):
-        return compare(rows, storage.read_table(predicted_uri), PROBLEM)
+        for part in map(_compare, targets, predicted):
+            rows.append(draw_rows(part, most, PROBLEM))
+            total += len(part)
+    return pd.concat(rows, ignore_index=True), total
 
 
 def _illustration() -> Path | None:

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import champions, samples, storage
 from include.services.approval import describe_response, is_required
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED, is_by_hand, object_uri
 from include.settings import INCLUDE, MLFLOW_CONN_ID, MODEL_SERVER
@@ -125,7 +125,7 @@ def call_model_server(event: Mapping[str, Any]) -> str:
 
     if not (event["promoted"] and model_client.is_up(MODEL_SERVER)):
         raise AirflowSkipException("Nothing was promoted, or no model server is running (make serve)")
-    rows = storage.read_table(event["features_uri"])[PROBLEM.inputs]
+    rows = samples.read_head(event["features_uri"])[0][PROBLEM.inputs]
     usual = rows[describe_unexpected(rows, PROBLEM) == ""]  # the server may refuse others: `limits.unexpected`
     return model_client.smoke_test(MODEL_SERVER, usual.head(), version=event["version"])
 

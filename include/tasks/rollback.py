@@ -14,7 +14,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.mlflow_provider.exceptions import MLflowAPIError
-from include.services import champions, storage
+from include.services import champions, samples, storage
 from include.services.assets import MODEL_EVALUATED, object_uri
 from include.services.failures import fail_without_retry
 
@@ -47,7 +47,7 @@ def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
     if not uri or not storage.exists(uri):
         raise AirflowFailException(f"no rollback: the table of version {version} is gone ({uri or 'no features_uri'})")
     rows_uri = storage.write_table(
-        storage.read_table(uri).head(ROWS), object_uri(MODEL_EVALUATED, run_id, "rows.parquet")
+        samples.read_head(uri)[0].head(ROWS), object_uri(MODEL_EVALUATED, run_id, "rows.parquet")
     )
     model_uri = champions.model_uri(version)
     return {"version": version, "model_uri": model_uri, "rows_uri": rows_uri, "champion": champion}

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import champions, samples, storage
 from include.services.assets import FEATURES, MODEL_TRAINED, is_by_hand, pin_event, scratch_uri
 from include.services.failures import fail_without_retry
 from include.services.lineage import note_model
 from include.settings import MLFLOW_CONN_ID
+from include.spec import SPLIT
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from include.model.interval_regressor import IntervalRegressor
 
 
@@ -40,8 +39,9 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
     from include.services import tuning_runs
 
     uri = scratch_uri(run_id)
-    rows = tuning.sample_training(storage.read_table(features_uri), PROBLEM)
-    storage.write_table(rows, f"{uri}/rows.parquet")
+    columns = [PROBLEM.id, SPLIT, *PROBLEM.inputs, PROBLEM.target.name]
+    table = samples.read_sample(features_uri, PROBLEM, training=tuning.BUDGET, columns=columns)
+    storage.write_table(tuning.sample_training(table, PROBLEM), f"{uri}/rows.parquet")
     try:
         return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
     except Exception:
@@ -54,15 +54,13 @@ def list_candidates(features_uri: str, params: Mapping[str, Any]) -> list[dict[s
 
     :raises AirflowFailException: there is no such candidate or hyper-parameter, or it is not for so many rows
     """
-    from include.data.split import select_training
     from include.model import candidates
     from include.tasks.warm_start import champion_candidate
 
-    chosen, table = params["candidates"], storage.read_table(features_uri)
-    rows = len(select_training(table, PROBLEM))
+    chosen, rows = params["candidates"], samples.count_rows(features_uri, PROBLEM).training
     with fail_without_retry(candidates.UnknownCandidateError):
         listed = candidates.list_candidates(chosen, rows)
-    champion = [] if chosen else champion_candidate(table)
+    champion = [] if chosen else champion_candidate(features_uri)
     return listed + [candidate for candidate in champion if candidates.can_fit(candidate["estimator"], rows)]
 
 
@@ -112,15 +110,17 @@ def delete_scratch(scratch: Mapping[str, str]) -> None:
 
 
 def train_model(features_uri: str, experiment_id: str, selected: Mapping[str, Any]) -> dict[str, str]:
-    """Fit the chosen candidate on all training rows, and log it with its scores.
+    """Fit the chosen candidate on the training rows, or on as many as the limit allows, and log it with its scores.
 
     :return: ``run_id``, ``model_uri`` and ``artifact_sha256`` of the model, and the ``features_uri``
     """
+    from include.evaluation.holdout import MAX_ROWS
     from include.model import training
 
-    table = storage.read_table(features_uri)
-    model, scores = training.train_model(table, PROBLEM, selected["estimator"], selected["hyper_parameters"])
-    logged = _log_training(model, table, scores | selected["scores"], selected, experiment_id, features_uri)
+    most = PROBLEM.limits.max_training_rows
+    rows = samples.read_sample(features_uri, PROBLEM, training=most, holdout=MAX_ROWS)
+    model, scores = training.train_model(rows, PROBLEM, selected["estimator"], selected["hyper_parameters"])
+    logged = _log_training(model, scores | selected["scores"], selected, experiment_id, features_uri)
     return {**logged, "features_uri": features_uri}
 
 
@@ -137,31 +137,31 @@ def end(registered: Mapping[str, Any], outlet_events: Mapping[Any, Any]) -> None
 
 def _log_training(
     model: IntervalRegressor,
-    table: pd.DataFrame,
     metrics: Mapping[str, float],
     selected: Mapping[str, Any],
     experiment_id: str,
-    source: str,
+    features_uri: str,
 ) -> dict[str, str]:
     """Log a model as a run of the candidate's name: parameters, scores, data, code version and the model.
 
     The parameters ``estimator`` and ``hyper_parameters`` (JSON) are all that fitting such a model again takes.
     """
-    from mlflow.data.pandas_dataset import from_pandas
-
     from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
     from include.model.training import describe_model, sample_errors
     from include.services import tracking
-    from include.spec import SPLIT
 
-    data = from_pandas(table, source=source, targets=PROBLEM.target.name, name=FEATURES.name)
+    (head, _), counts = samples.read_head(features_uri), samples.count_rows(features_uri, PROBLEM)
+    rows = {f"{split}_rows": count for split, count in counts.splits.items()}
+    if counts.training > PROBLEM.limits.max_training_rows:
+        rows["fitted_rows"] = PROBLEM.limits.max_training_rows
+    data = tracking.TableDataset(features_uri, PROBLEM.target.name, FEATURES.name)
     tags = {"candidate": selected["name"], "selection": selected["reason"]}
     with tracking.start_run(selected["name"], experiment_id, tags) as run:
         tracking.mlflow.log_input(data, context="training")
         tracking.mlflow.log_params(describe_model(model.model, selected))
-        tracking.mlflow.log_params({f"{split}_rows": count for split, count in table[SPLIT].value_counts().items()})
+        tracking.mlflow.log_params(rows)
         tracking.mlflow.log_text(sample_errors(model).to_csv(index=False), tracking.OUT_OF_FOLD_ERRORS)
-        logged = tracking.log_model(model, table[PROBLEM.inputs])
+        logged = tracking.log_model(model, head[PROBLEM.inputs])
         # After the model, because log_model looks up the history of each metric that is there before.
         tracking.mlflow.log_metrics(dict(metrics), model_id=logged.model_id)
     model_uri = f"models:/{logged.model_id}"

@@ -15,6 +15,7 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
 
 from include.problem import PROBLEM
 from include.services.alerts import alert_failure
+from include.services.memory import OutOfMemoryPolicy, limit_memory
 
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
@@ -101,6 +102,13 @@ def test_the_pauses_between_tries_grow_up_to_a_limit(pipeline_dag: DAG) -> None:
     for task in pipeline_dag.tasks:
         assert task.retry_exponential_backoff > 1, task.task_id
         assert timedelta(0) < task.retry_delay < task.max_retry_delay <= timedelta(minutes=10), task.task_id
+
+
+def test_the_memory_of_every_task_is_limited(pipeline_dag: DAG) -> None:
+    for task in pipeline_dag.tasks:
+        hook = task.partial_kwargs["pre_execute"] if task.is_mapped else task._pre_execute_hook
+        assert hook is limit_memory, task.task_id
+        assert isinstance(task.retry_policy, OutOfMemoryPolicy), task.task_id
 
 
 def test_every_task_has_a_timeout(dag: DAG) -> None:

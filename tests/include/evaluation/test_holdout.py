@@ -100,10 +100,13 @@ def test_every_column_is_shuffled_ten_times_and_only_that_column(holdout: pd.Dat
 def test_a_large_holdout_is_shuffled_less_often(model: Pipeline) -> None:
     large = make_rows(9000)
     rows = evaluation.add_shuffled(large, HOUSES)
+    others = HOUSES.inputs[1:]
+    first = rows.iloc[9000 : 9000 + 6666]
 
     ranked = evaluation.importances(large, pd.DataFrame({"prediction": model.predict(rows)}), HOUSES)
 
-    assert len(rows) == len(large) * (1 + 3 * len(HOUSES.inputs))
+    assert len(rows) == 9000 + 6666 * 3 * len(HOUSES.inputs)
+    assert len(first.merge(large[others].drop_duplicates(), on=others)) == 6666
     assert ranked["column"][0] == AREA
 
 

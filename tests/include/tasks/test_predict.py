@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from mlflow.tracking import MlflowClient
 
 from include.mlflow_provider.exceptions import MLflowError
@@ -151,24 +153,34 @@ def events_of(table: pd.DataFrame) -> dict[Any, Any]:
     return inlet_events(MODEL_EVALUATED, {"features_uri": uri, "version": "1"})
 
 
+def predict_table(table: pd.DataFrame) -> tuple[str, str, dict[str, Any], list[str]]:
+    """Run the tasks on a table; return figure, file and event, and the parts that were predicted."""
+    run_id, published = f"manual__{uuid4()}", SimpleNamespace(extra={})
+    model = predict.fetch_model_run_id(run_id, events_of(table))
+    parts = predict.fetch_feature_df_no_target(model["features_uri"], run_id)
+    targets = predict.fetch_target(model["features_uri"], run_id)
+    for part in parts:
+        rows = storage.read_table(part["data"])
+        area = rows[AREA].fillna(50.0)
+        predicted = pd.DataFrame({"prediction": 2 * area, "lower": area, "upper": 3 * area}, rows.index)
+        storage.write_table(predicted, part["output_uri"], index=True)
+    predictions = [part["output_uri"] for part in parts]
+    picture = predict.plot_predictions(targets, predictions, model, run_id)
+    uri = predict.save_predictions(targets, predictions, parts, model, run_id, {PREDICTIONS: published})
+    return picture, uri, published.extra, [part["data"] for part in parts]
+
+
 def test_rows_become_a_figure_and_a_file_beside_their_true_values(
     houses: pd.DataFrame, registered: Registered, problem: Problem, client: MlflowClient
 ) -> None:
     table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
-    run_id, published = f"manual__{uuid4()}", SimpleNamespace(extra={})
-    model = predict.fetch_model_run_id(run_id, events_of(table))
-    rows_uri = predict.fetch_feature_df_no_target(model["features_uri"], run_id)
-    target_uri = predict.fetch_target(model["features_uri"], run_id)
+
+    picture, uri, event, (rows_uri,) = predict_table(table)
+
     rows = storage.read_table(rows_uri)
-    predicted = pd.DataFrame({"prediction": 300.0, "lower": 260.0, "upper": 340.0}, rows.index)
-    predicted_uri = storage.write_table(predicted, f"{rows_uri}.predicted.parquet", index=True)
-
-    picture = predict.plot_predictions(target_uri, predicted_uri, model, run_id)
-    uri = predict.save_predictions(target_uri, predicted_uri, rows_uri, model, run_id, {PREDICTIONS: published})
-
     assert list(rows) == HOUSES.inputs
     assert rows.index.tolist() == table[problem.id].tolist()
-    assert published.extra == {"uri": uri, "version": "1", "alias": ""}
+    assert event == {"uri": uri, "version": "1", "alias": ""}
     saved = pd.read_csv(BytesIO(storage.read_bytes(uri)))
     assert list(saved) == [problem.id, "true", "predicted", "lower", "upper", "split", "warnings"]
     assert saved["true"].tolist() == houses["price"].tolist()
@@ -178,6 +190,61 @@ def test_rows_become_a_figure_and_a_file_beside_their_true_values(
     assert storage.read_bytes(picture) == drawn
     with tracking.connected():
         assert problem.picture in [file.path for file in client.list_artifacts(registered.run_id)]
+
+
+def test_parts_make_the_same_file_and_figure_as_the_whole_table(
+    houses: pd.DataFrame, registered: Registered, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
+    *whole, _, (_,) = predict_table(table)
+    monkeypatch.setattr(predict, "PART_ROWS", 7)
+    monkeypatch.setattr(storage, "BATCH_ROWS", 5)
+
+    *joined, _, parts = predict_table(table)
+
+    assert [len(storage.read_table(uri)) for uri in parts] == [7] * 17 + [1]
+    assert list(map(storage.read_bytes, joined)) == list(map(storage.read_bytes, whole))
+
+
+def test_an_impossible_prediction_in_one_part_publishes_nothing(
+    houses: pd.DataFrame, registered: Registered, monkeypatch: pytest.MonkeyPatch, problem: Problem
+) -> None:
+    table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
+    monkeypatch.setattr(predict, "PART_ROWS", 50)
+    run_id = f"manual__{uuid4()}"
+    features_uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
+    parts, targets = (
+        predict.fetch_feature_df_no_target(features_uri, run_id),
+        predict.fetch_target(features_uri, run_id),
+    )
+    for part, prediction in zip(parts, (300.0, 300.0, np.nan), strict=True):
+        index = storage.read_table(part["data"]).index
+        storage.write_table(pd.DataFrame({"prediction": prediction}, index), part["output_uri"], index=True)
+
+    with pytest.raises(AirflowFailException, match="20 rows have no prediction"):
+        predict.save_predictions(targets, [part["output_uri"] for part in parts], parts, {}, run_id, {})
+
+    assert not [uri for uri in storage.list_objects(parts[0]["data"].rpartition("/")[0]) if uri.endswith(".csv")]
+
+
+def test_the_figure_of_a_large_table_is_made_of_a_sample_of_all_parts(
+    houses: pd.DataFrame, buckets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "PROBLEM", HOUSES)
+    monkeypatch.setattr(predict, "PART_ROWS", 60)
+    monkeypatch.setattr(predict, "MAX_DRAWN", 20)
+    uri = storage.write_table(houses, "s3://data/unit-predict/features.parquet")
+    parts, targets = predict.fetch_feature_df_no_target(uri, RUN), predict.fetch_target(uri, RUN)
+    for part in parts:
+        index = storage.read_table(part["data"]).index
+        storage.write_table(pd.DataFrame({"prediction": 300.0}, index), part["output_uri"], index=True)
+
+    rows, total = predict._sample_compared(targets, [part["output_uri"] for part in parts])
+
+    assert total == 120
+    assert (
+        rows["address"].isin(houses["address"][:60]).sum() == rows["address"].isin(houses["address"][60:]).sum() == 10
+    )
 
 
 @pytest.fixture
@@ -243,7 +310,8 @@ def test_the_rows_to_predict_have_neither_target_nor_features(houses: pd.DataFra
     uri = storage.write_table(houses, "s3://data/unit-predict/features.parquet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predict, "PROBLEM", HOUSES)
-        rows = storage.read_table(predict.fetch_feature_df_no_target(uri, RUN))
+        (part,) = predict.fetch_feature_df_no_target(uri, RUN)
+    rows = storage.read_table(part["data"])
 
     assert not [name for name in rows if name == "price" or name.startswith(("feature_", "_"))]
     assert {AREA, DISTRICT} <= set(rows)

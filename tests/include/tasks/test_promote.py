@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,6 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from mlflow.tracking import MlflowClient
 
-from include.data.identity import hash_table
 from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.services import champions, storage, tracking
@@ -174,7 +174,7 @@ def test_the_evaluation_records_its_data(first: Version, houses: pd.DataFrame) -
 
     assert evaluation["training_rows"] == len(select_training(houses, HOUSES))
     assert evaluation["holdout_rows"] == len(select_holdout(houses, HOUSES))
-    assert evaluation["data_sha256"] == hash_table(storage.read_table(evaluation["features_uri"]))
+    assert evaluation["data_sha256"] == sha256(storage.read_bytes(evaluation["features_uri"])).hexdigest()
 
 
 def test_no_engineered_column_is_needed_to_predict_and_no_target_is_given(first: Version) -> None:

@@ -144,7 +144,7 @@ def test_a_champion_that_cannot_be_fitted_to_so_many_rows_is_no_candidate(
     monkeypatch.setattr(
         warm_start,
         "champion_candidate",
-        lambda table: [{"name": "Champion", "estimator": "ExtraTreesRegressor", "grid": {}}],
+        lambda features_uri: [{"name": "Champion", "estimator": "ExtraTreesRegressor", "grid": {}}],
     )
     assert tasks.list_candidates(features_uri, {"candidates": {}})[-1]["name"] == "Champion"
 

@@ -19,7 +19,7 @@ from include.tasks.warm_start import champion_candidate, count_new_rows
 
 from ...toy import AREA, HOUSES
 
-OLD = "s3://data/warm-start/features.parquet"
+OLD, NEW = "s3://data/warm-start/features.parquet", "s3://data/warm-start/new.parquet"
 NAME = "warm_start"
 AddRow = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -54,6 +54,14 @@ def promote(client: MlflowClient, model: str) -> Callable[..., None]:
     return register
 
 
+def upload(table: pd.DataFrame) -> str:
+    return storage.write_table(table, NEW)
+
+
+def count_rows(now: pd.DataFrame, before: pd.DataFrame) -> int:
+    return count_new_rows(upload(now), storage.write_table(before, OLD))
+
+
 def one_more(table: pd.DataFrame, address: str = "Avenue 1") -> pd.DataFrame:
     """Return the table with another training row."""
     new = table[table[SPLIT] == "train"].head(1).assign(address=address)
@@ -69,7 +77,7 @@ def test_with_new_rows_the_champions_hyper_parameters_are_a_candidate(
     storage.write_table(houses, OLD)
     promote(OLD, PARAMS)
 
-    (candidate,) = champion_candidate(one_more(houses))
+    (candidate,) = champion_candidate(upload(one_more(houses)))
 
     assert candidate == {"name": "Champion", "estimator": "ElasticNet", "grid": {"alpha": [0.3], "l1_ratio": [0.9]}}
     assert find_candidate(candidate["estimator"]).build({"alpha": 0.3}).regressor.alpha == 0.3
@@ -79,12 +87,12 @@ def test_without_new_rows_there_is_no_candidate(promote: Callable[..., None], ho
     storage.write_table(houses, OLD)
     promote(OLD, PARAMS)
 
-    assert champion_candidate(houses) == []
+    assert champion_candidate(upload(houses)) == []
 
 
 @pytest.mark.usefixtures("model")
 def test_without_a_champion_there_is_no_candidate(houses: pd.DataFrame) -> None:
-    assert warm_start.champion_candidate(one_more(houses)) == []
+    assert warm_start.champion_candidate(upload(one_more(houses))) == []
 
 
 @pytest.mark.usefixtures("buckets")
@@ -93,7 +101,7 @@ def test_without_a_registered_model_there_is_no_candidate(
 ) -> None:
     monkeypatch.setattr(champions, "MODEL", "not_registered")
 
-    assert champion_candidate(one_more(houses)) == []
+    assert champion_candidate(upload(one_more(houses))) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_a_champion_that_cannot_be_repeated_is_not_a_candidate(
     storage.write_table(houses, OLD)
     promote(uri, params)
 
-    assert champion_candidate(one_more(houses)) == []
+    assert champion_candidate(upload(one_more(houses))) == []
 
 
 @pytest.mark.parametrize(
@@ -129,22 +137,22 @@ def test_a_champion_that_cannot_be_repeated_is_not_a_candidate(
 def test_only_new_training_rows_count_and_only_if_the_old_ones_have_not_changed(
     houses: pd.DataFrame, change: AddRow, count: int
 ) -> None:
-    assert count_new_rows(change(houses), houses) == count
+    assert count_rows(change(houses), houses) == count
 
 
 def test_a_missing_cell_that_stays_missing_is_no_change(houses: pd.DataFrame) -> None:
     table = houses.assign(index=None, **{AREA: houses[AREA].where(houses.index > 9)})
 
-    assert count_new_rows(one_more(table), table) == 1
+    assert count_rows(one_more(table), table) == 1
 
 
 @pytest.mark.parametrize("missing", ["address", "price", AREA, SPLIT])
 def test_a_table_of_another_problem_makes_no_candidate(houses: pd.DataFrame, missing: str) -> None:
-    assert count_new_rows(one_more(houses), houses.drop(columns=missing)) == 0
+    assert count_rows(one_more(houses), houses.drop(columns=missing)) == 0
 
 
 def test_a_table_that_is_not_known_makes_no_candidate(houses: pd.DataFrame) -> None:
-    assert count_new_rows(houses, None) == 0
+    assert count_new_rows(upload(houses), "") == 0
 
 
 def with_new_cell(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
