@@ -1,0 +1,46 @@
+"""An Airflow plugin for the benchmark: notes how much memory each task has had at most."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
+
+
+class PeakListener:
+    """Writes a line to ``peaks.jsonl`` in Airflow's home when a task has ended.
+
+    It is an upper bound: the peak of the task's process plus that of the largest process that it started.
+    """
+
+    @hookimpl
+    def on_task_instance_success(self, task_instance: Any) -> None:
+        """Note the memory of a task that has succeeded."""
+        _note(task_instance)
+
+    @hookimpl
+    def on_task_instance_failed(self, task_instance: Any) -> None:
+        """Note the memory of a task that has failed."""
+        _note(task_instance)
+
+
+def _note(task_instance: Any) -> None:
+    peaks = [resource.getrusage(who).ru_maxrss * UNIT for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    line = {"task": f"{task_instance.dag_id}.{task_instance.task_id}", "bytes": sum(peaks)}
+    with (Path(os.environ["AIRFLOW_HOME"]) / "peaks.jsonl").open("a") as file:
+        file.write(f"{json.dumps(line)}\n")
+
+
+class PeakPlugin(AirflowPlugin):
+    """Registers the listener."""
+
+    name = "peak"
+    listeners = [PeakListener()]
