@@ -29,6 +29,7 @@ from include.serving.answer import Answer, Observer
 from include.serving.guard import Guard, ImpatientProtocol, read_rules
 from include.serving.model_client import PREDICTION_HEADER, VERSION_HEADER
 from include.serving.scoring import JSON, Response, Scorer
+from include.serving.watch import watch
 from include.settings import DEFAULT_PORTS
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ def main() -> None:
     # skops inspects every loaded module, and Airflow's deprecated ones warn each time.
     warnings.filterwarnings("ignore", category=DeprecatedImportWarning)
     host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), os.environ.get("SERVE_PORT", DEFAULT_PORTS["SERVE_PORT"])
-    app = Guard(ChampionServer(), read_rules(host))
+    server = ChampionServer()
+    app = watch(server, Guard(server, read_rules(host)))
     uvicorn.run(app, host=host, port=int(port), log_level="warning", http=ImpatientProtocol, limit_concurrency=1000)
 
 

@@ -15,6 +15,7 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,7 +35,8 @@ _, TIME, VERSION, CHALLENGER, CHALLENGER_PREDICTED = LOGGED
 log = logging.getLogger(__name__)
 
 
-Shadow = Callable[[pa.Table], tuple[str, Sequence[float]] | None]  # inputs: a version and its predictions, if any does
+Predictions = tuple[str, Sequence[float] | np.ndarray]  # a version, and what it predicts
+Shadow = Callable[[pa.Table], Predictions | None]
 
 
 class Entry(NamedTuple):
@@ -140,7 +142,7 @@ def build_table(entries: Sequence[Entry]) -> pa.Table:
     return pa.table(columns)
 
 
-def _add_challenger(table: pa.Table, version: str, predicted: Sequence[float]) -> pa.Table:
+def _add_challenger(table: pa.Table, version: str, predicted: Sequence[float] | np.ndarray) -> pa.Table:
     versions = pa.array([version] * table.num_rows, pa.string())
     predictions = pa.array(predicted, pa.float64())
     return table.append_column(CHALLENGER, versions).append_column(CHALLENGER_PREDICTED, predictions)
