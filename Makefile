@@ -7,7 +7,9 @@ SHELL := bash
 
 PYTHON ?= python3
 # Ports of the local stack, for example `make demo AIRFLOW_PORT=8081`; stored in .local/ports.env.
-export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT
+export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT POSTGRES_PORT REDIS_PORT
+# Executor and database, remembered too: EXECUTOR=celery WORKERS=2, DATABASE=postgresql (docs/executors.md).
+export EXECUTOR WORKERS DATABASE
 # Services that `make up` starts: s3, mlflow, airflow, serve (the model server).
 SERVICES ?= s3 mlflow airflow
 
@@ -33,7 +35,7 @@ adapt: setup ## Describe your own table in include/problem.py (TABLE=my.csv TARG
 	@$(BIN)/python -m local.adapt --table="$$TABLE" --target="$$TARGET" $${ID:+--id="$$ID"} $${FORCE:+--force}
 
 .PHONY: up
-up: setup ## Start the services (SERVICES="s3 mlflow airflow")
+up: setup ## Start the services (SERVICES="s3 mlflow airflow") [EXECUTOR=celery WORKERS=2] [DATABASE=postgresql]
 	@$(RUN) up $(SERVICES)
 
 .PHONY: serve
@@ -144,6 +146,10 @@ format: setup ## Format the code and fix lint findings
 .PHONY: bench
 bench: setup ## Compare the pipeline's run time with empty DAGs of the same shape
 	@$(BIN)/python -m local.bench
+
+.PHONY: bench-scale
+bench-scale: setup ## Measure seconds and memory of each task (ROWS="10000 100000 1000000")
+	@$(BIN)/python -m local.bench_scale $(ROWS)
 
 .PHONY: clean
 clean: ## Delete the local data after confirmation, but not the environments

@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -21,6 +22,7 @@ from dotenv import dotenv_values
 from containers.write_secrets import AUTH_INI, AWS_CONNECTION, MLFLOW_CONNECTION
 from include.problem import PROBLEM
 from include.settings import DEFAULT_PORTS
+from local import postgres
 
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENTS = Path(sys.prefix).parent
@@ -36,11 +38,16 @@ SERVER_PORTS = range(10_000, 32_000)  # below the ephemeral ports: Linux uses th
 AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's MLflow user, which is not an administrator
+# Tasks reach Airflow through its API only: workers have neither its database nor its keys.
+NOT_FOR_WORKERS = (
+    *("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY"),
+    *("AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"),
+)
 LINEAGE_SETTINGS = tuple(f"AIRFLOW__OPENLINEAGE__{name}" for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED"))
 SECRETS = (
     *("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_S3_ACCESS_KEY", "MLFLOW_S3_SECRET_KEY"),
     *("MLFLOW_PASSWORD", "AIRFLOW_MLFLOW_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
-    *("AIRFLOW_PASSWORD", "AIRFLOW_SECRET_KEY", "AIRFLOW_JWT_SECRET"),
+    *("AIRFLOW_PASSWORD", "AIRFLOW_SECRET_KEY", "AIRFLOW_JWT_SECRET", "POSTGRES_PASSWORD", "REDIS_PASSWORD"),
 )
 
 
@@ -52,12 +59,39 @@ class Settings:
     :param home: folder for everything that the services write
     :param ports: port numbers by the names of ``DEFAULT_PORTS``
     :param model_environments: virtual environments of logged models, shared between stacks
+    :param executor: ``local`` or ``celery``, which needs PostgreSQL
+    :param workers: number of Celery workers
+    :param database: ``sqlite`` or ``postgresql``
     """
 
     project: Path = PROJECT
     home: Path = PROJECT / ".local"
     ports: dict[str, int] = field(default_factory=DEFAULT_PORTS.copy)
     model_environments: Path = ENVIRONMENTS / "models"
+    executor: str = "local"
+    workers: int = 2
+    database: str = "sqlite"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What is stored for later commands, by the names of the variables of ``make up``."""
+        ports = {name: str(port) for name, port in self.ports.items()}
+        return ports | {"EXECUTOR": self.executor, "WORKERS": str(self.workers), "DATABASE": self.database}
+
+    @property
+    def airflow_programs(self) -> tuple[str, ...]:
+        """The programs of ``supervisord.conf`` that Airflow consists of."""
+        database = ("postgres",) if self.database == "postgresql" else ()
+        workers = (f"worker:worker-{number}" for number in range(self.workers))
+        return (*database, *(("redis", *workers) if self.executor == "celery" else ()), *AIRFLOW_PROGRAMS)
+
+    @property
+    def database_url(self) -> str:
+        """URL of Airflow's database, with its password."""
+        if self.database == "sqlite":
+            return f"sqlite:///{self.home / 'airflow' / 'airflow.db'}"
+        login = f"{postgres.USER}:{self.secrets()['POSTGRES_PASSWORD']}"
+        return f"postgresql+psycopg2://{login}@127.0.0.1:{self.ports['POSTGRES_PORT']}/{postgres.DATABASE}"
 
     @property
     def logs(self) -> Path:
@@ -114,6 +148,9 @@ class Settings:
             "s3": base | _s3_server(secret),
             "mlflow": base | self._mlflow_server(secret),
             "model-server": base | serving,
+            "postgres": base | {"POSTGRES_PASSWORD": secret["POSTGRES_PASSWORD"]},
+            "redis": base,
+            "worker": {name: value for name, value in airflow.items() if name not in NOT_FOR_WORKERS},
             **dict.fromkeys(AIRFLOW_PROGRAMS, airflow),
         }
 
@@ -139,6 +176,7 @@ class Settings:
         return {
             **inherited(),
             **{name: str(port) for name, port in self.ports.items()},
+            "STACK_WORKERS": str(self.workers),
             "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.project),
             "STACK_HOME": str(self.home),
@@ -169,15 +207,16 @@ class Settings:
     def _airflow(self, secret: dict[str, str]) -> dict[str, str]:
         home = self.home / "airflow"
         transport = {"type": "file", "log_file_path": str(self.lineage), "append": True}
+        tasks = max(2, min(os.cpu_count() or 2, 8))
         options = {
             "CORE__DAGS_FOLDER": self.project / "dags",
             "CORE__LOAD_EXAMPLES": False,
-            "CORE__PARALLELISM": max(2, min(os.cpu_count() or 2, 8)),
+            "CORE__PARALLELISM": tasks,
             "CORE__FERNET_KEY": secret["AIRFLOW_FERNET_KEY"],
             "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.ports['AIRFLOW_PORT']}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+            "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
             "API__SECRET_KEY": secret["AIRFLOW_SECRET_KEY"],
             "API__BASE_URL": self.airflow_url,
             "API_AUTH__JWT_SECRET": secret["AIRFLOW_JWT_SECRET"],
@@ -186,6 +225,13 @@ class Settings:
         if sys.platform == "linux":
             options["CORE__MP_START_METHOD"] = "forkserver"
             options["CORE__MP_FORKSERVER_PRELOAD"] = "include.services.preloaded"
+        if self.executor == "celery":
+            redis = f"redis://:{secret['REDIS_PASSWORD']}@127.0.0.1:{self.ports['REDIS_PORT']}/0"
+            options["CORE__EXECUTOR"] = "CeleryExecutor"
+            options |= {"CELERY__BROKER_URL": redis, "CELERY__RESULT_BACKEND": redis}
+            options["CELERY__MP_START_METHOD"] = "fork"  # of a worker's helpers, which import nothing then
+            options["CELERY__WORKER_CONCURRENCY"] = slots = max(1, tasks // max(1, self.workers))
+            options["CORE__PARALLELISM"] = max(tasks, slots * self.workers)
         own = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         return {"AIRFLOW_HOME": str(home)} | common_settings() | own
 
@@ -200,31 +246,56 @@ class Settings:
 
     def create_folders(self) -> None:
         """Create the services' folders and files, readable by this user only, and store the ports."""
-        for name in ("airflow", "environments", "lineage", "logs", "mlflow", "s3"):
+        for name in ("airflow", "environments", "lineage", "logs", "mlflow", "redis", "s3"):
             (self.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         for program, variables in self.environments().items():
             file = self.home / "environments" / f"{program}.json"
             file.unlink(missing_ok=True)
             _write_private(file, json.dumps(variables))
-        (self.home / "ports.env").write_text("".join(f"{name}={port}\n" for name, port in self.ports.items()))
+        (self.home / "ports.env").write_text("".join(f"{name}={value}\n" for name, value in self.options.items()))
+        redis = self.home / "redis" / "redis.conf"
+        redis.unlink(missing_ok=True)
+        _write_private(redis, self._redis_configuration())
         (self.home / "mlflow" / "auth.ini").write_text(AUTH_INI.format(database_uri="sqlite:///login.db"))
         passwords = self.home / "airflow" / "passwords.json"
         if not passwords.exists():
             _write_private(passwords, json.dumps({USER: self.secrets()["AIRFLOW_PASSWORD"]}))
 
+    def _redis_configuration(self) -> str:
+        """Return a file for the password, which would be visible on a command line."""
+        return (
+            f"bind 127.0.0.1\nport {self.ports['REDIS_PORT']}\nrequirepass {self.secrets()['REDIS_PASSWORD']}\n"
+            f'dir "{self.home / "redis"}"\nappendonly yes\nsave ""\n'
+        )
+
 
 def load(home: Path = PROJECT / ".local") -> Settings:
-    """Return the settings of the stack in ``home``, with ports from the environment or as last used."""
-    wanted = {name: _port(name, os.environ[name]) for name in DEFAULT_PORTS if os.environ.get(name)}
-    return Settings(home=home, ports=used_ports(home) | wanted)
+    """Return the settings of the stack in ``home``: from the environment, or as last used.
+
+    EXECUTOR=celery implies DATABASE=postgresql.
+    """
+    options = Settings(home=home).options
+    options |= stored_options(home) | {name: os.environ[name] for name in options if os.environ.get(name)}
+    executor = _choice("EXECUTOR", options["EXECUTOR"], ("local", "celery"))
+    databases = ("postgresql",) if executor == "celery" else ("sqlite", "postgresql")
+    if executor == "celery" and not os.environ.get("DATABASE"):
+        options["DATABASE"] = "postgresql"
+    return Settings(
+        home=home,
+        ports={name: _number(name, options[name], "port", 65535) for name in DEFAULT_PORTS},
+        executor=executor,
+        workers=_number("WORKERS", options["WORKERS"], "number of workers", 100),
+        database=_choice("DATABASE", options["DATABASE"], databases),
+    )
 
 
-def temporary(folder: Path) -> Settings:
+def temporary(folder: Path, **options: Any) -> Settings:
     """Return the settings of an independent stack in ``folder``: free ports, a copy of the project."""
     project = folder / "project"
     for name in ("dags", "include"):
         shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "plots"))
-    return Settings(project=project, home=folder / "home", ports=dict(zip(DEFAULT_PORTS, _free_ports(), strict=True)))
+    ports = dict(zip(DEFAULT_PORTS, _free_ports(), strict=True))
+    return Settings(project=project, home=folder / "home", ports=ports, **options)
 
 
 def common_settings() -> dict[str, str]:
@@ -237,9 +308,9 @@ def inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.upper().startswith(INHERITED)}
 
 
-def used_ports(home: Path) -> dict[str, int]:
-    """Return the ports on which the stack in ``home`` was last started."""
-    return DEFAULT_PORTS | {name: int(value or 0) for name, value in dotenv_values(home / "ports.env").items()}
+def stored_options(home: Path) -> dict[str, str]:
+    """Return the options with which the stack in ``home`` was last started."""
+    return {name: value for name, value in dotenv_values(home / "ports.env").items() if value}
 
 
 def _example() -> dict[str, str]:
@@ -268,10 +339,16 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def _port(name: str, value: str) -> int:
-    if not (value.isdecimal() and 0 < int(value) < 65536):
-        raise SystemExit(f"{name}={value} is not a port: choose a number from 1 to 65535")
+def _number(name: str, value: str, kind: str, most: int) -> int:
+    if not (value.isdecimal() and 0 < int(value) <= most):
+        raise SystemExit(f"{name}={value} is not a {kind}: choose a number from 1 to {most}")
     return int(value)
+
+
+def _choice(name: str, value: str, choices: Iterable[str]) -> str:
+    if value not in choices:
+        raise SystemExit(f"{name}={value}: choose {' or '.join(choices)}")
+    return value
 
 
 def _write_private(file: Path, text: str) -> None:

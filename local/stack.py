@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from xmlrpc.client import Fault, ServerProxy
 
 import httpx
 import psutil
+import psycopg2
 from supervisor.xmlrpc import SupervisorTransport
 
 from containers.mlflow_accounts import ensure_user
-from local.settings import AIRFLOW_PROGRAMS, AIRFLOW_USER, USER, Settings, used_ports
+from local.postgres import find_program
+from local.settings import AIRFLOW_PROGRAMS, AIRFLOW_USER, USER, Settings, stored_options
 
 START_TIMEOUT = 180  # seconds
 
@@ -104,7 +107,7 @@ class Stack:
     def is_running(self, service: Service) -> bool:
         """Return whether the supervisor runs a service, ready or not."""
         try:
-            states = [self._info(program)["statename"] for program in service.programs]
+            states = [self._info(program)["statename"] for program in self._programs(service)]
         except (OSError, Fault):  # there is no supervisor, or it is stopping
             return False
         return any(state in ("STARTING", "RUNNING", "BACKOFF") for state in states)
@@ -128,6 +131,21 @@ class Stack:
                 if process.pid != os.getpid() and process.environ().get("STACK_HOME") == str(self.settings.home):
                     yield process
 
+    def _programs(self, service: Service) -> tuple[str, ...]:
+        return self.settings.airflow_programs if service.name == "airflow" else service.programs
+
+    def _check_programs(self) -> None:
+        """Check that PostgreSQL and Redis are installed and have their ports, where they are to run."""
+        wanted = [("postgres", "PostgreSQL", "POSTGRES_PORT"), ("redis", "Redis", "REDIS_PORT")]
+        for program, title, port in wanted:
+            if program in self.settings.airflow_programs:
+                if not (find_program("postgres") if program == "postgres" else shutil.which("redis-server")):
+                    raise StackError(
+                        f"{title} is not installed. Debian or Ubuntu: apt-get install postgresql redis-server; "
+                        "macOS: brew install postgresql redis"
+                    )
+                self._check_port(title, port)
+
     def _info(self, program: str) -> dict[str, str]:
         return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))
 
@@ -148,48 +166,68 @@ class Stack:
 
         :raises StackError: if one of them has failed
         """
-        infos = {program: self._info(program) for program in service.programs}
+        infos = {program: self._info(program) for program in self._programs(service)}
         for program, info in infos.items():
             if info["statename"] == "FATAL":
-                log = self.settings.logs / f"{program}.log"
+                log = self.settings.logs / f"{program.rpartition(':')[2]}.log"
                 raise StackError(f"{service.title} does not start: {_last_line(log) or info['spawnerr']}\nLog: {log}")
         return all(info["statename"] == "RUNNING" for info in infos.values())
 
-    def _check_port(self, service: Service) -> None:
-        port = self.settings.ports[service.port]
+    def _check_port(self, title: str, name: str) -> None:
+        port = self.settings.ports[name]
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise StackError(
-                    f"Port {port} ({service.title}) cannot be used ({error.strerror}): stop the program that uses it, "
-                    f"or choose another port, for example: make up {service.port}={port + 1000}"
+                    f"Port {port} ({title}) cannot be used ({error.strerror}): stop the program that uses it, "
+                    f"or choose another port, for example: make up {name}={port + 1000}"
                 ) from error
 
     def _prepare(self, wanted: list[Service]) -> list[Service]:
         """Return the services that do not run yet, after checking their ports and starting the supervisor."""
         supervisor = self._supervisor_process()
-        if supervisor and self.settings.ports != used_ports(self.settings.home):
-            raise StackError("the stack already runs on other ports: run make down, then start it again")
+        if supervisor and self.settings.options != stored_options(self.settings.home):
+            raise StackError("the stack already runs with other options: run make down, then start it again")
         if not supervisor:
             self._end_leftovers()
         idle = [service for service in wanted if not self.is_running(service)]
         for service in idle:
-            self._check_port(service)
+            self._check_port(service.title, service.port)
+            if service.name == "airflow":
+                self._check_programs()
         if not supervisor:
             self._start_supervisor()
         return idle
 
     def _start_programs(self, service: Service) -> None:
         if service.name == "airflow":
+            if self.settings.database == "postgresql":
+                self._start_program("postgres")
+                self._wait_for_database()
             self._migrate()
-        for program in service.programs:
+        for program in self._programs(service):
+            self._start_program(program)
+
+    def _start_program(self, program: str) -> None:
+        try:
+            self.supervisor.supervisor.startProcess(program, False)
+        except Fault as error:
+            if not error.faultString.startswith("ALREADY_STARTED"):
+                raise StackError(f"{program} does not start: {error.faultString}") from error
+
+    def _wait_for_database(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
             try:
-                self.supervisor.supervisor.startProcess(program, False)
-            except Fault as error:
-                if not error.faultString.startswith("ALREADY_STARTED"):
-                    raise StackError(f"{program} does not start: {error.faultString}") from error
+                psycopg2.connect(self.settings.database_url.replace("+psycopg2", "")).close()
+                return
+            except psycopg2.OperationalError as error:
+                if self._info("postgres")["statename"] == "FATAL" or time.monotonic() > deadline:
+                    log = self.settings.logs / "postgres.log"
+                    raise StackError(f"PostgreSQL does not start: {_last_line(log)}\nLog: {log}") from error
+                time.sleep(0.2)
 
     def _start_supervisor(self) -> None:
         self.settings.create_folders()

@@ -22,7 +22,14 @@ from local.stack import Stack
 
 @pytest.fixture(autouse=True)
 def no_ports_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*DEFAULT_PORTS, "AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
+    for name in (
+        *DEFAULT_PORTS,
+        "EXECUTOR",
+        "WORKERS",
+        "DATABASE",
+        "AIRFLOW_CONN_MLFLOW_DEFAULT",
+        "AIRFLOW_CONN_AWS_DEFAULT",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -71,6 +78,41 @@ def test_an_invalid_port_is_an_error(value: str, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("S3_PORT", value)
     with pytest.raises(SystemExit, match=f"S3_PORT={value} is not a port: choose a number from 1 to 65535"):
         settings.load(tmp_path)
+
+
+def test_executor_and_database_are_stored_for_later_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXECUTOR", "celery")
+    monkeypatch.setenv("WORKERS", "3")
+    settings.load(tmp_path).create_folders()
+    for name in ("EXECUTOR", "WORKERS"):
+        monkeypatch.delenv(name)
+    stored = settings.load(tmp_path)
+    assert (stored.executor, stored.workers, stored.database) == ("celery", 3, "postgresql")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"EXECUTOR": "dask"}, "EXECUTOR=dask: choose local or celery"),
+        ({"EXECUTOR": "celery", "DATABASE": "sqlite"}, "DATABASE=sqlite: choose postgresql"),
+        ({"WORKERS": "0"}, "WORKERS=0 is not a number of workers"),
+    ],
+)
+def test_an_invalid_option_is_an_error(
+    options: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in options.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=message):
+        settings.load(tmp_path)
+
+
+def test_celery_workers_have_no_access_to_airflows_database_and_keys(tmp_path: Path) -> None:
+    stack = Settings(home=tmp_path, executor="celery", database="postgresql")
+    known = "\n".join(stack.environments()["worker"].values())
+    assert {name for name, value in stack.secrets().items() if value in known} == {
+        *("S3_ACCESS_KEY", "S3_SECRET_KEY", "AIRFLOW_MLFLOW_PASSWORD", "REDIS_PASSWORD")
+    }
 
 
 def test_a_connection_from_outside_replaces_the_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

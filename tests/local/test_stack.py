@@ -6,15 +6,18 @@ import io
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import psutil
+import psycopg2
 import pytest
 
 from local import __main__ as command_line
+from local.postgres import find_program
 from local.settings import load, temporary
 from local.stack import SERVICES, Stack, StackError
 
@@ -150,7 +153,7 @@ def test_later_commands_use_the_ports_of_a_started_stack(own_stack: Stack) -> No
 def test_a_running_stack_keeps_its_ports(own_stack: Stack) -> None:
     own_stack.start(["s3"])
     moved = replace(own_stack.settings, ports=own_stack.settings.ports | {"S3_PORT": 9999})
-    with pytest.raises(StackError, match="the stack already runs on other ports: run make down"):
+    with pytest.raises(StackError, match="the stack already runs with other options: run make down"):
         Stack(moved).start(["s3"])
 
 
@@ -166,3 +169,25 @@ def test_trace_needs_the_uri_of_one_file(own_stack: Stack, monkeypatch: pytest.M
     for names in ([], ["predictions.csv"], ["s3://a/b.csv", "s3://a/c.csv"]):
         with pytest.raises(StackError, match="give one file of predictions: make trace FILE=s3://"):
             command_line.trace(own_stack, names)
+
+
+def test_a_missing_program_is_an_error_that_says_how_to_install_it(
+    own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    celery = Stack(replace(own_stack.settings, executor="celery"))
+    with pytest.raises(StackError, match=r"Redis is not installed\. .*apt-get install postgresql redis-server"):
+        celery.start(["airflow"])
+    assert not list(celery.processes())
+
+
+def test_airflows_database_is_postgresql_if_chosen(own_stack: Stack) -> None:
+    if not find_program("postgres"):
+        pytest.skip("PostgreSQL is not installed")
+    stack = Stack(replace(own_stack.settings, database="postgresql"))
+    stack.start(["airflow"])
+    with closing(psycopg2.connect(stack.settings.database_url.replace("+psycopg2", ""))) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT count(*) FROM dag_bundle")
+        assert cursor.fetchone() == (1,)
+    assert not (stack.settings.home / "airflow" / "airflow.db").exists()

@@ -1,0 +1,37 @@
+"""Run PostgreSQL with its files in one folder, which the first start creates: ``postgres.py <folder> <port>``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+USER = "airflow"
+DATABASE = "postgres"  # the one that initdb creates
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of one of PostgreSQL's programs; Debian has them on no PATH."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    return shutil.which(name) or next((str(folder / name) for folder in reversed(versions)), None)
+
+
+def main(folder: Path, port: str) -> None:
+    """Create the files unless they exist, and become the server; it listens on 127.0.0.1 only."""
+    # PostgreSQL refuses to run as root. In a user namespace, root's processes and files belong to another user.
+    prefix = ["unshare", "--user", "--map-user=65534"] if os.geteuid() == 0 else []
+    if not folder.exists():
+        incomplete = folder.with_suffix(".incomplete")
+        shutil.rmtree(incomplete, ignore_errors=True)
+        command = [*prefix, find_program("initdb") or "initdb", "--pgdata", str(incomplete), "--username", USER]
+        command += ["--auth=scram-sha-256", "--pwfile=/dev/stdin", "--encoding=UTF8", "--no-locale"]
+        subprocess.run(command, input=os.environ["POSTGRES_PASSWORD"], text=True, check=True)
+        incomplete.rename(folder)
+    command = [*prefix, find_program("postgres") or "postgres", "-D", str(folder), "-p", port, "-h", "127.0.0.1"]
+    os.execvp(command[0], [*command, "-k", ""])  # noqa: S606 # no shell is wanted
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
