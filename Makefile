@@ -151,6 +151,10 @@ bench: setup ## Compare the pipeline's run time with empty DAGs of the same shap
 bench-scale: setup ## Measure seconds and memory of each task (ROWS="10000 100000 1000000")
 	@$(BIN)/python -m local.bench_scale $(ROWS)
 
+.PHONY: bench-serve
+bench-serve: setup ## Compare the model server with `mlflow models serve` and LitServe (CANDIDATE=RidgeCV)
+	@$(BIN)/python -m local.bench_serve $(CANDIDATE)
+
 .PHONY: clean
 clean: ## Delete the local data after confirmation, but not the environments
 	@$(call if_set_up,$(RUN) clean)
