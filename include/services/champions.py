@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -20,9 +20,6 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
 from include.services import storage
 from include.settings import MLFLOW_CONN_ID
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MODEL = PROBLEM.registered_model
 CHALLENGER_ALIAS, CHAMPION_ALIAS = "challenger", "champion"
@@ -91,12 +88,6 @@ def find_features(version: Mapping[str, Any]) -> str:
     """Return the URI of the feature table that a version was trained from; empty if it is gone."""
     uri = read_tags(version).get(FEATURES_URI, "")
     return uri if uri and storage.exists(uri) else ""
-
-
-def read_features(version: Mapping[str, Any]) -> pd.DataFrame | None:
-    """Return the feature table that a version was trained from, or None if it is gone."""
-    uri = find_features(version)
-    return storage.read_table(uri) if uri else None
 
 
 def has_verdict(version: Mapping[str, Any]) -> bool:

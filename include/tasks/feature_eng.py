@@ -14,6 +14,7 @@ from include.services.assets import FEATURES, LABELLED, object_uri
 from include.services.failures import fail_without_retry
 from include.services.lineage import note_checks, note_read
 from include.settings import INCLUDE, MAX_FILE
+from include.tasks import served
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +136,7 @@ def read_labelled(since: datetime | None = None) -> tuple[dict[str, pd.DataFrame
     labelled, unusable = {}, {}
     for uri in storage.list_tables(LABELLED.uri, since):
         try:
-            labelled[uri] = check_labelled(storage.read_bytes(uri, MAX_FILE), uri, PROBLEM)
+            labelled[uri] = check_labelled(served.complete(storage.read_bytes(uri, MAX_FILE), uri), uri, PROBLEM)
             note_read(uri, labelled[uri])
         except (TableError, storage.TooLargeError) as error:
             unusable[uri] = str(error)

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.problem import PROBLEM
-from include.services import alerts, champions, storage
+from include.services import alerts, champions, samples, storage
 from include.services.assets import MONITORING, RETRAINING, object_uri
-from include.tasks.recent import count_new_rows, count_rejected, read_features, read_recent_inputs, read_recent_labelled
+from include.tasks.recent import (
+    MAX_ROWS,
+    count_new_rows,
+    count_rejected,
+    read_known,
+    read_recent_inputs,
+    read_recent_labelled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +50,7 @@ def select_recent(champion: Mapping[str, str], params: Mapping[str, Any], run_id
 
     :raises AirflowSkipException: there are no new ones
     """
-    recent = read_recent_inputs(read_features(champion["features_uri"]), params["days"])
+    recent = read_recent_inputs(read_known(champion["features_uri"]), params["days"])
     _check_enough(recent, 1)
     return storage.write_table(recent, _uri(run_id, "recent.parquet"))
 
@@ -54,12 +61,11 @@ def measure_drift(champion: Mapping[str, str], recent_uri: str, params: Mapping[
     :return: URI of a table, as :func:`include.monitoring.drift.measure_drift` returns it
     :raises AirflowSkipException: there are too few new rows
     """
-    from include.data.split import select_training
     from include.monitoring import drift
 
     recent = storage.read_table(recent_uri)
     _check_enough(recent, params["min_samples"])
-    training = select_training(storage.read_table(champion["features_uri"]), PROBLEM)
+    training = _read_training(champion["features_uri"])
     drifted = drift.measure_drift(training, recent, PROBLEM, alpha=params["alpha"], min_psi=params["min_psi"])
     return storage.write_table(drifted, _uri(run_id, "drift.parquet"), index=True)
 
@@ -74,7 +80,8 @@ def select_labelled(champion: Mapping[str, str], params: Mapping[str, Any], run_
 
     from include.services import tracking
 
-    labelled = read_recent_labelled(read_features(champion["features_uri"]), params["days"])
+    known = read_known(champion["features_uri"], lambda rows: rows[rows[PROBLEM.target.name].notna()])
+    labelled = read_recent_labelled(known, params["days"])
     _check_enough(labelled, params["min_samples"])
     errors = tracking.read_artifact(champion["run_id"], tracking.OUT_OF_FOLD_ERRORS)
     if errors is None:
@@ -187,6 +194,12 @@ def _check_enough(rows: pd.DataFrame, minimum: float) -> None:
         raise AirflowSkipException(f"{len(rows)} new rows are too few to compare, {minimum:g} is the minimum")
 
 
+def _read_training(features_uri: str) -> pd.DataFrame:
+    """Return the rows that the champion was trained on, or a sample of them."""
+    columns = [PROBLEM.id, *PROBLEM.inputs, PROBLEM.target.name]
+    return samples.read_sample(features_uri, PROBLEM, training=MAX_ROWS, columns=columns)
+
+
 def _uri(run_id: str, name: str) -> str:
     return object_uri(MONITORING, run_id, name)
 
@@ -196,12 +209,11 @@ def _gather(
 ) -> MonitoringResult:
     import pandas as pd
 
-    from include.data.split import select_training
     from include.monitoring.result import MonitoringResult
 
     return MonitoringResult(
         problem=PROBLEM,
-        training=select_training(storage.read_table(features_uri), PROBLEM),
+        training=_read_training(features_uri),
         recent=storage.read_table(recent_uri) if recent_uri else pd.DataFrame(),
         drift=storage.read_table(drift_uri) if drift_uri else pd.DataFrame(),
         errors=storage.read_table(degraded["errors"]) if degraded else pd.DataFrame(),

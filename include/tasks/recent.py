@@ -3,67 +3,75 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import champions, samples, storage
 from include.services.assets import PREDICTIONS
 from include.services.lineage import note_read
-from include.tasks import feature_eng
+from include.spec import SPLIT
+from include.tasks import feature_eng, served
 from include.tasks.predict_incoming import PUBLISHED, REJECTED
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+
+MAX_ROWS = 100_000  # that are compared
+MAX_BYTES = 10**9  # of predicted rows that are read
 
 log = logging.getLogger(__name__)
 
 
-def read_features(uri: str) -> pd.DataFrame:
-    """Return the table that the champion was trained on.
+def read_known(uri: str, select: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows) -> np.ndarray:
+    """Return the sorted keys of rows of the table that the champion was trained on, eight bytes each.
 
+    :param select: returns those rows of a batch that count; all if not given
     :raises AirflowSkipException: it is gone, or lacks a column that the problem has now
     """
+    import numpy as np
+
     if not storage.exists(uri):
         raise AirflowSkipException(f"the champion's table {uri} is gone: there is no table to compare with")
-    features = storage.read_table(uri)
-    if lacking := _lacking(features):
+    if lacking := _lacking(uri):
         raise AirflowSkipException(
             f"the champion's table {uri} lacks {', '.join(sorted(lacking))}: comparisons resume with the next champion"
         )
-    return features
+    return np.sort(np.concatenate([_hash_rows(select(rows)) for rows in storage.read_batches(uri, _columns())]))
 
 
-def read_recent_inputs(known: pd.DataFrame, days: float) -> pd.DataFrame:
-    """Return the inputs that were predicted in the last `days`, each row once and none that is in `known`.
+def read_recent_inputs(known: np.ndarray, days: float) -> pd.DataFrame:
+    """Return inputs that were predicted in the last `days`, each row once and none that is in `known`.
 
-    Rows of the champion's table are excluded, because they cannot show drift: those of the same id and inputs. The same
-    inputs alone are not enough: where inputs have few different values, only rare rows would remain, which would look
-    like drift. Without an id, the rows that ``predict`` reads from the table are left out, and those of ``incoming/``
-    all count.
+    They come from ``predict``, from ``incoming/`` and from the log of the model server. Rows of the champion's table
+    are excluded, because they cannot show drift: those of the same id and inputs. The same inputs alone are not enough:
+    where inputs have few different values, only rare rows would remain, which would look like drift. Without an id, the
+    rows that ``predict`` reads from the table are left out, and those of ``incoming/`` all count, as those of the model
+    server always do.
 
-    :param known: the champion's feature table
+    :param known: of the champion's feature table, as :func:`read_known` returns them
+    :return: at most ``MAX_ROWS``, drawn as :mod:`include.data.sampling` says
     """
-    uris = [
-        uri
-        for uri in storage.list_objects(PREDICTIONS.uri, since=_ago(days))
-        if (uri.startswith(f"{PUBLISHED}/") and uri.endswith(".csv"))
-        or (PROBLEM.row_id and uri.endswith("/rows.parquet"))
-    ]
-    tables = [table for table in map(_read_inputs, uris) if table is not None]
-    return _select_new(tables, known) if PROBLEM.row_id else _concat(tables, known)
+    since = _ago(days)
+    published = (_read_inputs(uri) for uri in _list_newest(PREDICTIONS.uri, since) if _is_of_rows(uri))
+    predicted = (rows for tables in published for rows in tables)
+    return _draw(chain(predicted, served.read_inputs(since)), known if PROBLEM.row_id else None)
 
 
-def read_recent_labelled(known: pd.DataFrame, days: float) -> pd.DataFrame:
+def read_recent_labelled(known: np.ndarray, days: float) -> pd.DataFrame:
     """Return the rows whose target was measured in the last `days`, checked and repaired as for training.
 
-    :param known: the champion's feature table
+    :param known: those of the champion's feature table that have a target, as :func:`read_known` returns them
+    :return: at most ``MAX_ROWS``, drawn as :mod:`include.data.sampling` says
     """
     labelled, _ = feature_eng.read_labelled(since=_ago(days))
-    return _select_new([*labelled.values()], known[known[PROBLEM.target.name].notna()])
+    return _draw(labelled.values(), known)
 
 
 def count_rejected(days: float) -> int:
@@ -78,50 +86,99 @@ def count_new_rows(version: Mapping[str, Any]) -> int:
     :raises TableError: the problem's table cannot be used
     :raises FileNotFoundError: it is missing
     """
-    from include.data.identity import remove_known
     from include.data.split import select_training
 
-    rows, known = select_training(feature_eng.build_table(), PROBLEM), champions.read_features(version)
-    if known is None or _lacking(known):
+    rows, uri = select_training(feature_eng.build_table(), PROBLEM), champions.find_features(version)
+    if not uri or _lacking(uri):
         return len(rows)  # the version was trained on another table
-    return len(remove_known(rows, select_training(known, PROBLEM), PROBLEM))
+    return len(_select_new(rows, read_known(uri, lambda known: select_training(known, PROBLEM))))
 
 
-def _lacking(features: pd.DataFrame) -> set[str]:
-    from include.spec import SPLIT
+def _columns() -> list[str]:
+    return [PROBLEM.id, *PROBLEM.inputs, PROBLEM.target.name, SPLIT]
 
-    return {PROBLEM.id, SPLIT, *PROBLEM.inputs, PROBLEM.target.name}.difference(features)
+
+def _lacking(uri: str) -> set[str]:
+    return set(_columns()).difference(samples.list_columns(uri))
 
 
 def _ago(days: float) -> datetime:
     return datetime.now(UTC) - timedelta(days=days)
 
 
-def _read_inputs(uri: str) -> pd.DataFrame | None:
-    """Return the inputs of predicted rows in their types, or None if they are those of another problem."""
+def _list_newest(folder: str, since: datetime) -> list[str]:
+    """Return the sorted URIs of objects since then; of more than ``MAX_BYTES`` in all, the newest."""
+    found = [entry for entry in storage.list_details(folder) if entry[2] >= since]
+    newest, size = list[str](), 0
+    for uri, length, _ in sorted(found, key=lambda entry: entry[2], reverse=True):
+        size += length
+        if size > MAX_BYTES:
+            log.warning("%s objects are older than the newest %.0f MB: left out", len(found) - len(newest), size / 1e6)
+            break
+        newest.append(uri)
+    return sorted(newest)
+
+
+def _is_of_rows(uri: str) -> bool:
+    """Return whether an object has rows that were predicted: published ones, or those that ``predict`` wrote."""
+    published = uri.startswith(f"{PUBLISHED}/") and uri.endswith(".csv")
+    return published or bool(PROBLEM.row_id and re.search(r"/rows(-\d+)?\.parquet$", uri))
+
+
+def _read_inputs(uri: str) -> Iterator[pd.DataFrame]:
+    """Yield the inputs of predicted rows in their types; nothing if they are those of another problem."""
     from include.data.checks import check_inputs
     from include.data.reading import TableError, parse_rows
 
     try:
-        rows = parse_rows(storage.read_bytes(uri), uri)  # pandas alone would read the category 007 as the number 7
-        inputs = check_inputs(rows, PROBLEM, uri)
+        if uri.endswith(".csv"):  # pandas alone would read the category 007 as the number 7
+            yield (inputs := check_inputs(parse_rows(storage.read_bytes(uri), uri), PROBLEM, uri))
+            note_read(uri, inputs)
+        else:
+            for rows in storage.read_batches(uri):
+                yield check_inputs(rows.reset_index() if rows.index.name else rows, PROBLEM, uri)
     except TableError as error:
         log.warning("Left out: %s", error)
-        return None
-    note_read(uri, inputs)
-    return inputs
 
 
-def _select_new(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
-    from include.data.identity import remove_known
+def _draw(tables: Iterable[pd.DataFrame], known: np.ndarray | None) -> pd.DataFrame:
+    """Return the rows of tables that are not known, each once; at most ``MAX_ROWS`` are in memory.
 
-    rows = _concat(tables, known)
-    new = remove_known(rows, known, PROBLEM).reset_index(drop=True)
-    log.info("%d objects have %d rows, %d of them new", len(tables), len(rows), len(new))
-    return new
-
-
-def _concat(tables: Sequence[pd.DataFrame], known: pd.DataFrame) -> pd.DataFrame:
+    :param known: keys; None: every row counts
+    """
     import pandas as pd
 
-    return pd.concat(tables, ignore_index=True) if tables else known.head(0)
+    from include.data.sampling import draw_rows
+
+    def reduce(parts: list[pd.DataFrame]) -> pd.DataFrame:
+        joined = pd.concat(parts, ignore_index=True)
+        return draw_rows(joined if known is None else _select_new(joined), MAX_ROWS, PROBLEM)
+
+    parts, waiting, total = list[pd.DataFrame](), 0, 0
+    for rows in tables:
+        parts.append(rows if known is None else _select_new(rows, known))
+        waiting, total = waiting + len(parts[-1]), total + len(rows)
+        if waiting > 2 * MAX_ROWS:
+            parts = [reduce(parts)]
+            waiting = len(parts[0])
+    drawn = reduce(parts) if parts else pd.DataFrame(columns=[PROBLEM.id, *PROBLEM.inputs])
+    log.info("%d rows, %d of them new and compared", total, len(drawn))
+    return drawn.reset_index(drop=True)
+
+
+def _select_new(rows: pd.DataFrame, known: np.ndarray | Sequence[int] = ()) -> pd.DataFrame:
+    """Return the rows that are not known, each once."""
+    import numpy as np
+    import pandas as pd
+
+    keys = _hash_rows(rows)
+    return rows[~np.isin(keys, known) & ~pd.Series(keys).duplicated().to_numpy()]
+
+
+def _hash_rows(rows: pd.DataFrame) -> np.ndarray:
+    """Return a number of 64 bits for each row, the same for the same rows."""
+    import pandas as pd
+
+    from include.data.identity import describe_rows
+
+    return pd.util.hash_array(describe_rows(rows, PROBLEM).to_numpy(object), categorize=False)

@@ -26,7 +26,7 @@ from include.services.assets import FEATURES, LABELLED, MONITORING, RETRAINING
 from include.services.champions import CHAMPION_ALIAS, MODEL
 from include.tasks.monitor import find_champion
 from include.tasks.predict_incoming import PUBLISHED
-from include.tasks.recent import count_new_rows, read_recent_labelled
+from include.tasks.recent import count_new_rows, read_known, read_recent_labelled
 from local.airflow import POLL, Airflow
 from local.stack import Stack
 from tests.end_to_end.conftest import (
@@ -275,7 +275,7 @@ def test_new_targets_are_compared_at_once_and_learned_from_once(
     assert len(storage.read_table(features_uri)) == len(known) + MEASURED
     newest = {"version": "", "tags": [{"key": champions.FEATURES_URI, "value": features_uri}]}
     assert count_new_rows(newest) == 0
-    assert read_recent_labelled(storage.read_table(features_uri), days=1).empty
+    assert read_recent_labelled(read_known(features_uri), days=1).empty
 
     again, states = run_monitor(airflow)
 

@@ -17,7 +17,7 @@ from include.data.split import select_training
 from include.monitoring.drift import measure_drift
 from include.services import storage
 from include.spec import SPLIT, Category
-from include.tasks import feature_eng, recent
+from include.tasks import feature_eng, recent, served
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 from ..conftest import make_table
@@ -28,8 +28,9 @@ PREDICTED, LABELS = "s3://data/recent/predictions", "s3://data/recent/labelled"
 
 @pytest.fixture(autouse=True)
 def _toy_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "PROBLEM", HOUSES)
-    monkeypatch.setattr(feature_eng, "PROBLEM", HOUSES)
+    for module in (recent, feature_eng, served):
+        monkeypatch.setattr(module, "PROBLEM", HOUSES)
+    monkeypatch.setattr(served, "REQUESTS", "s3://data/recent/requests")
     monkeypatch.setattr(recent, "PREDICTIONS", Asset("recent_predictions", uri=PREDICTED))
     monkeypatch.setattr(recent, "PUBLISHED", f"{PREDICTED}/incoming")
     monkeypatch.setattr(feature_eng, "LABELLED", Asset("recent_labelled", uri=LABELS))
@@ -41,6 +42,12 @@ def _no_objects(buckets: None) -> Iterator[None]:
     storage.delete_folder("s3://data/recent")
     yield
     storage.delete_folder("s3://data/recent")
+
+
+@pytest.fixture(scope="session")
+def table(houses: pd.DataFrame, buckets: None) -> str:
+    """The champion's feature table."""
+    return storage.write_table(houses, "s3://data/unit-monitor/known.parquet")
 
 
 def new_rows(area: float) -> pd.DataFrame:
@@ -59,7 +66,9 @@ def areas(rows: pd.DataFrame) -> list[float]:
 
 
 @pytest.mark.usefixtures("_no_objects")
-def test_recent_inputs_are_those_of_predict_and_of_incoming_files_without_known_rows(houses: pd.DataFrame) -> None:
+def test_recent_inputs_are_those_of_predict_and_of_incoming_files_without_known_rows(
+    houses: pd.DataFrame, table: str
+) -> None:
     inputs = houses.set_index("address")[HOUSES.inputs]
     with_new = pd.concat([inputs, new_rows(20).set_index("address")[HOUSES.inputs]])
     storage.write_table(with_new, f"{PREDICTED}/unit-1/rows.parquet", index=True)
@@ -67,15 +76,76 @@ def test_recent_inputs_are_those_of_predict_and_of_incoming_files_without_known_
     storage.write_table(new_rows(25).assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
     storage.write_table(new_rows(28), f"{PREDICTED}/unit-1/{HOUSES.predictions_file}")
 
-    found = recent.read_recent_inputs(houses, days=1)
+    found = recent.read_recent_inputs(recent.read_known(table), days=1)
 
     assert areas(found) == [20, 20.1, 20.2, 25, 25.1, 25.2]
     assert found.columns.tolist() == ["address", *HOUSES.inputs]
 
 
 @pytest.mark.usefixtures("_no_objects")
+@pytest.mark.parametrize("row_id", ["address", None])
+def test_rows_that_the_model_server_answered_all_count(
+    houses: pd.DataFrame, table: str, monkeypatch: pytest.MonkeyPatch, row_id: str | None
+) -> None:
+    problem = replace(HOUSES, row_id=row_id)
+    for module in (recent, served):
+        monkeypatch.setattr(module, "PROBLEM", problem)
+    rows = houses[HOUSES.inputs].head(3).assign(prediction_id=["a-1", "a-2", "b-1"], predicted=300.0)
+    storage.write_table(rows, f"{served.REQUESTS}/2026-11-26/120000-0123abcd.parquet")
+    storage.write_table(rows.drop(columns=AREA), f"{served.REQUESTS}/2026-11-26/120001-0123abcd.parquet")
+    known = recent.read_known(storage.write_table(make_table(make_rows(), problem), "s3://data/recent/known.parquet"))
+
+    found = recent.read_recent_inputs(known, days=1)
+
+    assert found.columns.tolist() == [problem.id, *HOUSES.inputs]
+    assert len(found) == 3
+    assert recent.read_recent_inputs(known, days=0).empty
+    if row_id:
+        assert found["address"].tolist() == ["a-1", "a-2", "b-1"]
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_of_many_rows_the_same_are_drawn_each_time_and_none_that_is_known(
+    houses: pd.DataFrame, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from the parts in which ``predict`` writes a large table."""
+    new = make_rows(60, seed=1).assign(address=[f"new {row}" for row in range(60)])
+    every = pd.concat([houses[["address", *HOUSES.inputs]], new]).set_index("address")[HOUSES.inputs]
+    for name, rows in {"rows": every.head(90), "rows-2": every[90:130], "rows-3": every[130:]}.items():
+        storage.write_table(rows, f"{PREDICTED}/unit-1/{name}.parquet", index=True)
+    known = recent.read_known(table)
+    everything = recent.read_recent_inputs(known, days=1)["address"]
+    monkeypatch.setattr(recent, "MAX_ROWS", 12)
+
+    drawn = recent.read_recent_inputs(known, days=1)["address"].tolist()
+
+    assert len(everything) == 60
+    assert len(drawn) == 12
+    assert set(drawn) < set(everything)
+    storage.move(f"{PREDICTED}/unit-1/rows-3.parquet", f"{PREDICTED}/unit-0/rows.parquet")
+    assert set(recent.read_recent_inputs(known, days=1)["address"]) == set(drawn)
+
+
+@pytest.mark.usefixtures("_no_objects")
+def test_only_the_newest_objects_are_read_if_there_are_too_many(
+    table: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for area in (20, 25):
+        storage.write_table(new_rows(area), f"{PREDICTED}/incoming/unit/{area}.csv")
+    listed = storage.list_details(PREDICTED)
+    later = {uri: n for n, uri in enumerate(sorted(uri for uri, *_ in listed))}
+    monkeypatch.setattr(
+        storage, "list_details", lambda uri: [(u, size, at + pd.Timedelta(later[u], "s")) for u, size, at in listed]
+    )
+    monkeypatch.setattr(recent, "MAX_BYTES", max(size for _, size, _ in listed))
+
+    assert areas(recent.read_recent_inputs(recent.read_known(table), days=1)) == [25, 25.1, 25.2]
+    assert "1 objects are older than the newest" in caplog.text
+
+
+@pytest.mark.usefixtures("_no_objects")
 def test_categories_that_look_like_numbers_are_read_as_they_were_predicted(
-    houses: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     district, _, *numbers = HOUSES.features
     monkeypatch.setattr(
@@ -84,7 +154,7 @@ def test_categories_that_look_like_numbers_are_read_as_they_were_predicted(
     predicted = new_rows(20).assign(index=["007", "1.50", None], predicted=300.0)
     storage.write_table(predicted, f"{PREDICTED}/incoming/unit/new.csv")
 
-    found = recent.read_recent_inputs(houses, days=1)
+    found = recent.read_recent_inputs(recent.read_known(table), days=1)
 
     assert found.loc[found[AREA] < 30, "index"].tolist() == ["007", "1.50", pytest.approx(np.nan, nan_ok=True)]
 
@@ -103,7 +173,8 @@ def test_recent_rows_of_a_few_settings_are_not_drift(monkeypatch: pytest.MonkeyP
     rows = sample(2, 200)
     storage.write_table(rows.assign(predicted=300.0), f"{PREDICTED}/incoming/unit/new.csv")
 
-    found = recent.read_recent_inputs(known, days=1)
+    table = storage.write_table(known, "s3://data/recent/known.parquet")
+    found = recent.read_recent_inputs(recent.read_known(table), days=1)
 
     assert len(found) == 200
     training = select_training(known, coarse)
@@ -111,33 +182,31 @@ def test_recent_rows_of_a_few_settings_are_not_drift(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("_no_objects")
-def test_rows_of_another_problem_are_left_out_and_logged(
-    houses: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rows_of_another_problem_are_left_out_and_logged(table: str, caplog: pytest.LogCaptureFixture) -> None:
     storage.write_table(pd.DataFrame({"sepal length": [5.1]}), f"{PREDICTED}/unit-1/rows.parquet")
     write_predicted(new_rows(20), "unit-2")
 
-    assert areas(recent.read_recent_inputs(houses, days=1)) == [20, 20.1, 20.2]
+    assert areas(recent.read_recent_inputs(recent.read_known(table), days=1)) == [20, 20.1, 20.2]
     assert f"column {DISTRICT} is missing; other columns of the table: sepal length" in caplog.text
 
 
 @pytest.mark.usefixtures("_no_objects")
-def test_older_objects_are_not_recent(houses: pd.DataFrame) -> None:
+def test_older_objects_are_not_recent(table: str) -> None:
     storage.write_table(new_rows(20), f"{PREDICTED}/incoming/unit/new.csv")
     storage.write_table(new_rows(20), f"{LABELS}/unit/new.csv")
 
-    assert recent.read_recent_inputs(houses, days=0).empty
-    assert recent.read_recent_labelled(houses, days=0).empty
+    assert recent.read_recent_inputs(recent.read_known(table), days=0).empty
+    assert recent.read_recent_labelled(recent.read_known(table), days=0).empty
 
 
 @pytest.mark.usefixtures("_no_objects")
-def test_labelled_rows_are_read_as_for_training(houses: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+def test_labelled_rows_are_read_as_for_training(table: str, caplog: pytest.LogCaptureFixture) -> None:
     new_rows(25).to_parquet(content := BytesIO(), index=False)
     storage.write_bytes(content.getvalue(), f"{LABELS}/unit/new.parquet")
     storage.write_table(new_rows(20).assign(price=[360.0, np.nan, 99_999]), f"{LABELS}/unit/new.csv")
     storage.write_table(new_rows(28).drop(columns="lambda"), f"{LABELS}/unit/old.csv")
 
-    labelled = recent.read_recent_labelled(houses, days=1)
+    labelled = recent.read_recent_labelled(recent.read_known(table), days=1)
 
     assert areas(labelled) == [20, 25, 25.1, 25.2]
     assert {*HOUSES.inputs, "price"} <= set(labelled)
@@ -149,9 +218,9 @@ def test_a_champion_of_another_table_is_not_compared(houses: pd.DataFrame, bucke
     uri = storage.write_table(houses.drop(columns=[AREA, SPLIT]), "s3://data/unit-monitor/other.parquet")
 
     with pytest.raises(AirflowSkipException, match=r"other\.parquet lacks _split, living area"):
-        recent.read_features(uri)
+        recent.read_known(uri)
     with pytest.raises(AirflowSkipException, match=r"gone\.parquet is gone"):
-        recent.read_features("s3://data/unit-monitor/gone.parquet")
+        recent.read_known("s3://data/unit-monitor/gone.parquet")
 
 
 @pytest.mark.usefixtures("buckets")
