@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from numbers import Number as AnyNumber
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 
+from include.data.cleaning import trim
+from include.data.counts import Counts
 from include.data.identity import add_identity
 from include.data.reading import TableError
 from include.data.schema import (
+    ABSENT,
     MAX_SHOWN,
+    REPEATED,
+    Failures,
+    Result,
     build_expectations,
     build_schema,
     describe_range,
     expected_check,
     is_possible,
+    list_checks,
     name_row,
     possible_check,
+    shorten,
     to_numbers,
     validate,
 )
-from include.spec import Category, Problem
-
-# Texts that stand for a missing cell, in any CSV file.
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
-MIN_JUDGED = 10  # cells of a column from which on its share outside of the expected range counts
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one check found: `failures` names the first ``MAX_SHOWN`` of `count`."""
-
-    severity: str  # "repair", "error" or "warning"
-    column: str
-    check: str
-    failures: tuple[str, ...] = ()
-    count: int = 0
+from include.data.seen import Seen, hash_cells
+from include.spec import Problem
 
 
 @dataclass(frozen=True)
@@ -47,11 +39,12 @@ class Inspection:
     """A table after repairs, and the result of every check.
 
     `table` has the columns ``problem.row_id`` (if there is one), ``problem.inputs`` and the target, in the index of the
-    rows that came in. Use it only if there are no errors.
+    rows that came in. Use it only if there are no errors. Of a table in batches it is empty; `rows` is its length.
     """
 
     table: pd.DataFrame
     results: tuple[Result, ...]
+    rows: int
 
     @property
     def is_clean(self) -> bool:
@@ -70,7 +63,7 @@ class Inspection:
     def report(self) -> str:
         """Return the results for a person: totals first, then the failures with their rows."""
         passed = sum(not result.count for result in self.results)
-        lines = [f"{len(self.results)} checks, {passed} passed; {len(self.table)} rows after repairs"]
+        lines = [f"{len(self.results)} checks, {passed} passed; {self.rows} rows after repairs"]
         for severity in ("error", "warning", "repair"):
             count = sum(result.count for result in self.results if result.severity == severity)
             lines += [f"{severity}s: {count or 'none'}", *(f"  {line}" for line in self.failures(severity))]
@@ -91,16 +84,136 @@ def inspect(rows: pd.DataFrame, problem: Problem, *, labelled: bool = False) -> 
     :param rows: as :func:`include.data.reading.parse_rows` returns them; row numbers count from 1, the header
     :param labelled: whether these rows are added to a table, and may be few
     """
-    trimmed, trim = _trim(rows, problem)
-    unique, repeated = _drop_repeated(trimmed, problem)
-    possible, impossible = _drop_impossible(unique, problem)
-    checked, errors = run_checks(build_schema(problem, labelled=labelled), possible, "error")
-    errors += _check_units(unique, problem)
-    results = [trim, repeated, impossible, _find_unknown(rows, problem), *errors]
-    if not any(result.count for result in errors):
-        results += [] if labelled else [*_check_target(checked, problem), *_check_constant(checked, problem)]
-        results += run_checks(build_expectations(problem), checked, "warning")[1]
-    return Inspection(checked, tuple(results))
+    inspector = Inspector(problem, labelled=labelled)
+    table = inspector.add(rows)
+    return replace(inspector.finish(), table=table)
+
+
+class Inspector:
+    """Repairs and checks a table that comes in batches, with the results of :func:`inspect` for the whole of it.
+
+    What is kept of a batch are counts, the failures that are shown, and 32 bytes for each row.
+    """
+
+    def __init__(self, problem: Problem, *, labelled: bool = False) -> None:
+        self._problem, self._labelled = problem, labelled
+        self._schema, self._expectations = build_schema(problem), build_expectations(problem)
+        self._errors = dict.fromkeys(list_checks(self._schema), Failures())
+        self._warnings = dict.fromkeys(list_checks(self._expectations), Failures())
+        if problem.row_id:  # which is looked for through all batches
+            self._schema = self._schema.update_column(problem.row_id, unique=False)
+        self._counts = {name: Counts(problem.number(name)) for name in (*problem.numbers, problem.target.name)}
+        self._impossible = dict.fromkeys(self._counts, Failures())
+        self._columns: list[str] = []
+        self._trimmed, self._repeated, self._rows = 0, Failures(), 0
+        self._contents, self._ids = Seen(), Seen()
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error was found; the rows that are added are still checked."""
+        return any(found.count for found in self._errors.values())
+
+    def add(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Check the next rows, and return them repaired, in the columns and types of the problem unless it failed.
+
+        :param rows: as :func:`include.data.reading.parse_rows` returns them, with an index that ascends from one batch
+            to the next
+        """
+        self._columns = [*rows]
+        trimmed, count = trim(rows, self._problem)
+        self._trimmed += count
+        possible = self._drop_impossible(self._drop_repeated(trimmed))
+        checked, errors = validate(self._schema, possible)
+        _add(self._errors, errors)
+        self._find_repeated_ids(possible)
+        self._rows += len(checked)
+        if not self.failed:
+            _add(self._warnings, validate(self._expectations, checked)[1])
+        return checked
+
+    def finish(self, name: Callable[[int], str] = name_row) -> Inspection:
+        """Return the results for all rows that were added.
+
+        :param name: of a row by its index, for messages
+        """
+        limits, target = self._problem.limits, self._problem.target
+        counted = [counts for column, counts in self._counts.items() if column in self._columns]
+        errors = [found.result("error", *check, name) for check, found in self._errors.items()]
+        if not self._labelled:
+            errors += [c.check_missing("error", limits.max_missing) for c in counted if c.column != target]
+        errors += [counts.check_unit(limits.max_unexpected) for counts in counted]
+        results = [*self._report_repairs(name), _find_unknown(self._columns, self._problem), *errors]
+        if not any(result.count for result in errors):
+            results += [] if self._labelled else self._check_use()
+            results += [found.result("warning", *check, name) for check, found in self._warnings.items()]
+            results += [counts.check_missing("warning", limits.usual_missing) for counts in counted]
+        return Inspection(pd.DataFrame(), tuple(results), self._rows)
+
+    def _drop_repeated(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Leave out rows that are there twice, id and all; without an id, equal rows may be different ones."""
+        described = (self._problem.row_id, *self._problem.inputs, self._problem.target.name)
+        keys = hash_cells(rows[[name for name in described if name in rows]])
+        repeated = pd.Series(keys).duplicated().to_numpy() | (self._contents.first(keys) >= 0)
+        self._contents.add(keys[~repeated], rows.index[~repeated].to_numpy())
+        shown = [(index, ": the same as a row before it, left out") for index in rows.index[repeated][:MAX_SHOWN]]
+        self._repeated += Failures(tuple(shown), int(repeated.sum()))
+        return rows[~repeated] if self._problem.row_id in rows else rows
+
+    def _drop_impossible(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Take impossible numbers as missing."""
+        repaired = rows.copy()
+        for name in [name for name in self._counts if name in rows]:
+            column = self._problem.number(name)
+            numbers, all_numbers = to_numbers(rows[name])
+            possible = is_possible(numbers, column)
+            self._counts[name].add(numbers, possible)
+            repaired[name] = (numbers if all_numbers else rows[name]).where(possible, np.nan)
+            reason = f"is impossible ({describe_range(column.possible, column.unit)}), taken as missing"
+            shown = numbers[~possible].head(MAX_SHOWN)
+            lines = [f", column {name}: {value:g} {reason}" for value in shown]
+            self._impossible[name] += Failures(tuple(zip(shown.index, lines, strict=True)), int((~possible).sum()))
+        return repaired
+
+    def _find_repeated_ids(self, rows: pd.DataFrame) -> None:
+        """Find each row whose id another row has, of these or of those before."""
+        name = self._problem.row_id
+        if name is None or name not in rows:
+            return
+        ids = rows[name].dropna()
+        keys, index = hash_cells(ids.to_frame()), ids.index.to_numpy()
+        first, again = self._ids.first(keys), pd.Series(keys).duplicated().to_numpy()
+        before = (first >= 0) & ~again & (self._ids.count(keys) == 1)  # rows before that were the only ones
+        repeated = pd.Series(keys).duplicated(keep=False).to_numpy() | (first >= 0)
+        self._ids.add(keys, index)
+        for places, found in ((first, before), (index, repeated)):
+            order = np.argsort(places[found], kind="stable")[:MAX_SHOWN]
+            texts = [f", column {name}: {shorten(text)} {REPEATED}" for text in ids[found].iloc[order]]
+            shown = tuple(zip(places[found][order].tolist(), texts, strict=True))
+            self._errors[name, REPEATED] += Failures(shown, int(found.sum()))
+
+    def _report_repairs(self, name: Callable[[int], str]) -> Iterator[Result]:
+        lines = (f"{self._trimmed} cells had blanks around them: removed",) if self._trimmed else ()
+        yield Result("repair", "all", "no cell has blanks around it", lines, len(lines))
+        yield self._report_repeated(name)
+        impossible = [found.result("repair", column, "", name) for column, found in self._impossible.items()]
+        named = [line for result in impossible for line in result.failures][:MAX_SHOWN]
+        count = sum(result.count for result in impossible)
+        yield Result("repair", "all", "no number is impossible", tuple(named), count)
+
+    def _report_repeated(self, name: Callable[[int], str]) -> Result:
+        check = ("all", "no row is repeated")
+        if self._problem.row_id in self._columns:
+            return self._repeated.result("repair", *check, name)
+        count = self._repeated.count
+        line = f"{count} rows equal another one: kept, because rows have no id. Remove them if they are copies"
+        return Result("warning", *check, (line,) if count else (), int(count > 0))
+
+    def _check_use(self) -> Iterator[Result]:
+        """A table must hold enough to learn from."""
+        *features, target = self._counts.values()
+        yield from target.check_target(self._problem.limits)
+        yield from (counts.check_varies("leave it out of `features` if it is") for counts in features)
+        yield target.check_varies("there is nothing to learn")
 
 
 def check_inputs(
@@ -123,15 +236,16 @@ def check_inputs(
     """
     if rows.empty:
         raise TableError(f"{name} has no rows: give it at least one")
-    schema = build_schema(problem, labelled=True).remove_columns([problem.target.name])
+    schema = build_schema(problem).remove_columns([problem.target.name])
     kinds = (possible_check, expected_check) if unexpected == "error" else (possible_check,)
     checks = {name: [check(problem.number(name)) for check in kinds] for name in problem.numbers}
     schema = schema.update_columns({name: {"checks": listed} for name, listed in checks.items()})
     if problem.row_id and not with_id:
         schema = schema.remove_columns([problem.row_id])
-    numbered = _trim(rows, problem)[0].set_axis(range(first - 2, first - 2 + len(rows)))
-    checked, results = run_checks(schema, numbered, "error")
-    if errors := Inspection(checked, tuple(results)).failures("error"):
+    numbered = trim(rows, problem)[0].set_axis(range(first - 2, first - 2 + len(rows)))
+    checked, failures = validate(schema, numbered)
+    results = [found.result("error", *check) for check, found in failures.items()]
+    if errors := [line for result in results for line in describe_failures(result)]:
         raise TableError(f"{name} cannot be used:\n" + "\n".join(errors))
     checked = checked.reset_index(drop=True)
     return add_identity(checked, problem) if with_id else checked
@@ -151,107 +265,13 @@ def describe_unexpected(rows: pd.DataFrame, problem: Problem) -> pd.Series:
     return texts.str.removeprefix("; ").astype("str")
 
 
-def run_checks(schema: pa.DataFrameSchema, rows: pd.DataFrame, severity: str) -> tuple[pd.DataFrame, list[Result]]:
-    """Return rows in the columns and types of a schema, and the result of each of its checks."""
-    table, failures = validate(schema, rows)
-    return table, [Result(severity, *check, *found) for check, found in failures.items()]
+def _add(failures: dict[tuple[str, str], Failures], found: Mapping[tuple[str, str], Failures]) -> None:
+    """Add the failures of a batch; that a column is missing is found in each."""
+    for check, new in found.items():
+        failures[check] = new if check[1] == ABSENT else failures.get(check, Failures()) + new
 
 
-def _result(severity: str, column: str, check: str, failures: Sequence[str]) -> Result:
-    return Result(severity, column, check, tuple(failures[:MAX_SHOWN]), len(failures))
-
-
-def _trim(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
-    """Remove blanks around cells, and bring texts for missing cells and for whole numbers into one form."""
-    table, trimmed = rows.copy(), 0
-    levels = {column.name: column.levels for column in problem.features if isinstance(column, Category)}
-    texts = [*levels, *filter(None, [problem.row_id])]
-    for name in [name for name in (*texts, *problem.numbers, problem.target.name) if name in rows]:
-        if name in texts or not pd.api.types.is_numeric_dtype(rows[name].dtype):
-            cells = rows[name].astype(object).where(rows[name].notna(), np.nan).tolist()
-            missing = set(MISSING).difference(levels.get(name, ()))
-            table[name] = pd.Series([_clean(cell, missing) for cell in cells], rows.index, object)
-            trimmed += sum(isinstance(cell, str) and cell != cell.strip() for cell in cells)
-        if name in texts:  # 1, 1.0 and "1" are one category
-            table[name] = table[name].astype("str").str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-    found = (f"{trimmed} cells had blanks around them: removed",) if trimmed else ()
-    return table, Result("repair", "all", "no cell has blanks around it", found, len(found))
-
-
-def _clean(cell: object, missing: Collection[str]) -> object:
-    """Return a number as it is, anything else as text, and NaN for a text that stands for a missing cell."""
-    if isinstance(cell, AnyNumber):
-        return cell
-    text = str(cell).strip()
-    return np.nan if text in missing else text
-
-
-def _drop_repeated(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
-    """Leave out rows that are there twice, id and all; without an id, equal rows may be different ones."""
-    described = [name for name in (problem.row_id, *problem.inputs, problem.target.name) if name in rows]
-    repeated = rows.duplicated(described)
-    if problem.row_id not in rows:
-        lines = [
-            f"{repeated.sum()} rows equal another one: kept, because rows have no id. Remove them if they are copies"
-        ]
-        return rows, _result("warning", "all", "no row is repeated", lines if repeated.any() else [])
-    lines = [f"{name_row(index)}: the same as a row before it, left out" for index in rows.index[repeated]]
-    return rows[~repeated], _result("repair", "all", "no row is repeated", lines)
-
-
-def _drop_impossible(rows: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, Result]:
-    repaired, lines = rows.copy(), []
-    for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
-        column = problem.number(name)
-        numbers = to_numbers(rows[name])
-        impossible = ~is_possible(numbers, column)
-        repaired[name] = rows[name].mask(impossible, np.nan)
-        reason = f"is impossible ({describe_range(column.possible, column.unit)}), taken as missing"
-        lines += [f"{name_row(i)}, column {name}: {value:g} {reason}" for i, value in numbers[impossible].items()]
-    return repaired, _result("repair", "all", "no number is impossible", lines)
-
-
-def _find_unknown(rows: pd.DataFrame, problem: Problem) -> Result:
+def _find_unknown(columns: Sequence[str], problem: Problem) -> Result:
     known = {problem.row_id, *problem.inputs, problem.target.name}
-    lines = [f"column {name} is not described in include/problem.py: ignored" for name in rows if name not in known]
-    return _result("warning", "all", "every column is described", lines)
-
-
-def _check_units(rows: pd.DataFrame, problem: Problem) -> Iterator[Result]:
-    """A column that lies mostly outside of its expected range is probably in another unit.
-
-    :param rows: before impossible numbers are taken as missing, which those of another unit may be
-    """
-    for name in [name for name in (*problem.numbers, problem.target.name) if name in rows]:
-        column = problem.number(name)
-        low, high = column.expected
-        cells = to_numbers(rows[name]).dropna()
-        outside = float((~cells.between(low, high)).mean()) if len(cells) >= MIN_JUDGED else 0.0
-        lines = [
-            f"column {name}: {outside:.0%} of its values are outside of the expected "
-            f"{describe_range(column.expected, column.unit)}. Is it in another unit? "
-            "If it is right, widen `expected` in include/problem.py"
-        ]
-        yield _result(
-            "error", name, "is in the expected unit", lines if outside > problem.limits.max_unexpected else []
-        )
-
-
-def _check_target(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
-    """A table must hold enough to learn from."""
-    name, limits = problem.target.name, problem.limits
-    known = table[name].dropna()
-    missing = 1 - len(known) / len(table)
-    few = [f"{len(known)} rows have a target, {limits.min_rows} is the minimum: add rows"]
-    yield _result("error", name, "has enough rows", few if len(known) < limits.min_rows else [])
-    sparse = [f"column {name}: {missing:.0%} of its cells are missing, at most {limits.max_missing_target:.0%} may be"]
-    yield _result("error", name, "is known for most rows", sparse if missing > limits.max_missing_target else [])
-
-
-def _check_constant(table: pd.DataFrame, problem: Problem) -> Iterator[Result]:
-    """A number that is the same in every row is a lost column, or a placeholder, more often than a fact."""
-    for name in (*problem.numbers, problem.target.name):
-        known = table[name].dropna()
-        remedy = "there is nothing to learn" if name == problem.target.name else "leave it out of `features` if it is"
-        lines = [f"column {name}: every value is {value:g}, {remedy}" for value in known.head(1)]
-        yield _result("error", name, "varies", lines if known.nunique() == 1 else [])
+    lines = [f"column {name} is not described in include/problem.py: ignored" for name in columns if name not in known]
+    return Result("warning", "all", "every column is described", tuple(lines[:MAX_SHOWN]), len(lines))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,21 +16,58 @@ from include.spec import Category, Number, Problem, Range
 MAX_COLUMNS = 100  # of a table that a message names
 MAX_SHOWN = 100  # failures of a check that are named; all are counted
 MAX_CELL = 100  # characters of a cell in a message
+ABSENT, REPEATED = "is missing from the table", "occurs more than once"
 
 
-class Failures(NamedTuple):
-    """The failures of a check: a line for each of the first ``MAX_SHOWN``, and the number of all."""
+@dataclass(frozen=True)
+class Result:
+    """What one check found: `failures` names the first ``MAX_SHOWN`` of `count`."""
 
-    lines: tuple[str, ...] = ()
-    total: int = 0
+    severity: str  # "repair", "error" or "warning"
+    column: str
+    check: str
+    failures: tuple[str, ...] = ()
+    count: int = 0
 
 
-def validate(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], Failures]]:
+def name_row(index: int) -> str:
+    """Return the row of a file that has this index: the first one below the header is row 2."""
+    return f"row {index + 2}"
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The failures of a check: the row and what is wrong with it for the first ``MAX_SHOWN``, and the number of all.
+
+    The row is the index of a table, or None if a column as a whole is wrong.
+    """
+
+    shown: tuple[tuple[int | None, str], ...] = ()
+    count: int = 0
+
+    def __add__(self, other: Failures) -> Failures:
+        """Return the failures of both, by row."""
+        shown = sorted((*self.shown, *other.shown), key=lambda failure: -1 if failure[0] is None else failure[0])
+        return Failures(tuple(shown[:MAX_SHOWN]), self.count + other.count)
+
+    def result(self, severity: str, column: str, check: str, name: Callable[[int], str] = name_row) -> Result:
+        """Return the result of the check, with a line for each failure that is shown.
+
+        :param name: of a row
+        """
+        lines = tuple(text if row is None else f"{name(row)}{text}" for row, text in self.shown)
+        return Result(severity, column, check, lines, self.count)
+
+
+Checked = dict[tuple[str, str], Failures]  # by column and check
+
+
+def validate(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> tuple[pd.DataFrame, Checked]:
     """Return rows in the columns and types of a schema, and the failures of each of its checks.
 
     :return: the rows, as they came if a check failed; failures by column and check
     """
-    failures = dict.fromkeys(_list_checks(schema), Failures())
+    failures = dict.fromkeys(list_checks(schema), Failures())
     try:
         return schema.validate(rows, lazy=True)[list(schema.columns)], failures
     except SchemaErrors as errors:
@@ -37,13 +75,11 @@ def validate(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> tuple[pd.DataFra
         return rows, failures | dict(_describe_table(cases, rows, schema)) | dict(_describe_cells(cases, rows))
 
 
-def build_schema(problem: Problem, *, labelled: bool) -> pa.DataFrameSchema:
-    """Without this a table is not trained from; rows that are added may lack any number."""
-    share = problem.limits.max_missing
-    numbers = [] if labelled else [_missing_at_most(share)]
+def build_schema(problem: Problem) -> pa.DataFrameSchema:
+    """Without this a table is not used."""
     identity = {problem.row_id: pa.Column(str, unique=True)} if problem.row_id else {}
     columns = {
-        column.name: pa.Column(float, numbers, nullable=True) if isinstance(column, Number) else _category(column)
+        column.name: pa.Column(float, nullable=True) if isinstance(column, Number) else _category(column)
         for column in problem.features
     }
     target = pa.Column(float, nullable=True)
@@ -57,7 +93,6 @@ def _category(column: Category) -> pa.Column:
 
 def build_expectations(problem: Problem) -> pa.DataFrameSchema:
     """Without this a table is trained from, with a warning."""
-    usual = _missing_at_most(problem.limits.usual_missing)
     return pa.DataFrameSchema(
         {
             **{
@@ -66,16 +101,10 @@ def build_expectations(problem: Problem) -> pa.DataFrameSchema:
                 if isinstance(column, Category) and column.levels and column.new_levels == "warning"
             },
             **{
-                name: pa.Column(float, [expected_check(problem.number(name)), usual], nullable=True)
+                name: pa.Column(float, [expected_check(problem.number(name))], nullable=True)
                 for name in (*problem.numbers, problem.target.name)
             },
         }
-    )
-
-
-def _missing_at_most(share: float) -> pa.Check:
-    return pa.Check(
-        lambda cells: cells.isna().mean() <= share, ignore_na=False, error=f"more than {share:.0%} of it is missing"
     )
 
 
@@ -86,7 +115,7 @@ def _known_level(column: Category) -> pa.Check:
 def possible_check(column: Number) -> pa.Check:
     """Return a check that numbers are in the possible range."""
     described = describe_range(column.possible, column.unit)
-    return pa.Check(lambda cells: is_possible(to_numbers(cells), column), error=f"is impossible ({described})")
+    return pa.Check(lambda cells: is_possible(to_numbers(cells)[0], column), error=f"is impossible ({described})")
 
 
 def expected_check(column: Number) -> pa.Check:
@@ -95,9 +124,15 @@ def expected_check(column: Number) -> pa.Check:
     return pa.Check.in_range(*column.expected, error=f"is outside of the expected {described}")
 
 
-def to_numbers(cells: pd.Series) -> pd.Series:
-    """Return the cells as floats, as a schema converts them; NaN for one that is not a number."""
-    return pd.Series([_to_number(cell) for cell in cells], cells.index, float)
+def to_numbers(cells: pd.Series) -> tuple[pd.Series, bool]:
+    """Return the cells as floats, as a schema converts them, and whether all are numbers.
+
+    A cell that is none becomes NaN.
+    """
+    try:
+        return cells.astype(float), True
+    except (TypeError, ValueError):
+        return pd.Series([_to_number(cell) for cell in cells], cells.index, float), False
 
 
 def _to_number(cell: Any) -> float:
@@ -117,16 +152,16 @@ def describe_range(bounds: Range, unit: str) -> str:
     return f"{bounds[0]:g} to {bounds[1]:g} {unit}".rstrip()
 
 
-def _list_checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
+def list_checks(schema: pa.DataFrameSchema) -> Iterator[tuple[str, str]]:
     """Yield column and check for everything that a schema demands."""
     for name, column in schema.columns.items():
-        yield name, "is missing from the table"
+        yield name, ABSENT
         if column.dtype.type == "float64":
             yield name, "is not a number"
         if not column.nullable:
             yield name, "is missing"
         if column.unique:
-            yield name, "occurs more than once"
+            yield name, REPEATED
         yield from ((name, check.error) for check in column.checks)
 
 
@@ -138,11 +173,11 @@ def _describe_table(cases: pd.DataFrame, rows: pd.DataFrame, schema: pa.DataFram
     others = ", ".join(sorted(set(rows).difference(schema.columns))[:MAX_COLUMNS]) or "none"
     for name in cases.loc[cases["check"] == "column_in_dataframe", "failure_case"]:
         line = f"column {name} is missing; other columns of the table: {others}"
-        yield (name, "is missing from the table"), Failures((line,), 1)
+        yield (name, ABSENT), Failures(((None, line),), 1)
     # A check that could not run on text has no row either; the text itself has one.
     whole = cases[cases["index"].isna() & (cases["failure_case"].astype(str) == "False")]
     for column, check in zip(whole["column"], whole["check"], strict=True):
-        yield (column, check), Failures((f"column {column}: {check}",), 1)
+        yield (column, check), Failures(((None, f"column {column}: {check}"),), 1)
 
 
 def _describe_cells(cases: pd.DataFrame, rows: pd.DataFrame) -> Described:
@@ -156,11 +191,9 @@ def _describe_cells(cases: pd.DataFrame, rows: pd.DataFrame) -> Described:
     for (column, reason), parts in found.items():
         cells = pd.concat(parts)
         cells = cells[~cells.index.duplicated()]
-        lines = [
-            f"{name_row(index)}, column {column}: {reason if pd.isna(value) else f'{shorten(value)} {reason}'}"
-            for index, value in cells.head(MAX_SHOWN).items()
-        ]
-        yield (column, reason), Failures(tuple(lines), len(cells))
+        texts = (reason if pd.isna(value) else f"{shorten(value)} {reason}" for value in cells.head(MAX_SHOWN))
+        shown = zip(cells.index.tolist(), (f", column {column}: {text}" for text in texts), strict=False)
+        yield (column, reason), Failures(tuple(shown), len(cells))
 
 
 def shorten(value: object) -> str:
@@ -172,9 +205,4 @@ def shorten(value: object) -> str:
 def _reason(check: str) -> str:
     if check.startswith(("coerce_dtype", "dtype")):
         return "is not a number"
-    return "occurs more than once" if check == "field_uniqueness" else check
-
-
-def name_row(index: object) -> str:
-    """Return the row of a file that has this index: the first one below the header is row 2."""
-    return f"row {int(str(index)) + 2}"
+    return REPEATED if check == "field_uniqueness" else check

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import pandas as pd
 
-    from include.data.checks import Inspection, Result
+    from include.data.checks import Inspection
+    from include.data.schema import Result
 
 
 class Dataset(NamedTuple):

@@ -13,7 +13,7 @@ from include.services import lineage
 from include.services.lineage import Notes, Table
 
 if TYPE_CHECKING:
-    from include.data.checks import Result
+    from include.data.schema import Result
 
 SEVERITIES = {"error": "error", "repair": "warn", "warning": "warn"}  # OpenLineage has these two
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_hashable
 
-from include.data.checks import MISSING
+from include.data.cleaning import MISSING
 from include.spec import Limits
 
 MAX_LEVELS = 20  # of a category with more, any value is accepted

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from include import spec
-from include.data.checks import MISSING
+from include.data.cleaning import MISSING
 from local.settings import ENVIRONMENTS, PROJECT
 from tests.checkout import copy_project
 from tests.toy import make_rows

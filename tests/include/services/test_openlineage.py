@@ -3,7 +3,8 @@ from __future__ import annotations
 import pandas as pd
 from openlineage.client.serde import Serde
 
-from include.data.checks import Inspection, Result
+from include.data.checks import Inspection
+from include.data.schema import Result
 from include.services import lineage
 from include.services.openlineage import PythonTaskExtractor, to_lineage
 
@@ -36,7 +37,7 @@ def test_checks_become_assertions_on_the_table_that_was_read() -> None:
     )
     lineage.take()
     lineage.note_read("s3://data/raw.parquet", TABLE)
-    lineage.note_checks(Inspection(TABLE, results))
+    lineage.note_checks(Inspection(TABLE, results, len(TABLE)))
     (read,) = to_lineage(lineage.take()).inputs
     found = [
         (check.column, check.assertion, check.success, check.severity)
