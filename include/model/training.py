@@ -16,11 +16,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from include.data.features import build_transformer, compute_features
 from include.data.split import select_holdout, select_training
 from include.evaluation.scores import score_predictions
-from include.model.candidates import find_candidate
+from include.model.candidates import MANY_ROWS, find_candidate
 from include.model.interval_regressor import IntervalRegressor, fill
 from include.spec import SPLIT, Problem
 
-FOLDS = 10
+FOLDS, FEWER_FOLDS = 10, 5  # up to MANY_ROWS training rows, and beyond, where four fifths of them say as much
 MAX_RESIDUALS = 100_000  # 0.8 MB in the model's file; they give the coverage a standard error of 0.1 %
 MAX_ERRORS = 2000  # logged for comparisons with later errors
 MAX_CHECKED = 100_000  # rows whose features are computed again and compared
@@ -61,7 +61,7 @@ def train_model(
 
 
 def fit_with_intervals(model: BaseEstimator, rows: pd.DataFrame, target: pd.Series) -> IntervalRegressor:
-    """Fit a model on all rows, and once more without each of ten folds.
+    """Fit a model on all rows, and once more without each of ten folds, or of five where rows are many.
 
     The fold models give errors on unseen rows, and show how predictions vary with the training rows; see
     ``IntervalRegressor`` for the intervals. Hyper-parameters chosen on the same rows make them slightly too narrow.
@@ -69,10 +69,11 @@ def fit_with_intervals(model: BaseEstimator, rows: pd.DataFrame, target: pd.Seri
     :param model: unfitted; is cloned
     """
     fold_models, residuals, rng = [], [], np.random.default_rng(0)
-    for seen, unseen in KFold(FOLDS, shuffle=True, random_state=0).split(rows):
+    folds = FOLDS if len(rows) <= MANY_ROWS else FEWER_FOLDS
+    for seen, unseen in KFold(folds, shuffle=True, random_state=0).split(rows):
         fitted = clone(model).fit(rows.iloc[seen], target.iloc[seen])
         errors = np.abs(target.iloc[unseen].to_numpy() - fitted.predict(rows.iloc[unseen]))
-        residuals.append(rng.permutation(errors)[: MAX_RESIDUALS // FOLDS])
+        residuals.append(rng.permutation(errors)[: MAX_RESIDUALS // folds])
         fold_models.append(fitted)
     return IntervalRegressor(clone(model).fit(rows, target), fold_models, residuals)
 

@@ -16,11 +16,14 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from mlflow.tracking import MlflowClient
 
+from include.data.features import build_transformer, compute_features
+from include.data.sampling import draw_rows
 from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.model import candidates, training
 from include.services import champions, storage, tracking, tuning_runs
 from include.services.assets import FEATURES, MODEL_TRAINED, scratch_uri
+from include.spec import SPLIT
 from include.tasks import train as tasks
 from include.tasks import warm_start
 
@@ -215,6 +218,25 @@ def test_rows_without_a_target_are_neither_trained_on_nor_scored(experiment_id: 
     run = client.get_run(tasks.train_model(uri, experiment_id, SELECTED)["run_id"])
 
     assert len(select_training(table, HOUSES)) + len(select_holdout(table, HOUSES)) == 96
+    assert run.data.metrics["holdout_rmse"] < 40
+
+
+def test_of_many_rows_a_model_is_fitted_to_as_many_as_the_limit_allows(
+    experiment_id: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = replace(HOUSES, limits=replace(HOUSES.limits, max_training_rows=1000))
+    monkeypatch.setattr(tasks, "PROBLEM", limited)
+    rows = make_rows(1500)
+    raw = make_table(rows, HOUSES)[[*rows.columns, SPLIT]]
+    training = select_training(raw, HOUSES)
+    transformer = build_transformer(HOUSES).fit(draw_rows(training, 1000, HOUSES)[HOUSES.inputs])
+    table = raw.join(compute_features(raw, transformer, HOUSES))
+    uri = storage.write_table(table, "s3://data/unit-training/many.parquet")
+
+    run = client.get_run(tasks.train_model(uri, experiment_id, SELECTED)["run_id"])
+
+    assert run.data.params["fitted_rows"] == "1000"
+    assert run.data.params["train_rows"] == str(len(training))
     assert run.data.metrics["holdout_rmse"] < 40
 
 
