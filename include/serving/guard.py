@@ -7,14 +7,14 @@ import hmac
 import os
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from include.settings import MAX_REQUEST, SERVE_TOKEN_FILE
+from include.serving.model_client import read_token
+from include.settings import MAX_REQUEST
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,19 +68,6 @@ def read_rules(host: str) -> Rules:
         )
     hosts = os.environ.get("SERVE_HOSTS", "").replace(",", " ").lower().split()
     return Rules(token, (*LOOPBACK, *hosts), seconds=float(os.environ.get("SERVE_SECONDS") or MAX_SECONDS))
-
-
-def read_token() -> str:
-    """Return the token, or an empty string if no file is set.
-
-    :raises ExposedError: the file is empty
-    """
-    if not SERVE_TOKEN_FILE:
-        return ""
-    token = Path(SERVE_TOKEN_FILE).read_text().strip()
-    if not token:
-        raise ExposedError(f"SERVE_TOKEN_FILE: {SERVE_TOKEN_FILE} is empty")
-    return token
 
 
 class Guard:
@@ -157,7 +144,7 @@ class ImpatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._expect_request()
+        self._expect_request(MAX_WAIT)
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; uvicorn stops its own timer here."""
@@ -166,7 +153,7 @@ class ImpatientProtocol(HttpToolsProtocol):
         if waits is not None and (self.cycle is None or self.cycle.response_complete) and self.parser is not None:
             self._expect_request(max(0.0, waits.when() - self.loop.time()))
 
-    def _expect_request(self, seconds: float = MAX_WAIT) -> None:
+    def _expect_request(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
 

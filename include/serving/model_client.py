@@ -6,9 +6,12 @@ import json
 import math
 import time
 from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+from include.settings import SERVE_TOKEN_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +23,22 @@ POLL = 0.5  # seconds between two requests for the version
 
 class ServingError(RuntimeError):
     """The server does not respond as it should; the message has its address and response."""
+
+
+def read_token() -> str:
+    """Return the server's token, or an empty string if no file is set.
+
+    :raises ServingError: the file cannot be read, or is empty
+    """
+    if not SERVE_TOKEN_FILE:
+        return ""
+    try:
+        token = Path(SERVE_TOKEN_FILE).read_text().strip()
+    except OSError as error:
+        raise ServingError(f"SERVE_TOKEN_FILE: {error}") from error
+    if not token:
+        raise ServingError(f"SERVE_TOKEN_FILE: {SERVE_TOKEN_FILE} is empty")
+    return token
 
 
 def is_up(url: str) -> bool:
@@ -52,7 +71,10 @@ def smoke_test(url: str, rows: pd.DataFrame, version: str | None = None, timeout
         _wait_for_version(url, version, timeout)
     body = json.dumps({"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}).encode()
     started = time.monotonic()
-    request = Request(f"{url}/invocations", body, {"Content-Type": "application/json"})  # noqa: S310 # see above
+    headers = {"Content-Type": "application/json"}
+    if token := read_token():
+        headers["Authorization"] = f"Bearer {token}"
+    request = Request(f"{url}/invocations", body, headers)  # noqa: S310 # see above
     status, answered, text = _send(request)
     took = (time.monotonic() - started) * 1000
     if status != 200 or (version and answered != version):

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ from include.serving.watch import watch
 from include.settings import DEFAULT_PORTS
 
 if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 POLL = 3.0  # seconds; MLflow has no event for a moved alias
@@ -51,7 +51,6 @@ class ChampionServer:
     version that they began with. A version that cannot be loaded, or takes other inputs than the problem has, replaces
     nothing.
 
-    :ivar since: seconds since the epoch, when it began to
     :ivar observers: are called with each answer that has predictions
     :ivar routes: other applications by their path
     """
@@ -59,7 +58,6 @@ class ChampionServer:
     def __init__(self) -> None:
         self.observers: list[Observer] = []
         self.routes: dict[str, ASGIApp] = {}
-        self.since = 0.0
         self._serving: tuple[str, Scorer | None] = ("", None)
         self._reason = NO_CHAMPION
         self._threads = ThreadPoolExecutor(THREADS, "answer")
@@ -157,8 +155,11 @@ class ChampionServer:
         model = load_model(model_uri(version))
         if model.input_example is not None:
             model.predict(model.input_example)
-        scorer = Scorer(model)
-        self._serving, self.since = (version, scorer), time.time()
+        self.serve(version, model)
+
+    def serve(self, version: str, model: PyFuncModel) -> None:
+        """Answer with this version from now on."""
+        self._serving = (version, Scorer(model))
         log.info("Version %s answers from now on", version)
 
     def _check_inputs(self, version: str) -> None:
@@ -175,7 +176,6 @@ class ChampionServer:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._stopped.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
 
 

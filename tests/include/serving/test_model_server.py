@@ -15,19 +15,19 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-import uvicorn
 from mlflow.exceptions import MlflowException
 
 from include.problem import PROBLEM
 from include.services import champions
 from include.serving import checked_model, model_client, model_server
-from include.serving.guard import Guard, ImpatientProtocol, Rules
 from include.serving.checked_model import CheckedModel
+from include.serving.guard import Guard, Rules
 from include.serving.model_client import ServingError, is_up, served_version, smoke_test
 from include.serving.model_server import ChampionServer
 from include.spec import Category, Limits
 
 from ..conftest import Registered
+from .conftest import Records, serving, wait_until
 
 CATEGORIES = [column for column in PROBLEM.features if isinstance(column, Category)]
 STRICT = [column.name for column in CATEGORIES if column.levels and column.new_levels == "error"]
@@ -37,39 +37,13 @@ ANSWER = {"prediction": 36.0, "lower": 34.0, "upper": 38.0, "warnings": ""}  # o
 EXPECTED = [name for name in PROBLEM.numbers if PROBLEM.number(name).possible != PROBLEM.number(name).expected]
 LIMIT = 100_000  # bytes of a request
 
-Records = list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def rows(project_table: pd.DataFrame) -> pd.DataFrame:
-    """Three rows of the project's table, complete."""
-    return project_table[PROBLEM.inputs].dropna().head(3)
-
-
-@pytest.fixture(scope="module")
-def records(rows: pd.DataFrame) -> Records:
-    return json.loads(rows.to_json(orient="records"))
-
 
 @pytest.fixture
 def url(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A model server without a champion, on a free port; it reads the alias four times a second."""
     monkeypatch.setattr(model_server, "POLL", 0.25)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            Guard(ChampionServer(), Rules(limit=LIMIT)), port=port, http=ImpatientProtocol, log_level="warning"
-        )
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(timeout=30)
-    assert not thread.is_alive()
+    with serving(Guard(ChampionServer(), Rules(limit=LIMIT))) as url:
+        yield url
 
 
 @pytest.fixture
@@ -78,13 +52,6 @@ def champion(registered: Registered, url: str) -> str:
     registered.promote("1")
     wait_until(lambda: served_version(url) == "1")
     return url
-
-
-def wait_until(condition: Any, timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def ask(url: str, records: Any) -> httpx.Response:

@@ -1,0 +1,98 @@
+"""A fitted model as MLflow loads it, and a server that runs in a thread."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+import uvicorn
+from mlflow.models import infer_signature
+
+from include.data.split import select_training
+from include.model import interval_regressor
+from include.model.candidates import find_candidate
+from include.model.interval_regressor import PARTS, IntervalRegressor, fill
+from include.model.training import build_model, fit_with_intervals
+from include.problem import PROBLEM
+from include.serving.guard import ImpatientProtocol
+
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def training(project_table: pd.DataFrame) -> pd.DataFrame:
+    return select_training(project_table, PROBLEM)
+
+
+@pytest.fixture(scope="module")
+def rows(project_table: pd.DataFrame) -> pd.DataFrame:
+    """Three rows of the project's table, complete."""
+    return project_table[PROBLEM.inputs].dropna().head(3)
+
+
+@pytest.fixture(scope="module")
+def records(rows: pd.DataFrame) -> Records:
+    return json.loads(rows.to_json(orient="records"))
+
+
+def fit(name: str, training: pd.DataFrame) -> IntervalRegressor:
+    """Return a candidate, fitted as ``train`` does."""
+    selected = {key: values[0] for key, values in find_candidate(name).grid.items()}
+    model = build_model(PROBLEM, name, selected)
+    fitted = fit_with_intervals(model, training[PROBLEM.inputs], training[PROBLEM.target.name])
+    fitted.levels = {name: fill(training[name]).unique().tolist() for name in PROBLEM.categories}
+    return fitted
+
+
+def store(model: IntervalRegressor, example: pd.DataFrame) -> Any:
+    """Return a fitted model as MLflow stores and loads it."""
+    with TemporaryDirectory() as folder:
+        model.save(parts := Path(folder) / f"{PARTS}.skops")
+        mlflow.pyfunc.save_model(
+            f"{folder}/model",
+            python_model=interval_regressor.__file__,
+            artifacts={PARTS: str(parts)},
+            signature=infer_signature(example, model.predict(None, example)),
+            input_example=example,
+            pip_requirements=[],
+        )
+        return mlflow.pyfunc.load_model(f"{folder}/model")
+
+
+@pytest.fixture(scope="session")
+def stored(training: pd.DataFrame) -> Any:
+    """The simplest candidate."""
+    return store(fit("RidgeCV", training), training[PROBLEM.inputs].head(3))
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an application on a free port, and give its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, port=port, http=ImpatientProtocol, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
+def wait_until(condition: Callable[[], Any], timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from include.problem import PROBLEM
+from include.serving.scoring import JSON, Response, Scorer
+
+from .conftest import Records
+
+CELLS = [None, 1, 0, -1, 10**25, 2**53 + 1, 1e308, float("nan"), True, "", " ", "nan", "NA", "?", [], {}, [1.0]]
+REQUESTS = 250
+
+
+@pytest.fixture(scope="module")
+def scorer(stored: Any) -> Scorer:
+    return Scorer(stored)
+
+
+def change_cell(rng: random.Random, name: str, cell: Any) -> Any:
+    number = name in PROBLEM.numbers
+    changes = [
+        rng.choice(CELLS),
+        str(cell),
+        round(cell) if number else f" {cell} ",
+        cell * 100 if number else f"{cell}.0",
+    ]
+    return rng.choice(
+        [*changes, *(PROBLEM.number(name).expected if number else ("?", int(cell) if cell.isdigit() else 1))]
+    )
+
+
+def change_columns(rng: random.Random, columns: list[str]) -> list[str]:
+    columns = rng.sample(columns, len(columns)) if rng.random() < 0.5 else list(columns)
+    if rng.random() < 0.1:
+        columns.remove(rng.choice(columns))
+    if rng.random() < 0.1:
+        columns.insert(rng.randrange(len(columns)), rng.choice([*PROBLEM.inputs, "other", PROBLEM.target.name]))
+    return columns
+
+
+def make_request(rng: random.Random, records: Records) -> dict[str, Any]:
+    """Return a request that is clean, or changed in some cells, its columns or its form."""
+    rows = [dict(rng.choice(records)) for _ in range(rng.choice([1, 1, 2, 5]))]
+    for row in rows:
+        for name in [name for name in row if rng.random() < rng.choice([0, 0, 0.1])]:
+            row[name] = change_cell(rng, name, row[name])
+    columns = change_columns(rng, list(rows[0]))
+    others = rng.choice([{}, {}, {}, {"params": {}}, {"other": 1}, {"params": None}])
+    if rng.random() < 0.5:
+        changed = [{name: row.get(name) for name in columns} for row in rows]
+        changed[0].pop(columns[0] if rng.random() < 0.1 else "", None)
+        return {"dataframe_records": changed} | others
+    split: dict[str, Any] = {"columns": columns, "data": [[row.get(name) for name in columns] for row in rows]}
+    if rng.random() < 0.3:
+        split["index"] = rng.choices(range(-2, 10**6), k=rng.choice([len(rows), len(rows), 3]))
+    if rng.random() < 0.05:
+        split["data"][0].pop()
+    return {"dataframe_split": split} | others
+
+
+def test_whatever_is_answered_at_once_is_what_the_checked_model_answers(scorer: Scorer, training: pd.DataFrame) -> None:
+    rng, records = random.Random(0), json.loads(training[PROBLEM.inputs].dropna().to_json(orient="records"))
+    answered = []
+    for _ in range(REQUESTS):
+        body = json.dumps(make_request(rng, records)).encode()
+        if (fast := scorer.answer_clean(body)) is None:
+            continue
+        slow = scorer.answer(body, JSON)
+        assert_equal(fast, slow, body)
+        answered.append(body)
+    assert REQUESTS / 4 < len(answered) < REQUESTS
+
+
+def assert_equal(fast: Response, slow: Response, body: bytes) -> None:
+    assert (fast.status, fast.media_type) == (slow.status, slow.media_type), (body, slow.body)
+    assert {**fast.inputs} == {name: tuple(cells) for name, cells in slow.inputs.items()}
+    assert list(fast.outputs) == list(slow.outputs)
+    for name, cells in slow.outputs.items():
+        assert fast.outputs[name] == (pytest.approx(cells, rel=1e-9, abs=0) if name != "warnings" else cells), body
+    assert json.loads(fast.body)["predictions"] == list(records_of(fast))
+    assert json.loads(slow.body)["predictions"] == list(records_of(slow))
+
+
+def records_of(response: Response) -> Iterator[dict[str, Any]]:
+    return (dict(zip(response.outputs, row, strict=True)) for row in zip(*response.outputs.values(), strict=True))
