@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from mlflow.tracking import MlflowClient
 
 from include.data.split import select_holdout, select_training
+from include.evaluation import holdout
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.services import champions, storage, tracking
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
@@ -181,6 +182,14 @@ def test_no_engineered_column_is_needed_to_predict_and_no_target_is_given(first:
     (request, *_) = evaluation.prepare_holdout(first["trained"]["version"], "run-inputs")
 
     assert "price" not in storage.read_table(request["data"])
+
+
+def test_a_large_holdout_is_judged_by_a_sample(first: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holdout, "MAX_ROWS", 20)
+
+    (request, *_) = evaluation.prepare_holdout(first["trained"]["version"], "run-sample")
+
+    assert len(storage.read_table(request["data"].replace("rows.parquet", "holdout.parquet"))) == 20
 
 
 def test_mlflows_own_evaluation_agrees(first: Version) -> None:
