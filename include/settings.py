@@ -41,6 +41,7 @@ RETENTION = {
     "predictions": Keep(90, 10),  # with their trail and the file that they are for
     "monitoring": Keep(90, 10),
     "requests": Keep(30),  # to the model server, by day
+    "logs": Keep(90),
     "rejected": Keep(180),
     "versions": Keep(180, 20),  # of the model; as many former champions
     "runs": Keep(90, 20),  # in MLflow
