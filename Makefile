@@ -73,6 +73,22 @@ logs: ## Follow the services' logs (Ctrl-C to stop)
 password: setup ## Print the logins of Airflow and MLflow
 	@$(RUN) password
 
+.PHONY: doctor
+doctor: ## Look for everything that can be wrong, and print the remedies
+	@$(call if_set_up,$(RUN) doctor)
+
+.PHONY: backup
+backup: setup ## Write databases, objects and secrets to an archive (KEY=<file> encrypts it)
+	@$(RUN) backup $(KEY)
+
+.PHONY: restore
+restore: setup ## Stop the services and restore an archive (FILE=... [KEY=<file>])
+	@$(RUN) restore $(FILE) $(KEY)
+
+.PHONY: housekeeping
+housekeeping: setup ## Clean up databases, logs and lineage, as once a day (DRY_RUN=1)
+	@$(RUN) housekeeping $(if $(DRY_RUN),dry-run)
+
 .PHONY: test
 test: setup ## Run the test suite on temporary services
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 20

@@ -8,12 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from containers.write_secrets import AWS_CONNECTION, MLFLOW_CONNECTION
+from local.backup import BackupError, back_up
 from local.settings import LINEAGE_SETTINGS, USER, Settings, common_settings, load
 from local.stack import SERVICES, Service, Stack, StackError
 
@@ -27,12 +30,13 @@ def main() -> int:
     parser.add_argument(
         "names",
         nargs="*",
-        help=f"up: any of {', '.join(SERVICES)}; trace, lineage: URI of a file of predictions; ingest: a workflow file",
+        help=f"up: any of {', '.join(SERVICES)}; trace, lineage: URI of a file of predictions; ingest: a workflow "
+        "file; backup: a key file; restore: an archive and its key file; housekeeping: dry-run",
     )
     arguments = parser.parse_args()
     try:
         return COMMANDS[arguments.command](Stack(load()), arguments.names)
-    except (StackError, TimeoutError) as error:
+    except (StackError, BackupError, TimeoutError) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
@@ -157,10 +161,56 @@ def standalone(stack: Stack, _: list[str]) -> int:
     return 0
 
 
+def backup(stack: Stack, names: list[str]) -> int:
+    """Write an archive of databases, objects and secrets, encrypted if there is a key file; services may run."""
+    archive = back_up(stack.settings, Path(names[0]) if names else None)
+    console.print(f"{archive} has {archive.stat().st_size / 1e6:.1f} MB.", soft_wrap=True)
+    if names:
+        console.print(f"Keep {names[0]} elsewhere: without it, nobody can read the archive.", soft_wrap=True)
+    else:
+        console.print("It contains passwords: encrypt it with KEY=<file> before it leaves this machine.")
+    return 0
+
+
+def restore(stack: Stack, names: list[str]) -> int:
+    """Stop all services, and put an archive in place of the present data, which is kept beside it."""
+    from local.backup import restore
+
+    if not names:
+        raise StackError("give an archive: make restore FILE=.local/backups/<time>.tar.gz")
+    stack.stop()
+    replaced = restore(stack.settings, *map(Path, names))
+    console.print(f"Restored; start it with make up. What was there is in {replaced}.", soft_wrap=True)
+    return 0
+
+
+def housekeeping(stack: Stack, names: list[str]) -> int:
+    """Clean up databases, logs and lineage events, as the supervisor does once a day."""
+    from local.housekeeping import clean
+
+    for line in clean(stack.settings, datetime.now(UTC), dry_run="dry-run" in names):
+        console.print(line, soft_wrap=True)
+    return 0
+
+
+def doctor(stack: Stack, _: list[str]) -> int:
+    """Print what is wrong with the stack and the remedies; return 1 if there is an error."""
+    from local.doctor import examine
+
+    _connect(stack.settings)
+    table = Table("", "what", "state", "remedy", box=None)
+    findings = list(examine(stack))
+    for found in findings:
+        sign = "[red]✘[/]" if found.is_error else "[yellow]![/]" if found.remedy else "[green]✔[/]"
+        table.add_row(sign, *map(escape, (found.subject, found.state, found.remedy)))
+    console.print(table)
+    return int(any(found.is_error for found in findings))
+
+
 def clean(stack: Stack, _: list[str]) -> int:
     """Delete the stack's data after confirmation."""
     home = stack.settings.home
-    data = [path for path in home.iterdir() if path.name != "envs"] if home.exists() else []
+    data = [path for path in home.iterdir() if path.name not in ("envs", "backups")] if home.exists() else []
     if not data:
         console.print("There is no data.")
         return 0
@@ -179,7 +229,10 @@ def _connect(settings: Settings) -> None:
     os.environ.update(settings.environment() | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
 
 
-_FUNCTIONS = (up, serve, trace, lineage, ingest, down, status, demo, password, standalone, clean)
+_FUNCTIONS = (
+    *(up, serve, trace, lineage, ingest, down, status, demo, password, standalone, clean),
+    *(backup, restore, housekeeping, doctor),
+)
 COMMANDS = {function.__name__: function for function in _FUNCTIONS}
 
 if __name__ == "__main__":

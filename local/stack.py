@@ -21,6 +21,7 @@ import psycopg2
 from supervisor.xmlrpc import SupervisorTransport
 
 from containers.mlflow_accounts import ensure_user
+from local.backup import upgrade
 from local.postgres import find_program
 from local.settings import AIRFLOW_PROGRAMS, AIRFLOW_USER, USER, Settings, stored_options
 
@@ -192,6 +193,7 @@ class Stack:
             raise StackError("the stack already runs with other options: run make down, then start it again")
         if not supervisor:
             self._end_leftovers()
+            upgrade(self.settings)
         idle = [service for service in wanted if not self.is_running(service)]
         for service in idle:
             self._check_port(service.title, service.port)

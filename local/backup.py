@@ -1,0 +1,213 @@
+"""Back up, restore and upgrade a local stack: its databases, objects and secrets, as one archive.
+
+The databases are copied first and the objects after them, while everything runs: an object is written before the row
+that names it, so that each row in the archive has its object there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg2
+import pyrage
+from packaging.version import Version
+
+from local import postgres
+from local.settings import ENVIRONMENTS, Settings
+
+DATABASES = ("airflow/airflow.db", "mlflow/mlflow.db", "mlflow/login.db")
+FILES = ("secrets.env", "airflow/passwords.json", "lineage/events.jsonl")
+FOLDERS = ("s3", "postgres")
+CONTENT = (*DATABASES, *FILES, *FOLDERS)
+JOURNALS = tuple(f"{name}{suffix}" for name in DATABASES for suffix in ("-wal", "-shm", "-journal"))
+MANIFEST, VERSIONS = "manifest.json", "versions.json"
+ENCRYPTED = ".age"
+
+
+class BackupError(RuntimeError):
+    """An archive cannot be written or restored; the message says what to do."""
+
+
+def back_up(settings: Settings, key: Path | None = None) -> Path:
+    """Write an archive of the stack, which may be running, to ``backups`` in its home, and return it.
+
+    :param key: file with an age identity, created if it is missing; the archive is encrypted with it
+    """
+    folder = settings.home / "backups"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S-%f}.tar.gz"
+    with TemporaryDirectory(dir=folder) as temporary:  # on the same disk, readable by this user only
+        written = Path(temporary) / target.name
+        with tarfile.open(written, "w:gz", compresslevel=1) as archive:
+            _add_manifest(archive, read_versions(settings) or installed_versions())
+            for name, file in _collect(settings, Path(temporary)):
+                _add(archive, name, file)
+        if key:
+            target, plain = target.with_name(target.name + ENCRYPTED), written
+            written = plain.with_name(target.name)
+            pyrage.encrypt_file(str(plain), str(written), [_read_key(key).to_public()])
+        written.chmod(0o600)
+        return written.rename(target)
+
+
+def restore(settings: Settings, archive: Path, key: Path | None = None) -> Path:
+    """Put the content of an archive in place of the present one; the stack must not be running.
+
+    :return: the folder that the present content was moved to
+    :raises BackupError: the archive cannot be read, or is of newer versions; nothing has changed
+    """
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replaced = settings.home / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    with TemporaryDirectory(dir=settings.home) as temporary:
+        content = Path(temporary)
+        _extract(archive, content, key)
+        _check_versions(json.loads((content / MANIFEST).read_text()))
+        for name in (*CONTENT, *JOURNALS, VERSIONS):
+            _move(settings.home / name, replaced / name)
+        for name in CONTENT:
+            _move(content / name, settings.home / name)
+        _move(content / MANIFEST, settings.home / VERSIONS)  # the next start upgrades what is older
+    for name in FOLDERS:
+        if (folder := settings.home / name).exists():
+            folder.chmod(0o700)  # the archive's mode is not applied to folders, and PostgreSQL insists on it
+    return replaced
+
+
+def upgrade(settings: Settings) -> Path | None:
+    """Upgrade MLflow's database if Airflow or MLflow has another version than at the last start, after a backup.
+
+    Airflow's database is upgraded whenever Airflow starts. Nothing of the stack may be running.
+
+    :return: the backup, or None if there was nothing to upgrade
+    :raises BackupError: MLflow cannot upgrade its database
+    """
+    saved, now = None, installed_versions()
+    if read_versions(settings) != now and any((settings.home / name).exists() for name in DATABASES):
+        saved = back_up(settings)
+        if (settings.home / "mlflow" / "mlflow.db").exists():
+            _upgrade_mlflow(settings, saved)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (settings.home / VERSIONS).write_text(json.dumps(now))
+    return saved
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Airflow and MLflow; MLflow's server has an environment of its own."""
+    found = (ENVIRONMENTS / "mlflow").glob("lib/python*/site-packages/mlflow-*.dist-info")
+    mlflow = next((folder.name.removesuffix(".dist-info").partition("-")[2] for folder in found), "0")
+    return {"airflow": version("apache-airflow"), "mlflow": mlflow}
+
+
+def read_versions(settings: Settings) -> dict[str, str]:
+    """Return the versions at the last start, or nothing if there was none."""
+    file = settings.home / VERSIONS
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _upgrade_mlflow(settings: Settings, saved: Path) -> None:
+    command = [str(ENVIRONMENTS / "mlflow" / "bin" / "mlflow"), "db", "upgrade", "sqlite:///mlflow.db"]
+    folder = settings.home / "mlflow"
+    done = subprocess.run(
+        command, cwd=folder, env=settings.base_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [""])[-1]
+        raise BackupError(f"MLflow's database cannot be upgraded: {reason}\nThe state before is in {saved}")
+
+
+def _collect(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name and file of everything to back up: the objects last."""
+    for name in DATABASES:
+        if (source := settings.home / name).exists():
+            copy = folder / Path(name).name
+            with closing(sqlite3.connect(source)) as database, closing(sqlite3.connect(copy)) as target:
+                database.backup(target)
+            yield name, copy
+    yield from ((name, settings.home / name) for name in FILES)
+    for name, source in (("postgres", _copy_postgres(settings, folder)), ("s3", settings.home / "s3")):
+        files = [source, *sorted(source.rglob("*"))] if source.exists() else []
+        yield from ((f"{name}/{file.relative_to(source).as_posix()}", file) for file in files)
+
+
+def _copy_postgres(settings: Settings, folder: Path) -> Path:
+    """Return PostgreSQL's folder: a copy if the server runs, in a state from which it recovers."""
+    source, target = settings.home / "postgres", folder / "postgres"
+    if settings.database == "sqlite":
+        return source
+    try:
+        psycopg2.connect(settings.database_url.replace("+psycopg2", "")).close()
+    except psycopg2.OperationalError:
+        return source
+    command = [postgres.find_program("pg_basebackup") or "pg_basebackup", "--pgdata", str(target)]
+    command += ["--host", "127.0.0.1", "--port", str(settings.ports["POSTGRES_PORT"]), "--username", postgres.USER]
+    environment = settings.base_environment() | {"PGPASSWORD": settings.secrets()["POSTGRES_PASSWORD"]}
+    done = subprocess.run([*command, "--checkpoint=fast"], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BackupError(f"PostgreSQL cannot be copied: {done.stderr.strip()}")
+    return target
+
+
+def _add(archive: tarfile.TarFile, name: str, file: Path) -> None:
+    """Add a file, open before it is measured: it may be replaced or deleted meanwhile."""
+    if file.is_dir():
+        archive.add(file, name, recursive=False)  # buckets may be empty
+        return
+    with suppress(FileNotFoundError), file.open("rb") as stream:
+        archive.addfile(archive.gettarinfo(arcname=name, fileobj=stream), stream)
+
+
+def _add_manifest(archive: tarfile.TarFile, versions: dict[str, str]) -> None:
+    content = json.dumps(versions).encode()
+    entry = tarfile.TarInfo(MANIFEST)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def _extract(archive: Path, folder: Path, key: Path | None) -> None:
+    if not archive.is_file():
+        raise BackupError(f"{archive} does not exist: make restore FILE=.local/backups/<time>.tar.gz")
+    try:
+        if archive.suffix == ENCRYPTED:
+            if not (key and key.exists()):
+                raise BackupError(f"{archive} is encrypted: add KEY=<the file that it was made with>")
+            plain = folder / "archive"
+            pyrage.decrypt_file(str(archive), str(plain), [_read_key(key)])
+            archive = plain
+        with tarfile.open(archive) as opened:
+            opened.extractall(folder, filter="data")
+    except (pyrage.DecryptError, tarfile.TarError, EOFError, OSError) as error:
+        raise BackupError(f"{archive} cannot be read: {error}") from error
+
+
+def _check_versions(made_with: dict[str, str]) -> None:
+    for name, installed in installed_versions().items():
+        if Version(made_with[name]) > Version(installed):
+            raise BackupError(
+                f"the archive is of {name} {made_with[name]}, {installed} is installed: check out the version of this "
+                "project that it was made with, and run make setup"
+            )
+
+
+def _read_key(file: Path) -> pyrage.x25519.Identity:
+    if not file.exists():
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(f"{pyrage.x25519.Identity.generate()}\n")
+    return pyrage.x25519.Identity.from_str(file.read_text().strip())
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.exists():
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.move(source, target)

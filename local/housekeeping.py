@@ -1,0 +1,126 @@
+"""Clean up what the DAG housekeeping cannot reach: the databases of Airflow and MLflow, logs, lineage events.
+
+A task of Airflow 3 has no access to Airflow's database, and MLflow has no request that removes what was deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from include.problem import PROBLEM
+from local.airflow import Airflow
+from local.settings import ENVIRONMENTS, USER, Settings, load
+from local.stack import StackError
+
+RESTORABLE = 7  # days in which what was deleted in MLflow can be restored
+RUNS = 90  # days that Airflow's runs, and the logs and lineage of their tasks, are kept
+# The newest event of an asset is what the next run works on, so that events are kept longer.
+EVENTS = 365  # days
+TABLES = (
+    *("callback", "connection_test_request", "dag_run", "deadline", "import_error", "job", "log", "revoked_token"),
+    *("task_instance", "task_instance_history", "task_reschedule", "trigger", "xcom"),
+)
+
+
+class HousekeepingError(StackError):
+    """A command of Airflow or MLflow failed; the message has its last lines."""
+
+
+def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> Iterator[str]:
+    """Delete what is old, and yield a line about each kind; Airflow and MLflow must be running.
+
+    :param dry_run: only count; MLflow cannot, and is left out
+    :raises HousekeepingError: a command of Airflow or MLflow failed
+    """
+    if not dry_run:
+        yield f"MLflow: {remove_deleted(settings, RESTORABLE)} runs and models removed"
+    for days, tables in ((RUNS, TABLES), (EVENTS, ("asset_event",))):
+        rows = clean_database(settings, now - timedelta(days=days), tables, dry_run=dry_run)
+        yield f"Airflow: {rows} rows of {', '.join(tables)}"
+    limit = now - timedelta(days=RUNS)
+    yield f"logs: {delete_logs(settings.home / 'airflow' / 'logs', limit, dry_run=dry_run)} files"
+    yield f"lineage: {trim_events(settings.lineage, limit, dry_run=dry_run)} events"
+
+
+def remove_deleted(settings: Settings, days: float) -> int:
+    """Remove the runs and models that were deleted in MLflow more than `days` ago, with their artifacts."""
+    login = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": settings.secrets()["MLFLOW_PASSWORD"]}
+    command = [str(ENVIRONMENTS / "mlflow" / "bin" / "mlflow"), "gc", "--older-than", f"{days}d"]
+    command += ["--backend-store-uri", "sqlite:///mlflow.db", "--tracking-uri", settings.mlflow_url]
+    command += ["--artifacts-destination", f"s3://{PROBLEM.artifact_bucket}"]
+    environment = settings.environments()["mlflow"] | login
+    return _run(command, environment, settings.home / "mlflow").count("has been permanently deleted")
+
+
+def clean_database(settings: Settings, before: datetime, tables: tuple[str, ...], *, dry_run: bool) -> int:
+    """Delete old rows of Airflow's database, but none of a DAG that has an old run that has not ended.
+
+    :return: number of rows
+    """
+    command = [sys.executable, "-m", "airflow", "db", "clean", "--clean-before-timestamp", before.isoformat()]
+    command += ["--tables", ",".join(tables), "--skip-archive", "--error-on-cleanup-failure", "--yes"]
+    if waiting := _find_waiting(settings, before):
+        command += ["--exclude-dag-ids", ",".join(waiting)]
+    output = _run(command + ["--dry-run"] * dry_run, settings.environment(), settings.home)
+    return sum(int(line.split()[1]) for line in output.splitlines() if line.startswith("Found ") and "rows" in line)
+
+
+def delete_logs(folder: Path, before: datetime, *, dry_run: bool) -> int:
+    """Delete files that were last written before a time, and folders that are empty then; return how many files."""
+    old = [file for file in folder.rglob("*") if file.is_file() and file.lstat().st_mtime < before.timestamp()]
+    for file in [] if dry_run else old:
+        file.unlink()
+        for parent in file.parents:
+            if parent == folder or any(parent.iterdir()):
+                break
+            parent.rmdir()
+    return len(old)
+
+
+def trim_events(file: Path, before: datetime, *, dry_run: bool) -> int:
+    """Delete the lineage events before a time, and return how many.
+
+    The file is renamed first: tasks open it for each event, and so write to a new one.
+    """
+    if not file.exists():
+        return 0
+    lines = file.read_text().splitlines(keepends=True)
+    old = sum(_is_before(line, before) for line in lines)
+    if old and not dry_run:
+        taken = file.rename(file.with_suffix(".old"))
+        kept = [line for line in taken.read_text().splitlines(keepends=True) if not _is_before(line, before)]
+        with file.open("a") as stream:
+            stream.write("".join(kept))
+        taken.unlink()
+    return old
+
+
+def _is_before(line: str, time: datetime) -> bool:
+    return datetime.fromisoformat(json.loads(line)["eventTime"]) < time
+
+
+def _find_waiting(settings: Settings, before: datetime) -> list[str]:
+    """Return the DAGs with a run that was started before a time and has not ended."""
+    found = Airflow(settings).get(
+        "dags/~/dagRuns", state=["queued", "running"], run_after_lte=before.isoformat(), limit=100
+    )
+    return sorted({run["dag_id"] for run in found["dag_runs"]})
+
+
+def _run(command: list[str], environment: dict[str, str], folder: Path) -> str:
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()[-5:]
+        raise HousekeepingError("\n".join([f"{' '.join(command[:4])} failed:", *lines]))
+    return done.stdout
+
+
+if __name__ == "__main__":
+    for described in clean(load(Path(os.environ["STACK_HOME"])), datetime.now(UTC)):
+        sys.stdout.write(f"{described}\n")

@@ -1,0 +1,241 @@
+"""Backup, restore and upgrade of a local stack, on real services."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg2
+import pytest
+
+from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.mlflow_provider.hooks.rest import API
+from include.problem import PROBLEM
+from local.backup import BackupError, back_up, restore, upgrade
+from local.settings import temporary
+from local.stack import Stack
+
+OLD_MLFLOW = "3.16.0"
+SERVICES = ["s3", "mlflow"]
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    stack = Stack(temporary(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", stack.settings.environment()["AIRFLOW_CONN_MLFLOW_DEFAULT"])
+    yield stack
+    stack.stop()
+
+
+def write(stack: Stack) -> dict[str, Any]:
+    """Log a run with an artifact, register it and make it champion; return what MLflow and S3 say then."""
+    client = _s3(stack)
+    for bucket in ("data", PROBLEM.artifact_bucket):
+        client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket="data", Key="features/r1/features.parquet", Body=b"rows")
+    hook = MLflowClientHook()
+    experiment_id = hook.create_experiment("backup")
+    run_id = hook.create_run(experiment_id, run_name="RidgeCV", tags={"code_version": "1f0c9d"})["info"]["run_id"]
+    hook.log_batch(run_id, metrics=[{"key": "rmse", "value": 1.24}], params=[{"key": "alpha", "value": "1"}])
+    hook.set_terminated(run_id)
+    body = {"experiment_id": experiment_id, "name": "model", "source_run_id": run_id}
+    model_id = hook.call("POST", f"{API}/logged-models", body, "model")["info"]["model_id"]
+    client.put_object(Bucket=PROBLEM.artifact_bucket, Key=f"1/models/{model_id}/artifacts/MLmodel", Body=b"model")
+    hook.create_registered_model("lengths")
+    hook.create_model_version("lengths", f"models:/{model_id}", run_id)
+    hook.set_registered_model_alias("lengths", "champion", "1")
+    return read(stack)
+
+
+def read(stack: Stack) -> dict[str, Any]:
+    """Return runs, versions and the champion in MLflow, and all objects in S3."""
+    hook, client = MLflowClientHook(), _s3(stack)
+    experiments = [experiment["experiment_id"] for experiment in hook.search_experiments()]
+    objects = {
+        (bucket, entry["Key"]): client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+        for bucket in ("data", PROBLEM.artifact_bucket)
+        for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])
+    }
+    runs = list(hook.search_runs(experiments))
+    return {
+        "runs": [(run["info"]["run_id"], run["info"]["status"], run["data"]["metrics"]) for run in runs],
+        "versions": [(found["version"], found["source"], found["run_id"]) for found in hook.search_model_versions()],
+        "champion": hook.get_model_version_by_alias("lengths", "champion")["version"],
+        "objects": objects,
+    }
+
+
+def _s3(stack: Stack) -> Any:
+    secret = stack.settings.secrets()
+    keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
+    return boto3.client("s3", endpoint_url=stack.settings.s3_url, region_name="us-east-1", **keys)
+
+
+def test_a_backup_of_a_running_stack_restores_all_of_it_elsewhere(
+    own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_stack.start(SERVICES)
+    before = write(own_stack)
+    archive = back_up(own_stack.settings, key := tmp_path / "key")
+    own_stack.stop()
+
+    other = Stack(replace(own_stack.settings, home=tmp_path / "other"))
+    restore(other.settings, archive, key)
+    try:
+        other.start(SERVICES)
+        assert read(other) == before
+    finally:
+        other.stop()
+    assert other.settings.secrets() == own_stack.settings.secrets()
+
+
+def test_an_archive_is_private_and_an_encrypted_one_is_unreadable_without_its_key(
+    own_stack: Stack, tmp_path: Path
+) -> None:
+    own_stack.settings.create_folders()
+    secret = own_stack.settings.secrets()["MLFLOW_PASSWORD"].encode()
+    archive = back_up(own_stack.settings, key := tmp_path / "key")
+
+    assert archive.stat().st_mode & 0o077 == key.stat().st_mode & 0o077 == 0
+    assert secret not in archive.read_bytes()
+    with pytest.raises(BackupError, match="is encrypted: add KEY="):
+        restore(own_stack.settings, archive)
+    back_up(own_stack.settings, other := tmp_path / "other key")
+    with pytest.raises(BackupError, match="cannot be read"):
+        restore(own_stack.settings, archive, other)
+    assert list(own_stack.settings.home.glob("replaced-*")) == []
+
+
+def test_restoring_keeps_what_it_replaces(own_stack: Stack) -> None:
+    home = own_stack.settings.home
+    own_stack.settings.create_folders()
+    archive = back_up(own_stack.settings)
+    (home / "s3" / "data").mkdir()
+    (home / "s3" / "data" / "new").write_text("written after the backup")
+    replaced = restore(own_stack.settings, archive)
+
+    assert not (home / "s3" / "data").exists()
+    assert (replaced / "s3" / "data" / "new").read_text() == "written after the backup"
+
+
+def test_a_backup_is_consistent_while_a_database_is_written(own_stack: Stack) -> None:
+    own_stack.settings.create_folders()
+    file = own_stack.settings.home / "mlflow" / "mlflow.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE runs (id)")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("INSERT INTO runs VALUES (1)")
+        database.commit()
+        database.execute("INSERT INTO runs VALUES (2)")  # not committed; the first row is in the journal only
+        archive = back_up(own_stack.settings)
+    restore(own_stack.settings, archive)
+
+    with closing(sqlite3.connect(file)) as restored:
+        assert restored.execute("SELECT id FROM runs").fetchall() == [(1,)]
+
+
+def test_an_archive_of_newer_versions_is_refused(own_stack: Stack) -> None:
+    own_stack.settings.create_folders()
+    (own_stack.settings.home / "versions.json").write_text(json.dumps({"airflow": "3.3.2", "mlflow": "99.0"}))
+    archive = back_up(own_stack.settings)
+
+    with pytest.raises(BackupError, match=r"of mlflow 99\.0, 3\.\S+ is installed"):
+        restore(own_stack.settings, archive)
+
+
+@pytest.mark.parametrize("content", [None, b"not an archive"])
+def test_a_file_that_is_no_archive_is_refused(own_stack: Stack, tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "backup.tar.gz"
+    if content:
+        file.write_bytes(content)
+
+    with pytest.raises(BackupError, match=r"backup\.tar\.gz (does not exist|cannot be read)"):
+        restore(own_stack.settings, file)
+
+
+@pytest.mark.extended
+def test_a_backup_of_a_running_postgresql_restores_its_rows(tmp_path: Path) -> None:
+    stack = Stack(temporary(tmp_path, database="postgresql"))
+
+    def query(statement: str) -> list[Any]:
+        with closing(psycopg2.connect(stack.settings.database_url.replace("+psycopg2", ""))) as database:
+            database.autocommit = True
+            cursor = database.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    try:
+        _start_postgres(stack)
+        query("CREATE TABLE kept (id int)")
+        archive = back_up(stack.settings)
+        query("CREATE TABLE later (id int)")
+        stack.stop()
+        restore(stack.settings, archive)
+        _start_postgres(stack)
+        assert query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("kept",)]
+    finally:
+        stack.stop()
+
+
+def test_only_a_change_of_versions_upgrades_after_a_backup(own_stack: Stack) -> None:
+    own_stack.settings.create_folders()
+    assert upgrade(own_stack.settings) is None
+    with closing(sqlite3.connect(own_stack.settings.home / "airflow" / "airflow.db")) as database:
+        database.execute("CREATE TABLE dag_run (id)")
+    assert upgrade(own_stack.settings) is None
+    (own_stack.settings.home / "versions.json").write_text(json.dumps({"airflow": "3.3.1", "mlflow": "3.17.2"}))
+    saved = upgrade(own_stack.settings)
+
+    assert saved
+    assert saved.exists()
+    assert upgrade(own_stack.settings) is None
+
+
+@pytest.mark.extended
+def test_an_older_mlflow_is_upgraded_and_restored(
+    own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "environments"
+    uv = Path(sys.prefix) / "bin" / "uv"
+    subprocess.run([uv, "venv", "--quiet", old / "mlflow"], check=True)
+    packages = [f"mlflow[auth]=={OLD_MLFLOW}", "boto3"]
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", old / "mlflow", *packages], check=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("local.settings.ENVIRONMENTS", old)
+        patch.setattr("local.backup.ENVIRONMENTS", old)
+        own_stack.start(SERVICES)
+        before, schema = write(own_stack), _schema(own_stack)
+        own_stack.stop()
+
+    own_stack.start(SERVICES)
+    assert _schema(own_stack) != schema
+    assert read(own_stack) == before
+    own_stack.stop()
+
+    (saved,) = (own_stack.settings.home / "backups").iterdir()
+    restore(own_stack.settings, saved)
+    assert _schema(own_stack) == schema
+    with monkeypatch.context() as patch:
+        patch.setattr("local.settings.ENVIRONMENTS", old)
+        patch.setattr("local.backup.ENVIRONMENTS", old)
+        own_stack.start(SERVICES)
+        assert read(own_stack) == before
+
+
+def _start_postgres(stack: Stack) -> None:
+    stack._start_supervisor()
+    stack._start_program("postgres")
+    stack._wait_for_database()
+
+
+def _schema(stack: Stack) -> str:
+    with closing(sqlite3.connect(stack.settings.home / "mlflow" / "mlflow.db")) as database:
+        return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
