@@ -3,14 +3,16 @@
 Compares what the champion predicts now with what it was trained on: every morning at 6:00 UTC, and when new targets are
 uploaded.
 
-1. `find_champion` finds the champion and the rows that it knows, which are excluded.
-2. `select_recent` collects the rows that were predicted recently; `measure_drift` compares every input of them with the
-   training rows.
+1. `find_champion` finds the champion.
+2. `select_recent` collects the rows that DAGs or the model server predicted recently and the champion does not know;
+   `measure_drift` compares every input of them with the training rows.
 3. `select_labelled` collects the rows that were labelled recently, `predict_labelled` lets the champion predict them in
    a process of its own, `measure_degradation` compares the errors with those on training rows. A comparison with too
    few new rows is skipped, and its log says how many there are.
-4. `publish_report` logs all numbers, a report and a figure to MLflow as run `Monitoring`.
-5. `decide` leads to `no_findings`, or to `alert_team` and `request_retraining`, which triggers **feature_eng**. No
+4. `compare_shadow` compares the version that waits for a verdict with the champion, on rows that both predicted in the
+   model server and whose target was measured.
+5. `publish_report` logs all numbers, a report and a figure to MLflow as run `Monitoring`.
+6. `decide` leads to `no_findings`, or to `alert_team` and `request_retraining`, which triggers **feature_eng**. No
    retraining is requested without new rows to learn from, or during the cool-down: the alert says why.
 
 New targets are CSV or Parquet files under `labelled/` in the bucket `data`, with the columns of the problem's table. A
@@ -29,6 +31,7 @@ from include.services.assets import LABELLED, MONITORING, RETRAINING, object_uri
 from include.services.dag_defaults import DAG_DEFAULTS
 from include.settings import MODEL_ENVIRONMENTS
 from include.tasks import monitor as tasks
+from include.tasks.shadow import compare_shadow
 
 
 @dag(
@@ -67,6 +70,7 @@ def monitor() -> None:
         task(outlets=[RETRAINING])(tasks.request_retraining)(report),
     ]
     start >> champion
+    task(multiple_outputs=False)(compare_shadow)(champion) >> end
     selected >> predict_labelled
     task.branch(tasks.decide)(report) >> actions >> end
 

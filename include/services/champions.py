@@ -27,6 +27,7 @@ TAG = "champion."
 FEATURES_URI = "features_uri"  # the table that train made the version from
 DAG_RUN_ID = "airflow.dag_run_id"  # the run of train that made the version
 PROMOTED, REJECTED, ON_HOLD = "promoted_at", "not_promoted_because", "on_hold"
+SHADOW = "shadow"  # JSON: how the version did beside the champion on served rows that were measured
 EVALUATION = "evaluation"  # JSON: what promote found on which slice of the holdout
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # UTC; sorts as text
 MAX_REASON = 1000  # characters; MLflow rejects a tag of more than 5000
@@ -93,6 +94,11 @@ def find_features(version: Mapping[str, Any]) -> str:
 def has_verdict(version: Mapping[str, Any]) -> bool:
     """Return whether a version was judged: it was promoted, or the reason why not is recorded."""
     return not {PROMOTED, REJECTED}.isdisjoint(read_tags(version))
+
+
+def read_shadow(version: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a version did beside the champion on served rows, or nothing if they were not compared."""
+    return json.loads(read_tags(version).get(SHADOW, "{}"))
 
 
 def trained() -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ def promote_to_champion(evaluated: Mapping[str, Any], response: dict[str, Any] |
     version, (by, decision) = evaluated["version"], describe_response(response)
     if obstacle := _find_obstacle(version):
         return _reject(version, by, obstacle)
-    reason = "; ".join(filter(None, [decision, evaluated["reason"]]))
+    reason = "; ".join(filter(None, [decision, evaluated["reason"], _read_shadow(version).get("summary")]))
     try:
         champions.promote(version, by=by, why=reason, expected=evaluated["champion"])
     except champions.ChampionChangedError as error:
@@ -176,7 +176,16 @@ def _find_obstacle(version: str) -> str:
     if int(version) < newest:
         return f"version {newest}, which is newer, has been champion: only rollback goes back"
     on_hold = champions.read_tags(champions.connect().get_model_version(champions.MODEL, version))
-    return f"on hold, {on_hold[champions.ON_HOLD]}" if champions.ON_HOLD in on_hold else ""
+    if champions.ON_HOLD in on_hold:
+        return f"on hold, {on_hold[champions.ON_HOLD]}"
+    shadow = _read_shadow(version)
+    return shadow["summary"] if shadow.get("verdict") == "worse" else ""
+
+
+def _read_shadow(version: str) -> dict[str, Any]:
+    """Return how a version did beside the present champion in the model server, if they were compared."""
+    shadow = champions.read_shadow(champions.connect().get_model_version(champions.MODEL, version))
+    return shadow if shadow.get("champion") == champions.champion() else {}
 
 
 def _reject(version: str, by: str, reason: str) -> dict[str, Any]:
