@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from include.model.candidates import NAMES, find_candidate
+from include.model.interval_regressor import fill
+from include.model.training import build_model, fit_with_intervals
+from include.problem import PROBLEM
+from include.serving import compiled
+from include.serving.compiled import CannotCompileError, CompiledModel
+
+from .conftest import fit
+
+COLUMNS = ["prediction", "lower", "upper"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_candidate_predicts_the_same_when_it_is_compiled(name: str, project_table: pd.DataFrame) -> None:
+    model, rows = fit(name, project_table), project_table[PROBLEM.inputs]
+    fast = CompiledModel(model, PROBLEM, rows.head(3))
+
+    together = np.column_stack(fast.predict(rows.to_dict(orient="list")))
+    one_by_one = [np.column_stack(fast.predict(rows.iloc[[row]].to_dict(orient="list"))) for row in range(10)]
+
+    expected = model.predict(None, rows)[COLUMNS].to_numpy()
+    assert rows.isna().any(axis=None)
+    assert together == pytest.approx(expected, rel=1e-9)
+    assert np.vstack(one_by_one) == pytest.approx(expected[:10], rel=1e-9)
+
+
+def test_the_ends_of_many_rows_are_those_of_few(training: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = CompiledModel(fit("RidgeCV", training), PROBLEM, training.head(3))
+    rows = fast.domain.draw(50)
+    few = np.column_stack(fast.predict(rows))
+
+    monkeypatch.setattr(compiled, "FEW", 0)
+
+    assert np.column_stack(fast.predict(rows)) == pytest.approx(few, rel=1e-12)
+
+
+def test_a_model_that_would_predict_something_else_is_not_compiled(training: pd.DataFrame) -> None:
+    encode, predict = build_model(PROBLEM, "RidgeCV", find_candidate("RidgeCV").grid)
+    unknown = make_pipeline(encode, FunctionTransformer(np.tanh), predict)
+    model = fit_with_intervals(unknown, training[PROBLEM.inputs], training[PROBLEM.target.name])
+    model.levels = {name: fill(training[name]).unique().tolist() for name in PROBLEM.categories}
+
+    with pytest.raises(CannotCompileError, match="would not predict the same"):
+        CompiledModel(model, PROBLEM, training.head(3))
+
+
+def test_a_model_of_other_parts_is_not_compiled(training: pd.DataFrame) -> None:
+    model = fit("RidgeCV", training)
+    model.residuals = None
+
+    with pytest.raises(CannotCompileError, match="not made of the usual parts"):
+        CompiledModel(model, PROBLEM, training.head(3))
+
+
+def test_a_model_that_lacks_an_input_is_not_compiled(training: pd.DataFrame) -> None:
+    with pytest.raises(CannotCompileError, match=f"does not take {PROBLEM.inputs[0]}"):
+        CompiledModel(fit("RidgeCV", training), PROBLEM, training.head(3).drop(columns=PROBLEM.inputs[0]))
+
+
+def test_without_an_expected_range_numbers_about_the_example_are_compiled(training: pd.DataFrame) -> None:
+    name = PROBLEM.numbers[0]
+    features = tuple(
+        replace(column, possible=(0, inf), expected=(-inf, inf)) if column.name == name else column
+        for column in PROBLEM.features
+    )
+    example = training.head(3).assign(**{name: [1.0, 2.0, 30.0]})
+
+    fast = CompiledModel(fit("RidgeCV", training), replace(PROBLEM, features=features), example)
+
+    assert fast.domain.ranges[name] == (0, 30_000)
