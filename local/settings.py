@@ -32,7 +32,7 @@ SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "MLFLOW_DISABLE_", "OMP_", "OPENBLAS_")
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "XDG_", "PYTHON", "TERM"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    *("UV_", "PIP_", "CODE_VERSION", "MAX_FILE_MB", "MAX_REQUEST_MB"),
+    *("UV_", "PIP_", "CODE_VERSION", "MAX_FILE_MB", "MAX_REQUEST_", "SERVE_"),
 )
 SERVER_PORTS = range(10_000, 32_000)  # below the ephemeral ports: Linux uses those from 32768, macOS from 49152
 AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -142,7 +142,8 @@ class Settings:
     def environments(self) -> dict[str, dict[str, str]]:
         """Return the environment of each program of ``supervisord.conf``: only the secrets that it needs."""
         secret, base, airflow = self.secrets(), self.base_environment(), self.environment()
-        serving = {name: airflow[name] for name in ("AIRFLOW_HOME", MLFLOW_CONNECTION)}
+        logs = [AWS_CONNECTION] if "1" in (os.environ.get("SERVE_LOG"), os.environ.get("SERVE_SHADOW")) else []
+        serving = {name: airflow[name] for name in ("AIRFLOW_HOME", MLFLOW_CONNECTION, *logs)}
         serving |= {name: value for name, value in common_settings().items() if not name.startswith("AIRFLOW__")}
         return {
             "s3": base | _s3_server(secret),

@@ -152,6 +152,17 @@ def test_a_program_gets_no_secret_of_another(tmp_path: Path, monkeypatch: pytest
     assert known["mlflow"] & known["scheduler"] == set()
 
 
+@pytest.mark.parametrize("setting", ["SERVE_LOG", "SERVE_SHADOW"])
+def test_a_model_server_that_logs_requests_has_airflows_key_of_s3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv(setting, "1")
+    variables = Settings(home=tmp_path).environments()["model-server"]
+
+    assert variables[setting] == "1"
+    assert variables["AIRFLOW_CONN_AWS_DEFAULT"] == Settings(home=tmp_path).environment()["AIRFLOW_CONN_AWS_DEFAULT"]
+
+
 def test_the_common_settings_are_those_of_the_example(tmp_path: Path) -> None:
     environment = Settings(home=tmp_path).environment()
     assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.services.xcom.XComBackend"
