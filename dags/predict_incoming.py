@@ -24,7 +24,7 @@ from airflow.sdk import dag, task, task_group
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 from include.problem import PROBLEM
 from include.services.assets import INCOMING, PREDICTIONS, object_uri
-from include.services.dag_defaults import DAG_DEFAULTS
+from include.services.dag_defaults import DAG_DEFAULTS, HEAVY
 from include.settings import MODEL_ENVIRONMENTS
 from include.tasks import predict_incoming as tasks
 
@@ -41,6 +41,7 @@ def predict_file(upload: Any, model: Any) -> None:
         data=rows_uri,
         output_uri="{{ object_uri(PREDICTIONS, run_id, 'predicted-' ~ ti.map_index ~ '.parquet') }}",
         venv_cache_path=MODEL_ENVIRONMENTS,
+        **HEAVY,
     )
     save = task(outlets=[PREDICTIONS], map_index_template=FILE)(tasks.save_predictions)
     save(upload=upload, rows_uri=rows_uri, predicted_uri=run_prediction.output, model=model)

@@ -16,6 +16,7 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
 from include.problem import PROBLEM
 from include.services.alerts import alert_failure
 from include.services.memory import OutOfMemoryPolicy, limit_memory
+from include.settings import HEAVY_TASKS
 
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
@@ -109,6 +110,17 @@ def test_the_memory_of_every_task_is_limited(pipeline_dag: DAG) -> None:
         hook = task.partial_kwargs["pre_execute"] if task.is_mapped else task._pre_execute_hook
         assert hook is limit_memory, task.task_id
         assert isinstance(task.retry_policy, OutOfMemoryPolicy), task.task_id
+
+
+def test_mapped_tasks_that_fit_or_predict_leave_room_for_other_dags(dag_bag: DagBag) -> None:
+    heavy = {
+        "train": "tune.tune_candidate",
+        "promote": "predict_holdout",
+        "predict": "run_prediction",
+        "predict_incoming": "predict_file.run_prediction",
+    }
+    for dag_id, task_id in heavy.items():
+        assert dag_bag.dags[dag_id].get_task(task_id).max_active_tis_per_dag == HEAVY_TASKS
 
 
 def test_every_task_has_a_timeout(dag: DAG) -> None:

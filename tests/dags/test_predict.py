@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from include.services.assets import MODEL_EVALUATED
-from include.settings import HEAVY_TASKS, MODEL_ENVIRONMENTS
+from include.settings import MODEL_ENVIRONMENTS
 
 
 def test_a_task_predicts_each_part_with_the_model_that_was_chosen(dag: DAG) -> None:
@@ -26,7 +26,3 @@ def test_one_task_chooses_rows_and_model(dag: DAG) -> None:
 def test_the_models_environment_is_kept_for_the_next_run(dag: DAG) -> None:
     task: Any = dag.get_task("run_prediction")
     assert task.partial_kwargs["venv_cache_path"] == MODEL_ENVIRONMENTS
-
-
-def test_predicting_leaves_room_for_the_tasks_of_other_dags(dag: DAG) -> None:
-    assert dag.get_task("run_prediction").max_active_tis_per_dag == HEAVY_TASKS
