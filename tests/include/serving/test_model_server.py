@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from include.problem import PROBLEM
-from include.services import champions
+from include.services import champions, tracking
 from include.serving import checked_model, model_client, model_server
 from include.serving.checked_model import CheckedModel
 from include.serving.guard import Guard, Rules
@@ -27,7 +28,7 @@ from include.serving.model_server import ChampionServer
 from include.spec import Category, Limits
 
 from ..conftest import Registered
-from .conftest import Records, serving, wait_until
+from .conftest import Records, fit, serving, wait_until
 
 CATEGORIES = [column for column in PROBLEM.features if isinstance(column, Category)]
 STRICT = [column.name for column in CATEGORIES if column.levels and column.new_levels == "error"]
@@ -217,28 +218,44 @@ def test_a_body_that_is_not_a_table_is_refused(champion: str, body: str) -> None
     assert answer.json()["message"]
 
 
-def test_no_request_fails_while_the_next_champion_replaces_the_first(
-    registered: Registered, champion: str, records: Records
+@pytest.fixture
+def trained(registered: Registered, training: pd.DataFrame) -> tuple[str, str]:
+    """Two more versions, of a model that train makes."""
+    with tracking.connected(), tracking.mlflow.start_run(registered.run_id):
+        logged = tracking.log_model(fit("RidgeCV", training), training[PROBLEM.inputs])
+    for _ in range(2):
+        registered.hook.create_model_version(registered.name, f"models:/{logged.model_id}", registered.run_id)
+    return "3", "4"
+
+
+@pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.extended)])
+def test_no_answer_is_lost_while_versions_are_swapped_every_second(
+    registered: Registered, trained: tuple[str, str], url: str, records: Records, seconds: int
 ) -> None:
-    moved = threading.Event()
-    answers: list[tuple[int, str]] = []
+    registered.promote(trained[0])
+    wait_until(lambda: served_version(url) == trained[0])
+    stopped, body = threading.Event(), {"dataframe_records": records}
 
-    def hammer() -> None:
-        while not (moved.is_set() and answers[-1][1] == "2"):
-            answer = ask(champion, records)
-            answers.append((answer.status_code, answer.headers["X-Model-Version"]))
+    def hammer() -> list[tuple[int, str, int]]:
+        answers = []
+        with httpx.Client(timeout=30) as client:
+            while not stopped.is_set():
+                answer = client.post(f"{url}/invocations", json=body)
+                found = len(answer.json()["predictions"])
+                answers.append((answer.status_code, answer.headers["X-Model-Version"], found))
+        return answers
 
-    with ThreadPoolExecutor(4) as clients:
-        hammering = [clients.submit(hammer) for _ in range(4)]
-        wait_until(lambda: len(answers) >= 40)
-        registered.promote("2")
-        started = time.monotonic()
-        moved.set()
-        for client in hammering:
-            client.result(timeout=60)
-    assert time.monotonic() - started < 60
-    assert {status for status, _ in answers} == {200}
-    assert {version for _, version in answers} == {"1", "2"}
+    with ThreadPoolExecutor(2) as clients:
+        hammering = [clients.submit(hammer) for _ in range(2)]
+        for second in range(seconds):
+            registered.promote(trained[second % 2])
+            time.sleep(1)  # the pace of the swaps
+        stopped.set()
+        answered = [client.result() for client in hammering]
+    swaps = [sum(one[1] != next_[1] for one, next_ in pairwise(answers)) for answers in answered]
+    assert {answer for answers in answered for answer in answers} == {(200, version, 3) for version in trained}
+    assert min(swaps) >= seconds / 5  # a swap takes as long as MLflow takes to hand out the model
+    assert sum(map(len, answered)) > 10 * seconds
 
 
 def test_a_version_that_cannot_be_loaded_replaces_nothing(
