@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -23,6 +24,7 @@ from include.spec import SPLIT
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
 NEEDED = ("boto3", "pandas")  # to read rows from S3 and predict them
 PART_ROWS = 500_000  # that a task predicts: workers share the parts
 MAX_DRAWN = 100_000  # rows that the figure is made of
@@ -110,12 +112,11 @@ def plot_predictions(targets: Sequence[str], predicted: Sequence[str], model: Ma
     described = f"version {model['version']}, {model['alias'] or f'no {champions.CHAMPION_ALIAS} yet'}"
     rows, total = _sample_compared(targets, predicted)
     picture = render(plot_predictions(rows, PROBLEM, _illustration(), described, total))
-    file = PLOTS / PROBLEM.picture
-    PLOTS.mkdir(exist_ok=True)
-    file.unlink(missing_ok=True)  # with Docker and without, it belongs to different users
-    file.write_bytes(picture)
-    tracking.log_files({file.name: picture}, model["run_id"])
-    return storage.write_bytes(picture, object_uri(PREDICTIONS, run_id, file.name))
+    tracking.log_files({PROBLEM.picture: picture}, model["run_id"])
+    uri = storage.write_bytes(picture, object_uri(PREDICTIONS, run_id, PROBLEM.picture))
+    log.info("The figure is %s, and %s of MLflow's run %s", uri, PROBLEM.picture, model["run_id"])
+    _write_to_disk(picture)
+    return uri
 
 
 def save_predictions(
@@ -183,6 +184,16 @@ def _sample_compared(targets: Sequence[str], predicted: Sequence[str]) -> tuple[
             rows.append(draw_rows(part, most, PROBLEM))
             total += len(part)
     return pd.concat(rows, ignore_index=True), total
+
+
+def _write_to_disk(picture: bytes) -> None:
+    file = PLOTS / PROBLEM.picture
+    try:
+        PLOTS.mkdir(exist_ok=True)
+        file.unlink(missing_ok=True)  # with Docker and without, it belongs to different users
+        file.write_bytes(picture)
+    except OSError as error:  # a worker may have the project read-only
+        log.warning("The figure is not on this machine's disk: %s", error)
 
 
 def _illustration() -> Path | None:
