@@ -21,7 +21,7 @@ from dotenv import dotenv_values
 
 from containers.write_secrets import AUTH_INI, AWS_CONNECTION, MLFLOW_CONNECTION
 from include.problem import PROBLEM
-from include.settings import DEFAULT_PORTS
+from include.settings import AWS_CONN_ID, DATA_BUCKET, DEFAULT_PORTS
 from local import postgres
 
 PROJECT = Path(__file__).parents[1]
@@ -32,10 +32,10 @@ SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "MLFLOW_DISABLE_", "OMP_", "OPENBLAS_")
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "XDG_", "PYTHON", "TERM"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    *("UV_", "PIP_", "CODE_VERSION", "MAX_FILE_MB", "MAX_REQUEST_", "SERVE_"),
+    *("UV_", "PIP_", "CODE_VERSION", "MAX_FILE_MB", "MAX_REQUEST_", "SERVE_", "TASK_MEMORY_MB", "HEAVY_TASKS"),
 )
 SERVER_PORTS = range(10_000, 32_000)  # below the ephemeral ports: Linux uses those from 32768, macOS from 49152
-AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
+AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer", "housekeeping")
 USER = "admin"
 AIRFLOW_USER = "airflow"  # Airflow's MLflow user, which is not an administrator
 # Tasks reach Airflow through its API only: workers have neither its database nor its keys.
@@ -208,7 +208,7 @@ class Settings:
     def _airflow(self, secret: dict[str, str]) -> dict[str, str]:
         home = self.home / "airflow"
         transport = {"type": "file", "log_file_path": str(self.lineage), "append": True}
-        tasks = max(2, min(os.cpu_count() or 2, 8))
+        tasks = max(2, min(os.cpu_count() or 2, 8)) + 2  # those that HEAVY_TASKS limits leave slots for light ones
         options = {
             "CORE__DAGS_FOLDER": self.project / "dags",
             "CORE__LOAD_EXAMPLES": False,
@@ -229,6 +229,9 @@ class Settings:
         if self.executor == "celery":
             redis = f"redis://:{secret['REDIS_PASSWORD']}@127.0.0.1:{self.ports['REDIS_PORT']}/0"
             options["CORE__EXECUTOR"] = "CeleryExecutor"
+            # A worker's disk is not the API server's, and goes with the worker.
+            options |= {"LOGGING__REMOTE_LOGGING": True, "LOGGING__REMOTE_LOG_CONN_ID": AWS_CONN_ID}
+            options["LOGGING__REMOTE_BASE_LOG_FOLDER"] = f"s3://{DATA_BUCKET}/logs"
             options |= {"CELERY__BROKER_URL": redis, "CELERY__RESULT_BACKEND": redis}
             options["CELERY__MP_START_METHOD"] = "fork"  # of a worker's helpers, which import nothing then
             options["CELERY__WORKER_CONCURRENCY"] = slots = max(1, tasks // max(1, self.workers))
