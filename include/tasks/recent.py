@@ -130,15 +130,20 @@ def _read_inputs(uri: str) -> Iterator[pd.DataFrame]:
     from include.data.checks import check_inputs
     from include.data.reading import TableError, parse_rows
 
-    try:
-        if uri.endswith(".csv"):  # pandas alone would read the category 007 as the number 7
-            yield (inputs := check_inputs(parse_rows(storage.read_bytes(uri), uri), PROBLEM, uri))
-            note_read(uri, inputs)
+    columns = [PROBLEM.id, *PROBLEM.inputs]
+    if uri.endswith(".parquet"):  # written by predict, from rows that were checked
+        if lacking := set(columns).difference(samples.list_columns(uri)):
+            log.warning("Left out: %s lacks %s", uri, ", ".join(sorted(lacking)))
         else:
-            for rows in storage.read_batches(uri):
-                yield check_inputs(rows.reset_index() if rows.index.name else rows, PROBLEM, uri)
+            yield from (rows.reset_index()[columns] for rows in storage.read_batches(uri, columns))
+        return
+    try:  # pandas alone would read the category 007 as the number 7
+        inputs = check_inputs(parse_rows(storage.read_bytes(uri), uri), PROBLEM, uri)
     except TableError as error:
         log.warning("Left out: %s", error)
+        return
+    note_read(uri, inputs)
+    yield inputs
 
 
 def _draw(tables: Iterable[pd.DataFrame], known: np.ndarray | None) -> pd.DataFrame:

@@ -187,7 +187,7 @@ def test_rows_of_another_problem_are_left_out_and_logged(table: str, caplog: pyt
     write_predicted(new_rows(20), "unit-2")
 
     assert areas(recent.read_recent_inputs(recent.read_known(table), days=1)) == [20, 20.1, 20.2]
-    assert f"column {DISTRICT} is missing; other columns of the table: sepal length" in caplog.text
+    assert f"Left out: {PREDICTED}/unit-1/rows.parquet lacks address, index, lambda, {AREA}, {DISTRICT}" in caplog.text
 
 
 @pytest.mark.usefixtures("_no_objects")
