@@ -118,9 +118,15 @@ class ChampionServer:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
         content_type = Headers(scope=scope).get("content-type", "")
-        if content_type == JSON and len(body) < LARGE and (response := scorer.answer_clean(body)):
+        response = scorer.answer_clean(body, content_type) if len(body) < LARGE else None
+        if response:
             return response
-        return await asyncio.get_running_loop().run_in_executor(self._threads, scorer.answer, body, content_type)
+
+        def answer() -> Response:
+            clean = scorer.answer_clean(body, content_type) if len(body) >= LARGE else None
+            return clean or scorer.answer(body, content_type)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
 
     def _notify(self, version: str, response: Response, prediction_id: str) -> None:
         count = len(response.outputs["prediction"])

@@ -59,9 +59,10 @@ class Scorer:
         except CannotCompileError as error:
             log.warning("The model is not compiled, so that a request takes a tenth of a second: %s", error)
 
-    def answer_clean(self, body: bytes) -> Response | None:
+    def answer_clean(self, body: bytes, content_type: str = JSON) -> Response | None:
         """Answer a request in JSON whose rows need no repair and no warning; None for any other request."""
-        columns = self._reader.read(body) if self._reader else None
+        is_json = content_type in (JSON, f"{JSON}; charset=utf-8")
+        columns = self._reader.read(body) if self._reader and is_json else None
         if columns is None or self._compiled is None:
             return None
         predicted = self._compiled.predict(columns)
@@ -83,12 +84,12 @@ class Scorer:
         except TooManyRowsError:
             return Response(413, TOO_MANY_ROWS.encode())
         except MlflowException as error:
-            if trace := error.json_kwargs.pop("stack_trace", ""):
-                log.error("%s\n%s", error.message, trace)
+            if "unexpected error" in error.message:  # of the model; the trace is for those who run it
+                log.error("%s", error.json_kwargs.get("stack_trace", error.message))
             message = error.message if len(error.message) <= MAX_MESSAGE else f"{error.message[:MAX_MESSAGE]}..."
             return _refuse(message, error.error_code, error.get_http_status_code())
         except Exception as error:  # MLflow's readers raise many kinds for a body that they cannot read
-            log.exception("A request could not be read")
+            log.warning("A request could not be read: %r", error)
             return _refuse(f"the rows cannot be read: {type(error).__name__}: {error}"[:MAX_MESSAGE])
         answered = json.loads(found.response)["predictions"] if found.status == 200 else []
         outputs = {name: [row[name] for row in answered] for name in (answered[0] if answered else ())}
