@@ -94,6 +94,7 @@ def test_an_impossible_problem_is_refused_with_the_name_of_the_field(changes: di
         (lambda: Gate(max_rmse=1, confidence=0.5), "gate.confidence must lie between 0.5 and 1: 0.5"),
         (lambda: Gate(max_rmse=1, confidence=1), "gate.confidence must lie between 0.5 and 1: 1"),
         (lambda: Limits(min_rows=29), "limits.min_rows must be 30 or more, not 29"),
+        (lambda: Limits(max_training_rows=999), "limits.max_training_rows must be 1000 or more"),
         (lambda: Limits(max_missing=1.5), "limits.max_missing is a share: between 0 and 1"),
         (lambda: Limits(unexpected="refuse"), 'limits.unexpected must be "error" or "warning"'),
         (lambda: Limits(max_unexpected=-0.1), "limits.max_unexpected is a share: between 0 and 1"),

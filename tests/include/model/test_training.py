@@ -47,6 +47,18 @@ def test_hyper_parameters_reach_every_fitted_model(table: pd.DataFrame) -> None:
         assert (fitted[-1].regressor_.alpha_, fitted[-1].regressor_.intercept_) == (0.5, 0)
 
 
+@pytest.mark.parametrize(("many", "folds"), [(87, 10), (86, 5)])
+def test_many_rows_need_fewer_folds(
+    training: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, many: int, folds: int
+) -> None:
+    monkeypatch.setattr(model_training, "MANY_ROWS", many)
+
+    fitted = fit_with_intervals(build_model(HOUSES, *RIDGE), training[HOUSES.inputs], training["price"])
+
+    assert len(fitted.fold_models) == len(fitted.residuals) == folds
+    assert sum(map(len, fitted.residuals)) == 87
+
+
 def test_the_model_predicts_from_raw_rows(table: pd.DataFrame) -> None:
     model, scores = train_model(table, HOUSES, *RIDGE)
     holdout = select_holdout(table, HOUSES)
