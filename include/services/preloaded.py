@@ -8,6 +8,7 @@ import contextlib
 import gc
 import importlib
 import inspect
+import warnings
 
 MODULES = (
     "airflow.executors.local_executor",
@@ -37,7 +38,8 @@ MODULES = (
 
 for module in MODULES:
     # The task that needs it fails with a message; git cannot be imported where there is no git program.
-    with contextlib.suppress(ImportError):
+    # skops looks at every attribute of the modules before it, and the deprecated ones warn.
+    with contextlib.suppress(ImportError), warnings.catch_warnings(action="ignore"):
         importlib.import_module(module)
 
 # AWS hooks inspect their caller, which makes Python look up the file of every module: 0.15 s, once.
