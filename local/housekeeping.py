@@ -65,7 +65,7 @@ def clean_database(settings: Settings, before: datetime, tables: tuple[str, ...]
     """
     command = [sys.executable, "-m", "airflow", "db", "clean", "--clean-before-timestamp", before.isoformat()]
     command += ["--tables", ",".join(tables), "--skip-archive", "--error-on-cleanup-failure", "--yes"]
-    if waiting := _find_waiting(settings, before):
+    if waiting := find_waiting(settings, before):
         command += ["--exclude-dag-ids", ",".join(waiting)]
     output = _run(command + ["--dry-run"] * dry_run, settings.environment(), settings.home)
     return sum(int(line.split()[1]) for line in output.splitlines() if line.startswith("Found ") and "rows" in line)
@@ -105,7 +105,7 @@ def _is_before(line: str, time: datetime) -> bool:
     return datetime.fromisoformat(json.loads(line)["eventTime"]) < time
 
 
-def _find_waiting(settings: Settings, before: datetime) -> list[str]:
+def find_waiting(settings: Settings, before: datetime) -> list[str]:
     """Return the DAGs with a run that was started before a time and has not ended."""
     found = Airflow(settings).get(
         "dags/~/dagRuns", state=["queued", "running"], run_after_lte=before.isoformat(), limit=100

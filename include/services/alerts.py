@@ -33,6 +33,7 @@ MAIL = {
     "subject": "{{ alert.subject }}",
     "html_content": "{{ alert.html }}",
 }
+GUIDE = "What to do: docs/operations.md, section Alerts"
 MAX_ERROR = 300  # characters of an error in an alert
 
 log = logging.getLogger(__name__)
@@ -49,14 +50,14 @@ class Alert:
     @property
     def text(self) -> str:
         """The alert as plain text, for a chat."""
-        return "\n".join([self.subject, *(f"{name}: {fact}" for name, fact in self.facts.items()), self.url])
+        return "\n".join([self.subject, *(f"{name}: {fact}" for name, fact in self.facts.items()), self.url, GUIDE])
 
     @property
     def html(self) -> str:
         """The alert as the content of a mail."""
         rows = "".join(f"<tr><th align=left>{escape(n)}</th><td>{escape(f)}</td></tr>" for n, f in self.facts.items())
         link = f'<p><a href="{escape(self.url)}">{escape(self.url)}</a></p>'
-        return f"<h3>{escape(self.subject)}</h3><table cellpadding=4>{rows}</table>{link}"
+        return f"<h3>{escape(self.subject)}</h3><table cellpadding=4>{rows}</table>{link}<p>{GUIDE}</p>"
 
 
 def send(alert: Alert) -> bool:

@@ -16,6 +16,7 @@ import boto3
 import psycopg2
 import pytest
 
+from containers.write_secrets import AUTH_INI
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.rest import API
 from include.problem import PROBLEM
@@ -208,9 +209,12 @@ def test_an_older_mlflow_is_upgraded_and_restored(
     subprocess.run([uv, "venv", "--quiet", old / "mlflow"], check=True)
     packages = [f"mlflow[auth]=={OLD_MLFLOW}", "boto3"]
     subprocess.run([uv, "pip", "install", "--quiet", "--python", old / "mlflow", *packages], check=True)
+    # Until 3.17, MLflow read the administrator from this file only.
+    login = f"admin_username = admin\nadmin_password = {own_stack.settings.secrets()['MLFLOW_PASSWORD']}\n"
     with monkeypatch.context() as patch:
-        patch.setattr("local.settings.ENVIRONMENTS", old)
-        patch.setattr("local.backup.ENVIRONMENTS", old)
+        for name in ("local.settings.ENVIRONMENTS", "local.backup.ENVIRONMENTS"):
+            patch.setattr(name, old)
+        patch.setattr("local.settings.AUTH_INI", AUTH_INI + login)
         own_stack.start(SERVICES)
         before, schema = write(own_stack), _schema(own_stack)
         own_stack.stop()
@@ -224,8 +228,9 @@ def test_an_older_mlflow_is_upgraded_and_restored(
     restore(own_stack.settings, saved)
     assert _schema(own_stack) == schema
     with monkeypatch.context() as patch:
-        patch.setattr("local.settings.ENVIRONMENTS", old)
-        patch.setattr("local.backup.ENVIRONMENTS", old)
+        for name in ("local.settings.ENVIRONMENTS", "local.backup.ENVIRONMENTS"):
+            patch.setattr(name, old)
+        patch.setattr("local.settings.AUTH_INI", AUTH_INI + login)
         own_stack.start(SERVICES)
         assert read(own_stack) == before
 

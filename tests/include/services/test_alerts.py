@@ -167,7 +167,7 @@ def test_another_notifier_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monke
         server.server_close()
 
     text = "train.train_model failed\ntask: train_model\nerror: 1 < 2 & {{ 6 * 7 }}\nhttp://x/log?try=1"
-    assert received == [{"text": text}]
+    assert received == [{"text": f"{text}\n{alerts.GUIDE}"}]
     assert mailbox.mails == []
 
 

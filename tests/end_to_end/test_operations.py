@@ -1,0 +1,82 @@
+"""Housekeeping on the running stack: the DAG, and what it cannot reach."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from include.settings import RETENTION
+from local.housekeeping import clean, find_waiting, trim_events
+from local.stack import Stack
+from tests.airflow import Airflow
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=400)
+
+
+@pytest.fixture(scope="module")
+def dry_run(airflow: Airflow) -> str:
+    """A finished run of the DAG that only lists."""
+    airflow.wait_for_dags(["housekeeping"])
+    run_id = airflow.trigger("housekeeping", {"dry_run": True})
+    assert airflow.wait("housekeeping", run_id) == "success"
+    return run_id
+
+
+@pytest.fixture
+def queued(airflow: Airflow, dry_run: str) -> Iterator[str]:
+    """A run that does not start, because its DAG is paused."""
+    airflow.send("PATCH", "dags/housekeeping", {"is_paused": True})
+    run_id = airflow.trigger("housekeeping", {"dry_run": True})
+    yield run_id
+    airflow.send("DELETE", f"dags/housekeeping/dagRuns/{run_id}")
+    airflow.send("PATCH", "dags/housekeeping", {"is_paused": False})
+
+
+def test_the_dag_lists_every_kind(airflow: Airflow, dry_run: str) -> None:
+    (report,) = (task for task in airflow.tasks("housekeeping", dry_run) if task["task_id"] == "report")
+    log = airflow.log("housekeeping", dry_run, report)
+
+    assert "would be deleted" in log
+    assert all(kind in log for kind in RETENTION)
+
+
+def test_a_dag_with_a_run_that_has_not_ended_is_left_alone(stack: Stack, queued: str) -> None:
+    assert find_waiting(stack.settings, datetime.now(UTC) + timedelta(days=1)) == ["housekeeping"]
+    assert find_waiting(stack.settings, LONG_AGO) == []
+
+
+def test_old_runs_and_logs_are_deleted_and_others_stay(stack: Stack, airflow: Airflow, dry_run: str) -> None:
+    young = airflow.trigger("housekeeping", {"dry_run": True})
+    assert airflow.wait("housekeeping", young) == "success"
+    logs = stack.settings.home / "airflow" / "logs" / "dag_id=housekeeping"
+    for file in (logs / f"run_id={dry_run}").rglob("*.log"):
+        os.utime(file, (LONG_AGO.timestamp(), LONG_AGO.timestamp()))
+    with closing(sqlite3.connect(stack.settings.home / "airflow" / "airflow.db", timeout=30)) as database, database:
+        for table in ("dag_run", "task_instance"):
+            statement = f"UPDATE {table} SET start_date = ? WHERE run_id = ?"  # noqa: S608
+            database.execute(statement, (LONG_AGO.strftime("%Y-%m-%d %H:%M:%S.%f"), dry_run))
+    list(clean(stack.settings, datetime.now(UTC), dry_run=True))
+    assert airflow.run("housekeeping", dry_run)["state"] == "success"
+    list(clean(stack.settings, datetime.now(UTC)))
+
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        airflow.run("housekeeping", dry_run)
+    assert airflow.run("housekeeping", young)["state"] == "success"
+    assert not (logs / f"run_id={dry_run}").exists()
+    assert (logs / f"run_id={young}").exists()
+
+
+def test_old_lineage_is_deleted_and_tasks_may_write_meanwhile(stack: Stack, airflow: Airflow, dry_run: str) -> None:
+    file = stack.settings.lineage
+    before = file.read_text()
+    with file.open("a") as stream:
+        stream.write(f'{{"eventTime": "{LONG_AGO.isoformat()}"}}\n')
+
+    assert trim_events(file, datetime.now(UTC) - timedelta(days=90), dry_run=False) == 1
+    assert file.read_text().startswith(before)
