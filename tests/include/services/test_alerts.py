@@ -20,7 +20,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.sdk.log import mask_secret
 
-from include.services.alerts import Alert, alert_failure, alert_missed_deadline, send
+from include.services.alerts import GUIDE, Alert, alert_failure, alert_missed_deadline, send
 from include.services.dag_defaults import DAG_DEFAULTS, deadline
 
 ALERT = Alert("train.train_model failed", {"task": "train_model", "error": "1 < 2 & {{ 6 * 7 }}"}, "http://x/log?try=1")
@@ -167,7 +167,7 @@ def test_another_notifier_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monke
         server.server_close()
 
     text = "train.train_model failed\ntask: train_model\nerror: 1 < 2 & {{ 6 * 7 }}\nhttp://x/log?try=1"
-    assert received == [{"text": f"{text}\n{alerts.GUIDE}"}]
+    assert received == [{"text": f"{text}\n{GUIDE}"}]
     assert mailbox.mails == []
 
 
