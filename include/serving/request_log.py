@@ -27,7 +27,7 @@ from include.spec import LOGGED, PREDICTION_ID
 
 ROWS = 10_000  # of a file
 SECONDS = 60.0  # that a row waits until it is written
-LIMIT = 100_000  # rows that wait while S3 is away: about 50 MB
+LIMIT = 100_000  # rows that wait while S3 is away: 2 kB each at first, 0.1 kB as soon as they are a file
 PATIENCE = 8.0  # seconds for the last rows when the server stops; supervisord kills it after ten
 
 _, TIME, VERSION, CHALLENGER, CHALLENGER_PREDICTED = LOGGED
@@ -64,20 +64,23 @@ class RequestLog:
         self.shadow, self.rows, self.seconds, self.limit = shadow, rows, seconds, limit
         self.waiting = self.written = self.dropped = 0  # rows
         self._entries: list[Entry] = []
+        self._files: list[tuple[str, bytes, int]] = []  # URI, content and rows of what S3 has not taken yet
+        self._fresh = 0  # rows of the entries
         self._lock, self._wake, self._stopped = threading.Lock(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="request log", daemon=True)
         self._last_error = ""
 
     def __call__(self, answer: Answer) -> None:
         """Keep an answer; it costs microseconds, whatever S3 does."""
+        rows = len(answer.ids)
         with self._lock:
-            before, after = self.waiting, self.waiting + len(answer.ids)
-            if after > self.limit:
-                self.dropped += len(answer.ids)
+            if self.waiting + rows > self.limit:
+                self.dropped += rows
                 return
             self._entries.append(Entry(datetime.now(UTC), answer))
-            self.waiting = after
-        if before < self.rows <= after:  # once, so that a failing server is not tried again and again
+            self.waiting += rows
+            self._fresh += rows
+        if self._fresh >= self.rows:
             self._wake.set()
 
     def start(self) -> None:
@@ -106,16 +109,42 @@ class RequestLog:
                 self._last_error = str(error)
 
     def _flush(self) -> None:
-        while entries := list(_take(self._entries, self.rows)):
-            table = build_table(entries)
-            if self.shadow and (predicted := self.shadow(table.select(PROBLEM.inputs))):
-                table = _add_challenger(table, *predicted)
-            pq.write_table(table, content := BytesIO())
-            storage.write_bytes(content.getvalue(), _name_file(entries[0].time))
-            with self._lock:
-                del self._entries[: len(entries)]
-                self.waiting -= table.num_rows
-            self.written += table.num_rows
+        while entries := self._take():
+            try:
+                self._files.append(self._build_file(entries))
+            except Exception:
+                self._count(sum(len(entry.answer.ids) for entry in entries), lost=True)
+                raise
+        while self._files:
+            uri, content, rows = self._files[0]
+            storage.write_bytes(content, uri)
+            del self._files[0]
+            self._count(rows)
+
+    def _build_file(self, entries: Sequence[Entry]) -> tuple[str, bytes, int]:
+        table = build_table(entries)
+        if self.shadow and (predicted := self.shadow(table.select(PROBLEM.inputs))):
+            table = _add_challenger(table, *predicted)
+        pq.write_table(table, buffer := BytesIO())
+        return _name_file(entries[0].time), buffer.getvalue(), table.num_rows
+
+    def _count(self, rows: int, *, lost: bool = False) -> None:
+        """Count rows that wait no longer."""
+        with self._lock:
+            self.waiting -= rows
+            self.written += 0 if lost else rows
+            self.dropped += rows if lost else 0
+
+    def _take(self) -> list[Entry]:
+        """Return the first entries, as many as make a file."""
+        taken, rows = 0, 0
+        with self._lock:
+            while taken < len(self._entries) and rows < self.rows:
+                rows += len(self._entries[taken].answer.ids)
+                taken += 1
+            entries, self._entries = self._entries[:taken], self._entries[taken:]
+            self._fresh -= rows
+        return entries
 
 
 def build_table(entries: Sequence[Entry]) -> pa.Table:
@@ -146,16 +175,6 @@ def _add_challenger(table: pa.Table, version: str, predicted: Sequence[float] | 
     versions = pa.array([version] * table.num_rows, pa.string())
     predictions = pa.array(predicted, pa.float64())
     return table.append_column(CHALLENGER, versions).append_column(CHALLENGER_PREDICTED, predictions)
-
-
-def _take(entries: Sequence[Entry], rows: int) -> Iterator[Entry]:
-    """Yield the first entries, until they have as many rows."""
-    taken = 0
-    for entry in list(entries):
-        if taken >= rows:
-            return
-        taken += len(entry.answer.ids)
-        yield entry
 
 
 def _name_file(time: datetime) -> str:

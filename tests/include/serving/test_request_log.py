@@ -111,9 +111,9 @@ def test_a_file_is_written_as_soon_as_there_are_rows_enough(store: Store, start:
     log(answer(1))
     log(answer(2, rows=2))
 
-    wait_until(lambda: bool(store.files))
+    wait_until(lambda: log.written == 3)
 
-    assert (log.waiting, log.written, log.dropped) == (0, 3, 0)
+    assert (log.waiting, log.dropped, len(store.files)) == (0, 0, 1)
 
 
 def test_a_single_row_does_not_wait_for_others(store: Store, start: Callable[..., RequestLog]) -> None:
@@ -162,6 +162,20 @@ def test_rows_that_cannot_be_written_at_the_end_are_counted(
 
     assert log.dropped == 4
     assert "4 requested rows are lost" in caplog.text
+
+
+def test_rows_that_make_no_table_are_counted_and_stop_no_others(
+    store: Store, start: Callable[..., RequestLog], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = start(rows=2, seconds=3600)
+    log(answer(1, rows=2, prediction=["a text", "another"]))
+    wait_until(lambda: log.dropped == 2)
+    log(answer(2, rows=2))
+    wait_until(lambda: log.written == 2)
+
+    assert store.ids == ["r2-1", "r2-2"]
+    assert log.waiting == 0
+    assert "requested rows wait until they can be written" in caplog.text
 
 
 def test_an_answer_is_taken_at_once_while_a_file_is_being_written(
