@@ -172,8 +172,8 @@ def main() -> None:
 
 def _describe(server: Address, size: int, connections: int, measured: Measured) -> list[str]:
     rate = len(measured.latencies) / measured.seconds
-    middle, tail = np.percentile(measured.latencies or [np.nan], [50, 99])
-    figures = [f"{middle:.2f}", f"{tail:.2f}", f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}", f"{rate * size:,.0f}"]
+    middle, slow = np.percentile(measured.latencies or [np.nan], [50, 99])
+    figures = [f"{middle:.2f}", f"{slow:.2f}", f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}", f"{rate * size:,.0f}"]
     return [server.name, f"{size:,}", str(connections), *figures, str(measured.errors)]
 
 
