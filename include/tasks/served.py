@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from io import BytesIO
+from math import inf
 from typing import TYPE_CHECKING
 
 from include.problem import PROBLEM
@@ -110,11 +111,12 @@ def _read(uris: Sequence[str], columns: Sequence[str]) -> Iterator[pd.DataFrame]
 
     waiting: list[pa.Table] = []
     for number, uri in enumerate(uris, start=1):
-        file = pq.ParquetFile(BytesIO(storage.read_bytes(uri)))
-        if lacking := set(columns).difference(file.schema_arrow.names):
-            log.info("Left out: %s lacks %s", uri, ", ".join(sorted(lacking)))
-        else:
-            waiting.append(file.read(list(columns)))
+        if read := storage.read_upload(uri, inf):  # else it was deleted meanwhile
+            file = pq.ParquetFile(BytesIO(read[0] or b""))
+            if lacking := set(columns).difference(file.schema_arrow.names):
+                log.info("Left out: %s lacks %s", uri, ", ".join(sorted(lacking)))
+            else:
+                waiting.append(file.read(list(columns)))
         if waiting and (number == len(uris) or sum(table.num_rows for table in waiting) >= GROUP):
             yield pa.concat_tables(waiting).to_pandas()
             waiting.clear()
