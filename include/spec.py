@@ -159,7 +159,8 @@ class Problem:
     :param name: short and lower-case; prefix of the assets, tag and owner of the DAGs
     :param title: heading of the chart
     :param summary: one sentence on what the model predicts
-    :param table: a path in the project, or an URI such as ``s3://bucket/key``; CSV or Parquet
+    :param table: a path in the project, or an URI such as ``s3://bucket/key``; CSV or Parquet. If it ends in ``/``, all
+        CSV or Parquet files of that folder, which have the same columns
     :param row_id: the column that identifies rows; None: rows are identified by a hash of their features
     :param target: the column to predict
     :param features: the columns to predict from
@@ -268,8 +269,8 @@ class Problem:
         patterns = {
             "name": (r"[a-z][a-z0-9_]{0,39}", "lower-case letters, digits and _, at most 40"),
             "table": (
-                r"(s3://[^/]+/|(?!\w+://)).+\.(?i:csv|parquet)",
-                "a path or an s3:// URI that ends in .csv or .parquet",
+                r"(s3://[^/]+/|(?!\w+://)).+(\.(?i:csv|parquet)|/)",
+                "a path or an s3:// URI that ends in .csv or .parquet, or in / for a folder of such files",
             ),
             "artifact_bucket": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "a name of an S3 bucket"),
             "picture": (r"[\w.-]+\.png", "a file name that ends in .png"),

@@ -93,10 +93,13 @@ class Inspector:
     """Repairs and checks a table that comes in batches, with the results of :func:`inspect` for the whole of it.
 
     What is kept of a batch are counts, the failures that are shown, and 32 bytes for each row.
+
+    :param labelled: as in :func:`inspect`
+    :param name: of a row by its index, for messages
     """
 
-    def __init__(self, problem: Problem, *, labelled: bool = False) -> None:
-        self._problem, self._labelled = problem, labelled
+    def __init__(self, problem: Problem, *, labelled: bool = False, name: Callable[[int], str] = name_row) -> None:
+        self._problem, self._labelled, self._name = problem, labelled, name
         self._schema, self._expectations = build_schema(problem), build_expectations(problem)
         self._errors = dict.fromkeys(list_checks(self._schema), Failures())
         self._warnings = dict.fromkeys(list_checks(self._expectations), Failures())
@@ -131,21 +134,18 @@ class Inspector:
             _add(self._warnings, validate(self._expectations, checked)[1])
         return checked
 
-    def finish(self, name: Callable[[int], str] = name_row) -> Inspection:
-        """Return the results for all rows that were added.
-
-        :param name: of a row by its index, for messages
-        """
+    def finish(self) -> Inspection:
+        """Return the results for all rows that were added."""
         limits, target = self._problem.limits, self._problem.target
         counted = [counts for column, counts in self._counts.items() if column in self._columns]
-        errors = [found.result("error", *check, name) for check, found in self._errors.items()]
+        errors = [found.result("error", *check, self._name) for check, found in self._errors.items()]
         if not self._labelled:
             errors += [c.check_missing("error", limits.max_missing) for c in counted if c.column != target]
         errors += [counts.check_unit(limits.max_unexpected) for counts in counted]
-        results = [*self._report_repairs(name), _find_unknown(self._columns, self._problem), *errors]
+        results = [*self._report_repairs(), _find_unknown(self._columns, self._problem), *errors]
         if not any(result.count for result in errors):
             results += [] if self._labelled else self._check_use()
-            results += [found.result("warning", *check, name) for check, found in self._warnings.items()]
+            results += [found.result("warning", *check, self._name) for check, found in self._warnings.items()]
             results += [counts.check_missing("warning", limits.usual_missing) for counts in counted]
         return Inspection(pd.DataFrame(), tuple(results), self._rows)
 
@@ -191,19 +191,19 @@ class Inspector:
             shown = tuple(zip(places[found][order].tolist(), texts, strict=True))
             self._errors[name, REPEATED] += Failures(shown, int(found.sum()))
 
-    def _report_repairs(self, name: Callable[[int], str]) -> Iterator[Result]:
+    def _report_repairs(self) -> Iterator[Result]:
         lines = (f"{self._trimmed} cells had blanks around them: removed",) if self._trimmed else ()
         yield Result("repair", "all", "no cell has blanks around it", lines, len(lines))
-        yield self._report_repeated(name)
-        impossible = [found.result("repair", column, "", name) for column, found in self._impossible.items()]
+        yield self._report_repeated()
+        impossible = [found.result("repair", column, "", self._name) for column, found in self._impossible.items()]
         named = [line for result in impossible for line in result.failures][:MAX_SHOWN]
         count = sum(result.count for result in impossible)
         yield Result("repair", "all", "no number is impossible", tuple(named), count)
 
-    def _report_repeated(self, name: Callable[[int], str]) -> Result:
+    def _report_repeated(self) -> Result:
         check = ("all", "no row is repeated")
         if self._problem.row_id in self._columns:
-            return self._repeated.result("repair", *check, name)
+            return self._repeated.result("repair", *check, self._name)
         count = self._repeated.count
         line = f"{count} rows equal another one: kept, because rows have no id. Remove them if they are copies"
         return Result("warning", *check, (line,) if count else (), int(count > 0))

@@ -10,22 +10,27 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 
+from include.data.seen import Seen
 from include.spec import ROW_HASH, Problem
 
 _SUFFIX = re.compile(r"~[0-9a-f]{8}$")
 
 
-def add_identity(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+def add_identity(table: pd.DataFrame, problem: Problem, seen: Seen | None = None) -> pd.DataFrame:
     """Return the table with the column that identifies rows in front: theirs, or a hash of their inputs.
 
     The second row of the same content gets ``-2`` behind its hash, the third ``-3``.
+
+    :param seen: the hashes of the batches before; those of these rows are added
     """
     if problem.row_id:
         return table
-    digests = hash_inputs(table, problem).map("{:016x}".format)
-    copies = digests.groupby(digests).cumcount()
+    seen, digests = Seen() if seen is None else seen, hash_inputs(table, problem)
+    copies = digests.groupby(digests).cumcount() + seen.count(digests.to_numpy())
+    seen.add(digests.to_numpy(), np.zeros(len(digests), np.int64))
     suffixes = (copies + 1).astype(str).radd("-").where(copies > 0, "")
-    return table.assign(**{ROW_HASH: digests + suffixes})[[ROW_HASH, *table.columns]]
+    names = digests.map("{:016x}".format) + suffixes
+    return table.assign(**{ROW_HASH: names})[[ROW_HASH, *table.columns]]
 
 
 def remove_known(rows: pd.DataFrame, known: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -67,7 +72,7 @@ def describe_rows(rows: pd.DataFrame, problem: Problem) -> pd.Series:
 
 def base_ids(rows: pd.DataFrame, problem: Problem) -> pd.Series:
     """Return the ids under which rows came, without what :func:`distinguish` put behind them."""
-    return rows[problem.row_id].astype(object).str.replace(_SUFFIX, "", regex=True)
+    return rows[problem.row_id].astype("str").str.replace(_SUFFIX, "", regex=True).astype(object)
 
 
 def distinguish(rows: pd.DataFrame, problem: Problem) -> pd.Series:
@@ -94,5 +99,14 @@ def hash_inputs(rows: pd.DataFrame, problem: Problem) -> pd.Series:
 
 def hash_table(table: pd.DataFrame) -> str:
     """Return the SHA-256 of a table's content: columns, types and values in their order."""
-    header = repr([(name, str(dtype)) for name, dtype in table.dtypes.items()]).encode()
-    return sha256(header + table.to_csv(index=False).encode()).hexdigest()
+    return hash_batches([table])
+
+
+def hash_batches(batches: Iterable[pd.DataFrame]) -> str:
+    """Return what :func:`hash_table` does for a table that comes in batches, at least one."""
+    digest = sha256()
+    for number, batch in enumerate(batches):
+        if number == 0:
+            digest.update(repr([(name, str(dtype)) for name, dtype in batch.dtypes.items()]).encode())
+        digest.update(batch.to_csv(index=False, header=number == 0).encode())
+    return digest.hexdigest()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from include.data.checks import inspect
-from include.data.identity import add_identity, describe_rows, distinguish
+from include.data.identity import add_identity, describe_rows, distinguish, hash_inputs
 from include.data.reading import parse_rows
 from include.data.schema import MAX_SHOWN
+from include.data.seen import Seen
 from include.data.split import add_split, select_rows
 from include.spec import ROW_HASH, SPLIT, Problem
 
@@ -41,20 +43,21 @@ def check_labelled(content: bytes, name: str, problem: Problem) -> pd.DataFrame:
 
 
 def add_labelled(
-    table: pd.DataFrame, labelled: Mapping[str, pd.DataFrame], problem: Problem
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    read: Callable[[], Iterable[pd.DataFrame]], labelled: Mapping[str, pd.DataFrame], problem: Problem
+) -> tuple[Iterator[pd.DataFrame], pd.DataFrame]:
     """Add labelled files to the table: targets of rows that lack one, and rows that it does not have.
 
     A row whose id belongs to a row of other inputs is another row, and joins under an id of its own, on the side of the
     split that its own id has.
 
-    :param table: as :func:`include.data.split.select_rows` returns it
-    :param labelled: rows as :func:`check_labelled` returns them, by file; they join in the order of the names
-    :return: the table, and what became of the rows: columns ``file``, ``outcome``, ``rows`` (count) and ``ids`` (of the
-        first hundred)
+    :param read: returns the table in batches, as :func:`include.data.split.select_batches` yields them; called twice
+    :param labelled: rows as :func:`check_labelled` returns them, by file, at least one; they join in the order of the
+        names
+    :return: the table in batches, and what became of the rows: columns ``file``, ``outcome``, ``rows`` (count) and
+        ``ids`` (of the first hundred)
     """
-    reports = [pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in REPORT.items()})]
-    index, measured, joining = _build_index(table, problem), [table.head(0)], []
+    reports, everything = [no_report()], pd.concat(labelled.values())
+    index, measured, joining = _build_index(read(), everything, problem), [everything.head(0)], []
     for name, rows in sorted(labelled.items()):
         keys = describe_rows(rows, problem)
         outcome = _judge(rows, keys, index, problem)
@@ -63,33 +66,43 @@ def add_labelled(
         _add_to_index(index, named, keys, outcome, problem)
         measured.append(named[outcome == TARGET])
         joining += [named[outcome == ROW], named[outcome == RENAMED]]
-    joined = _join(table, pd.concat(measured), joining, problem) if labelled else table
-    return joined, pd.concat(reports, ignore_index=True)
+    return _join(read(), pd.concat(measured), joining, problem), pd.concat(reports, ignore_index=True)
+
+
+def no_report() -> pd.DataFrame:
+    """Return what became of no rows."""
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in REPORT.items()})
 
 
 @dataclass(frozen=True)
 class _Index:
-    """What the rows of a table are found by. It is built once, because hashing a table for each file takes too long.
+    """What the rows of a table that labelled rows may be are found by.
 
-    :param known: the target of each row that has one, by its description
+    :param known: the target of each row that has one, by its description; of equal rows that of the first
     :param waiting: the id of each row that has no target, by what :func:`_describe_waiting` returns
     :param ids: of all rows
     """
 
-    known: dict[str, float]
-    waiting: dict[str, str]
-    ids: set[str]
+    known: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
 
 
-def _build_index(table: pd.DataFrame, problem: Problem) -> _Index:
-    target = table[problem.target.name]
-    measured, waiting = table[target.notna()][::-1], table[target.isna()][::-1]  # the first of equal rows counts
-    places = _describe_waiting(waiting, describe_rows(waiting, problem), problem)
-    return _Index(
-        dict(zip(describe_rows(measured, problem), measured[problem.target.name], strict=True)),
-        dict(zip(places, waiting[problem.id], strict=True)),
-        set(table[problem.id]),
-    )
+def _build_index(batches: Iterable[pd.DataFrame], labelled: pd.DataFrame, problem: Problem) -> _Index:
+    """Return the index of the rows of a table that have the inputs or the id of a labelled one, which are few."""
+    index, inputs, ids = _Index(), hash_inputs(labelled, problem), labelled[problem.id]
+    for batch in batches:
+        alike = batch[hash_inputs(batch, problem).isin(inputs) | batch[problem.id].isin(ids)]
+        keys, target = describe_rows(alike, problem), alike[problem.target.name]
+        for key, value in zip(keys[target.notna()], target.dropna(), strict=True):
+            index.known.setdefault(key, value)
+        waiting = alike[target.isna()]
+        for key, name in zip(
+            _describe_waiting(waiting, keys[target.isna()], problem), waiting[problem.id], strict=True
+        ):
+            index.waiting.setdefault(key, name)
+        index.ids.update(alike[problem.id])
+    return index
 
 
 def _add_to_index(index: _Index, named: pd.DataFrame, keys: pd.Series, outcome: pd.Series, problem: Problem) -> None:
@@ -136,13 +149,15 @@ def _name_rows(
 
 
 def _join(
-    table: pd.DataFrame, measured: pd.DataFrame, joining: Iterable[pd.DataFrame], problem: Problem
-) -> pd.DataFrame:
-    """Return the table with the targets of rows that waited for them, and the rows that join."""
-    target = problem.target.name
-    targets = table[problem.id].map(measured.set_index(problem.id)[target])
-    table = table.assign(**{target: table[target].fillna(targets)})
-    return _number_again(pd.concat([table, *joining], ignore_index=True), problem)
+    batches: Iterable[pd.DataFrame], measured: pd.DataFrame, joining: Sequence[pd.DataFrame], problem: Problem
+) -> Iterator[pd.DataFrame]:
+    """Yield the table with the targets of rows that waited for them, and the rows that join."""
+    target, seen = problem.target.name, Seen()
+    targets, joined = measured.set_index(problem.id)[target], pd.concat(joining, ignore_index=True)
+    for batch in chain(batches, [joined] if len(joined) else []):
+        waiting = batch.loc[batch[target].isna(), problem.id]
+        filled = batch.assign(**{target: batch[target].fillna(waiting.map(targets))})
+        yield _number_again(filled, problem, seen)
 
 
 def _report(name: str, ids: pd.Series, outcome: pd.Series) -> pd.DataFrame:
@@ -154,8 +169,8 @@ def _report(name: str, ids: pd.Series, outcome: pd.Series) -> pd.DataFrame:
     return report.rename_axis("outcome").reset_index().assign(file=name)
 
 
-def _number_again(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the table with new hashes and split, which depend on the other rows and the target if there are no ids."""
+def _number_again(rows: pd.DataFrame, problem: Problem, seen: Seen) -> pd.DataFrame:
+    """Return the rows with new hashes and split, which depend on other rows and the target if there are no ids."""
     if problem.row_id:
-        return table
-    return add_split(add_identity(table.drop(columns=[ROW_HASH, SPLIT]), problem), problem)
+        return rows
+    return add_split(add_identity(rows.drop(columns=[ROW_HASH, SPLIT]), problem, seen), problem)

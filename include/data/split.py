@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 import pandas as pd
 
-from include.data.checks import Inspection
+from include.data.checks import Inspection, Inspector
 from include.data.identity import add_identity, base_ids, describe_rows
 from include.data.reading import TableError
+from include.data.seen import Seen
 from include.spec import SPLIT, Problem
 
 MIN_TRAINING = 10  # folds of the prediction intervals
@@ -22,9 +25,33 @@ def select_rows(inspection: Inspection, source: str, problem: Problem) -> pd.Dat
     :return: columns ``problem.id``, ``problem.inputs``, the target and ``_split``
     :raises TableError: the inspection found errors
     """
+    raise_errors(inspection, source)
+    return add_split(add_identity(inspection.table.reset_index(drop=True), problem), problem)
+
+
+def select_batches(
+    batches: Iterable[pd.DataFrame], inspector: Inspector, source: str, problem: Problem
+) -> Iterator[pd.DataFrame]:
+    """Check a table that comes in batches, and yield what :func:`select_rows` returns for the whole of it.
+
+    :param inspector: has the results when the last batch was taken, or there are errors
+    :raises TableError: all batches were checked, and there are errors
+    """
+    seen = Seen()
+    for batch in batches:
+        checked = inspector.add(batch)
+        if not inspector.failed:
+            yield add_split(add_identity(checked.reset_index(drop=True), problem, seen), problem)
+    raise_errors(inspector.finish(), source)
+
+
+def raise_errors(inspection: Inspection, source: str) -> None:
+    """Raise the errors that an inspection found, if any.
+
+    :raises TableError: names all of them
+    """
     if errors := inspection.failures("error"):
         raise TableError(f"{source} cannot be used:\n" + "\n".join(errors))
-    return add_split(add_identity(inspection.table.reset_index(drop=True), problem), problem)
 
 
 def add_split(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -46,17 +73,20 @@ def split_rows(keys: pd.Series, holdout_share: float) -> pd.Series:
     return keys.map(_position).lt(holdout_share).map({True: "holdout", False: "train"})
 
 
-def check_split(table: pd.DataFrame, problem: Problem) -> None:
+def check_split(batches: Iterable[pd.DataFrame], problem: Problem) -> None:
     """Check that there are rows enough to train and to evaluate.
 
+    :param batches: of the table: columns ``_split`` and the target
     :raises TableError: there are not
     """
-    sides = (("training", select_training, MIN_TRAINING), ("holdout", select_holdout, MIN_HOLDOUT))
-    for side, select, minimum in sides:
-        if (count := len(select(table, problem))) < minimum:
+    counts = Counter[str]()
+    for batch in batches:
+        counts.update(batch.loc[batch[problem.target.name].notna(), SPLIT].value_counts().to_dict())
+    for side, split, minimum in (("training", "train", MIN_TRAINING), ("holdout", "holdout", MIN_HOLDOUT)):
+        if counts[split] < minimum:
             raise TableError(
-                f"{count} {side} rows have a target, {minimum} is the minimum: add rows, or change holdout_share "
-                f"({problem.holdout_share:g}) in include/problem.py"
+                f"{counts[split]} {side} rows have a target, {minimum} is the minimum: add rows, or change "
+                f"holdout_share ({problem.holdout_share:g}) in include/problem.py"
             )
 
 

@@ -60,8 +60,9 @@ def tables_read() -> dict[Dataset, Table]:
 
 
 def note_read(uri: str, table: pd.DataFrame | Table) -> None:
-    """Note that the task read a table from a file or object."""
-    _notes.inputs[locate(uri)] = table if isinstance(table, Table) else describe(table)
+    """Note that the task read a table from a file or object, unless it wrote it itself."""
+    if locate(uri) not in _notes.outputs:
+        _notes.inputs[locate(uri)] = table if isinstance(table, Table) else describe(table)
 
 
 def note_written(uri: str, table: pd.DataFrame | Table) -> None:

@@ -150,7 +150,12 @@ def list_details(uri: str) -> list[tuple[str, int, datetime]]:
 
 def list_tables(uri: str, since: datetime | None = None) -> list[str]:
     """Return the sorted URIs of the CSV and Parquet objects below a folder."""
-    return [found for found in list_objects(uri, since) if found.lower().endswith((".csv", ".parquet"))]
+    return select_tables(list_objects(uri, since))
+
+
+def select_tables(names: Iterable[str]) -> list[str]:
+    """Return the names of CSV and Parquet files, sorted."""
+    return sorted(name for name in names if name.lower().endswith((".csv", ".parquet")))
 
 
 def delete_folder(uri: str) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +16,16 @@ from include.problem import PROBLEM
 from include.services import champions, storage
 from include.services.assets import FEATURES, LABELLED, object_uri
 from include.services.failures import fail_without_retry
-from include.services.lineage import note_checks, note_read
+from include.services.lineage import combine, describe, note_checks, note_read
 from include.settings import INCLUDE, MAX_FILE
+from include.spec import SPLIT
 from include.tasks import served
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
+
+    from include.data.reading import Part
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +62,14 @@ def extract_data(run_id: str) -> str:
 
     :raises AirflowFailException: the table cannot be read
     """
-    from include.data.reading import TableError, parse_rows
+    from include.data.reading import TableError, fill
 
+    sizes: dict[str, int] = {}
     with fail_without_retry(TableError, FileNotFoundError):
-        rows = parse_rows(_read_source(), PROBLEM.table)
-    note_read(_source_uri(), rows)
-    return storage.write_table(rows, object_uri(FEATURES, run_id, "raw.parquet"))
+        rows = fill(_read_source(sizes), storage.BATCH_ROWS)
+        uri = storage.write_batches(rows, object_uri(FEATURES, run_id, "raw.parquet"))
+    storage.write_bytes(json.dumps(sizes).encode(), object_uri(FEATURES, run_id, "parts.json"))
+    return uri
 
 
 def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
@@ -71,41 +80,43 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
 
     :raises AirflowFailException: the table cannot be trained from
     """
-    from include.data.checks import inspect
-    from include.data.labelled import add_labelled
-    from include.data.reading import TableError
-    from include.data.split import check_split, select_rows
+    from include.data.checks import Inspector
+    from include.data.reading import TableError, name_rows
+    from include.data.split import check_split, raise_errors, select_batches
 
-    inspection = inspect(storage.read_table(rows_uri), PROBLEM)
+    uri = object_uri(FEATURES, run_id, "checked.parquet")
+    sizes = json.loads(storage.read_bytes(object_uri(FEATURES, run_id, "parts.json")))
+    inspector = Inspector(PROBLEM, name=name_rows(sizes))
+    with suppress(TableError):  # raised again below, when the results are logged
+        rows = _number(storage.read_batches(rows_uri))
+        storage.write_batches(select_batches(rows, inspector, PROBLEM.table, PROBLEM), uri)
+    inspection = inspector.finish()
     quality = _log_checks(inspection, experiment_id)
     log.log(logging.INFO if inspection.is_clean else logging.WARNING, "%s", inspection.report())
     with fail_without_retry(TableError):
-        table = select_rows(inspection, PROBLEM.table, PROBLEM)
-    labelled, unusable = read_labelled()
-    table, joined = add_labelled(table, labelled, PROBLEM)
-    _log_labelled(joined, unusable, quality)
+        raise_errors(inspection, PROBLEM.table)
+    _join_labelled(uri, quality)
     with fail_without_retry(TableError):
-        check_split(table, PROBLEM)
-    return storage.write_table(table, object_uri(FEATURES, run_id, "checked.parquet"))
+        check_split(storage.read_batches(uri, [SPLIT, PROBLEM.target.name]), PROBLEM)
+    return uri
 
 
 def build_features(table_uri: str, experiment_id: str, run_id: str) -> str:
     """Fit the transformer on the training rows, compute the features of all rows, and return their URI."""
-    from include.data.features import build_transformer, compute_features
-    from include.data.split import select_training
+    from include.data.features import compute_features, fit_transformer
 
-    table = storage.read_table(table_uri)
-    training = select_training(table, PROBLEM)[PROBLEM.inputs]
-    transformer = build_transformer(PROBLEM).fit(training)
-    _log_transformer(transformer, training, experiment_id)
-    engineered = compute_features(table, transformer, PROBLEM)
-    return storage.write_table(engineered, object_uri(FEATURES, run_id, "engineered.parquet"))
+    read = partial(_read_training, table_uri)
+    transformer = fit_transformer(read, PROBLEM)
+    _log_transformer(transformer, read, experiment_id)
+    features = (compute_features(rows, transformer, PROBLEM) for rows in storage.read_batches(table_uri))
+    return storage.write_batches(features, object_uri(FEATURES, run_id, "engineered.parquet"))
 
 
 def save_data_to_s3(table_uri: str, engineered_uri: str, run_id: str, outlet_events: Mapping[Any, Any]) -> str:
     """Write the feature table, raw columns and features side by side, and return its URI."""
-    table = storage.read_table(table_uri).join(storage.read_table(engineered_uri))
-    uri = storage.write_table(table, object_uri(FEATURES, run_id, "features.parquet"))
+    sides = zip(storage.read_batches(table_uri), storage.read_batches(engineered_uri), strict=True)
+    uri = object_uri(FEATURES, run_id, "features.parquet")
+    storage.write_batches((rows.join(features, validate="1:1") for rows, features in sides), uri)
     outlet_events[FEATURES].extra = {"uri": uri}
     return uri
 
@@ -116,13 +127,17 @@ def build_table() -> pd.DataFrame:
     :raises TableError: the table cannot be used
     :raises FileNotFoundError: it is missing
     """
-    from include.data.checks import inspect
-    from include.data.labelled import add_labelled
-    from include.data.reading import parse_rows
-    from include.data.split import select_rows
+    import pandas as pd
 
-    inspection = inspect(parse_rows(_read_source(), PROBLEM.table), PROBLEM)
-    return add_labelled(select_rows(inspection, PROBLEM.table, PROBLEM), read_labelled()[0], PROBLEM)[0]
+    from include.data.checks import Inspector
+    from include.data.labelled import add_labelled
+    from include.data.split import select_batches
+
+    batches = select_batches(_number(_read_source({})), Inspector(PROBLEM), PROBLEM.table, PROBLEM)
+    table, labelled = pd.concat(batches, ignore_index=True), read_labelled()[0]
+    if not labelled:
+        return table
+    return pd.concat(add_labelled(lambda: [table], labelled, PROBLEM)[0], ignore_index=True)
 
 
 def read_labelled(since: datetime | None = None) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
@@ -144,16 +159,64 @@ def read_labelled(since: datetime | None = None) -> tuple[dict[str, pd.DataFrame
     return labelled, unusable
 
 
-def _source_uri() -> str:
-    return PROBLEM.table if "://" in PROBLEM.table else str(INCLUDE.parent / PROBLEM.table)
+def _read_source(sizes: dict[str, int]) -> Iterator[pd.DataFrame]:
+    """Yield the rows of the table as they are.
+
+    :param sizes: gets the number of rows of each part
+    """
+    from include.data.reading import read_parts
+
+    source = PROBLEM.table if "://" in PROBLEM.table else str(INCLUDE.parent / PROBLEM.table)
+    described = []
+    for name, rows in read_parts(_find_parts(source), storage.BATCH_ROWS):
+        sizes[name] = sizes.get(name, 0) + len(rows)
+        described.append(describe(rows))
+        yield rows
+    note_read(source, combine(described))
 
 
-def _read_source() -> bytes:
-    source = _source_uri()
-    in_storage = "://" in source
-    if not (storage.exists(source) if in_storage else Path(source).exists()):
+def _find_parts(source: str) -> list[Part]:
+    """Return the files of the table: itself, or those in the folder."""
+    from include.data.reading import Part
+
+    in_storage, is_folder = "://" in source, PROBLEM.table.endswith("/")
+    if is_folder:
+        files = storage.list_tables(source) if in_storage else storage.select_tables(map(str, Path(source).rglob("*")))
+    else:
+        files = [source] if (storage.exists(source) if in_storage else Path(source).exists()) else []
+    if not files:
         raise FileNotFoundError(f"{source} is missing: put the table there, or change `table` in include/problem.py")
-    return storage.read_bytes(source) if in_storage else Path(source).read_bytes()
+    opener = storage.open_object if in_storage else FileIO
+    names = [file.removeprefix(source).lstrip("/") if is_folder else PROBLEM.table for file in files]
+    return [Part(name, partial(opener, file)) for name, file in zip(names, files, strict=True)]
+
+
+def _number(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield the batches with an index that counts the rows of all."""
+    start = 0
+    for rows in batches:
+        yield rows.set_axis(range(start, start + len(rows)))
+        start += len(rows)
+
+
+def _read_training(table_uri: str, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Yield columns of the training rows."""
+    from include.data.split import select_training
+
+    for rows in storage.read_batches(table_uri, [*columns, SPLIT, PROBLEM.target.name]):
+        yield select_training(rows, PROBLEM)[columns]
+
+
+def _join_labelled(table_uri: str, quality: str) -> None:
+    """Add the rows of labelled files to the table."""
+    from include.data.labelled import add_labelled, no_report
+
+    labelled, unusable = read_labelled()
+    report = no_report()
+    if labelled:
+        rows, report = add_labelled(partial(storage.read_batches, table_uri), labelled, PROBLEM)
+        storage.write_batches(rows, table_uri)
+    _log_labelled(report, unusable, quality)
 
 
 def _log_checks(inspection: Any, experiment_id: str) -> str:
@@ -163,7 +226,7 @@ def _log_checks(inspection: Any, experiment_id: str) -> str:
     results = inspection.to_frame()
     failures = results.groupby("severity")["failures"].sum()
     with tracking.start_run("Data quality", experiment_id) as run:
-        tracking.mlflow.log_metrics({"rows": len(inspection.table)} | {f"{name}s": n for name, n in failures.items()})
+        tracking.mlflow.log_metrics({"rows": inspection.rows} | {f"{name}s": n for name, n in failures.items()})
         tracking.mlflow.log_table(results, "data_quality.json")
     note_checks(inspection)
     return run.info.run_id
@@ -190,19 +253,22 @@ def _log_labelled(joined: pd.DataFrame, unusable: Mapping[str, str], run_id: str
         client.log_table(run_id, report, "labelled.json")
 
 
-def _log_transformer(transformer: Pipeline, rows: Any, experiment_id: str) -> None:
+def _log_transformer(
+    transformer: Pipeline, read: Callable[[list[str]], Iterator[pd.DataFrame]], experiment_id: str
+) -> None:
     """Log run ``Scaler``: the transformer, the means of the features, and a hash of the rows that it was fitted on."""
     from include.data.features import feature_names
-    from include.data.identity import hash_table
+    from include.data.identity import hash_batches
     from include.evaluation.scores import metric_name
     from include.services import tracking
 
-    names = feature_names(transformer, PROBLEM)
+    names, scaler = feature_names(transformer, PROBLEM), transformer[-1]
     means = {
         f"mean_{metric_name(name.removeprefix('feature_'))}": float(mean)
-        for name, mean in zip(names, transformer[-1].mean_, strict=True)
+        for name, mean in zip(names, scaler.mean_, strict=True)
     }
+    digest = hash_batches(read(PROBLEM.inputs))
     with tracking.start_run("Scaler", experiment_id):
-        tracking.mlflow.log_params({"input_sha256": hash_table(rows), "input_rows": len(rows)})
+        tracking.mlflow.log_params({"input_sha256": digest, "input_rows": int(scaler.n_samples_seen_)})
         tracking.mlflow.log_metrics(means)
-        tracking.log_transformer(transformer, rows)
+        tracking.log_transformer(transformer, next(read(PROBLEM.inputs)))

@@ -37,7 +37,15 @@ def csv(rows: pd.DataFrame) -> bytes:
 
 
 def join(table: pd.DataFrame, problem: Problem = HOUSES, **files: pd.DataFrame) -> pd.DataFrame:
-    return add_labelled(table, files, problem)[0]
+    return add(table, files, problem)[0]
+
+
+def add(
+    table: pd.DataFrame, files: dict[str, pd.DataFrame], problem: Problem = HOUSES, size: int = 50
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Add files to a table in batches, and return it as a whole."""
+    batches, report = add_labelled(lambda: [table[at : at + size] for at in range(0, len(table), size)], files, problem)
+    return pd.concat(batches, ignore_index=True), report
 
 
 def read(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
@@ -114,7 +122,7 @@ def test_field_numbers_that_begin_at_1_again_join_once_and_are_known_afterwards(
     fields = [read(make_rows(60, seed=seed)) for seed in (1, 2)]
 
     joined = join(table, a=fields[0], b=fields[1])
-    again, report = add_labelled(joined, {"a": fields[0], "b": fields[1]}, HOUSES)
+    again, report = add(joined, {"a": fields[0], "b": fields[1]})
 
     assert len(joined) == len(again) == 240
     assert joined["address"].is_unique
@@ -129,7 +137,7 @@ def test_another_target_for_the_same_row_is_left_out_and_reported(
     changed = make_rows().head(3).assign(price=[300.0, *make_rows()["price"][1:3]])
 
     with caplog.at_level(logging.WARNING):
-        joined, report = add_labelled(table, {URI: read(changed)}, HOUSES)
+        joined, report = add(table, {URI: read(changed)})
 
     pd.testing.assert_frame_equal(joined, table)
     assert report.set_index("outcome")["ids"].to_dict() == {CONFLICT: "Street 1", KNOWN: "Street 2, Street 3"}
@@ -141,7 +149,7 @@ def test_the_report_says_of_every_row_what_became_of_it(new: pd.DataFrame) -> No
     table = select_rows(inspect(rows.assign(price=rows["price"].where(rows.index > 0)), HOUSES), "rows", HOUSES)
     renamed = new.head(1).assign(address="Street 9")
 
-    _, report = add_labelled(table, {URI: read(pd.concat([rows.head(2), new, renamed]))}, HOUSES)
+    _, report = add(table, {URI: read(pd.concat([rows.head(2), new, renamed]))})
 
     assert set(report["file"]) == {URI}
     assert dict(zip(report["outcome"], report["ids"], strict=True)) == {
@@ -168,7 +176,7 @@ def test_the_table_is_read_once_however_many_files_join(problem: Problem) -> Non
 
 
 def test_without_files_there_is_nothing_to_report(table: pd.DataFrame) -> None:
-    joined, report = add_labelled(table, {"empty": read(make_rows()).head(0)}, HOUSES)
+    joined, report = add(table, {"empty": read(make_rows()).head(0)})
 
     pd.testing.assert_frame_equal(joined, table)
     assert report.empty

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from include.data import reading
 from include.data.checks import check_inputs, inspect
 from include.data.predictions import attach
-from include.data.reading import TableError, parse_rows
+from include.data.reading import Part, TableError, fill, name_rows, parse_rows, read_parts
 from include.data.split import select_rows
 from include.spec import Problem
 
@@ -148,3 +149,79 @@ def test_without_an_id_a_row_to_predict_has_the_id_of_the_same_row_with_a_target
         new = parse_rows(new.to_csv(index=False).encode(), "new.csv")
 
     assert check_inputs(new, WITHOUT_ID, "new.csv")["_row"].tolist() == select(rows, WITHOUT_ID)["_row"].tolist()[:5]
+
+
+def write(rows: pd.DataFrame, name: str) -> bytes:
+    return parquet(rows) if name.endswith(".parquet") else rows.to_csv(index=False).encode()
+
+
+def read(most: int = 7, **parts: bytes) -> list[tuple[str, pd.DataFrame]]:
+    """Read parts, named ``part_csv`` for ``part.csv``."""
+    files = [Part(name.replace("_", "."), partial(BytesIO, content)) for name, content in parts.items()]
+    return list(read_parts(files, most))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_parts_of_a_table_are_read_in_batches(kind: str) -> None:
+    rows = make_rows(20).assign(**{"lambda": [None, *range(1, 20)]})
+    parts = {"a": rows[:9], "b": rows[9:10], "c": rows[10:][rows.columns[::-1]]}
+
+    batches = read(**{f"{name}_{kind}": write(part, f"x.{kind}") for name, part in parts.items()})
+
+    assert [(name, len(batch)) for name, batch in batches] == [
+        *[(f"a.{kind}", 7), (f"a.{kind}", 2), (f"b.{kind}", 1)],
+        *[(f"c.{kind}", 7), (f"c.{kind}", 3)],
+    ]
+    whole = parse_rows(write(rows, f"x.{kind}"), f"x.{kind}")
+    pd.testing.assert_frame_equal(pd.concat([batch for _, batch in batches], ignore_index=True), whole)
+
+
+@pytest.mark.parametrize("whole", [[1, 2, 3, 4], [1, None, 3, 4], [1, 2, 3, 4.5]])
+def test_the_type_of_a_number_does_not_depend_on_the_batch(whole: list[float | None]) -> None:
+    rows = pd.DataFrame({"a": whole, "b": "x"})
+    content = parquet(rows.astype({"a": "Int64"}) if None in whole else rows)
+
+    batches = [batch for _, batch in read(2, a_parquet=content)]
+
+    assert {batch["a"].dtype for batch in batches} == {parse_rows(content, "a.parquet")["a"].dtype}
+
+
+LONE = {"a.csv": b"a,b\n1,2\n", "a.parquet": parquet(pd.DataFrame({"a": [1], "b": [2]}))}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("b.csv", b"a,b\n", "b.csv has no rows"),
+        ("b.csv", b"", "b.csv is empty"),
+        ("b.csv", b"b,c\n1,2\n", "b.csv has other columns than a.csv: it lacks column a, has column c"),
+        ("b.csv", b"a,b\n1,2\n3\n", "b.csv, row 3: 1 cells under a header of 2"),
+        ("b.parquet", LONE["a.parquet"], "b.parquet is a Parquet file, a.csv is not"),
+        ("b.parquet", parquet(pd.DataFrame({"a": [1]})), "b.parquet has other columns than a.parquet: it lacks column"),
+        ("b.parquet", parquet(pd.DataFrame({"a": ["x"], "b": 1})), "b.parquet has other types than .* a .*int.*string"),
+        ("b.parquet", parquet(pd.DataFrame({"a": [1], "b": 1}).head(0)), "b.parquet has no rows"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_named(name: str, content: bytes, message: str) -> None:
+    first = "a.csv" if "a.csv" in message or name == "b.csv" else "a.parquet"
+    with pytest.raises(TableError, match=f"^{message}"):
+        read(**{first.replace(".", "_"): LONE[first], name.replace(".", "_"): content})
+
+
+def test_a_row_is_named_with_its_part_if_there_are_more() -> None:
+    name = name_rows({"a.csv": 3, "b.csv": 1, "c.csv": 2})
+
+    assert [name(row) for row in (0, 2, 3, 4, 5)] == [
+        *["a.csv, row 2", "a.csv, row 4", "b.csv, row 2"],
+        *["c.csv, row 2", "c.csv, row 3"],
+    ]
+    assert name_rows({"a.csv": 3})(2) == "row 4"
+
+
+def test_small_batches_are_put_together() -> None:
+    rows = pd.DataFrame({"a": range(10)})
+
+    filled = list(fill((rows[start : start + 2] for start in range(0, 10, 2)), 4))
+
+    assert [len(batch) for batch in filled] == [4, 4, 2]
+    pd.testing.assert_frame_equal(pd.concat(filled, ignore_index=True), rows)

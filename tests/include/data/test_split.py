@@ -174,8 +174,8 @@ def test_a_side_with_too_few_rows_is_an_error_with_the_remedy(side: str, minimum
     table = select(make_rows())
     few = pd.concat([table[table[SPLIT] != side], table[table[SPLIT] == side].head(minimum - 1)])
 
-    check_split(table, HOUSES)
+    check_split([table], HOUSES)
     with pytest.raises(
         TableError, match=rf"^{minimum - 1} \w+ rows have a target, {minimum} is the minimum: add rows, or"
     ):
-        check_split(few, HOUSES)
+        check_split([few], HOUSES)

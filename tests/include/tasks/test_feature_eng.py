@@ -112,6 +112,50 @@ def test_the_table_may_be_a_file_or_an_object_of_either_kind(
     pd.testing.assert_frame_equal(table, make_table(make_rows(), HOUSES))
 
 
+@pytest.mark.parametrize("folder", ["include/houses/", "s3://data/unit-tables/houses/"])
+@pytest.mark.parametrize(("suffix", "write"), [("csv", csv), ("parquet", parquet)])
+def test_the_table_may_be_a_folder_of_parts(
+    project: Callable[..., str],
+    publish: Publish,
+    tmp_path: Path,
+    folder: str,
+    suffix: str,
+    write: Callable[[pd.DataFrame], bytes],
+) -> None:
+    project(None, folder)
+    storage.delete_folder("s3://data/unit-tables/houses")
+    rows = make_rows()
+    save_parts(tmp_path, folder, {f"1.{suffix}": write(rows[:50]), f"sub/2.{suffix}": write(rows[50:])})
+
+    pd.testing.assert_frame_equal(publish(), make_table(rows, HOUSES))
+
+
+def save_parts(root: Path, folder: str, parts: dict[str, bytes]) -> None:
+    for name, content in {**parts, "_SUCCESS": b""}.items():
+        if "://" in folder:
+            storage.write_bytes(content, f"{folder}{name}")
+        else:
+            (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / folder / name).write_bytes(content)
+
+
+def test_a_bad_cell_of_a_part_is_named_and_nothing_is_published(
+    project: Callable[..., str], publish: Publish, tmp_path: Path
+) -> None:
+    project(None, "include/houses/")
+    rows = make_rows().astype({AREA: object})
+    rows.loc[70, AREA] = "large"
+    save_parts(tmp_path, "include/houses/", {"a.csv": csv(rows[:50]), "b.csv": csv(rows[50:])})
+    storage.delete(object_uri(FEATURES, RUN, "checked.parquet"))
+
+    with pytest.raises(AirflowFailException) as caught:
+        publish()
+
+    error = f"include/houses/ cannot be used:\nb.csv, row 22, column {AREA}: large is not a number"
+    assert str(caught.value) == error
+    assert not storage.exists(object_uri(FEATURES, RUN, "checked.parquet"))
+
+
 def test_the_projects_own_table_is_published(publish: Publish, project_table: pd.DataFrame) -> None:
     table = publish()
 
