@@ -35,11 +35,13 @@ class Compose:
     :param project: folder with the override and ``.env``
     :param name: name of the Compose project, which is part of the names of containers and volumes
     :param variables: variables of ``.env_example`` that the shell sets, such as ``S3_SERVER``
+    :param added: names of further files in ``containers``
     """
 
     project: Path
     name: str = "possums"
     variables: dict[str, str] | None = None
+    added: tuple[str, ...] = ()
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Run a command of Compose, and return what it prints.
@@ -47,6 +49,7 @@ class Compose:
         :raises ComposeError: the command failed
         """
         files = ["--project-directory", str(self.project), "-f", str(ASTRO_CLI), "-f", OVERRIDE]
+        files += [part for name in self.added for part in ("-f", f"containers/{name}")]
         command = [*COMPOSE, "--project-name", self.name, *files, *arguments]
         engine = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
         others = {name: value for name, value in inherited().items() if name not in dotenv_values(EXAMPLE)} | engine

@@ -27,7 +27,8 @@ OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
 AIRFLOW = ["scheduler", "dag-processor", "api-server", "triggerer"]
 CONNECTIONS = [AWS_CONNECTION, MLFLOW_CONNECTION]  # SECURITY.md names the exception
 SERVING = ["postgres", "minio", "mlflow", "api-server", "serve"]
-SERVING += ["openmetadata-postgres", "openmetadata-search", "openmetadata"]
+SERVING += ["openmetadata-postgres", "openmetadata-search", "openmetadata", "redis"]
+ADDED = ("openmetadata.yml", "celery.yml")
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +44,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["minio", "rustfs", "seaweedfs", "none"])
 def services(request: pytest.FixtureRequest, project: Path) -> dict[str, Any]:
-    return merged(project, S3_SERVER=request.param)
+    return merged(project, ADDED, S3_SERVER=request.param)
 
 
-def merged(project: Path, **variables: str) -> dict[str, Any]:
-    return Compose(project, variables=variables).config()["services"]
+def merged(project: Path, added: tuple[str, ...] = (), **variables: str) -> dict[str, Any]:
+    return Compose(project, variables=variables, added=added).config()["services"]
 
 
 def secrets_of(project: Path) -> dict[str, str]:
@@ -58,7 +59,10 @@ def secrets_of(project: Path) -> dict[str, str]:
 def test_every_image_is_pinned_or_built_from_the_projects_own_file(services: dict[str, Any], project: Path) -> None:
     own = {"project_123abc/airflow:latest"}  # built by the Astro CLI
     built = {name: service for name, service in services.items() if "build" in service}
-    assert [(name, service["build"]["context"]) for name, service in built.items()] == [("serve", str(project))]
+    assert [(name, service["build"]["context"]) for name, service in built.items()] == [
+        ("serve", str(project)),
+        ("worker", str(project)),
+    ]
     images = {service["image"] for name, service in services.items() if name not in built} - own
     assert all(re.search(r":[A-Za-z.-]*\d[\w.-]*$", image) for image in images), images
 
@@ -112,9 +116,9 @@ def test_mounted_files_are_tracked_by_git(services: dict[str, Any], project: Pat
 
 
 def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
-    for name in ("minio", "mlflow", "serve", "openmetadata-postgres", "openmetadata-search", "openmetadata"):
+    for name in ("minio", "mlflow", "serve", "redis", "openmetadata-postgres", "openmetadata-search", "openmetadata"):
         assert services[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
-    for name in ("postgres", *AIRFLOW):
+    for name in ("postgres", "worker", *AIRFLOW):
         assert services[name]["deploy"]["resources"]["limits"].keys() == {"memory"}
 
 
@@ -145,7 +149,7 @@ def test_compose_prints_passwords_only_in_the_connections_that_the_cli_passes_on
 
 
 def test_containers_without_need_for_privileges_have_none(services: dict[str, Any]) -> None:
-    for name in ("mlflow", "mlflow-accounts", "minio-accounts"):
+    for name in ("mlflow", "mlflow-accounts", "minio-accounts", "redis"):
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["user"] == "10001:10001"
 
@@ -156,14 +160,19 @@ def test_secrets_are_mounted_only_where_they_are_needed(services: dict[str, Any]
         group = name.removesuffix("-accounts")
         expected = {"postgres": "postgres", "minio": "s3", "mlflow": "mlflow", "serve": "serve"}.get(group, "airflow")
         expected = "openmetadata" if name.startswith("openmetadata") else expected
+        if name in ("redis", "worker", "scheduler", "api-server", "triggerer", "celery-secrets"):
+            secret -= {"secrets_celery"}
         assert secret <= {f"secrets_{expected}"} or name == "secrets", name
+    assert "secrets_airflow" not in mounts_of(services["worker"], "volume")  # tasks use Airflow's API
 
 
-def test_openmetadata_starts_on_demand_and_no_other_service_needs_it(services: dict[str, Any]) -> None:
+def test_only_the_model_server_is_in_a_profile(services: dict[str, Any]) -> None:
+    assert [name for name, service in services.items() if service.get("profiles")] == ["serve"]
+
+
+def test_openmetadata_has_a_file_of_its_own_and_no_other_service_needs_it(services: dict[str, Any]) -> None:
     own = {name: service for name, service in services.items() if name.startswith("openmetadata")}
     assert len(own) == 5
-    assert {tuple(service.get("profiles", ())) for service in own.values()} == {("openmetadata",)}
-    assert [name for name, service in services.items() if service.get("profiles") and name not in own] == ["serve"]
     (port,) = own["openmetadata"]["ports"]
     assert (port["host_ip"], port["published"]) == ("127.0.0.1", "8585")
     elsewhere = [needed for name in services.keys() - own for needed in services[name].get("depends_on", {})]
@@ -187,6 +196,21 @@ def test_the_scheduler_has_the_address_of_the_model_server(services: dict[str, A
     assert listens["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
+def test_tasks_run_in_workers_with_the_code_read_only(project: Path) -> None:
+    services = merged(project, ("celery.yml",))
+    executors = {services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in ("worker", "scheduler")}
+    assert executors == {"CeleryExecutor"}
+    code = {mount["target"]: mount["read_only"] for mount in services["worker"]["volumes"] if mount["type"] == "bind"}
+    assert code == {"/usr/local/airflow/dags": True, "/usr/local/airflow/include": True}
+    assert services["worker"]["deploy"]["replicas"] == 2
+
+
+def test_without_celerys_file_the_executor_is_the_clis(project: Path) -> None:
+    services = merged(project)
+    assert services["scheduler"]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert not {"redis", "worker"} & set(services)
+
+
 def test_the_openmetadata_server_has_the_connectors_version(services: dict[str, Any]) -> None:
     locked = (PROJECT / "local/requirements/openmetadata.txt").read_text()
     version = re.search(r"^openmetadata-ingestion==(\d+\.\d+\.\d+)", locked, re.MULTILINE)
@@ -205,7 +229,7 @@ def test_every_variable_is_in_the_example_and_is_used() -> None:
     files = [
         PROJECT / "docker-compose.override.yml",
         *(PROJECT / "containers").rglob("*.*"),
-        PROJECT / "include/settings.py",
+        *(PROJECT / "include").rglob("*.py"),
     ]
     text = "".join(file.read_text() for file in files if file.suffix in (".yml", ".py", ".sh"))
     assert set(re.findall(r"\$\{(\w+)", OVERRIDE)) <= set(example)
