@@ -77,6 +77,7 @@ build_images() {
   build postgres "$(pinned tests/containers/astro_cli.yml postgres)"
   build postgres "$(pinned docker-compose.override.yml postgres)"
   build seaweedfs "$(pinned containers/s3/compose.seaweedfs.yml chrislusf/seaweedfs)"
+  build redis "$(pinned containers/celery.yml redis)"
   build runtime "$(sed -n 's/^FROM //p' "$project/Dockerfile")"
 }
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def compose(project: Path) -> Iterator[Compose]:
     docker("tag", IMAGE, "possums-serve")
     compose = Compose(project, variables={"S3_SERVER": "seaweedfs", "COMPOSE_PROFILES": "serve"})
     yield compose
-    compose.run("down", "--volumes")
+    replace(compose, added=("celery.yml",)).run("down", "--volumes")
     own = ("--quiet", "--filter", f"label=com.docker.compose.project={compose.name}")
     assert docker("ps", "--all", *own) + docker("volume", "ls", *own) + docker("network", "ls", *own) == ""
 
@@ -417,6 +417,32 @@ def test_a_second_start_loses_nothing(
     again = Airflow(Started(project=compose.project))
     assert {again.get(f"dags/{dag_id}/dagRuns")["dag_runs"][0]["state"] for dag_id in DAGS} == {"success"}
     wait_until(lambda: served() == "1", timeout=30)
+
+
+def test_tasks_run_on_two_celery_workers_and_survive_the_end_of_one(compose: Compose, runs: dict[str, str]) -> None:
+    docker("tag", IMAGE, "possums-worker")
+    celery = replace(compose, added=("celery.yml",))
+    celery.up()
+    try:
+        airflow = Airflow(Started(project=celery.project))
+        assert run_dags(airflow) == dict.fromkeys(DAGS, "success")
+        last = [airflow.get(f"dags/{dag_id}/dagRuns", order_by="-start_date")["dag_runs"][0] for dag_id in DAGS]
+        tasks = [task for run in last for task in airflow.tasks(run["dag_id"], run["dag_run_id"])]
+        assert len({task["hostname"] for task in tasks if task["hostname"]}) == 2
+
+        run_id = airflow.trigger("feature_eng")
+        wait_until(lambda: bool(hosts_running(airflow, run_id, "build_features")))
+        (host,) = hosts_running(airflow, run_id, "build_features")
+        docker("kill", host.partition(".")[0])
+        assert airflow.wait("feature_eng", run_id) == "success"
+    finally:
+        celery.run("down")
+
+
+def hosts_running(airflow: Airflow, run_id: str, task_id: str) -> list[str]:
+    """Return the host of a task that runs now: name or id of a container."""
+    tasks = airflow.tasks("feature_eng", run_id)
+    return [task["hostname"] for task in tasks if task["task_id"] == task_id and task["state"] == "running"]
 
 
 def test_a_copied_example_starts_on_this_machine_only(compose: Compose, airflow: Airflow, runs: dict[str, str]) -> None:
