@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
@@ -39,6 +40,7 @@ POLL = 3.0  # seconds; MLflow has no event for a moved alias
 NO_CHAMPION = f"{MODEL} has no version with the alias {CHAMPION_ALIAS} yet, or MLflow does not answer"
 PATHS = {"/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "GET"}
 LARGE = 200_000  # bytes of a body, from which on it is answered in a thread: others must not wait for it
+CONNECTIONS = 1000  # at the same time; others get status 503
 THREADS = 2  # that answer at once; others wait
 
 log = logging.getLogger(__name__)
@@ -193,7 +195,17 @@ def main() -> None:
     host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), os.environ.get("SERVE_PORT", DEFAULT_PORTS["SERVE_PORT"])
     server = ChampionServer()
     app = watch(server, Guard(server, read_rules(host)))
-    uvicorn.run(app, host=host, port=int(port), log_level="warning", http=ImpatientProtocol, limit_concurrency=1000)
+    gc.freeze()  # the collector need not search the libraries again and again, for a tenth of a second each time
+    uvicorn.run(
+        app,
+        host=host,
+        port=int(port),
+        http=ImpatientProtocol,
+        limit_concurrency=CONNECTIONS,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+    )
 
 
 if __name__ == "__main__":
