@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from include.serving.request_log import RequestLog
     from include.serving.shadow import Shadow
 
-PREFIX = "model_server_"
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
 MEASURED = "/invocations"  # the path whose requests are counted
 
@@ -41,14 +40,14 @@ class Metrics:
     def __init__(self, version: Callable[[], str], log: RequestLog | None = None, shadow: Shadow | None = None) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            f"{PREFIX}requests", "Requests for predictions by HTTP status", ["status"], registry=self.registry
+            "model_server_requests", "Requests for predictions by HTTP status", ["status"], registry=self.registry
         )
         self._seconds = Histogram(
-            f"{PREFIX}request_seconds", "Time to answer a request", buckets=BUCKETS, registry=self.registry
+            "model_server_request_seconds", "Time to answer a request", buckets=BUCKETS, registry=self.registry
         )
-        self._rows = Counter(f"{PREFIX}rows", "Rows predicted", registry=self.registry)
+        self._rows = Counter("model_server_rows", "Rows predicted", registry=self.registry)
         self._warned = Counter(
-            f"{PREFIX}warned_rows", "Rows predicted with a warning, such as a new level", registry=self.registry
+            "model_server_warned_rows", "Rows predicted with a warning, such as a new level", registry=self.registry
         )
         ProcessCollector(registry=self.registry)
         self.registry.register(_State(version, log, shadow))
@@ -101,17 +100,17 @@ class _State:
         yield _info("version", "The version that answers", {"model": champions.MODEL, "version": version})
         if since := self._find_since(version):
             yield GaugeMetricFamily(
-                f"{PREFIX}champion_since_seconds", "When the version became champion, Unix time", value=since
+                "model_server_champion_since_seconds", "When the version became champion, Unix time", value=since
             )
         if log := self._log:
-            yield GaugeMetricFamily(f"{PREFIX}log_waiting_rows", "Rows that wait to be logged", value=log.waiting)
-            yield CounterMetricFamily(f"{PREFIX}log_written_rows", "Rows that were logged", value=log.written)
-            yield CounterMetricFamily(f"{PREFIX}log_dropped_rows", "Rows that the log has lost", value=log.dropped)
+            yield GaugeMetricFamily("model_server_log_waiting_rows", "Rows that wait to be logged", value=log.waiting)
+            yield CounterMetricFamily("model_server_log_written_rows", "Rows that were logged", value=log.written)
+            yield CounterMetricFamily("model_server_log_dropped_rows", "Rows that the log has lost", value=log.dropped)
         if shadow := self._shadow:
             yield _info("shadow", "The challenger that predicts too, if one does", {"version": shadow.version})
-            yield CounterMetricFamily(f"{PREFIX}shadow_rows", "Rows that a challenger predicted", value=shadow.rows)
+            yield CounterMetricFamily("model_server_shadow_rows", "Rows that a challenger predicted", value=shadow.rows)
             yield CounterMetricFamily(
-                f"{PREFIX}shadow_failures", "Times that a challenger could not predict", value=shadow.failures
+                "model_server_shadow_failures", "Times that a challenger could not predict", value=shadow.failures
             )
 
     def _find_since(self, version: str) -> float:
@@ -126,6 +125,6 @@ class _State:
 
 def _info(name: str, text: str, labels: dict[str, str]) -> GaugeMetricFamily:
     """Return a metric whose labels are its content: 1 if the version is there, else 0."""
-    family = GaugeMetricFamily(f"{PREFIX}{name}_info", text, labels=[*labels])
+    family = GaugeMetricFamily(f"model_server_{name}_info", text, labels=[*labels])
     family.add_metric([*labels.values()], float(bool(labels["version"])))
     return family
