@@ -121,23 +121,21 @@ def save_data_to_s3(table_uri: str, engineered_uri: str, run_id: str, outlet_eve
     return uri
 
 
-def build_table() -> pd.DataFrame:
-    """Return the rows that a run would train from now: the problem's table, checked, with the labelled rows.
+def build_table() -> Iterator[pd.DataFrame]:
+    """Yield the rows that a run would train from now: the problem's table, checked, with the labelled rows.
 
     :raises TableError: the table cannot be used
     :raises FileNotFoundError: it is missing
     """
-    import pandas as pd
-
     from include.data.checks import Inspector
     from include.data.labelled import add_labelled
     from include.data.split import select_batches
 
-    batches = select_batches(_number(_read_source({})), Inspector(PROBLEM), PROBLEM.table, PROBLEM)
-    table, labelled = pd.concat(batches, ignore_index=True), read_labelled()[0]
-    if not labelled:
-        return table
-    return pd.concat(add_labelled(lambda: [table], labelled, PROBLEM)[0], ignore_index=True)
+    def read() -> Iterator[pd.DataFrame]:
+        return select_batches(_number(_read_source({})), Inspector(PROBLEM), PROBLEM.table, PROBLEM)
+
+    labelled, _ = read_labelled()
+    yield from add_labelled(read, labelled, PROBLEM)[0] if labelled else read()
 
 
 def read_labelled(since: datetime | None = None) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:

@@ -88,10 +88,12 @@ def count_new_rows(version: Mapping[str, Any]) -> int:
     """
     from include.data.split import select_training
 
-    rows, uri = select_training(feature_eng.build_table(), PROBLEM), champions.find_features(version)
+    training = (select_training(rows, PROBLEM) for rows in feature_eng.build_table())
+    uri = champions.find_features(version)
     if not uri or _lacking(uri):
-        return len(rows)  # the version was trained on another table
-    return len(_select_new(rows, read_known(uri, lambda known: select_training(known, PROBLEM))))
+        return sum(map(len, training))  # the version was trained on another table
+    known = read_known(uri, lambda rows: select_training(rows, PROBLEM))
+    return sum(len(_select_new(rows, known)) for rows in training)
 
 
 def _columns() -> list[str]:
