@@ -46,6 +46,7 @@ SECONDS = 10.0  # of requests for each line of the table; those that were sent a
 LOADS = [(1, 1), (1, 10), (1, 100), (1000, 1), (1000, 10)]  # rows per request, connections
 BODIES = 50  # different requests of a size
 WAIT = 120.0  # for a server to start, and for a response
+UV = Path(sys.executable).with_name("uv")
 LITSERVE = "litserve==0.2.19"
 LITSERVE_SCRIPT = """
 import sys
@@ -227,19 +228,9 @@ def _run_peer(name: str, folder: Path, model: Path, packages: list[str]) -> Iter
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment, script = folder / name.partition(" ")[0], folder / "serve_with_litserve.py"
-    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, environment], check=True)
-    install: list[Any] = [
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        environment,
-        "-r",
-        model / "requirements.txt",
-        *packages,
-    ]
-    subprocess.run(install, check=True)
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, environment], check=True)
+    needed: list[Any] = ["--requirements", model / "requirements.txt", *packages]
+    subprocess.run([UV, "pip", "install", "--quiet", "--python", environment, *needed], check=True)
     script.write_text(LITSERVE_SCRIPT)
     bin_ = environment / "bin"
     mlflow_serve = [bin_ / "mlflow", "models", "serve", "-m", model, "-p", str(port), "--env-manager", "local"]
