@@ -19,41 +19,37 @@ _FORM = {
     },
 }
 
+_TEXT = {"type": ["string", "null"]}
 _FIELDS = {
-    "registry_uri": {
-        "label": "Registry URI",
-        "description": "URL of the server that holds the model registry, if it is another than the tracking server",
-        "schema": {"type": ["string", "null"]},
-    },
-    "ui_uri": {
-        "label": "UI URI",
-        "description": "URL at which browsers reach MLflow, if not at the tracking URI; links in Airflow use it",
-        "schema": {"type": ["string", "null"]},
-    },
-    "verify": {
-        "label": "Verify TLS",
-        "description": "Whether the server's certificate must be one that is trusted",
-        "schema": {"type": ["boolean", "null"], "default": True},
-    },
-    "ca_bundle": {
-        "label": "CA bundle",
-        "description": "Path, on the workers, of a PEM file with the certificate authorities to trust",
-        "schema": {"type": ["string", "null"]},
-    },
-    "timeout": {
-        "label": "Timeout",
-        "description": "Seconds to wait for an answer",
-        "schema": {"type": ["number", "null"], "minimum": 1, "default": 20},
-    },
+    name: {"label": label, "description": description, "schema": schema}
+    for name, label, description, schema in (
+        ("registry_uri", "Registry URI", "URL of the server with the model registry, if that is another", _TEXT),
+        ("ui_uri", "UI URI", "URL at which browsers reach MLflow, if another: links in Airflow use it", _TEXT),
+        (
+            "verify",
+            "Verify TLS",
+            "Whether the server's certificate must be trusted",
+            {"type": ["boolean", "null"], "default": True},
+        ),
+        ("ca_bundle", "CA bundle", "Path, on the workers, of a PEM file with the authorities to trust", _TEXT),
+        (
+            "timeout",
+            "Timeout",
+            "Seconds to wait for an answer",
+            {"type": ["number", "null"], "minimum": 1, "default": 20},
+        ),
+    )
+}
+_MODULES = {
+    "hooks": ("base", "client", "deployment", "pyfunc"),
+    "operators": ("deployment", "pyfunc", "registry"),
+    "sensors": ("model_version",),
+    "triggers": ("model_version", "registry"),
 }
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Describe this package to Airflow's providers manager.
-
-    :return: the fields of Airflow's provider schema,
-        https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html
-    """
+    """Describe this package to Airflow's providers manager, in the fields of Airflow's provider schema."""
     integration = "MLflow"
     return {
         "package-name": "airflow-provider-mlflow",
@@ -63,20 +59,10 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": integration, "external-doc-url": "https://mlflow.org/", "tags": ["software"]}
         ],
-        "hooks": [
-            {
-                "integration-name": integration,
-                "python-modules": [f"{__name__}.hooks.{name}" for name in ("base", "client", "deployment", "pyfunc")],
-            }
-        ],
-        "operators": [
-            {
-                "integration-name": integration,
-                "python-modules": [f"{__name__}.operators.{name}" for name in ("deployment", "pyfunc", "registry")],
-            }
-        ],
-        "sensors": [{"integration-name": integration, "python-modules": [f"{__name__}.sensors.model_version"]}],
-        "triggers": [{"integration-name": integration, "python-modules": [f"{__name__}.triggers.model_version"]}],
+        **{
+            kind: [{"integration-name": integration, "python-modules": [f"{__name__}.{kind}.{name}" for name in names]}]
+            for kind, names in _MODULES.items()
+        },
         "connection-types": [
             {
                 "connection-type": "mlflow",
@@ -86,5 +72,6 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _FIELDS,
             }
         ],
+        "task-decorators": [{"name": "mlflow", "class-name": f"{__name__}.decorators.mlflow_task"}],
         "extra-links": [f"{__name__}.links.MLflowLink"],
     }

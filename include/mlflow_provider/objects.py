@@ -1,4 +1,4 @@
-"""Objects in storage that Airflow has a connection for."""
+"""Objects in storage that Airflow has a connection for: :class:`MLflowError` says what is not to be had."""
 
 from __future__ import annotations
 
@@ -30,19 +30,13 @@ def object_path(uri: str, aws_conn_id: str | None) -> ObjectStoragePath:
 
 
 def read_text(uri: str, aws_conn_id: str | None) -> str:
-    """Return the content of a small object.
-
-    :raises MLflowError: it cannot be read
-    """
+    """Return the content of a small object."""
     with _explained("read", uri, aws_conn_id), object_path(uri, aws_conn_id).open("rb") as source:
         return source.read().decode()
 
 
 def fetch(uri: str, target: Path, aws_conn_id: str | None) -> None:
-    """Copy an object to a local file, piece by piece.
-
-    :raises MLflowError: it cannot be read, or is a folder
-    """
+    """Copy an object to a local file, piece by piece."""
     with _explained("read", uri, aws_conn_id):
         path = object_path(uri, aws_conn_id)
         if path.is_dir():
@@ -52,11 +46,7 @@ def fetch(uri: str, target: Path, aws_conn_id: str | None) -> None:
 
 
 def fetch_folder(uri: str, target: Path, aws_conn_id: str | None) -> None:
-    """Copy all objects below a URI to a local folder.
-
-    :param target: an existing folder
-    :raises MLflowError: there are none, or they cannot be read
-    """
+    """Copy all objects below a URI to an existing local folder."""
     with _explained("read", uri, aws_conn_id):
         root = object_path(uri, aws_conn_id)
         names = [name.removeprefix(root.path.strip("/")).lstrip("/") for name in root.fs.find(root.path)]
@@ -68,10 +58,7 @@ def fetch_folder(uri: str, target: Path, aws_conn_id: str | None) -> None:
 
 
 def publish(source: Path, uri: str, aws_conn_id: str | None) -> None:
-    """Copy a local file to an object, piece by piece; what was there stays until the copy is complete.
-
-    :raises MLflowError: it cannot be written
-    """
+    """Copy a local file to an object, piece by piece; what was there stays until the copy is complete."""
     with _explained("write", uri, aws_conn_id):
         path = object_path(uri, aws_conn_id)
         # Outside of a transaction, closing the object after an error would publish the part that it has.

@@ -32,16 +32,10 @@ class MLflowBaseHook(BaseHook):
     conn_type = "mlflow"
     hook_name = "MLflow"
 
+    _tracking = ("URI", "TOKEN", "USERNAME", "PASSWORD", "AUTH", "AWS_SIGV4", "INSECURE_TLS", "SERVER_CERT_PATH")
     mlflow_env_variables = [
-        "MLFLOW_TRACKING_URI",
+        *map("MLFLOW_TRACKING_{}".format, _tracking),
         "MLFLOW_REGISTRY_URI",
-        "MLFLOW_TRACKING_TOKEN",
-        "MLFLOW_TRACKING_USERNAME",
-        "MLFLOW_TRACKING_PASSWORD",
-        "MLFLOW_TRACKING_AUTH",
-        "MLFLOW_TRACKING_AWS_SIGV4",
-        "MLFLOW_TRACKING_INSECURE_TLS",
-        "MLFLOW_TRACKING_SERVER_CERT_PATH",
         "DATABRICKS_HOST",
         "DATABRICKS_TOKEN",
     ]
@@ -65,11 +59,12 @@ class MLflowBaseHook(BaseHook):
 
         A call to a dead server then fails within two read time-outs (40 s by default). What the library finds in
         ``~/.mlflow/credentials`` wins over a token, and no variable names another file: the log warns of it.
-
-        :return: variables of https://mlflow.org/docs/latest/api_reference/python_api/mlflow.environment_variables.html
-        :raises MLflowError: the connection cannot be used
         """
-        variables = {"MLFLOW_TRACKING_URI": self.server.base_url, **self._login(), **self._tls()}
+        variables = {"MLFLOW_TRACKING_URI": self.server.base_url, **self._login()}
+        if isinstance(self.server.verify, str):
+            variables["MLFLOW_TRACKING_SERVER_CERT_PATH"] = self.server.verify
+        elif not self.server.verify:
+            variables["MLFLOW_TRACKING_INSECURE_TLS"] = "true"
         if self.server.is_databricks:
             variables["MLFLOW_TRACKING_URI"] = "databricks"
         elif CREDENTIALS.expanduser().exists() and not variables.get("MLFLOW_TRACKING_PASSWORD"):
@@ -89,8 +84,6 @@ class MLflowBaseHook(BaseHook):
         connection's. Threads of this process take turns, for the whole block. It ends there: a thread
         that reads ``os.environ`` without entering such a block sees the variables too, a process started
         inside keeps them, and ``mlflow.set_tracking_uri`` called before takes precedence over them.
-
-        :raises MLflowError: the connection cannot be used
         """
         return patched_environment(dict.fromkeys(self.mlflow_env_variables) | self.get_env_vars())
 
@@ -101,25 +94,15 @@ class MLflowBaseHook(BaseHook):
         if server.token:
             return {"MLFLOW_TRACKING_TOKEN": server.token}
         if server.login:
-            return {
-                "MLFLOW_TRACKING_USERNAME": server.login,
-                "MLFLOW_TRACKING_PASSWORD": server.password or "",
-            }
+            return {"MLFLOW_TRACKING_USERNAME": server.login, "MLFLOW_TRACKING_PASSWORD": server.password or ""}
         return {}
-
-    def _tls(self) -> dict[str, str]:
-        if isinstance(self.server.verify, str):
-            return {"MLFLOW_TRACKING_SERVER_CERT_PATH": self.server.verify}
-        return {} if self.server.verify else {"MLFLOW_TRACKING_INSECURE_TLS": "true"}
 
 
 @contextmanager
 def patched_environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Change ``os.environ`` inside the block and restore exactly what was there.
+    """Change ``os.environ`` inside the block, where None removes a variable, and restore exactly what was there.
 
     One thread of the process at a time is inside such a block; the same thread may nest them.
-
-    :param changes: new value of each variable; None removes it
     """
     with _LOCK:
         before = {name: os.environ.get(name) for name in changes}

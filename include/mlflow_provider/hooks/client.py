@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal
 from urllib.parse import quote
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
@@ -34,25 +34,14 @@ _LOGGED_MODEL = re.compile(r"(?:^models:|/models)/+(m-[0-9a-f]+)(?:/artifacts)?/
 _ALIAS = re.compile(r"(?!(?i:latest|v\d+)$)[\w-]{1,255}")
 
 
-class Metric(TypedDict):
-    """One value of a metric.
-
-    ``timestamp`` is in ms since 1970 and now if left out, ``step`` is 0 if left out.
-    """
-
-    key: str
-    value: float
-    timestamp: NotRequired[int]
-    step: NotRequired[int]
-
-
 class MLflowClientHook(MLflowRestHook):
     """Speaks with an MLflow server over its REST API, https://mlflow.org/docs/latest/rest-api.html.
 
-    :meth:`run` reaches any endpoint with the verb given here; the other methods carry the names and arguments of
-    ``mlflow.MlflowClient``, use the verb that their endpoint wants and return entities as that page describes them.
-    Like MLflow's client they turn names, ids, tags and parameters into text. What cannot be turned into the text or
-    number that MLflow wants is an :class:`MLflowError`, and nothing is sent.
+    :meth:`run` reaches any endpoint with the verb given here. The other methods carry the names and arguments of
+    ``mlflow.MlflowClient``, use the verb that their endpoint wants, return entities as that page describes them and
+    yield all pages of a search. Times are in ms since 1970, tags ``{key: value}`` or
+    ``[{"key": key, "value": value}]``. Like MLflow's client they turn names, ids, tags and parameters into text.
+    What cannot be turned into the text or number that MLflow wants is an :class:`MLflowError`, and nothing is sent.
 
     All raise :class:`MLflowAPIError` where MLflow refuses or what is asked for is missing, unless they say
     otherwise, and :class:`MLflowConnectionError` where no answer comes.
@@ -68,73 +57,39 @@ class MLflowClientHook(MLflowRestHook):
     # Experiments and logged models
 
     def search_experiments(self) -> Iterator[dict[str, Any]]:
-        """Yield every active experiment, all pages of them."""
+        """Yield every active experiment."""
         return self.pages(f"{API}/experiments/search", "experiments")
 
     def get_experiment_by_name(self, name: str) -> dict[str, Any] | None:
         """Return an experiment, deleted ones included, or None if there is none of this name."""
         query = {"experiment_name": _text("the experiment", name)}
-        try:
-            return self.call("GET", f"{API}/experiments/get-by-name", query, "experiment")
-        except MLflowAPIError as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
+        return self._get_if_there(f"{API}/experiments/get-by-name", query, "experiment")
 
     def create_experiment(self, name: str, exist_ok: bool = False) -> str:
-        """Create an experiment and return its id.
-
-        :param exist_ok: return the id of an experiment that exists already. The server is asked for it first, and
-            again after a failure.
-        :raises MLflowError: an experiment of this name was deleted, and MLflow keeps its name
-        """
+        """Create an experiment, or find one that may exist but is not deleted, and return its id."""
         name = _text("the experiment", name)
-        if exist_ok and (existing := self._active_experiment(name)):
-            return existing["experiment_id"]
-        try:
-            return self.call("POST", f"{API}/experiments/create", {"name": name}, "experiment_id", str)
-        except MLflowError as error:
-            if _is_taken(error):
-                existing = _active(_insist(lambda: self.get_experiment_by_name(name)))
-            elif exist_ok:
-                with suppress(MLflowConnectionError):
-                    existing = self._active_experiment(name)
-            if exist_ok and existing:
-                return existing["experiment_id"]
-            raise
 
-    def set_experiment_tag(self, experiment_id: str, key: str, value: Any) -> None:
-        """Set a tag of an experiment, in place of one of the same key."""
-        body = {"experiment_id": _text("experiment_id", experiment_id), **_tag(key, value)}
-        self.call("POST", f"{API}/experiments/set-experiment-tag", body)
+        def create() -> dict[str, Any]:
+            created = self.call("POST", f"{API}/experiments/create", {"name": name}, "experiment_id", str)
+            return {"experiment_id": created}
+
+        return self._create(create, lambda: _active(self.get_experiment_by_name(name)), exist_ok)["experiment_id"]
 
     def get_logged_model(self, model_id: str) -> dict[str, Any]:
         """Return a logged model, such as ``m-1f0c...``: its info and data."""
         return self.call("GET", f"{API}/logged-models/{quote(_text('model_id', model_id), safe='')}", key="model")
 
     def search_logged_models(self, experiment_ids: Sequence[str], filter_string: str = "") -> Iterator[dict[str, Any]]:
-        """Yield the logged models that match, all pages of them, newest first.
-
-        :param filter_string: such as ``name = 'model' AND source_run_id = '8e3f...'``
-        """
+        """Yield the logged models that match, such as ``name = 'a' AND source_run_id = '8e3f...'``, newest first."""
         body = _given(experiment_ids=_texts("experiment_ids", experiment_ids), filter=filter_string)
         return self.pages(f"{API}/logged-models/search", "models", body, method="POST")
 
     # Runs
 
     def create_run(
-        self,
-        experiment_id: str,
-        start_time: int | None = None,
-        tags: Tags | None = None,
-        run_name: str | None = None,
+        self, experiment_id: str, start_time: int | None = None, tags: Tags | None = None, run_name: str | None = None
     ) -> dict[str, Any]:
-        """Start a run; it is RUNNING until :meth:`set_terminated`.
-
-        :param start_time: ms since 1970, now if not given
-        :param tags: ``{key: value}`` or ``[{"key": key, "value": value}]``
-        :param run_name: MLflow invents one if not given
-        """
+        """Start a run, now if no time is given; it is RUNNING until :meth:`set_terminated`."""
         start_time = _now() if start_time is None else _whole("start_time", start_time)
         fields = _given(tags=_tag_list(tags), run_name=_optional(run_name))
         body = {"experiment_id": _text("experiment_id", experiment_id), "start_time": start_time, **fields}
@@ -151,31 +106,16 @@ class MLflowClientHook(MLflowRestHook):
         run_view_type: RunView = "ACTIVE_ONLY",
         order_by: Sequence[str] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the runs that match, all pages of them.
-
-        :param filter_string: such as ``metrics.rmse < 1.3 and params.alpha = '10'``
-        :param order_by: such as ``["metrics.rmse ASC"]``; newest first if not given
-        """
-        body = _given(
-            experiment_ids=_texts("experiment_ids", experiment_ids),
-            filter=filter_string,
-            run_view_type=run_view_type,
-            order_by=_texts("order_by", order_by or ()),
-        )
+        """Yield the runs that match, such as ``metrics.rmse < 1.3 and params.alpha = '10'``, newest first."""
+        lists = {"experiment_ids": experiment_ids, "order_by": order_by or ()}
+        texts = {name: _texts(name, values) for name, values in lists.items()}
+        body = _given(**texts, filter=filter_string, run_view_type=run_view_type)
         return self.pages(f"{API}/runs/search", "runs", body, method="POST")
-
-    def update_run(self, run_id: str, status: RunStatus | None = None, name: str | None = None) -> dict[str, Any]:
-        """Give a run another status or name, and return its info."""
-        body = {"run_id": _text("run_id", run_id), **_given(status=status, run_name=_optional(name))}
-        return self.call("POST", f"{API}/runs/update", body, "run_info")
 
     def set_terminated(
         self, run_id: str, status: RunStatus = "FINISHED", end_time: int | None = None
     ) -> dict[str, Any]:
-        """End a run, and return its info.
-
-        :param end_time: ms since 1970, now if not given
-        """
+        """End a run, now if no time is given, and return its info."""
         end_time = _now() if end_time is None else _whole("end_time", end_time)
         body = {"run_id": _text("run_id", run_id), "status": status, "end_time": end_time}
         return self.call("POST", f"{API}/runs/update", body, "run_info")
@@ -183,7 +123,7 @@ class MLflowClientHook(MLflowRestHook):
     def log_batch(
         self,
         run_id: str,
-        metrics: Sequence[Metric] = (),
+        metrics: Sequence[Mapping[str, Any]] = (),
         params: Mapping[str, Any] | None = None,
         tags: Tags | None = None,
     ) -> None:
@@ -191,9 +131,8 @@ class MLflowClientHook(MLflowRestHook):
 
         MLflow takes up to 1000 metrics, 100 parameters and 100 tags, 1000 altogether.
 
-        :param metrics: ``[{"key": "rmse", "value": 1.26, "step": 3}]``; values may be infinite or NaN
-        :param params: name and value; a value once logged cannot change
-        :param tags: ``{key: value}`` or ``[{"key": key, "value": value}]``
+        :param metrics: ``[{"key": "rmse", "value": 1.26, "step": 3, "timestamp": 0}]``, the last two if you like;
+            values may be infinite or NaN
         """
         now = _now()
         body = {
@@ -205,90 +144,43 @@ class MLflowClientHook(MLflowRestHook):
         self.call("POST", f"{API}/runs/log-batch", body)
 
     def get_metric_history(self, run_id: str, key: str) -> Iterator[dict[str, Any]]:
-        """Yield every value that a metric had, all pages of them.
-
-        :return: at least ``key``, ``value`` (a float), ``timestamp`` (ms since 1970) and ``step``
-        """
+        """Yield every value that a metric had: ``key``, ``value`` (a float), ``timestamp`` and ``step`` at least."""
         query = {"run_id": _text("run_id", run_id), "metric_key": _text("the metric", key)}
-        for metric in self.pages(f"{API}/metrics/get-history", "metrics", query):
-            yield self._read_metric(metric)
+        return map(self._read_metric, self.pages(f"{API}/metrics/get-history", "metrics", query))
 
     # Registered models
 
     def create_registered_model(
         self, name: str, tags: Tags | None = None, description: str | None = None, exist_ok: bool = False
     ) -> dict[str, Any]:
-        """Create a registered model.
+        """Create a registered model, or return one that may exist, as it is."""
+        body = {**_model(name), **_given(tags=_tag_list(tags), description=_optional(description))}
+        return self._create(
+            lambda: self.call("POST", f"{MODELS}/create", body, "registered_model"),
+            lambda: self.get_registered_model(name),
+            exist_ok,
+        )
 
-        :param tags: ``{key: value}`` or ``[{"key": key, "value": value}]``
-        :param exist_ok: return a model that exists already, as it is. The server is asked for it first, and again
-            after a failure.
-        """
-        body = {"name": _text("the model", name), **_given(tags=_tag_list(tags), description=_optional(description))}
-        if exist_ok and (existing := self._model_if_visible(body["name"])):
-            return existing
-        try:
-            return self.call("POST", f"{MODELS}/create", body, "registered_model")
-        except MLflowError as error:
-            if exist_ok and _is_taken(error):
-                return _insist(lambda: self.read_registered_model(name))
-            with suppress(MLflowConnectionError):
-                if exist_ok and (existing := self._model_if_visible(name)):
-                    return existing
-            raise
-
-    def get_registered_model(self, name: str) -> dict[str, Any] | None:
-        """Return a registered model, or None if there is none of this name."""
-        try:
-            return self.read_registered_model(name)
-        except MLflowAPIError as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-
-    def read_registered_model(self, name: str) -> dict[str, Any]:
-        """Return a registered model, which has to be there."""
-        return self.call("GET", f"{MODELS}/get", {"name": _text("the model", name)}, "registered_model")
+    def get_registered_model(self, name: str, missing_ok: bool = True) -> dict[str, Any] | None:
+        """Return a registered model; one that is not there is None, or an error if it may not be missing."""
+        return self._get_if_there(f"{MODELS}/get", _model(name), "registered_model", missing_ok)
 
     def search_registered_models(self, filter_string: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the registered models that match, all pages of them.
-
-        :param filter_string: such as ``name LIKE 'length%'``; all models if not given
-        """
+        """Yield the registered models that match, such as ``name LIKE 'length%'``; all if no filter is given."""
         return self.pages(f"{MODELS}/search", "registered_models", _given(filter=filter_string))
 
     def get_latest_versions(self, name: str, stages: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """Return the newest version of each stage; MLflow deprecates stages in favour of aliases.
-
-        :param stages: such as ``["Production"]``; every stage, ``None`` included, if not given
-        """
-        body = {"name": _text("the model", name), **_given(stages=_texts("stages", stages or ()))}
+        """Return the newest version of each stage, such as ``["Production"]``, or of all, ``None`` included."""
+        body = {**_model(name), **_given(stages=_texts("stages", stages or ()))}
         return records(self.call("POST", f"{MODELS}/get-latest-versions", body).get("model_versions", []))
 
-    def update_registered_model(self, name: str, description: str) -> dict[str, Any]:
-        """Give a registered model another description."""
-        body = {"name": _text("the model", name), "description": _optional(description) or ""}
-        return self.call("PATCH", f"{MODELS}/update", body, "registered_model")
-
-    def rename_registered_model(self, name: str, new_name: str) -> dict[str, Any]:
-        """Give a registered model, with all its versions, another name."""
-        body = {"name": _text("the model", name), "new_name": _text("the new name", new_name)}
-        return self.call("POST", f"{MODELS}/rename", body, "registered_model")
-
     def delete_registered_model(self, name: str, missing_ok: bool = False) -> None:
-        """Delete a registered model with all its versions; the logged models behind them stay.
-
-        :param missing_ok: do nothing if there is no such model
-        """
-        self._delete(f"{MODELS}/delete", {"name": _text("the model", name)}, missing_ok)
+        """Delete a registered model, if there may be one, with all its versions; their logged models stay."""
+        self._delete(f"{MODELS}/delete", _model(name), missing_ok)
 
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         """Set a tag of a registered model, in place of one of the same key."""
-        self.call("POST", f"{MODELS}/set-tag", {"name": _text("the model", name), **_tag(key, value)})
-
-    def delete_registered_model_tag(self, name: str, key: str) -> None:
-        """Remove a tag of a registered model, if it has one of this key."""
-        self.call("DELETE", f"{MODELS}/delete-tag", {"name": _text("the model", name), "key": _text("the tag", key)})
+        self.call("POST", f"{MODELS}/set-tag", {**_model(name), **_tag(key, value)})
 
     def set_registered_model_alias(self, name: str, alias: str, version: str | int) -> None:
         """Point an alias of a registered model to a version."""
@@ -296,12 +188,12 @@ class MLflowClientHook(MLflowRestHook):
 
     def get_model_version_by_alias(self, name: str, alias: str) -> dict[str, Any]:
         """Return the version of a registered model that carries an alias."""
-        query = {"name": _text("the model", name), "alias": _text("the alias", alias)}
+        query = {**_model(name), "alias": _text("the alias", alias)}
         return self.call("GET", f"{MODELS}/alias", query, "model_version")
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Take an alias from the version that carries it, if one does."""
-        self.call("DELETE", f"{MODELS}/alias", {"name": _text("the model", name), "alias": _text("the alias", alias)})
+        self.call("DELETE", f"{MODELS}/alias", {**_model(name), "alias": _text("the alias", alias)})
 
     # Model versions
 
@@ -320,39 +212,30 @@ class MLflowClientHook(MLflowRestHook):
 
         :param source: URI of the model's artifacts, such as ``models:/m-1f0c...``
         :param run_id: the run that made the model
-        :param tags: ``{key: value}`` or ``[{"key": key, "value": value}]``
         :param model_id: the logged model; read from ``source`` if that names one
         :param exist_ok: return a version of the same name, source and run if there is one. The server does
             not guard this: two calls at the same moment still make two versions.
         """
-        name, source, run_id = _text("the model", name), _text("source", source), _optional(run_id)
-        fields = _given(
-            run_id=run_id,
-            tags=_tag_list(tags),
-            run_link=_optional(run_link),
-            description=_optional(description),
-            model_id=_optional(model_id) or logged_model_id(source),
-        )
-        if exist_ok and (existing := self._version_of(name, source, run_id)):
+        body = {**_model(name), "source": _text("source", source)}
+        texts = {"run_id": run_id, "run_link": run_link, "description": description, "model_id": model_id}
+        fields = _given(tags=_tag_list(tags), **{field: _optional(text) for field, text in texts.items()})
+        if logged := logged_model_id(body["source"]):
+            fields.setdefault("model_id", logged)
+        wanted = {**body, **({"run_id": fields["run_id"]} if run_id else {})}
+        if exist_ok and (existing := self._version_like(wanted)):
             return existing
-        return self.call("POST", f"{VERSIONS}/create", {"name": name, "source": source, **fields}, "model_version")
+        return self.call("POST", f"{VERSIONS}/create", {**body, **fields}, "model_version")
 
     def get_model_version(self, name: str, version: str | int) -> dict[str, Any]:
         """Return one version of a registered model."""
         return self.call("GET", f"{VERSIONS}/get", _version(name, version), "model_version")
 
     def search_model_versions(self, filter_string: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the model versions that match, all pages of them.
-
-        :param filter_string: such as ``name='lengths' and run_id='8e3f...'``; all versions if not given
-        """
+        """Yield the versions that match, such as ``name='lengths' and run_id='8e3f...'``; all without a filter."""
         return self.pages(f"{VERSIONS}/search", "model_versions", _given(filter=filter_string))
 
     def search_versions_of(self, name: str, filter_string: str | None = None) -> list[dict[str, Any]]:
-        """Return the versions of a registered model that match, newest first.
-
-        :param filter_string: such as ``tags.checked = 'yes'``; all versions if not given
-        """
+        """Return the versions of a registered model that match, such as ``tags.checked = 'yes'``, newest first."""
         name = _text("the model", name)
         conditions = filter(None, [_condition("name", name), filter_string])
         found = self.search_model_versions(" and ".join(conditions))
@@ -362,10 +245,9 @@ class MLflowClientHook(MLflowRestHook):
     def prune_model_versions(self, name: str, keep: int | str, dry_run: bool = False) -> list[str]:
         """Delete old versions, except those that have an alias or are in the stage Staging or Production.
 
-        :param keep: how many of the newest versions stay
+        :param keep: how many of the newest versions stay, above 0
         :param dry_run: delete nothing
         :return: the numbers of the versions that were, or would be, deleted, newest first
-        :raises MLflowError: ``keep`` is not a whole number above 0
         """
         if (count := _whole("keep", keep)) < 1:
             raise MLflowError(f"keep is {keep!r}: give a whole number above 0")
@@ -381,29 +263,12 @@ class MLflowClientHook(MLflowRestHook):
         return pruned
 
     def copy_model_version(self, src_model_uri: str, dst_name: str, exist_ok: bool = False) -> dict[str, Any]:
-        """Make a version of one model the next version of another, with its tags and description.
-
-        The other model is created if there is none. A team that keeps one registered model for each environment
-        promotes with it.
-
-        :param src_model_uri: as in :meth:`find_model_version`
-        :param dst_name: the model that gets the version
-        :param exist_ok: return the copy of this version if the model has one
-        :raises MLflowError: the URI has another form
-        """
-        if not (found := self.find_model_version(src_model_uri)):
-            raise MLflowError(
-                f"{src_model_uri!r} names no model version: use models:/<name>/<number> or models:/<name>@<alias>"
-            )
-        source = self.get_model_version(*found)
+        """Make a version of one model the next version of another, created if need be, with tags and description."""
+        source = self.read_version_of(src_model_uri)
         self.create_registered_model(dst_name, exist_ok=True)
-        copied = ("run_id", "tags", "run_link", "description", "model_id")
-        return self.create_model_version(
-            dst_name,
-            f"models:/{source['name']}/{source['version']}",
-            **{field: source.get(field) for field in copied},
-            exist_ok=exist_ok,
-        )
+        copied = {field: source.get(field) for field in ("run_id", "tags", "run_link", "description", "model_id")}
+        uri = f"models:/{source['name']}/{source['version']}"
+        return self.create_model_version(dst_name, uri, **copied, exist_ok=exist_ok)
 
     def update_model_version(self, name: str, version: str | int, description: str) -> dict[str, Any]:
         """Give a version another description."""
@@ -411,10 +276,7 @@ class MLflowClientHook(MLflowRestHook):
         return self.call("PATCH", f"{VERSIONS}/update", body, "model_version")
 
     def delete_model_version(self, name: str, version: str | int, missing_ok: bool = False) -> None:
-        """Delete a version with its aliases; the logged model behind it stays.
-
-        :param missing_ok: do nothing if there is no such version
-        """
+        """Delete a version, if there may be one, with its aliases; the logged model behind it stays."""
         self._delete(f"{VERSIONS}/delete", _version(name, version), missing_ok)
 
     def set_model_version_tag(self, name: str, version: str | int, key: str, value: Any) -> None:
@@ -428,11 +290,7 @@ class MLflowClientHook(MLflowRestHook):
     def transition_model_version_stage(
         self, name: str, version: str | int, stage: str, archive_existing_versions: bool = False
     ) -> dict[str, Any]:
-        """Move a version to a stage; MLflow deprecates stages in favour of aliases.
-
-        :param stage: ``Staging``, ``Production``, ``Archived`` or ``None``
-        :param archive_existing_versions: archive the versions that are in this stage now
-        """
+        """Move a version to ``Staging``, ``Production``, ``Archived`` or ``None``, and archive those there if asked."""
         settings = {"stage": check_stage(stage), "archive_existing_versions": bool(archive_existing_versions)}
         body = {**_version(name, version), **settings}
         return self.call("POST", f"{VERSIONS}/transition-stage", body, "model_version")
@@ -442,11 +300,10 @@ class MLflowClientHook(MLflowRestHook):
         return self.call("GET", f"{VERSIONS}/get-download-uri", _version(name, version), "artifact_uri", str)
 
     def find_model_version(self, uri: str) -> tuple[str, str] | None:
-        """Return name and number of the version that a URI names now.
+        """Return name and number of the version that a URI names now, or None for a URI of another kind.
 
         :param uri: ``models:/name/3``, ``models:/name@alias``, or, which MLflow deprecates, the newest version of a
             stage, ``models:/name/Production``, or of all, ``models:/name/latest``
-        :return: None for a URI of another kind
         :raises MLflowError: there is no such model, alias or stage, or no version in it
         """
         if not (found := _VERSION_URI.fullmatch(uri)):
@@ -455,6 +312,12 @@ class MLflowClientHook(MLflowRestHook):
         if alias:
             return name, self.get_model_version_by_alias(name, alias)["version"]
         return name, which if which.isdigit() else self._newest(name, which)
+
+    def read_version_of(self, uri: str) -> dict[str, Any]:
+        """Return the version that a URI names now, as :meth:`find_model_version` finds it, or an error."""
+        if not (found := self.find_model_version(uri)):
+            raise MLflowError(f"{uri!r} names no model version: use models:/<name>/<number> or models:/<name>@<alias>")
+        return self.get_model_version(*found)
 
     def get_model_version_metric(self, version: Mapping[str, Any], key: str) -> float | None:
         """Return a metric of the model behind a version, or None if it has none of this name.
@@ -514,23 +377,39 @@ class MLflowClientHook(MLflowRestHook):
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
 
+    def _get_if_there(
+        self, endpoint: str, query: dict[str, Any], key: str, missing_ok: bool = True
+    ) -> dict[str, Any] | None:
+        try:
+            return self.call("GET", endpoint, query, key)
+        except MLflowAPIError as error:
+            if missing_ok and error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _create(self, create: Callable[[], Any], find: Callable[[], Any], exist_ok: bool) -> dict[str, Any]:
+        """Create an entity; one that may exist is looked for before, and again if its creation fails."""
+        if not exist_ok:
+            return create()
+        if existing := _visible(find):
+            return existing
+        try:
+            return create()
+        except MLflowError as error:
+            is_taken = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
+            with suppress(MLflowConnectionError):
+                if existing := _visible(find):
+                    return existing
+            if is_taken and (existing := find()):  # it exists for sure, and MLflow's database may have been busy
+                return existing
+            raise
+
     def _delete(self, endpoint: str, params: dict[str, Any], missing_ok: bool) -> None:
         try:
             self.call("DELETE", endpoint, params)
         except MLflowAPIError as error:
             if not missing_ok or not self.is_missing(error, params["name"]):
                 raise
-
-    def _active_experiment(self, name: str) -> dict[str, Any] | None:
-        experiment = None
-        with suppress(MLflowAPIError):
-            experiment = self.get_experiment_by_name(name)
-        return _active(experiment)
-
-    def _model_if_visible(self, name: str) -> dict[str, Any] | None:
-        with suppress(MLflowAPIError):
-            return self.get_registered_model(name)
-        return None
 
     def _newest(self, name: str, stage: str) -> str:
         versions = self.get_latest_versions(name, None if stage.lower() == "latest" else [stage])
@@ -539,10 +418,9 @@ class MLflowClientHook(MLflowRestHook):
             raise MLflowError(f"The registered model {name!r} has no version that is {stage!r} ({where})")
         return str(max(int(self._read_version(version)["version"]) for version in versions))
 
-    def _version_of(self, name: str, source: str, run_id: str | None) -> dict[str, Any] | None:
-        wanted = {"name": name, "source": source} | ({"run_id": run_id} if run_id else {})
-        conditions = filter(None, [_condition("name", name), _condition("run_id", run_id or "")])
-        for version in self.search_model_versions(" and ".join(conditions)):
+    def _version_like(self, wanted: dict[str, str]) -> dict[str, Any] | None:
+        conditions = [_condition(field, wanted.get(field, "")) for field in ("name", "run_id")]
+        for version in self.search_model_versions(" and ".join(filter(None, conditions))):
             if wanted.items() <= version.items() and version.get("status") != "FAILED_REGISTRATION":
                 return self._read_version(version)
         return None
@@ -579,10 +457,7 @@ def logged_model_id(source: str) -> str | None:
 
 
 def check_alias(alias: Any) -> str:
-    """Return an alias that MLflow takes.
-
-    :raises MLflowError: MLflow would refuse it
-    """
+    """Return an alias, or raise :class:`MLflowError` if MLflow would refuse it."""
     alias = _text("the alias", alias)
     if not _ALIAS.fullmatch(alias):
         raise MLflowError(
@@ -592,13 +467,15 @@ def check_alias(alias: Any) -> str:
 
 
 def check_stage(stage: Any) -> str:
-    """Return the name of a stage.
-
-    :raises MLflowError: MLflow has no such stage
-    """
+    """Return the name of a stage, or raise :class:`MLflowError` if MLflow does not have it."""
     if str(stage).lower() not in STAGES:
         raise MLflowError(f"{stage!r} is not a stage: MLflow has Staging, Production, Archived and None")
     return str(stage)
+
+
+def records(found: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list in a response; anything else becomes an empty list."""
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def _active(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -611,16 +488,10 @@ def _active(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
     return experiment
 
 
-def _insist(ask: Callable[[], Any]) -> Any:
-    """Ask for something that exists, and once more if that fails: MLflow's database may have been busy."""
-    try:
-        return ask()
-    except MLflowError:
-        return ask()
-
-
-def _is_taken(error: MLflowError) -> bool:
-    return getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
+def _visible(find: Callable[[], Any]) -> Any:
+    with suppress(MLflowAPIError):
+        return find()
+    return None
 
 
 def _now() -> int:
@@ -628,7 +499,6 @@ def _now() -> int:
 
 
 def _given(**fields: Any) -> dict[str, Any]:
-    """Return the fields that have a value, for those that the server fills in or leaves alone otherwise."""
     return {name: value for name, value in fields.items() if value}
 
 
@@ -639,13 +509,7 @@ def _condition(field: str, value: str) -> str:
     return f'{field}="{value}"' if "'" in value else f"{field}='{value}'"
 
 
-def records(found: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list in a response; anything else becomes an empty list."""
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
 def _text(what: str, value: Any) -> str:
-    """Return a name, an id or a key as text."""
     if value is None or value == "" or isinstance(value, bytes | Mapping | list | tuple | set):
         raise MLflowError(f"{what} is {value!r}: give a text or a number")
     return str(value)
@@ -667,8 +531,12 @@ def _texts(what: str, values: Any) -> list[str]:
     return [_text(f"an item of {what}", value) for value in ([values] if single else _sequence(what, values))]
 
 
+def _model(name: Any) -> dict[str, str]:
+    return {"name": _text("the model", name)}
+
+
 def _version(name: Any, version: Any) -> dict[str, str]:
-    return {"name": _text("the model", name), "version": _text("the version", version)}
+    return {**_model(name), "version": _text("the version", version)}
 
 
 def _tag(key: Any, value: Any) -> dict[str, str]:
@@ -676,7 +544,6 @@ def _tag(key: Any, value: Any) -> dict[str, str]:
 
 
 def _tag_list(tags: Any, what: str = "tags") -> list[dict[str, str]]:
-    """Return tags as ``[{"key": key, "value": value}]``, from that form or from ``{key: value}``."""
     if isinstance(tags, Mapping):
         return [_tag(key, value) for key, value in tags.items()]
     items: list[Any] = [tags] if isinstance(tags, str | bytes) else list(tags or ())
@@ -694,12 +561,10 @@ def _metric(metric: Any, now: int) -> dict[str, Any]:
 
 
 def _whole(what: str, value: Any) -> int:
-    try:
+    with suppress(TypeError, ValueError, OverflowError):
         number = int(value)
         if number in INT64 and (isinstance(value, str) or number == value):
             return number
-    except (TypeError, ValueError, OverflowError):
-        pass
     unit = ", in ms since 1970" if "time" in what else ""
     raise MLflowError(f"{what} is {value!r}: give a whole number{unit}")
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class MLflowDeploymentHook(MLflowBaseHook):
     """Deploys models to a target that ``mlflow.deployments`` knows, and predicts with them there.
 
+    All methods raise :class:`MLflowError` if a connection cannot be used, and the errors of the target's plugin.
+    https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html
+
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param target_uri: the target, such as ``sagemaker:/us-west-2``; which ones there are depends on the plugins
         that are installed, https://mlflow.org/docs/latest/ml/plugins/#deployment-plugins
@@ -32,32 +35,21 @@ class MLflowDeploymentHook(MLflowBaseHook):
         self.target_conn_id = target_conn_id
 
     def get_conn(self) -> BaseDeploymentClient:
-        """Return the target's client; make it and call it inside ``with hook.environment():``.
-
-        https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html
-
-        :raises MlflowException: no plugin for the target is installed
-        """
+        """Return the target's client; make it and call it inside ``with hook.environment():``."""
         from mlflow.deployments import get_deploy_client
 
         return get_deploy_client(self.target_uri)
 
     @contextmanager
     def environment(self) -> Iterator[None]:
-        """Set MLflow's and the target's variables for a ``with`` block, then restore exactly what was there.
-
-        What ``MLflowBaseHook.environment`` says about threads and processes holds here too.
-
-        :raises MLflowError: the connection cannot be used
-        """
+        """Set MLflow's and the target's variables for a ``with`` block, as :meth:`MLflowBaseHook.environment`."""
         with super().environment(), patched_environment(self._target_variables()):
             yield
 
     def aws_conn_dict(self) -> dict[str, str]:
-        """Return the environment variables that the target's connection of type ``aws`` gives.
+        """Return the environment variables, secrets, that the target's connection of type ``aws`` gives.
 
-        Their values are secrets. A connection without login gives none of the keys, so that a role or a
-        profile counts.
+        A connection without login gives none of the keys, so that a role or a profile counts.
         """
         conn = self.get_connection(self.target_conn_id or "")
         values = {
@@ -76,34 +68,18 @@ class MLflowDeploymentHook(MLflowBaseHook):
         config: dict[str, Any] | None = None,
         endpoint: str | None = None,
     ) -> dict[str, Any]:
-        """Deploy a model and return what the target says about the deployment, its ``name`` at least.
-
-        https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.create_deployment
-
-        :param name: of the deployment; the target decides whether one of this name may exist
-        :param model_uri: such as ``models:/name@alias``
-        :param flavor: of the model, the target's default if not given
-        :param config: the target's own settings
-        :param endpoint: the endpoint to deploy under, where the target has such
-        :raises MLflowError: a connection cannot be used
-        :raises Exception: errors of the target's plugin
-        """
+        """Deploy a model and return what the target says about the deployment, its ``name`` at least."""
+        where = {"flavor": flavor, "config": config, "endpoint": endpoint}
         with self.environment():
-            answer = self.get_conn().create_deployment(
-                name=name, model_uri=model_uri, flavor=flavor, config=config, endpoint=endpoint
-            )
+            answer = self.get_conn().create_deployment(name=name, model_uri=model_uri, **where)
         # The deployment exists now: failing over a value that JSON cannot hold would make Airflow retry.
         return json.loads(json.dumps(answer, default=str))
 
     def predict(self, deployment_name: str, inputs: Any, endpoint: str | None = None) -> str:
         """Predict with a deployment and return the answer as JSON, such as ``{"predictions": [36.1]}``.
 
-        https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.predict
-
         :param inputs: a DataFrame, or any other value that the target accepts
-        :param endpoint: the endpoint to predict with, where the target has such
-        :raises MLflowError: a connection cannot be used, or JSON cannot hold the answer
-        :raises Exception: errors of the target's plugin
+        :raises MLflowError: JSON cannot hold the answer
         """
         with self.environment():
             answer = self.get_conn().predict(deployment_name=deployment_name, inputs=inputs, endpoint=endpoint)
@@ -118,11 +94,8 @@ class MLflowDeploymentHook(MLflowBaseHook):
             return {}
         conn = self.get_connection(self.target_conn_id)
         if conn.conn_type != "aws":
-            self.log.warning(
-                "Connection %r is of type %r, and only the login of type aws reaches a target: it is left out",
-                self.target_conn_id,
-                conn.conn_type,
-            )
+            problem = "Connection %r is of type %r, and only the login of type aws reaches a target: it is left out"
+            self.log.warning(problem, self.target_conn_id, conn.conn_type)
             return {}
         variables = self.aws_conn_dict()
         # A stale session token would make the connection's keys invalid.

@@ -17,6 +17,7 @@ from .client import MLflowClientHook, records
 from .rest import is_identified
 
 HASH_TAG = "artifact_sha256"
+ORIGIN_TAG = "copied_from"
 _PROXIED = re.compile(r"mlflow-artifacts:/+(?!/)(.+)")
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
 _RUN = re.compile(r"runs:/+([^/'\"]+)/(([^/]+)(/.*)?)")
@@ -59,11 +60,9 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return pyfunc
 
     def resolve_version(self, model_uri: str) -> str:
-        """Return ``models:/name/3`` for a version, however it is named, so that what moves later does not matter.
+        """Return ``models:/name/3`` for a version, however :meth:`MLflowClientHook.find_model_version` may name it.
 
-        :param model_uri: for a version as in :meth:`MLflowClientHook.find_model_version`
-        :return: any other URI as it is, and on Databricks every one
-        :raises MLflowError: there is no such version
+        Any other URI is returned as it is, and on Databricks every one.
         """
         found = self._find_version(model_uri)
         return f"models:/{found[0]}/{found[1]}" if found else model_uri
@@ -71,9 +70,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
     def get_model_page(self, model_uri: str) -> str:
         """Return the address of MLflow's page of a model: its version, its run, or the logged model itself.
 
-        :param model_uri: as in :meth:`get_model_artifact_uri`
-        :return: nothing for a URI that names a place alone, such as ``s3://``, and on Databricks
-        :raises MLflowAPIError: there is no such alias, model or run
+        A URI that names a place alone, such as ``s3://``, has none, nor has one on Databricks.
         """
         if self.server.is_databricks:
             return ""
@@ -92,8 +89,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
 
         :param model_uri: ``models:/m-1f0c...``, ``runs:/8e3f.../model`` or a version as in
             :meth:`MLflowClientHook.find_model_version`; any other URI is returned as it is
-        :raises MLflowError: the URI begins like one of MLflow's and is none
-        :raises MLflowAPIError: there is no such model, version, alias or run
+        :raises MLflowError: the URI begins like one of MLflow's and is none, or what it names is not there
         """
         if self.server.is_databricks:
             return model_uri
@@ -108,28 +104,22 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return model_uri
 
     def read_model_file(self, artifact_uri: str, name: str) -> str:
-        """Return the text of one file of a model, as it is in the artifact store now.
-
-        :param artifact_uri: folder of the model, which may be a local one
-        :param name: such as ``requirements.txt``
-        :raises MLflowError: the model has no such file
-        """
+        """Return the text of one file, such as ``requirements.txt``, of a model whose folder may be a local one."""
         try:
             if (local := Path(artifact_uri)).is_dir():
                 return (local / name).read_text()
             if path := _proxied_path(artifact_uri):
                 return self.client.read_artifact(f"{path}/{name}").decode()
             uri = f"{artifact_uri.rstrip('/')}/{name}"
-            return read_text(uri, self.aws_conn_id) if is_s3(uri) else self._read_with_mlflow(uri)
+            if is_s3(uri):
+                return read_text(uri, self.aws_conn_id)
+            with self._artifacts() as artifacts:
+                return artifacts.load_text(uri)
         except (MLflowError, FileNotFoundError) as error:
             raise MLflowError(f"The model at {artifact_uri} has no readable {name}: {error}") from error
 
     def get_model_requirements(self, artifact_uri: str) -> list[str]:
-        """Return the lines of a model's ``requirements.txt`` without blank lines and comments.
-
-        :param artifact_uri: folder of the model
-        :raises MLflowError: the model has no such file
-        """
+        """Return the lines of a model's ``requirements.txt`` without blank lines and comments."""
         lines = (line.strip() for line in self.read_model_file(artifact_uri, "requirements.txt").splitlines())
         return [line for line in lines if line and not line.startswith("#")]
 
@@ -137,9 +127,6 @@ class MLflowPyfuncHook(MLflowBaseHook):
         """Return the name of the module that would load a model from a pickle, or nothing for another model.
 
         MLflow refuses such models where the variable ``MLFLOW_ALLOW_PICKLE_DESERIALIZATION`` is false.
-
-        :param artifact_uri: folder of the model
-        :raises MLflowError: the folder has no readable MLmodel
         """
         import yaml  # type: ignore[import-untyped]
 
@@ -149,43 +136,30 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return loader if loader in PICKLING and "model_code_path" not in flavor else ""
 
     def download_model(self, artifact_uri: str, folder: Path) -> Path:
-        """Copy a model to the local disk.
-
-        :param artifact_uri: folder of the model
-        :param folder: an existing folder to copy it to
-        :return: the folder that holds the file ``MLmodel``
-        :raises MLflowError: there is no such folder, or the server refused or did not answer
-        """
+        """Copy a model to an existing local folder, and return the one that holds the file ``MLmodel``."""
         if is_s3(artifact_uri):
             fetch_folder(artifact_uri, folder, self.aws_conn_id)
             return folder
-        path = _proxied_path(artifact_uri)
-        if path is None:
-            return self._download_with_mlflow(artifact_uri, folder)
-        for name in self.client.list_artifact_files(path):
-            self.client.download_artifact(f"{path}/{name}", folder / name)
-        return folder
+        if path := _proxied_path(artifact_uri):
+            for name in self.client.list_artifact_files(path):
+                self.client.download_artifact(f"{path}/{name}", folder / name)
+            return folder
+        with self._artifacts() as artifacts:
+            return Path(artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=str(folder)))
 
     def hash_model(self, model_uri: str) -> str:
-        """Return the SHA-256 of a model's files, to be kept as tag ``artifact_sha256`` of its version.
-
-        https://mlflow.org/docs/latest/rest-api.html#set-model-version-tag
-
-        :raises MLflowError: the model cannot be read
-        """
+        """Return the SHA-256 of a model's files, to be kept as tag ``artifact_sha256`` of its version."""
         with TemporaryDirectory() as folder:
             return hash_folder(self.download_model(self.get_model_artifact_uri(model_uri), Path(folder)))
 
     def get_recorded_hash(self, model_uri: str) -> str:
         """Return the tag ``artifact_sha256`` of a version, or nothing for a version or a URI without one."""
         version = self._find_version(model_uri)
-        tags = self.client.get_model_version(*version).get("tags") or [] if version else []
-        return next((str(tag.get("value", "")) for tag in records(tags) if tag.get("key") == HASH_TAG), "")
+        return _tags_of(self.client.get_model_version(*version)).get(HASH_TAG, "") if version else ""
 
     def fetch_model(self, model_uri: str, folder: Path) -> Path:
-        """Copy a model to the local disk, and make sure that its files are those that were registered.
+        """Copy a model to an empty folder, and make sure that its files are those that were registered.
 
-        :param folder: an existing, empty folder to copy it to
         :return: the folder that holds the file ``MLmodel``
         :raises MLflowError: it cannot be read, or its files have another hash than :meth:`get_recorded_hash`
         """
@@ -201,6 +175,44 @@ class MLflowPyfuncHook(MLflowBaseHook):
             )
         return local
 
+    def copy_model_version(
+        self, source: MLflowPyfuncHook, model_uri: str, name: str, exist_ok: bool = False
+    ) -> dict[str, Any]:
+        """Make a version of another server, files included, the next version of a model here, and return that.
+
+        Its tag ``copied_from`` is the page of the original, and ``artifact_sha256`` the hash of its files.
+
+        :param source: the hook of the other server
+        :param exist_ok: return the copy of this version if the model has one
+        :raises MLflowError: the files did not arrive as they were
+        """
+        original = source.client.read_version_of(model_uri)
+        origin = source.server.page("models", original["name"], "versions", original["version"])
+        for version in self.client.search_versions_of(name) if exist_ok else ():
+            if _tags_of(version).get(ORIGIN_TAG) == origin:
+                return version
+        self.client.create_registered_model(name, exist_ok=True)
+        experiment_id = self.client.create_experiment(name, exist_ok=True)
+        run = self.client.create_run(experiment_id, tags={ORIGIN_TAG: origin}, run_name="copy")["info"]
+        with TemporaryDirectory() as folder:
+            version_uri = f"models:/{original['name']}/{original['version']}"
+            files = source.fetch_model(version_uri, Path(folder))
+            digest = hash_folder(files)
+            self._upload(files, run["run_id"])
+        self.client.set_terminated(run["run_id"])
+        artifact_uri = f"{run['artifact_uri']}/model"
+        if (arrived := self.hash_model(artifact_uri)) != digest:
+            raise MLflowError(f"{model_uri} arrived at {artifact_uri} with the SHA-256 {arrived}, not {digest}")
+        tags = {**_tags_of(original), ORIGIN_TAG: origin, HASH_TAG: digest}
+        description = original.get("description")
+        return self.client.create_model_version(name, artifact_uri, run["run_id"], tags, description=description)
+
+    def _upload(self, files: Path, run_id: str) -> None:
+        from mlflow import MlflowClient
+
+        with self._artifacts():
+            MlflowClient().log_artifacts(run_id, str(files), "model")
+
     def _find_version(self, model_uri: str) -> tuple[str, str] | None:
         return None if self.server.is_databricks else self.client.find_model_version(model_uri)
 
@@ -212,27 +224,20 @@ class MLflowPyfuncHook(MLflowBaseHook):
                 return f"{model['info']['artifact_uri']}{rest}"
         return f"{run['artifact_uri']}/{path}"
 
-    def _read_with_mlflow(self, uri: str) -> str:
-        from mlflow.artifacts import load_text
-
-        with self._library():
-            return load_text(uri)
-
-    def _download_with_mlflow(self, uri: str, folder: Path) -> Path:
-        from mlflow.artifacts import download_artifacts
-
-        with self._library():
-            return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
-
     @contextmanager
-    def _library(self) -> Iterator[None]:
+    def _artifacts(self) -> Iterator[Any]:
+        from mlflow import artifacts
         from mlflow.exceptions import MlflowException
 
         try:
             with self.environment():
-                yield
+                yield artifacts
         except (MlflowException, OSError) as error:
             raise MLflowError(f"mlflow, with connection {self.mlflow_conn_id!r}: {error}") from error
+
+
+def _tags_of(version: dict[str, Any]) -> dict[str, str]:
+    return {str(tag.get("key")): str(tag.get("value", "")) for tag in records(version.get("tags"))}
 
 
 def _proxied_path(artifact_uri: str) -> str | None:

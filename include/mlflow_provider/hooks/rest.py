@@ -73,12 +73,14 @@ class MLflowRestHook(MLflowBaseHook):
         return self.get_conn()
 
     def get_conn(self, headers: dict[str, str] | None = None) -> requests.Session:
-        """Return a new session with the connection's login, time-outs and retries.
-
-        :param headers: sent with every request of the session
-        :raises MLflowError: the connection cannot be used
-        """
-        return open_session(self.server, self.auth_type, headers)
+        """Return a new session with the connection's login, TLS settings, headers, time-outs and retries."""
+        session = requests.Session()
+        session.mount("http://", _BoundedAdapter(self.server.timeout))
+        session.mount("https://", _BoundedAdapter(self.server.timeout))
+        session.verify = self.server.verify
+        session.headers.update(self.server.headers | (headers or {}))
+        session.auth = _auth(self.server, self.auth_type)
+        return session
 
     def run(
         self,
@@ -92,12 +94,9 @@ class MLflowRestHook(MLflowBaseHook):
         """Send a request with the hook's verb: any endpoint of https://mlflow.org/docs/latest/rest-api.html.
 
         :param endpoint: path below the server's address, such as ``api/2.0/mlflow/runs/search``
-        :param headers: sent with this request
         :param request_params: query of a GET, JSON body of any other verb
-        :param accept_status: HTTP statuses that are returned instead of raised
+        :param accept_status: HTTP statuses that are returned; other redirections and those from 400 on are raised
         :param request_kwargs: passed to ``requests``, such as ``timeout`` in seconds
-        :raises MLflowAPIError: the server answered with another status of 400 or above, or redirected
-        :raises MLflowConnectionError: no answer came
         """
         options = {"headers": headers, **request_kwargs}
         try:
@@ -112,32 +111,22 @@ class MLflowRestHook(MLflowBaseHook):
         """Send a request with the given verb and return the JSON object of the response, or one field of it.
 
         :param key: name of the field; an entity under it has the identifying fields of :data:`IDENTITY`
-        :param kind: type of the field
         :raises MLflowAPIError: the server answered with an error, or with JSON of another shape
-        :raises MLflowConnectionError: no answer came
         """
         response = self._send(method, endpoint, params)
-        try:
-            answer = response.json()
-        except (ValueError, RecursionError):
-            answer = None
+        answer = _json(response)
         if not isinstance(answer, dict):
-            raise foreign_answer(response, self.mlflow_conn_id)
+            raise _foreign(response, self.mlflow_conn_id)
         if not key:
             return answer
         if not isinstance(answer.get(key), kind) or not is_identified(key, answer[key]):
-            raise foreign_answer(response, self.mlflow_conn_id, key)
+            raise _foreign(response, self.mlflow_conn_id, key)
         return answer[key]
 
     def pages(
         self, endpoint: str, items: str, params: dict[str, Any] | None = None, method: str = "GET"
     ) -> Iterator[dict[str, Any]]:
-        """Walk through every page of an endpoint.
-
-        :param items: the key of the answer that holds the list
-        :param method: the verb that the endpoint wants
-        :raises MLflowAPIError: as :meth:`call`, or a page names itself as the next one
-        """
+        """Walk through every page of an endpoint; ``items`` is the key of the answer that holds the list."""
         query = {**(params or {}), "max_results": self.page_size}
         while True:
             answer = self.call(method, endpoint, query)
@@ -179,10 +168,9 @@ class MLflowRestHook(MLflowBaseHook):
         options = {"verify": self.session.verify, "allow_redirects": False, **payload, **request_kwargs}
         with self.explained(f"{method} {url}"):
             response = self._send_until_done(method, url, options)
-        if response.is_redirect and response.status_code not in accept_status:
-            raise redirection(response, self.mlflow_conn_id)
-        if response.status_code >= 400 and response.status_code not in accept_status:
-            raise refusal(response, self.mlflow_conn_id)
+        if response.status_code not in accept_status and (response.is_redirect or response.status_code >= 400):
+            error_of = _redirection if response.is_redirect else _refusal
+            raise error_of(response, self.mlflow_conn_id)
         return response
 
     def _send_until_done(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
@@ -201,18 +189,15 @@ class MLflowRestHook(MLflowBaseHook):
 
     @contextmanager
     def explained(self, request: str) -> Iterator[None]:
-        """Turn a failed exchange into an error that names connection, URL and what to check.
-
-        :param request: verb and URL
-        """
+        """Turn a failed exchange, named by its verb and URL, into an error that says what to check."""
         handled = sys.exception()
         try:
             yield
         except requests.RequestException as error:
-            raise no_answer(request, self.mlflow_conn_id, error, handled) from error
+            raise _no_answer(request, self.mlflow_conn_id, error, handled) from error
         except (TypeError, ValueError, RecursionError, HTTPError) as error:  # of arguments that no request can carry
             unmade = requests.exceptions.InvalidJSONError(str(error))
-            raise no_answer(request, self.mlflow_conn_id, unmade, handled) from error
+            raise _no_answer(request, self.mlflow_conn_id, unmade, handled) from error
 
 
 def is_identified(key: str, entity: Any) -> bool:
@@ -226,7 +211,7 @@ def is_identified(key: str, entity: Any) -> bool:
     return True
 
 
-class BoundedRetry(Retry):
+class _BoundedRetry(Retry):
     """Retries that stop starting new attempts after ``RETRY_BUDGET`` seconds.
 
     Connection failures, 429, and 503 that says when to come again are retried for every request; a lost answer,
@@ -237,11 +222,7 @@ class BoundedRetry(Retry):
     deadline = float("inf")
 
     @classmethod
-    def starting_now(cls, reads: bool) -> BoundedRetry:
-        """Return the retries of a call that starts now.
-
-        :param reads: whether it changes nothing, as :func:`is_read` tells
-        """
+    def starting_now(cls, reads: bool) -> _BoundedRetry:
         retry = cls(
             total=RETRIES,
             other=0,
@@ -255,27 +236,21 @@ class BoundedRetry(Retry):
         retry.deadline = time.monotonic() + RETRY_BUDGET
         return retry
 
-    def new(self, **kwargs: Any) -> BoundedRetry:
-        """Return the retries that are left, with the same deadline."""
+    def new(self, **kwargs: Any) -> _BoundedRetry:
         retry = super().new(**kwargs)
         retry.deadline = self.deadline
         return retry
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        """Tell whether an answer with this status is worth another attempt."""
         was_refused = status_code == 429 or (status_code == 503 and has_retry_after)
         return was_refused or super().is_retry(method, status_code, has_retry_after)
 
     def is_exhausted(self) -> bool:
-        """Tell whether attempts or time have run out."""
         return time.monotonic() > self.deadline or super().is_exhausted()
 
 
-class BoundedAdapter(HTTPAdapter):
-    """Sets time-outs and retries for each request of a session.
-
-    :param timeout: seconds to wait for an answer, unless a request brings its own time-out
-    """
+class _BoundedAdapter(HTTPAdapter):
+    """Sets time-outs and retries for each request of a session."""
 
     def __init__(self, timeout: float) -> None:
         self._of_thread = threading.local()
@@ -292,86 +267,64 @@ class BoundedAdapter(HTTPAdapter):
         self._of_thread.retries = retries
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        """Send a request."""
-        self.max_retries = BoundedRetry.starting_now(is_read(request.method or "", request.url or ""))
+        self.max_retries = _BoundedRetry.starting_now(_is_read(request.method or "", request.url or ""))
         kwargs["timeout"] = kwargs.get("timeout") or self.timeout
         return super().send(request, **kwargs)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
-        """Prepare the TLS check.
-
-        :raises requests.exceptions.SSLError: the CA bundle is not there; ``requests`` itself raises a bare OSError
-        """
         try:
             super().cert_verify(conn, url, verify, cert)
-        except OSError as error:
+        except OSError as error:  # of a CA bundle that is not there
             raise requests.exceptions.SSLError(error) from error
 
 
-class NoAuth(AuthBase):
-    """Adds nothing; without an ``auth`` a ``.netrc`` entry would win over the headers of the connection."""
+class _TokenAuth(AuthBase):
+    """Sends a token, or nothing; as an ``auth`` it wins over a ``.netrc`` entry, which plain headers would not."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request as it is."""
-        return request
-
-
-class BearerAuth(AuthBase):
-    """Sends a token; as an ``auth`` it wins over a ``.netrc`` entry, which a plain header would not."""
-
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str = "") -> None:
         self.token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with the token in its header."""
-        request.headers["Authorization"] = f"Bearer {self.token}"
+        if self.token:
+            request.headers["Authorization"] = f"Bearer {self.token}"
         return request
 
 
-def is_read(method: str, url: str) -> bool:
+def _is_read(method: str, url: str) -> bool:
     """Tell whether a request changes nothing, so that it is safe to send it again."""
     return method in ("GET", "HEAD") or (method == "POST" and urlsplit(url).path.endswith(READING_POSTS))
 
 
-def open_session(server: MLflowServer, auth_type: Any, headers: dict[str, str] | None) -> requests.Session:
-    """Return a session with the login, TLS settings, time-outs and retries of a server.
-
-    :param auth_type: called with login and password to make a ``requests`` auth
-    :param headers: sent with every request, over those of the connection
-    """
-    session = requests.Session()
-    session.mount("http://", BoundedAdapter(server.timeout))
-    session.mount("https://", BoundedAdapter(server.timeout))
-    session.verify = server.verify
-    session.headers.update(server.headers | (headers or {}))
-    session.auth = _auth(server, auth_type)
-    return session
-
-
 def _auth(server: MLflowServer, auth_type: Any) -> Any:
-    if server.token or (server.is_databricks and server.password):
-        return BearerAuth(server.password or "")
-    if not server.login:
-        return NoAuth()
+    if server.is_databricks or not server.login or server.token:
+        return _TokenAuth(server.password or "")
     if auth_type is HTTPBasicAuth:
         # MLflow reads UTF-8, as its own client sends it; requests would send Latin-1.
         return HTTPBasicAuth(server.login.encode(), (server.password or "").encode())
     return auth_type(server.login, server.password or "")
 
 
-def refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
-    """Return the error for an answer with a status of 400 or above."""
-    code, message = _error_of(response)
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
+    body, status = _json(response), response.status_code
+    is_mlflow = isinstance(body, dict) and "error_code" in body
+    code = str(body["error_code"]) if is_mlflow else ""
+    message = str(body.get("message", "")) if is_mlflow else _excerpt(response)
     return MLflowAPIError(
-        f"MLflow answered {response.status_code} {code or response.reason}: {message} "
-        f"({_origin(response, conn_id)}){_hint(response.status_code, code, message, conn_id)}",
-        response.status_code,
+        f"MLflow answered {status} {code or response.reason}: {message} "
+        f"({_origin(response, conn_id)}){_hint(status, code, message, conn_id)}",
+        status,
         code,
     )
 
 
-def foreign_answer(response: requests.Response, conn_id: str, key: str = "") -> MLflowAPIError:
-    """Return the error for an answer that should be a JSON object, or have one under a key, and does not."""
+def _foreign(response: requests.Response, conn_id: str, key: str = "") -> MLflowAPIError:
     kind = f"an answer without a usable {key!r}" if key else response.headers.get("Content-Type", "no content type")
     return MLflowAPIError(
         f"Not MLflow's JSON but {kind}: {_excerpt(response)!r} ({_origin(response, conn_id)}). A proxy or login "
@@ -380,8 +333,7 @@ def foreign_answer(response: requests.Response, conn_id: str, key: str = "") -> 
     )
 
 
-def redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
-    """Return the error for an answer that names another address instead of a result."""
+def _redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
     try:
         target = urlsplit(urljoin(response.url, response.headers["Location"]))
         address = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
@@ -395,14 +347,10 @@ def redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
     )
 
 
-def no_answer(
+def _no_answer(
     request: str, conn_id: str, error: requests.RequestException, handled: BaseException | None
 ) -> MLflowConnectionError:
-    """Return the error for a request that got no answer.
-
-    :param request: verb and URL
-    :param handled: the error that the caller was handling when it sent the request, which is not to blame
-    """
+    """Return the error for a request without an answer; the error that the caller was handling is not to blame."""
     causes = list(_chain(error, handled))
     # At the bottom is what happened, such as "Connection refused", without the layers around it.
     reason = [cause for cause in causes if isinstance(cause, OSError)][-1]
@@ -410,14 +358,6 @@ def no_answer(
         f"No answer from MLflow: {request} (connection {conn_id!r}): {str(reason) or type(reason).__name__}. "
         f"{_remedy(error, reason, conn_id)}{_doubt(request, causes)}"
     )
-
-
-def _error_of(response: requests.Response) -> tuple[str, str]:
-    try:
-        body = response.json()
-        return str(body["error_code"]), str(body.get("message", ""))
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return "", _excerpt(response)
 
 
 def _excerpt(response: requests.Response) -> str:
@@ -459,7 +399,7 @@ def _remedy(error: requests.RequestException, reason: BaseException, conn_id: st
 def _doubt(request: str, causes: list[BaseException]) -> str:
     """Return what to add for a request that MLflow may or may not have received."""
     unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
-    if is_read(*request.split(" ", 1)) or isinstance(causes[0], UNMADE) or any(isinstance(c, unsent) for c in causes):
+    if _is_read(*request.split(" ", 1)) or isinstance(causes[0], UNMADE) or any(isinstance(c, unsent) for c in causes):
         return ""
     return " MLflow may have acted on it all the same."
 

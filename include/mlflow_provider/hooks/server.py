@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -30,15 +30,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MLflowServer:
-    """Address, login and HTTP settings of one MLflow server.
+    """Address, login and HTTP settings of one MLflow server; see :meth:`from_connection`.
 
-    :param conn_id: the Airflow connection they come from, for messages
-    :param base_url: scheme, host, port and path prefix, without login and without a closing slash
-    :param registry_url: likewise, of the server that holds the model registry, if that is another
-    :param ui_url: likewise, as a person's browser reaches the pages of both, if that is another address
-    :param timeout: seconds to wait for an answer
+    :param base_url: scheme, host, port and path prefix, without login and without a closing slash; likewise the others
     :param verify: False switches the TLS check off, a string is the path of a CA bundle
-    :param headers: sent with every request
     """
 
     conn_id: str
@@ -96,7 +91,7 @@ class MLflowServer:
             verify=_verify(conn, extra),
             headers=_headers(conn, extra.get("headers")),
         )
-        _check_sendable(server)
+        _check_sendable(conn, server)
         return server
 
 
@@ -116,16 +111,12 @@ def _extra(conn: Connection) -> dict[str, Any]:
         extra = False  # the error would quote the text, and that may hold secrets
     if not isinstance(extra or {}, dict) or extra is False:
         raise _unusable(conn, "extra must be a JSON object")
-    if unknown := [name for name in extra or {} if name not in FIELDS]:
-        log.warning("Connection %r: %s", conn.conn_id, _describe_unknown(unknown))
+    hints = {name: get_close_matches(name, FIELDS, 1) for name in extra or {} if name not in FIELDS}
+    if unknown := ", ".join(f"{name!r}{f' (is that {hint[0]!r}?)' if hint else ''}" for name, hint in hints.items()):
+        text = "Connection %r: extra fields that mean nothing here are ignored: %s. HTTP headers belong in the field %r"
+        log.warning(text, conn.conn_id, unknown, "headers")
     mask_secret(extra or {})
     return dict(extra or {})
-
-
-def _describe_unknown(names: list[str]) -> str:
-    hints = {name: get_close_matches(name, FIELDS, 1) for name in names}
-    shown = ", ".join(f"{name!r}{f' (is that {hints[name][0]!r}?)' if hints[name] else ''}" for name in names)
-    return f"extra fields that mean nothing here are ignored: {shown}. HTTP headers belong in the field 'headers'"
 
 
 def _address(conn: Connection, value: Any, name: str) -> SplitResult:
@@ -136,11 +127,13 @@ def _address(conn: Connection, value: Any, name: str) -> SplitResult:
         raise MLflowError(f"Connection {conn.conn_id!r} names no {name}: set it to that of the MLflow server")
     try:
         address = urlsplit(text if "://" in text else f"//{text}")
-        address = address._replace(scheme=address.scheme or _scheme(conn, address.hostname))
+        default = "https" if conn.conn_type == "https" or _is_databricks(address.hostname) else "http"
+        address = address._replace(scheme=address.scheme or conn.schema or default)
         usable = address.scheme in ("http", "https") and _is_host(address.hostname) and address.port != 0
     except ValueError:  # it may show a password that is part of the address
         usable = False
-    if not usable or not _is_path(address.path) or text in DATABRICKS_URIS:
+    is_path = usable and address.path.isprintable() and not set("@ \\") & set(address.path)
+    if not is_path or text in DATABRICKS_URIS:
         raise MLflowError(
             f"Connection {conn.conn_id!r} has no usable address: its schema must be http or https and its {name} a "
             "name, an address or a URL with a number as port, of a Databricks workspace its URL; put credentials "
@@ -150,19 +143,10 @@ def _address(conn: Connection, value: Any, name: str) -> SplitResult:
 
 
 def _is_host(host: str | None) -> bool:
-    if not host or not host.isprintable() or any(character in host for character in ' \\%^`{|}<>"*'):
+    if not host or not host.isprintable() or set(' \\%^`{|}<>"*') & set(host):
         return False
     host.encode("idna")  # a UnicodeError is a ValueError
     return True
-
-
-def _is_path(path: str) -> bool:
-    return path.isprintable() and not any(character in path for character in "@ \\")
-
-
-def _scheme(conn: Connection, host: str | None) -> str:
-    secure = conn.conn_type == "https" or _is_databricks(host)
-    return conn.schema or ("https" if secure else "http")
 
 
 def _is_databricks(host: str | None) -> bool:
@@ -194,29 +178,25 @@ def _verify(conn: Connection, extra: dict[str, Any]) -> bool | str:
 def _headers(conn: Connection, value: Any) -> dict[str, str]:
     if not isinstance(value or {}, dict):
         raise _unusable(conn, "extra field `headers` must be a JSON object")
-    return {str(name): str(content) for name, content in (value or {}).items()}
+    headers = {str(name): str(content) for name, content in (value or {}).items()}
+    if wrong := [name for name in headers if not HEADER.fullmatch(name)]:
+        raise _unusable(conn, f"{wrong[0]!r} is not the name of an HTTP header")
+    return headers
 
 
-def _check_sendable(server: MLflowServer) -> None:
+def _check_sendable(conn: Connection, server: MLflowServer) -> None:
     """Reject what no HTTP header can carry: the errors of HTTP libraries would show it, secret or not."""
     contents = {f"the header {name!r}": content for name, content in server.headers.items()}
     for what, content in ({"the token": server.token or ""} | contents).items():
         if content != content.strip() or not (content.isascii() and content.isprintable()):
-            raise MLflowError(
-                f"Connection {server.conn_id!r}: {what} has a line break, a space at its beginning or end, or a "
-                "character that is not ASCII. Enter it again."
-            )
-    if wrong := [name for name in server.headers if not HEADER.fullmatch(name)]:
-        raise MLflowError(f"Connection {server.conn_id!r}: {wrong[0]!r} is not the name of an HTTP header")
+            problem = "has a line break, a space at its beginning or end, or a character that is not ASCII"
+            raise _unusable(conn, f"{what} {problem}. Enter it again.")
 
 
 def _seconds(conn: Connection, value: Any) -> float:
     if value in (None, ""):
         return READ_TIMEOUT
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if not 0 < seconds < MAX_TIMEOUT:
-        raise _unusable(conn, f"extra field `timeout` must be seconds above 0, not {value!r}")
-    return seconds
+    with suppress(TypeError, ValueError, OverflowError):
+        if 0 < float(value) < MAX_TIMEOUT:
+            return float(value)
+    raise _unusable(conn, f"extra field `timeout` must be seconds above 0, not {value!r}")

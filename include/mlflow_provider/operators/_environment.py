@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -39,10 +39,8 @@ COMPANIONS = ("mlflow-skinny", "pandas", "pyarrow")
 class Recipe:
     """All that decides what is in an environment.
 
-    :param python_version: such as ``3.11``
-    :param requirements: lines of a requirements file
-    :param files: text of the files that these lines name
-    :param options: of ``uv pip install`` or ``pip install``, visible to all of the machine on its command line
+    :param files: text of the files that the requirements name
+    :param options: of ``uv pip install``, visible to all of the machine on its command line
     :param index_urls: package indexes, the first in place of the default one; they may hold passwords
     """
 
@@ -58,46 +56,31 @@ class Recipe:
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def build(self, programs: Programs, inherited: Mapping[str, str], folder: Path, lock: int) -> None:
-        """Build the environment with uv if it is installed, else with pip.
+        """Build the environment in a new folder.
 
-        :param programs: runs uv or pip
-        :param inherited: environment variables of uv and pip
-        :param folder: that is not there yet
-        :param lock: file descriptor of a lock that uv and pip hold
-        :raises MLflowError: uv or pip failed, or the task was killed
+        :param inherited: environment variables of uv
+        :param lock: file descriptor of a lock that uv holds
+        :raises MLflowError: uv failed, or the task was killed
         """
-        variables = {**inherited, "PATH": tool_path(), **self._index_variables()}
+        from uv import find_uv_bin
+
         # Without bytecode every prediction would compile MLflow and scikit-learn again (3 s).
-        variables["UV_COMPILE_BYTECODE"] = "1"
-        create, install = self._commands(folder, variables["PATH"])
-        self._run(programs, create, variables, lock)
+        variables = {**inherited, "PATH": python_path(), "UV_COMPILE_BYTECODE": "1"}
+        if self.index_urls:  # on a command line, everyone could read their passwords
+            variables |= {"UV_DEFAULT_INDEX": self.index_urls[0], "UV_INDEX": " ".join(self.index_urls[1:])}
+        folder.mkdir()
         for name, text in {**self.files, "requirements.txt": "\n".join(self.requirements)}.items():
             (folder / name).write_text(text)
-        self._run(programs, install, variables, lock)
-
-    def _commands(self, folder: Path, path: str) -> tuple[list[str], list[str]]:
-        python, options = str(folder / "bin" / "python"), [*self.options, "-r", str(folder / "requirements.txt")]
-        if _has_uv(path):
-            create = ["uv", "venv", "--seed", "--python", f"python{self.python_version}", str(folder)]
-            return create, ["uv", "pip", "install", "--python", python, *options]
-        create = [f"python{self.python_version}", "-m", "venv", str(folder)]
-        return create, [python, "-m", "pip", "install", *options]
-
-    def _run(self, programs: Programs, command: list[str], variables: dict[str, str], lock: int) -> None:
-        if status := programs.run(command, variables, [lock]):
-            raise MLflowError(
-                f"The environment of the model could not be built: {shlex.join(command[:3])} ended with {status}; "
-                f"its output is in the log. Requested: Python {self.python_version}, requirements: "
-                f"{without_logins(', '.join(self.requirements))}"
-            )
-
-    def _index_variables(self) -> dict[str, str]:
-        """Name the indexes to uv and to pip; on a command line, everyone could read their passwords."""
-        if not self.index_urls:
-            return {}
-        first, others = self.index_urls[0], " ".join(self.index_urls[1:])
-        variables = {"UV_DEFAULT_INDEX": first, "PIP_INDEX_URL": first}
-        return variables | ({"UV_INDEX": others, "PIP_EXTRA_INDEX_URL": others} if others else {})
+        create = ["venv", "--allow-existing", "--seed", "--python", f"python{self.python_version}", str(folder)]
+        target = ["--python", str(folder / "bin" / "python")]
+        install = ["pip", "install", *target, *self.options, "-r", str(folder / "requirements.txt")]
+        for arguments in (create, install):
+            if status := programs.run([find_uv_bin(), *arguments], variables, [lock]):
+                raise MLflowError(
+                    f"The environment of the model could not be built: uv {shlex.join(arguments[:2])} ended with "
+                    f"{status}; its output is in the log. Requested: Python {self.python_version}, requirements: "
+                    f"{without_logins(', '.join(self.requirements))}"
+                )
 
 
 class Environments:
@@ -106,7 +89,6 @@ class Environments:
     Each has a lock file beside it: shared by those who use the environment, exclusive for who builds or removes
     it. The kernel releases a lock when the last process that has the file open is gone, however it ended.
 
-    :param folder: made if it is not there
     :param gigabytes: what the environments may have together once a new one is built. One that is in use counts
         and stays.
     """
@@ -119,50 +101,37 @@ class Environments:
     def use(self, key: str, build: Callable[[Path, int], None]) -> Iterator[tuple[Path, int]]:
         """Hold an environment for a ``with`` block; it is built unless it is complete already.
 
-        :param key: its name
         :param build: called with the folder that it is to make and with the lock's file descriptor, which the
             programs that it runs should keep open
         :return: the folder and the lock's file descriptor, for the programs that run in the block
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         folder = self.folder / f"{PREFIX}{key}"
-        with _lock_file(folder).open("a") as lock:
-            _lock(lock.fileno(), fcntl.LOCK_SH, folder)
+        with _lock_file(folder).open("a") as file:
+            lock = file.fileno()
+            _lock(lock, fcntl.LOCK_SH, folder)
             # Another task may get the lock while its kind changes, hence the loop.
             while not _is_complete(folder):
-                _lock(lock.fileno(), fcntl.LOCK_EX, folder)
+                _lock(lock, fcntl.LOCK_EX, folder)
                 if not _is_complete(folder):
-                    _build(folder, build, lock.fileno())
+                    _build(folder, build, lock)
                     self._make_room()
-                _lock(lock.fileno(), fcntl.LOCK_SH, folder)
+                _lock(lock, fcntl.LOCK_SH, folder)
             os.utime(folder / MARKER)
-            yield folder, lock.fileno()
+            yield folder, lock
 
     def _make_room(self) -> None:
         with (self.folder / "room.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            found = sorted(self.folder.glob(f"{PREFIX}*/"), key=_last_use)
-            size = sum(map(_size, found))
-            for folder in found:
-                freed = _size(folder)
-                if (size > self.limit or not _is_complete(folder)) and _remove(folder):
-                    size -= freed
-
-
-def default_folder() -> Path:
-    """Return the folder of the environments if none is given: it survives from run to run."""
-    from airflow.configuration import AIRFLOW_HOME
-
-    return Path(AIRFLOW_HOME) / "model_environments"
+            found = {folder: _use_and_size(folder) for folder in self.folder.glob(f"{PREFIX}*/")}
+            surplus = sum(size for _, size in found.values()) - self.limit
+            for folder, (last_use, size) in sorted(found.items(), key=lambda item: item[1]):
+                if (surplus > 0 or not last_use) and _remove(folder):
+                    surplus -= size
 
 
 def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str) -> tuple[list[str], dict[str, str]]:
-    """Return all that the environment of a model needs.
-
-    :param artifact_uri: folder of the model
-    :return: the lines of a requirements file, and the text of each file that ``-c constraints.txt`` names in it
-    :raises MLflowError: the model has no such file
-    """
+    """Return the lines of a model's requirements, and the text of each file that ``-c constraints.txt`` names."""
     lines, files = [], {}
     for line in hook.get_model_requirements(artifact_uri):
         option, _, name = line.partition(" ")
@@ -176,44 +145,22 @@ def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str) -> tuple[list[s
 
 def complete(requirements: list[str]) -> list[str]:
     """Return the lines of a requirements file with mlflow-skinny, pandas and pyarrow as here, if they are missing."""
-    names = set(_names(requirements))
-    if "mlflow" in names:
-        return requirements
-    return requirements + [_as_here(name) for name in COMPANIONS if name not in names]
-
-
-def tool_path() -> str:
-    """Return a PATH on which the Python below this environment comes first and uv, if installed, can be found.
-
-    uv passes over a Python that belongs to a virtual environment, and would look for another or download one.
-    """
-    folders = [str(Path(sys.base_prefix) / "bin")]
-    with suppress(ImportError, FileNotFoundError):  # uv may be on PATH all the same
-        from uv import find_uv_bin
-
-        folders.append(str(Path(find_uv_bin()).parent))
-    return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
-
-
-def _has_uv(path: str) -> bool:
-    """Tell whether to use uv; Airflow's own virtual environments obey the same setting."""
-    from airflow.configuration import conf
-
-    wanted = conf.get("standard", "venv_install_method", fallback="auto").lower()
-    return wanted == "uv" or (wanted == "auto" and shutil.which("uv", path=path) is not None)
-
-
-def _names(requirements: Iterable[str]) -> Iterable[str]:
+    names = set()
     for line in requirements:
         with suppress(InvalidRequirement):  # an option line such as --extra-index-url
-            yield canonicalize_name(Requirement(line.partition(" #")[0]).name)
+            names.add(canonicalize_name(Requirement(line.partition(" #")[0]).name))
+    return requirements + [_as_here(name) for name in COMPANIONS if not names & {name, "mlflow"}]
+
+
+def python_path() -> str:
+    """Return a PATH on which the Python below this environment comes first: uv passes over that of an environment."""
+    return os.pathsep.join([str(Path(sys.base_prefix) / "bin"), os.environ.get("PATH", os.defpath)])
 
 
 def _as_here(name: str) -> str:
-    try:
+    with suppress(PackageNotFoundError):
         return f"{name}=={version(name)}"
-    except PackageNotFoundError:
-        return name
+    return name
 
 
 def _build(folder: Path, build: Callable[[Path, int], None], lock: int) -> None:
@@ -259,9 +206,7 @@ def _is_complete(folder: Path) -> bool:
     return (folder / MARKER).exists() and (folder / "bin" / "python").exists()
 
 
-def _last_use(folder: Path) -> float:
-    return (folder / MARKER).stat().st_mtime if (folder / MARKER).exists() else 0
-
-
-def _size(folder: Path) -> int:
-    return json.loads((folder / MARKER).read_text())["bytes"] if (folder / MARKER).exists() else 0
+def _use_and_size(folder: Path) -> tuple[float, int]:
+    """Return when a complete environment was used last, and its bytes; zeros for one that is not complete."""
+    marker = folder / MARKER
+    return (marker.stat().st_mtime, json.loads(marker.read_text())["bytes"]) if _is_complete(folder) else (0.0, 0)

@@ -12,9 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 from threading import Thread
 from typing import Any
@@ -31,7 +31,6 @@ GUARD = ("/bin/sh", "-c", "read line; kill -KILL 0")
 LOGIN = re.compile(r"(?<=://)[^\s/]+@")  # of a URL: Airflow masks only what a connection or variable holds
 # A child of the model's process may import this file again, hence the condition.
 STARTER = 'if __name__ == "__main__":\n    from model_process.main import main\n\n    main()\n'
-COMMON = re.compile(r"str|string|bool|boolean|[uU]?[iI]nt\d+|[fF]loat(32|64)|datetime64\[.*")  # types of columns
 TABLES = (".parquet", ".csv", ".csv.gz")
 
 
@@ -43,7 +42,7 @@ class Programs:
     """
 
     def __init__(self) -> None:
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._group: int | None = None  # its number is the guard's process id
         self.is_killed = False
 
     def run(self, command: Sequence[str], variables: Mapping[str, str], locks: Collection[int] = ()) -> int:
@@ -59,10 +58,16 @@ class Programs:
         :raises OSError: there is no such program
         """
         log.info("Running %s", without_logins(shlex.join(command)))
-        with self._group() as group, self._started(command, variables, group, locks) as program:
-            for line in program.stdout or ():
-                log.info("%s", without_logins(line.decode(errors="replace").rstrip()))
-            status = program.wait()
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(
+            GUARD, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env={}, process_group=0
+        ) as guard:
+            self._group = guard.pid
+            try:
+                status = self._follow(command, stdin=quiet, env=dict(variables), pass_fds=tuple(locks))
+            finally:
+                self._kill_group()
+                self._group = None  # the id may be given away once the guard has ended
         if self.is_killed:
             raise MLflowError(f"{command[0]} was killed with the task")
         return status
@@ -72,38 +77,18 @@ class Programs:
         self.is_killed = True
         self._kill_group()
 
-    @contextmanager
-    def _group(self) -> Iterator[int]:
-        quiet = subprocess.DEVNULL
-        guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env={}, process_group=0)
-        self._guard = guard
-        try:
-            yield guard.pid
-        finally:
-            self._kill_group()
-            self._guard = None
-            guard.communicate()
-
-    @contextmanager
-    def _started(
-        self, command: Sequence[str], variables: Mapping[str, str], group: int, locks: Collection[int]
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        program = subprocess.Popen(
-            command,
-            env=dict(variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=group,
-            pass_fds=tuple(locks),
-        )
+    def _follow(self, command: Sequence[str], **options: Any) -> int:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "process_group": self._group}
+        program: subprocess.Popen[bytes] = subprocess.Popen(command, **options)
         # A child left behind would keep the output open, and its reader waiting.
         ender = Thread(target=self._kill_group_after, args=(program,), daemon=True)
         try:
             ender.start()
             if self.is_killed:
                 self._kill_group()
-            yield program
+            for line in program.stdout or ():
+                log.info("%s", without_logins(line.decode(errors="replace").rstrip()))
+            return program.wait()
         finally:
             self._kill_group()
             ender.join()
@@ -114,24 +99,21 @@ class Programs:
         self._kill_group()
 
     def _kill_group(self) -> None:
-        # The guard's process id is not reused before wait(). macOS denies permission if no member is alive.
-        if self._guard:
+        # macOS denies permission if no member is alive.
+        if self._group:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._guard.pid, signal.SIGKILL)
+                os.killpg(self._group, signal.SIGKILL)
 
 
 def without_logins(text: str) -> str:
-    """Return a text with every login in a URL, such as ``https://user:password@host``, made unreadable."""
+    """Return a text in which no URL shows its login."""
     return LOGIN.sub("***@", text)
 
 
 def write_program(folder: Path, **arguments: Any) -> list[str]:
-    """Write the program that applies a model, and what it shall do.
+    """Write the program that applies a model, with its arguments, and return those of Python.
 
     A copy is run, because a folder on Python's path must not hold other modules than the program's.
-
-    :param arguments: of ``_model_process.main.predict``
-    :return: the arguments for Python
     """
     program = folder / "program"
     shutil.copytree(Path(_model_process.__file__).parent, program / "model_process")
@@ -143,9 +125,7 @@ def write_program(folder: Path, **arguments: Any) -> list[str]:
 def deliver(folder: Path, **parts: Callable[[], Path]) -> Future[None]:
     """Bring what the program waits for, one part after the other, while it starts (1 to 2 s).
 
-    :param parts: functions that return where a part is. The program finds that in a file of the part's name, or
-        it finds a file ``failed``.
-    :return: what became of it
+    :param parts: functions that return where a part is: the program finds it in a file of that name, or ``failed``
     """
     delivery: Future[None] = Future()
 
@@ -165,27 +145,22 @@ def deliver(folder: Path, **parts: Callable[[], Path]) -> Future[None]:
 
 
 def read_result(folder: Path, status: int) -> Any:
-    """Return what the program left.
+    """Return what the program left, or raise a RuntimeError that says why it failed.
 
     :param status: its exit status, negative for the signal that ended it
-    :raises RuntimeError: it failed; the message says why
     """
     if status == 0:
-        return _load(folder / "result")
+        try:
+            # Never pickled: the task's process talks to Airflow's supervisor and must not run code of a model.
+            return json.loads((folder / "result").read_bytes())
+        except (FileNotFoundError, ValueError):
+            raise RuntimeError("its process ended as if all were well, and left no result that can be read") from None
     if (folder / "error").exists():
         raise RuntimeError((folder / "error").read_text())
     if status == -signal.SIGKILL:
         raise RuntimeError("its process was killed, perhaps because memory ran out: a smaller chunk_size takes less")
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     raise RuntimeError(f"its process ended {how}; what it printed is in the log")
-
-
-def _load(result: Path) -> Any:
-    # Never pickled: the task's process talks to Airflow's supervisor and must not run code of a model.
-    try:
-        return json.loads(result.read_bytes())
-    except (FileNotFoundError, ValueError):
-        raise RuntimeError("its process ended as if all were well, and left no result that can be read") from None
 
 
 def _announce(folder: Path, name: str, path: Path) -> None:
@@ -195,25 +170,18 @@ def _announce(folder: Path, name: str, path: Path) -> None:
 
 
 def table_suffix(uri: str) -> str:
-    """Return the kind of table that a URI names: ``.parquet``, ``.csv`` or ``.csv.gz``.
-
-    :raises MLflowError: it is none of them
-    """
+    """Return the kind of table that a URI names: one of ``TABLES``, or an error."""
     name = PurePosixPath(urlsplit(uri).path).name.lower()
-    for suffix in reversed(TABLES):
-        if name.endswith(suffix):
-            return suffix
+    if found := [suffix for suffix in TABLES if name.endswith(suffix)]:
+        return found[0]
     raise MLflowError(f"{uri!r} names no table: the URI must end in {', '.join(TABLES[:-1])} or {TABLES[-1]}")
 
 
 def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
-    """Write a model's input to a file whose suffix tells its kind.
+    """Write a model's input to a file whose suffix tells its kind, and return the file.
 
     :param data: a DataFrame or Series, an array, the URI or path of a Parquet or CSV object (copied byte by byte), or
-        any value that can be pickled. A frame travels as Parquet, or as plain cells where Parquet would change it.
-    :param aws_conn_id: Airflow connection of an ``s3://`` URI that names none
-    :return: the file
-    :raises MLflowError: the object cannot be read
+        any value that can be pickled. A frame travels as plain cells.
     """
     # The library of a frame or an array is imported already; a URI needs none.
     pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
@@ -221,25 +189,12 @@ def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
         file = folder / f"data{table_suffix(str(data))}"
         fetch(str(data), file, aws_conn_id)
     elif pandas and isinstance(data, pandas.DataFrame | pandas.Series):
-        if isinstance(data, pandas.DataFrame) and _survives_parquet(data):
-            data.to_parquet(file := folder / "data.frame")
-        else:
-            (file := folder / "data.cells").write_bytes(pickle.dumps(_take_apart(data)))
+        (file := folder / "data.cells").write_bytes(pickle.dumps(_take_apart(data)))
     elif numpy and isinstance(data, numpy.ndarray) and data.dtype.kind not in "OTV":
         numpy.save(file := folder / "data.npy", data, allow_pickle=False)
     else:
         (file := folder / "data.pickle").write_bytes(pickle.dumps(data))
     return file
-
-
-def _survives_parquet(frame: Any) -> bool:
-    """Tell whether Parquet gives a frame back as it is: numbers, text, dates and categories under different names."""
-    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
-    names = [*frame.columns, *(str(level.name) for level in levels if level.name is not None)]
-    if len(set(names)) < len(names) or not all(type(name) is str for name in frame.columns):
-        return False
-    types = [values.dtype for values in (*(frame[name] for name in frame.columns), *levels)]
-    return all(kind.categories.dtype == "str" if kind == "category" else COMMON.fullmatch(str(kind)) for kind in types)
 
 
 def _take_apart(table: Any) -> dict[str, Any]:
@@ -256,9 +211,8 @@ def _take_apart(table: Any) -> dict[str, Any]:
 
 
 def _kind_of(values: Any) -> Any:
-    if str(values.dtype) == "category":
-        return values.dtype.categories.tolist(), bool(values.dtype.ordered)
-    return str(values.dtype)
+    kind = values.dtype
+    return (kind.categories.tolist(), bool(kind.ordered)) if str(kind) == "category" else str(kind)
 
 
 def _cells_of(index: Any) -> Any:

@@ -1,4 +1,10 @@
-"""Operators that deploy models to other systems and predict with them there."""
+"""Operators that deploy models to other systems and predict with them there.
+
+Both take ``mlflow_conn_id``, the Airflow connection of the MLflow server; ``target_uri``, such as
+``sagemaker:/us-west-2``, whose plugin must be installed (templated); and ``target_conn_id``, an Airflow connection of
+type ``aws`` with the target's login, without which the target finds its own credentials (templated). Errors of the
+target's plugin are raised as they are.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +43,12 @@ class _DeploymentOperator(BaseOperator):
 class CreateDeploymentOperator(_DeploymentOperator):
     """Deploys a model and returns what the target says about the deployment, its ``name`` at least.
 
-    https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.create_deployment
-
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: of the deployment; the target decides whether one of this name may exist (templated)
     :param model_uri: such as ``models:/name@alias`` (templated)
-    :param target_uri: the target, such as ``sagemaker:/us-west-2``; its plugin must be installed (templated)
-    :param target_conn_id: Airflow connection of type ``aws`` with the target's login; without one the target
-        finds its own credentials (templated)
     :param flavor: of the model, the target's default if not given (templated)
     :param config: the target's own settings, shown in Airflow's UI: no secrets (templated)
     :param endpoint: the endpoint to deploy under, where the target has such (templated)
     :raises MLflowError: a connection cannot be used, or MLflow does not show the model; nothing was deployed
-    :raises Exception: errors of the target's plugin
     """
 
     template_fields: Sequence[str] = (
@@ -97,17 +96,8 @@ class CreateDeploymentOperator(_DeploymentOperator):
 class PredictOperator(_DeploymentOperator):
     """Predicts with a deployed model and returns the answer as JSON, such as ``{"predictions": [36.1]}``.
 
-    https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html#mlflow.deployments.BaseDeploymentClient.predict
-
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param deployment_name: of the deployment (templated)
     :param inputs: a DataFrame, or any other value that the target accepts (templated)
     :param endpoint: the endpoint to predict with, where the target has such (templated)
-    :param target_uri: the target, such as ``sagemaker:/us-west-2``; its plugin must be installed (templated)
-    :param target_conn_id: Airflow connection of type ``aws`` with the target's login; without one the target
-        finds its own credentials (templated)
-    :raises MLflowError: a connection cannot be used
-    :raises Exception: errors of the target's plugin
     """
 
     template_fields: Sequence[str] = ("deployment_name", "inputs", "endpoint", "target_uri", "target_conn_id")

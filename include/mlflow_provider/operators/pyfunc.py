@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.providers.standard.hooks.package_index import PackageIndexHook
 from airflow.providers.standard.operators.python import PythonVirtualenvOperator
@@ -20,11 +21,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from ..exceptions import MLflowError, ModelPredictionError
 from ..links import MLflowLink
 from ..objects import publish
-from ._environment import Environments, Recipe, default_folder, read_requirements
+from ._environment import Environments, Recipe, read_requirements
 from ._model_process.main import main
 from ._subprocess import Programs, deliver, read_result, stage_input, table_suffix, write_program
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context, ObjectStoragePath
 
     from ..hooks.pyfunc import MLflowPyfuncHook
@@ -37,14 +39,12 @@ ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     """Applies a model to a table or another value, in a separate process.
 
-    The process runs in a Python environment built from the model's own requirements, with uv if it is
-    installed. The environment is built once per requirements and Python version, by one of the tasks that want
-    it; the others wait. The model's signature is enforced. Model and input are fetched while the process
-    starts. It gets MLflow's address and login in its environment, and nothing of them is stored. It ends with
-    the task, together with what it started, even if the task is killed with SIGKILL. A version that carries the
-    tag ``artifact_sha256`` (:meth:`MLflowPyfuncHook.hash_model`) is used only if its files still have that hash.
+    The process runs in a Python environment that uv builds from the model's own requirements, once per requirements
+    and Python version: other tasks that want it wait. The model's signature is enforced. The process gets MLflow's
+    address and login in its environment, and nothing of them is stored. It ends with the task, together with what it
+    started, even if the task is killed with SIGKILL. A version that carries the tag ``artifact_sha256``
+    (:meth:`MLflowPyfuncHook.hash_model`) is used only if its files still have that hash.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/Production``, ``models:/name/latest``,
         ``models:/m-1f0c...``, ``runs:/8e3f.../model``, ``s3://bucket/folder``, or any other URI that the ``mlflow``
         library can download (templated)
@@ -62,14 +62,11 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     :param venv_cache_gb: gigabytes that the environments in that folder may have together. When one is built, the
         least recently used go, except those in use.
     :param env_manager: ``virtualenv`` or ``uv``, which are the same: an environment of the model's own. Or
-        ``local``: the worker's Python with the worker's packages, which nothing is built for; MLflow warns of those
-        that differ from the model's requirements. That is a separate process as well, because a thread can
-        neither be killed nor given a login that the rest of the task does not see.
-    :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written at once, which bounds
-        the memory of the process. None for a model that must see the whole table, because its result has other
-        rows, or what it says of one depends on the others.
-    :param return_limit: bytes of JSON that a returned result may have, because XCom is not meant for tables; None
-        for any number
+        ``local``: a process of the worker's Python with its packages, which nothing is built for; MLflow warns of
+        those that differ from the model's requirements.
+    :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written to ``output_uri`` at once,
+        which bounds the memory of the process. None for a model that must see the whole table.
+    :param return_limit: bytes of JSON that a returned result may have, because XCom is not meant for tables, or None
     :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``. An index with a
         password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
         line, which all of the machine can read
@@ -77,8 +74,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         NaN and dates as text, any other value as JSON can hold it
     :raises ModelPredictionError: the model failed, or its result holds what JSON or the table cannot, such as NaN in a
         list; its traceback is in the log, its message in the error, and the rows in both
-    :raises MLflowError: the model or the input cannot be read, the model's files are not those that were registered,
-        the environment cannot be built, or the output not be written
+    :raises MLflowError: all else that is wrong with the model, its environment, the input or the output
     """
 
     template_fields: Sequence[str] = ("model_uri", "dst_path", "data", "output_uri", "op_args", "op_kwargs")
@@ -89,6 +85,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     mlflow_page = ""
 
     _programs: Programs | None = None
+    _version_uri = ""
 
     def __init__(
         self,
@@ -139,7 +136,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             raise MLflowError(f"dst_path {self.dst_path!r} is not an existing folder")
         self._programs = programs = Programs()
         pyfunc = self._open_hook()
-        model_uri = pyfunc.resolve_version(self.model_uri)
+        self._version_uri = model_uri = pyfunc.resolve_version(self.model_uri)
         self.mlflow_page = pyfunc.get_model_page(model_uri)
         artifact_uri = pyfunc.get_model_artifact_uri(model_uri)
         self.log.info("Predicting with %s, found at %s", self.model_uri, artifact_uri)
@@ -153,18 +150,9 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             # Before the delivery, whose downloads may put MLflow's login into the environment of this process.
             inherited = _inherited(pyfunc)
             self._check_pickle(pyfunc, artifact_uri, inherited)
-            delivery = deliver(
-                folder,
-                model=fetch,
-                input=lambda: stage_input(self.data, folder, self.aws_conn_id),
-            )
-            arguments = write_program(
-                folder,
-                output=output,
-                suppress_warnings=self.suppress_warnings,
-                limit=self.return_limit,
-                chunk_size=self.chunk_size,
-            )
+            delivery = deliver(folder, model=fetch, input=partial(stage_input, self.data, folder, self.aws_conn_id))
+            how = {"suppress_warnings": self.suppress_warnings, "limit": self.return_limit}
+            arguments = write_program(folder, output=output, chunk_size=self.chunk_size, **how)
             with self._interpreter(pyfunc, artifact_uri, programs, inherited) as (python, locks):
                 status = programs.run([python, *arguments], self._variables(pyfunc, inherited, context), locks)
             result = self._result(folder, status, delivery)
@@ -178,6 +166,22 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         """Kill the process of the model, or those that build its environment, with all that they started."""
         if self._programs:
             self._programs.kill()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+        """Return the model and the input, and the output, as OpenLineage names them."""
+        from airflow.providers.common.compat.openlineage.facet import Dataset
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        def dataset(uri: str) -> Any:
+            parts = urlsplit(uri)
+            if parts.scheme in ("models", "runs"):
+                return Dataset(self._open_hook().server.base_url, uri)
+            return Dataset(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/"))
+
+        is_object = isinstance(self.data, str) or hasattr(self.data, "conn_id")
+        inputs = [self._version_uri or self.model_uri, *([str(self.data)] if is_object else [])]
+        outputs = [str(self.output_uri)] if self.output_uri else []
+        return OperatorLineage(inputs=list(map(dataset, inputs)), outputs=list(map(dataset, outputs)))
 
     def _open_hook(self) -> MLflowPyfuncHook:
         # Imported here because it brings requests, which a DAG file should not pay for.
@@ -213,20 +217,21 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         if self.env_manager == LOCAL:
             yield sys.executable, []
             return
+        from airflow.configuration import AIRFLOW_HOME
+
         recipe = self._recipe(pyfunc, artifact_uri)
-        environments = Environments(Path(self.venv_cache_path or default_folder()).absolute(), self.venv_cache_gb)
-        with environments.use(recipe.key, partial(recipe.build, programs, inherited)) as (folder, lock):
-            yield str(folder / "bin" / "python"), [lock]
+        folder = Path(self.venv_cache_path or Path(AIRFLOW_HOME) / "model_environments").absolute()
+        with Environments(folder, self.venv_cache_gb).use(recipe.key, partial(recipe.build, programs, inherited)) as (
+            environment,
+            lock,
+        ):
+            yield str(environment / "bin" / "python"), [lock]
 
     def _recipe(self, pyfunc: MLflowPyfuncHook, artifact_uri: str) -> Recipe:
-        requirements, files = read_requirements(pyfunc, artifact_uri)
-        named = [
-            PackageIndexHook(conn_id).get_connection_url() for conn_id in self.index_urls_from_connection_ids or ()
-        ]
+        named = [PackageIndexHook(name).get_connection_url() for name in self.index_urls_from_connection_ids or ()]
         return Recipe(
             self.python_version or f"{sys.version_info.major}.{sys.version_info.minor}",
-            requirements,
-            files,
+            *read_requirements(pyfunc, artifact_uri),
             list(self.pip_install_options or ()),
             [*(self.index_urls or ()), *named],
         )

@@ -1,12 +1,19 @@
-"""Operators for MLflow's model registry."""
+"""Operators for MLflow's model registry.
+
+All take ``mlflow_conn_id``, the Airflow connection of the MLflow server, and ``name``, that of a registered model;
+those for one version of it ``version``, its number. All fields that name what they work on are templated, and tags are
+``[{"key": key, "value": value}]``. All raise :class:`MLflowAPIError` where that is not there, or the server refuses.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from ..links import MLflowLink
 
@@ -36,24 +43,30 @@ class _RegistryOperator(BaseOperator):
 
         return MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
 
-    def link_to_model(self, name: str) -> None:
-        """Make the task's link open the page of a registered model."""
-        self.mlflow_page = self.hook.server.page("models", name)
+    def link(self, *path: str) -> None:
+        """Make the task's link open a page below that of all registered models."""
+        self.mlflow_page = self.hook.server.page("models", *path)
 
-    def link_to_version(self, version: dict[str, Any]) -> None:
-        """Make the task's link open the page of a model version."""
-        self.mlflow_page = self.hook.server.page("models", version["name"], "versions", version["version"])
+    def answer(self, version: dict[str, Any]) -> dict[str, Any]:
+        """Return a version as the operators of 1.1.0 did, and link to it."""
+        self.link(version["name"], "versions", version["version"])
+        return {"model_version": version}
+
+
+class _VersionOperator(_RegistryOperator):
+    """An operator for one version of a registered model."""
+
+    template_fields: Sequence[str] = ("name", "version")
+
+    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, version: str, **kwargs: Any) -> None:
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        self.version = version
 
 
 class CreateRegisteredModelOperator(_RegistryOperator):
     """Creates a registered model and returns ``{"registered_model": {...}}``.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the model (templated)
-    :param tags: ``[{"key": key, "value": value}]`` (templated)
-    :param description: what the model is for (templated)
     :param exist_ok: return a model that exists already, as it is, instead of failing
-    :raises MLflowAPIError: the model exists and ``exist_ok`` is False, or the server refused
     """
 
     template_fields: Sequence[str] = ("name", "tags", "description")
@@ -76,35 +89,25 @@ class CreateRegisteredModelOperator(_RegistryOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the model."""
-        model = self.hook.create_registered_model(
-            self.name, tags=self.tags, description=self.description, exist_ok=self.exist_ok
-        )
-        self.link_to_model(self.name)
+        model = self.hook.create_registered_model(self.name, self.tags, self.description, self.exist_ok)
+        self.link(self.name)
         return {"registered_model": model}
 
 
 class GetRegisteredModelOperator(_RegistryOperator):
-    """Returns a registered model as ``{"registered_model": {...}}``.
-
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the model (templated)
-    :raises MLflowAPIError: there is no such model, or the server refused
-    """
+    """Returns a registered model as ``{"registered_model": {...}}``."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the model."""
-        model = self.hook.read_registered_model(self.name)
-        self.link_to_model(self.name)
+        model = self.hook.get_registered_model(self.name, missing_ok=False)
+        self.link(self.name)
         return {"registered_model": model}
 
 
 class DeleteRegisteredModelOperator(_RegistryOperator):
     """Deletes a registered model with all its versions; returns nothing.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the model (templated)
     :param missing_ok: succeed if there is no such model, so that the task can run again
-    :raises MLflowAPIError: there is no such model and ``missing_ok`` is False, or the server refused
     """
 
     def __init__(
@@ -116,29 +119,21 @@ class DeleteRegisteredModelOperator(_RegistryOperator):
     def execute(self, context: Context) -> None:
         """Delete the model."""
         self.hook.delete_registered_model(self.name, missing_ok=self.missing_ok)
-        self.mlflow_page = self.hook.server.page("models")
+        self.link()
 
 
 class GetLatestModelVersionsOperator(_RegistryOperator):
-    """Returns the newest version of each stage as ``{"model_versions": [{...}]}``.
+    """Returns the newest version of each stage as ``{"model_versions": [{...}]}``, or ``{}`` if there is none.
 
-    MLflow deprecates stages in favour of aliases. A model without such versions gives ``{}``, MLflow's answer.
+    MLflow deprecates stages in favour of aliases.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param stages: such as ``["Production"]``; every stage, ``None`` included, if not given (templated)
-    :raises MLflowAPIError: there is no such model or stage, or the server refused
+    :param stages: such as ``["Production"]``; every stage, ``None`` included, if not given
     """
 
     template_fields: Sequence[str] = ("name", "stages")
 
     def __init__(
-        self,
-        *,
-        mlflow_conn_id: str = "mlflow_default",
-        name: str,
-        stages: list[str] | None = None,
-        **kwargs: Any,
+        self, *, mlflow_conn_id: str = "mlflow_default", name: str, stages: list[str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
         self.stages = stages
@@ -146,35 +141,21 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the versions."""
         versions = self.hook.get_latest_versions(self.name, self.stages)
-        self.link_to_model(self.name)
+        self.link(self.name)
         return {"model_versions": versions} if versions else {}
 
 
 class CreateModelVersionOperator(_RegistryOperator):
     """Registers a model as the next version of a registered model; returns ``{"model_version": {...}}``.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param source: URI of the model's artifacts, such as ``models:/m-1f0c...`` (templated)
-    :param run_id: the run that made the model (templated)
-    :param tags: ``[{"key": key, "value": value}]`` (templated)
-    :param run_link: URL of the run, if another MLflow server holds it (templated)
-    :param description: what is new in this version (templated)
-    :param model_id: the logged model of MLflow 3; read from ``source`` if that names one (templated)
+    :param source: URI of the model's artifacts, such as ``models:/m-1f0c...``
+    :param run_link: URL of the run, if another MLflow server holds it
+    :param model_id: the logged model of MLflow 3; read from ``source`` if that names one
     :param exist_ok: return a version of the same name, source and run if there is one, so that a task which
         runs again does not register its model twice
-    :raises MLflowAPIError: the server refused
     """
 
-    template_fields: Sequence[str] = (
-        "name",
-        "source",
-        "run_id",
-        "tags",
-        "run_link",
-        "description",
-        "model_id",
-    )
+    template_fields: Sequence[str] = ("name", "source", "run_id", "tags", "run_link", "description", "model_id")
     template_fields_renderers = {"tags": "json"}
 
     def __init__(
@@ -203,44 +184,22 @@ class CreateModelVersionOperator(_RegistryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Register the version."""
         fields = {name: getattr(self, name) for name in self.template_fields}
-        version = self.hook.create_model_version(**fields, exist_ok=self.exist_ok)
-        self.link_to_version(version)
-        return {"model_version": version}
+        return self.answer(self.hook.create_model_version(**fields, exist_ok=self.exist_ok))
 
 
-class GetModelVersionOperator(_RegistryOperator):
-    """Returns one version of a registered model as ``{"model_version": {...}}``.
-
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param version: number of the version (templated)
-    :raises MLflowAPIError: there is no such version, or the server refused
-    """
-
-    template_fields: Sequence[str] = ("name", "version")
-
-    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, version: str, **kwargs: Any) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
-        self.version = version
+class GetModelVersionOperator(_VersionOperator):
+    """Returns one version of a registered model as ``{"model_version": {...}}``."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the version."""
-        version = self.hook.get_model_version(self.name, self.version)
-        self.link_to_version(version)
-        return {"model_version": version}
+        return self.answer(self.hook.get_model_version(self.name, self.version))
 
 
-class DeleteModelVersionOperator(_RegistryOperator):
+class DeleteModelVersionOperator(_VersionOperator):
     """Deletes one version of a registered model; returns nothing.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param version: number of the version (templated)
     :param missing_ok: succeed if there is no such version, so that the task can run again
-    :raises MLflowAPIError: there is no such version and ``missing_ok`` is False, or the server refused
     """
-
-    template_fields: Sequence[str] = ("name", "version")
 
     def __init__(
         self,
@@ -251,26 +210,23 @@ class DeleteModelVersionOperator(_RegistryOperator):
         missing_ok: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
-        self.version = version
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, version=version, **kwargs)
         self.missing_ok = missing_ok
 
     def execute(self, context: Context) -> None:
         """Delete the version."""
         self.hook.delete_model_version(self.name, self.version, missing_ok=self.missing_ok)
-        self.link_to_model(self.name)
+        self.link(self.name)
 
 
-class TransitionModelVersionStageOperator(_RegistryOperator):
+class TransitionModelVersionStageOperator(_VersionOperator):
     """Moves a model version to a stage and points an alias to it; returns ``{"model_version": {...}}``.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param version: number of the version (templated)
+    Nothing moves if MLflow would refuse the stage or the alias.
+
     :param stage: ``Staging``, ``Production``, ``Archived`` or ``None``
     :param archive_existing_versions: archive the versions that are in this stage now
-    :param alias: name that points to this version from now on, what MLflow 3 uses instead of stages (templated)
-    :raises MLflowAPIError: there is no such version or stage, or the server refused
+    :param alias: name that points to this version from now on, what MLflow 3 uses instead of stages
     """
 
     template_fields: Sequence[str] = ("name", "version", "alias")
@@ -286,160 +242,163 @@ class TransitionModelVersionStageOperator(_RegistryOperator):
         alias: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
-        self.version = version
+        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, version=version, **kwargs)
         self.stage = stage
         self.archive_existing_versions = archive_existing_versions
         self.alias = alias
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Move the version, if stage and alias are such that MLflow takes both."""
-        from ..hooks.client import check_alias, check_stage
+        """Move the version."""
+        from ..hooks.client import check_alias
 
-        check_stage(self.stage)
         if self.alias:
             check_alias(self.alias)
-        version = self.hook.transition_model_version_stage(
-            self.name, self.version, self.stage, bool(self.archive_existing_versions)
-        )
+        archive = bool(self.archive_existing_versions)
+        version = self.hook.transition_model_version_stage(self.name, self.version, self.stage, archive)
         if self.alias:
             self.hook.set_registered_model_alias(self.name, self.alias, self.version)
-        self.link_to_version(version)
-        return {"model_version": version}
+        return self.answer(version)
 
 
-class SetRegisteredModelAliasOperator(_RegistryOperator):
+class SetRegisteredModelAliasOperator(_VersionOperator):
     """Points an alias to a model version, and returns ``{"model_version": {...}}``.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param alias: name that points to this version from now on, whichever it pointed to before (templated)
-    :param version: number of the version (templated)
-    :raises MLflowAPIError: there is no such version, or the server refused
+    :param alias: name that points to this version from now on, whichever it pointed to before
     """
 
     template_fields: Sequence[str] = ("name", "alias", "version")
 
-    def __init__(
-        self, *, mlflow_conn_id: str = "mlflow_default", name: str, alias: str, version: str, **kwargs: Any
-    ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+    def __init__(self, *, alias: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.alias = alias
-        self.version = version
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Set the alias."""
         self.hook.set_registered_model_alias(self.name, self.alias, self.version)
-        version = self.hook.get_model_version(self.name, self.version)
-        self.link_to_version(version)
-        return {"model_version": version}
+        return self.answer(self.hook.get_model_version(self.name, self.version))
 
 
 class DeleteRegisteredModelAliasOperator(_RegistryOperator):
-    """Removes an alias from the version that has it, if one does; returns nothing.
-
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param alias: the alias (templated)
-    :raises MLflowAPIError: there is no such model, or the server refused
-    """
+    """Removes an alias from the version that has it, if one does; returns nothing."""
 
     template_fields: Sequence[str] = ("name", "alias")
 
-    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, alias: str, **kwargs: Any) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+    def __init__(self, *, alias: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.alias = alias
 
     def execute(self, context: Context) -> None:
         """Remove the alias."""
         self.hook.delete_registered_model_alias(self.name, self.alias)
-        self.link_to_model(self.name)
+        self.link(self.name)
 
 
-class SetModelVersionTagOperator(_RegistryOperator):
-    """Sets a tag of a model version, in place of one of the same key; returns nothing.
-
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param version: number of the version (templated)
-    :param key: of the tag (templated)
-    :param value: any value; MLflow stores its text (templated)
-    :raises MLflowAPIError: there is no such version, or the server refused
-    """
+class SetModelVersionTagOperator(_VersionOperator):
+    """Sets a tag of a model version to the text of a value, in place of one of the same key; returns nothing."""
 
     template_fields: Sequence[str] = ("name", "version", "key", "value")
 
-    def __init__(
-        self, *, mlflow_conn_id: str = "mlflow_default", name: str, version: str, key: str, value: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
-        self.version = version
+    def __init__(self, *, key: str, value: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.key = key
         self.value = value
 
     def execute(self, context: Context) -> None:
         """Set the tag."""
         self.hook.set_model_version_tag(self.name, self.version, self.key, self.value)
-        self.link_to_version({"name": self.name, "version": str(self.version)})
+        self.link(self.name, "versions", str(self.version))
 
 
 class SearchModelVersionsOperator(_RegistryOperator):
     """Returns the versions of a registered model that match, newest first, as ``{"model_versions": [{...}]}``.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param filter_string: such as ``tags.checked = 'yes'``; all versions if not given (templated)
-    :raises MLflowAPIError: MLflow cannot read the filter, or the server refused
+    :param filter_string: such as ``tags.checked = 'yes'``; all versions if not given
     """
 
     template_fields: Sequence[str] = ("name", "filter_string")
 
-    def __init__(
-        self, *, mlflow_conn_id: str = "mlflow_default", name: str, filter_string: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+    def __init__(self, *, filter_string: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.filter_string = filter_string
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Search the versions."""
         versions = self.hook.search_versions_of(self.name, self.filter_string)
-        self.link_to_model(self.name)
+        self.link(self.name)
         return {"model_versions": versions}
 
 
 class CopyModelVersionOperator(_RegistryOperator):
-    """Makes a version of one model the next version of another; returns ``{"model_version": {...}}``.
+    """Makes a version of another model the next version of this one; returns ``{"model_version": {...}}``.
 
-    The copy has the tags and the description of the original. The other model is created if there is none.
+    The copy has the tags and the description of the original. This model is created if it is not there. From another
+    server the files come along, and have to arrive with the SHA-256 that they had.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param model_uri: ``models:/name/3`` or ``models:/name@alias``: the version to copy (templated)
-    :param name: name of the registered model that gets the version (templated)
+    :param model_uri: ``models:/name/3`` or ``models:/name@alias``: the version to copy
     :param exist_ok: return the copy of this version if the model has one, so that the task can run again
-    :raises MLflowError: the URI has another form
-    :raises MLflowAPIError: there is no such version, or the server refused
+    :param source_conn_id: the Airflow connection of the server that has the version, if that is another
+    :param aws_conn_id: Airflow connection of models in S3
     """
 
-    template_fields: Sequence[str] = ("name", "model_uri")
+    template_fields: Sequence[str] = ("name", "model_uri", "source_conn_id")
 
     def __init__(
         self,
         *,
-        mlflow_conn_id: str = "mlflow_default",
         model_uri: str,
-        name: str,
         exist_ok: bool = False,
+        source_conn_id: str | None = None,
+        aws_conn_id: str | None = "aws_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        super().__init__(**kwargs)
         self.model_uri = model_uri
         self.exist_ok = exist_ok
+        self.source_conn_id = source_conn_id
+        self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy the version."""
-        version = self.hook.copy_model_version(self.model_uri, self.name, exist_ok=self.exist_ok)
-        self.link_to_version(version)
-        return {"model_version": version}
+        from ..hooks.pyfunc import MLflowPyfuncHook
+
+        if not self.source_conn_id:
+            return self.answer(self.hook.copy_model_version(self.model_uri, self.name, self.exist_ok))
+        target = MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
+        source = MLflowPyfuncHook(self.source_conn_id, self.aws_conn_id)
+        return self.answer(target.copy_model_version(source, self.model_uri, self.name, self.exist_ok))
+
+
+class ValidateModelVersionOperator(_VersionOperator):
+    """Fails, without a retry, if a metric of a version is missing or beyond its limits; returns all of them.
+
+    What was logged for the model itself counts before what its run logged. The return value is
+    ``{"model_version": {...}, "metrics": {...}}``.
+
+    :param at_least: lower limits, inclusive, such as ``{"r2": 0.5}``
+    :param at_most: upper limits, inclusive, such as ``{"rmse": 1.5}``
+    """
+
+    template_fields: Sequence[str] = ("name", "version", "at_least", "at_most")
+
+    def __init__(
+        self, *, at_least: Mapping[str, float] | None = None, at_most: Mapping[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.at_least = at_least or {}
+        self.at_most = at_most or {}
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Compare the metrics."""
+        answer = self.answer(self.hook.get_model_version(self.name, self.version))
+        names = {*self.at_least, *self.at_most}
+        metrics = {name: self.hook.get_model_version_metric(answer["model_version"], name) for name in names}
+        values = {name: math.nan if value is None else value for name, value in metrics.items()}  # NaN meets no limit
+        low = [f"{name} at least {limit}" for name, limit in self.at_least.items() if not values[name] >= float(limit)]
+        high = [f"{name} at most {limit}" for name, limit in self.at_most.items() if not values[name] <= float(limit)]
+        if low or high:
+            wanted = ", ".join(low + high)
+            raise AirflowFailException(f"Version {self.version} of {self.name!r} has {metrics}, wanted: {wanted}")
+        return {**answer, "metrics": metrics}
 
 
 class PruneModelVersionsOperator(_RegistryOperator):
@@ -448,26 +407,14 @@ class PruneModelVersionsOperator(_RegistryOperator):
     A version that has an alias, or is in the stage Staging or Production, is never deleted. The logged models behind
     the versions stay.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param name: name of the registered model (templated)
-    :param keep: how many of the newest versions stay, whether they have an alias or not (templated)
-    :param preview: delete nothing, and return what would be deleted (templated)
-    :raises MLflowError: ``keep`` is not a whole number above 0; nothing was deleted
-    :raises MLflowAPIError: the server refused
+    :param keep: how many of the newest versions stay, whether they have an alias or not, above 0
+    :param preview: delete nothing, and return what would be deleted
     """
 
     template_fields: Sequence[str] = ("name", "keep", "preview")
 
-    def __init__(
-        self,
-        *,
-        mlflow_conn_id: str = "mlflow_default",
-        name: str,
-        keep: int | str,
-        preview: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+    def __init__(self, *, keep: int | str, preview: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.keep = keep
         self.preview = preview
 
@@ -476,5 +423,5 @@ class PruneModelVersionsOperator(_RegistryOperator):
         is_dry = str(self.preview).lower() not in ("false", "0", "no", "none", "")
         pruned = self.hook.prune_model_versions(self.name, self.keep, dry_run=is_dry)
         self.log.info("%s %s", "Would delete" if is_dry else "Deleted", ", ".join(pruned) or "nothing")
-        self.link_to_model(self.name)
+        self.link(self.name)
         return pruned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,6 @@ class MLflowModelVersionSensor(BaseSensorOperator):
     It can also have to carry an alias, and a metric of its model to lie within limits. A model, version,
     alias or metric that is not there is waited for.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param name: name of the registered model (templated)
     :param version: number of the version; if not given, the one that carries the alias (templated)
     :param alias: name that has to point to the version (templated)
@@ -90,7 +90,8 @@ class MLflowModelVersionSensor(BaseSensorOperator):
             self._answered = True
             self.log.info("Waiting: %s", reason)
         except (MLflowError, AirflowNotFoundException) as error:
-            if self._is_first_look(context) and not self.silent_fail:
+            is_first_look = not self._answered and not context.get("task_reschedule_count")
+            if is_first_look and not self.silent_fail:
                 raise
             self.log.warning("Waiting: %s", error)
         # Not from execute, so that soft_fail and its kin count for the first look as in the other modes.
@@ -123,24 +124,17 @@ class MLflowModelVersionSensor(BaseSensorOperator):
         self.mlflow_page = hook.server.page("models", version["name"], "versions", version["version"])
         return version
 
-    def _is_first_look(self, context: Context) -> bool:
-        return not self._answered and not context.get("task_reschedule_count")
-
     def _defer(self, condition: VersionCondition) -> None:
         from ..triggers.model_version import MLflowModelVersionTrigger
 
-        trigger = MLflowModelVersionTrigger(
-            **asdict(condition), mlflow_conn_id=self.mlflow_conn_id, poke_interval=self.poke_interval
-        )
+        conn_id, interval = self.mlflow_conn_id, self.poke_interval
+        trigger = MLflowModelVersionTrigger(mlflow_conn_id=conn_id, poke_interval=interval, **asdict(condition))
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
 
 def _number(field: str, value: Any) -> float:
     """Return a limit, which may have come out of a template as text."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isnan(number):
-        raise AirflowFailException(f"{field} must be a number, not {value!r}: check its template")
-    return number
+    with suppress(TypeError, ValueError):
+        if not math.isnan(number := float(value)):
+            return number
+    raise AirflowFailException(f"{field} must be a number, not {value!r}: check its template")

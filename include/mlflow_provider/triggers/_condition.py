@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,7 @@ class NotYetError(Exception):
 
 @dataclass(frozen=True)
 class VersionCondition:
-    """A version of a registered model is READY and meets the conditions given.
-
-    :param version: number of the version; if not given, it is the one that carries the alias
-    :param alias: the version carries it
-    :param metric: the model's newest value of it lies within the limits
-    :param at_least: lower limit, inclusive
-    :param at_most: upper limit, inclusive
-    """
+    """A version of a registered model is READY, and as :class:`MLflowModelVersionSensor` describes it."""
 
     name: str
     version: str | int | None = None
@@ -39,7 +33,6 @@ class VersionCondition:
     def check(self, hook: MLflowClientHook) -> dict[str, Any]:
         """Return the version if it is as it should be.
 
-        :return: as in https://mlflow.org/docs/latest/rest-api.html#get-modelversion
         :raises NotYetError: it is not, or there is none
         :raises AirflowFailException: it will never be, or MLflow rejects the question
         :raises MLflowError: MLflow does not answer now
@@ -47,7 +40,8 @@ class VersionCondition:
         try:
             version = self._find(hook)
             _check_registration(version)
-            self._check_alias(version)
+            if self.alias and self.version is not None and self.alias not in version.get("aliases", []):
+                raise NotYetError(f"{_title(version)} does not carry the alias {self.alias!r}")
             self._check_metric(hook, version)
         except MLflowError as error:
             if self._is_missing(hook, error):
@@ -62,11 +56,6 @@ class VersionCondition:
             return hook.get_model_version_by_alias(self.name, self.alias or "")
         return hook.get_model_version(self.name, self.version)
 
-    def _check_alias(self, version: dict[str, Any]) -> None:
-        found_by_number = self.version is not None
-        if self.alias and found_by_number and self.alias not in version.get("aliases", []):
-            raise NotYetError(f"{_title(version)} does not carry the alias {self.alias!r}")
-
     def _check_metric(self, hook: MLflowClientHook, version: dict[str, Any]) -> None:
         if self.metric is None:
             return
@@ -76,17 +65,14 @@ class VersionCondition:
         low = -math.inf if self.at_least is None else self.at_least
         high = math.inf if self.at_most is None else self.at_most
         if not low <= value <= high:  # NaN lies within no limits
-            raise NotYetError(f"{_title(version)} has {self.metric} {value}, not {self._limits()}")
-
-    def _limits(self) -> str:
-        limits = {"at least": self.at_least, "at most": self.at_most}
-        return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
+            limits = {"at least": self.at_least, "at most": self.at_most}
+            wanted = " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
+            raise NotYetError(f"{_title(version)} has {self.metric} {value}, not {wanted}")
 
     def _is_missing(self, hook: MLflowClientHook, error: MLflowError) -> bool:
-        try:
+        with suppress(MLflowError):
             return hook.is_missing(error, self.name)
-        except MLflowError:
-            return False
+        return False
 
 
 def _check_registration(version: dict[str, Any]) -> None:

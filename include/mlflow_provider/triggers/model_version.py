@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -19,7 +18,7 @@ from ..exceptions import MLflowError
 from ._condition import NotYetError, VersionCondition
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection
+    from ..hooks.client import MLflowClientHook
 
 # Threads of these triggers alone: the event loop has few, which logging and name resolution need.
 _THREADS = ThreadPoolExecutor(32, thread_name_prefix="mlflow-trigger")
@@ -62,7 +61,7 @@ class MLflowModelVersionTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         while True:
             try:
-                return await self._check()
+                return await ask(self.mlflow_conn_id, self._check)
             except NotYetError as reason:
                 self._log_reason(logging.INFO, str(reason))
             except (MLflowError, AirflowNotFoundException) as error:
@@ -75,18 +74,23 @@ class MLflowModelVersionTrigger(BaseTrigger):
             self._logged = reason
             self.log.log(level, "Waiting: %s", reason)
 
-    async def _check(self) -> dict[str, Any]:
-        connection = await BaseHook.aget_connection(self.mlflow_conn_id)
-        # The context makes what the thread logs part of the task's log.
-        check = partial(copy_context().run, _check_now, self.condition, connection)
-        return await asyncio.get_running_loop().run_in_executor(_THREADS, check)
+    def _check(self, hook: MLflowClientHook) -> dict[str, Any]:
+        version = self.condition.check(hook)
+        page = hook.server.page("models", version["name"], "versions", version["version"])
+        return {"version": version, "page": page}
 
 
-def _check_now(condition: VersionCondition, connection: Connection) -> dict[str, Any]:
-    # Imported in the thread because it brings requests, which would block the event loop.
-    from ..hooks.client import MLflowClientHook
+async def ask(conn_id: str, function: Callable[[MLflowClientHook], Any]) -> Any:
+    """Call a function with the hook of a connection, in a thread of the triggers' own."""
+    connection = await BaseHook.aget_connection(conn_id)
 
-    hook = MLflowClientHook(mlflow_conn_id=connection.conn_id)
-    hook.connection = connection
-    version = condition.check(hook)
-    return {"version": version, "page": hook.server.page("models", version["name"], "versions", version["version"])}
+    def call() -> Any:
+        # Imported in the thread because it brings requests, which would block the event loop.
+        from ..hooks.client import MLflowClientHook
+
+        hook = MLflowClientHook(mlflow_conn_id=conn_id)
+        hook.connection = connection
+        return function(hook)
+
+    # The context makes what the thread logs part of the task's log.
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, copy_context().run, call)

@@ -16,7 +16,6 @@ import pytest
 from airflow.sdk import Connection
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.problem import PROBLEM
 
 from .scripted import Answer, ScriptedServer
 
@@ -79,6 +78,8 @@ def lengths(buckets: None, hook: MLflowClientHook, experiment_id: str) -> Logged
 @pytest.fixture(scope="session")
 def lengths_in_s3(hook: MLflowClientHook, lengths: LoggedModel) -> str:
     """The folder of that model, where MLflow keeps it in S3."""
+    from include.problem import PROBLEM
+
     artifact_uri = hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]
     return artifact_uri.replace("mlflow-artifacts:/", f"s3://{PROBLEM.artifact_bucket}/")
 

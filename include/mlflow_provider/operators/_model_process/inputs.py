@@ -22,16 +22,11 @@ GZIP, UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")  # how such files begin
 
 
 class Chunk(NamedTuple):
-    """What a model gets at once: some rows of a table, or a value.
-
-    :param data: the rows or the value
-    :param first: position of the first row in the table
-    :param total: rows of the whole table; None for a value
-    """
+    """What a model gets at once: some rows of a table, or a value."""
 
     data: Any
-    first: int = 0
-    total: int | None = None
+    first: int = 0  # position of the first row in the table
+    total: int | None = None  # rows of the whole table; None for a value
 
     @property
     def rows(self) -> str:
@@ -45,9 +40,8 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
-    """Yield a value in one piece, the table of a Parquet or CSV file in chunks.
+    """Yield a value in one piece, the table of a Parquet or CSV file in chunks of ``size`` rows, or of all.
 
-    :param size: rows of a chunk; None for the whole table in one
     :param text: columns of a CSV file that are left as text, for a signature to give them their types
     """
     if path.suffix == ".parquet":
@@ -60,10 +54,7 @@ def read_chunks(path: Path, size: int | None, text: Iterable[str] = ()) -> Itera
 def read_value(path: Path) -> Any:
     """Return a frame, a series, an array, or any other value that was pickled."""
     import numpy as np
-    import pandas as pd
 
-    if path.suffix == ".frame":
-        return pd.read_parquet(path)
     if path.suffix == ".npy":
         return np.load(path)
     data = pickle.loads(path.read_bytes())  # noqa: S301 # written by the task that started this process
@@ -104,7 +95,9 @@ def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator
     try:
         known = set(text) & set(pd.read_csv(path, nrows=0, **options).columns)
         options["dtype"] = dict.fromkeys(known, "str")
-        if size and known and (total := _count_rows(path, size, options)) > size:
+        if size and known:
+            with pd.read_csv(path, usecols=[0], index_col=False, chunksize=size, **options) as reader:
+                total = sum(map(len, reader))
             frames: Iterable[pd.DataFrame] = pd.read_csv(path, chunksize=size, **options)
         else:
             table = pd.read_csv(path, **options)
@@ -116,13 +109,6 @@ def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator
             first += len(frame)
     except UnicodeDecodeError as error:
         raise ValueError(f"the CSV file is not UTF-8 ({error}): save it as UTF-8") from error
-
-
-def _count_rows(path: Path, size: int, options: dict[str, Any]) -> int:
-    import pandas as pd
-
-    with pd.read_csv(path, usecols=[0], index_col=False, chunksize=size, **options) as reader:
-        return sum(map(len, reader))
 
 
 def _format(path: Path) -> dict[str, Any]:
@@ -170,12 +156,11 @@ def _columns_with_gaps(metadata: pq.FileMetaData) -> set[str]:
     """Name the columns that miss a value, or may do so for all that the file says of itself."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     columns = [group.column(i) for group in groups for i in range(group.num_columns)]
-    return {column.path_in_schema for column in columns if not _is_full(column)}
-
-
-def _is_full(column: pq.ColumnChunkMetaData) -> bool:
-    statistics = column.statistics
-    return bool(statistics and statistics.has_null_count and statistics.null_count == 0)
+    return {
+        column.path_in_schema
+        for column in columns
+        if not ((known := column.statistics) and known.has_null_count and known.null_count == 0)
+    }
 
 
 def _as_part(table: pa.Table, first: int, total: int, gaps: set[str]) -> pd.DataFrame:

@@ -42,21 +42,18 @@ def predict(
 ) -> Any:
     """Apply a model to an input, both of which arrive in the folder while this process starts.
 
-    :param folder: a file ``model`` in it names the model's folder, a file ``input`` that of the input, and a
-        file ``failed`` says that they will not come
+    Files ``model`` and ``input`` in it name where they are; a file ``failed`` says that they will not come.
+
     :param parent: id of the process that started this one
-    :param output: name of the Parquet or CSV file to write to the folder, or None to return the result
-    :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
+    :param output: name of the Parquet or CSV file to write to the folder, or None to return what JSON can hold
     :param limit: bytes of JSON that a returned result may have, or None for any number
     :param chunk_size: rows of a table that are predicted at once, or None for all
-    :return: None with ``output``, else what JSON can hold; frames and series as pandas' JSON
-    :raises RowsError: the model failed on some rows of a table
     """
     model = load_model(folder, parent, suppress_warnings)
-    chunks = read_chunks(Path(wait_for("input", folder, parent)), chunk_size, columns_of(model))
-    results = apply(model, chunks)
+    size = chunk_size if output else None
+    results = apply(model, read_chunks(Path(wait_for("input", folder, parent)), size, columns_of(model)))
     if output is None:
-        return collect(results, limit)
+        return collect(next(results)[1], limit)
     write(results, folder / output)
     return None
 

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .inputs import Chunk
-from .results import WHOLE, check_rows, length_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 
-def write(results: Iterable[tuple[Chunk, Any]], path: Path) -> None:
-    """Write what a model made of each chunk to one table.
+WHOLE = "predict the whole table at once with chunk_size=None"
 
-    :param path: of the Parquet or CSV file
+
+def write(results: Iterable[tuple[Chunk, Any]], path: Path) -> None:
+    """Write what a model made of each chunk to one Parquet or CSV file.
+
     :raises ValueError: a result cannot become a table, or the chunks' results do not fit together
     """
     writer = write_parquet if path.suffix == ".parquet" else write_csv
@@ -28,25 +29,42 @@ def write(results: Iterable[tuple[Chunk, Any]], path: Path) -> None:
 
 def as_frames(results: Iterable[tuple[Chunk, Any]]) -> Iterator[tuple[Chunk, pd.DataFrame]]:
     """Yield each chunk with its result as a table that has the chunk's index."""
-    import pandas as pd
-
     for chunk, result in results:
         check_rows(chunk, result)
-        is_table = isinstance(chunk.data, (pd.DataFrame, pd.Series))
-        yield chunk, as_frame(result, chunk.data.index if is_table else None)
+        yield chunk, as_frame(result, chunk.data.index if hasattr(chunk.data, "iloc") else None)
 
 
-def as_frame(result: Any, index: pd.Index | None) -> pd.DataFrame:
-    """Return a result as a table: the model's own columns or ``prediction``, and the index if it is as long.
+def check_rows(chunk: Chunk, result: Any) -> None:
+    """Refuse what a model made of some rows if it is not row by row: of the whole table it might say another thing.
 
-    :raises ValueError: it has no rows
+    A table whose index names its rows may lack some.
     """
+    if not chunk.is_part:
+        return
+    import pandas as pd
+
+    index = result.index if hasattr(result, "iloc") else None
+    counts = isinstance(index, pd.RangeIndex) or (index is not None and index.equals(pd.RangeIndex(len(index))))
+    lengths = {length_of(part) for part in (result.values() if isinstance(result, dict) else [result])}
+    if (index is None or counts) and lengths != {len(chunk.data)}:
+        made = " or ".join(sorted("a value" if length is None else str(length) for length in lengths))
+        raise ValueError(f"{chunk.rows}: the model made {made} of {len(chunk.data)} rows: {WHOLE}")
+
+
+def length_of(value: Any) -> int | None:
+    """Return how many rows a list, an array or a table has; None for another value."""
+    if getattr(value, "shape", ()):
+        return value.shape[0]
+    return len(value) if isinstance(value, (list, tuple)) else None
+
+
+def as_frame(result: Any, index: Any = None) -> pd.DataFrame:
+    """Return a result as a table: the model's own columns or ``prediction``, and the index if it is as long."""
     import pandas as pd
 
     frame = result if isinstance(result, pd.DataFrame) else _frame_of(result)
-    if index is not None and len(index) == len(frame):
-        frame = frame.set_axis(index, axis=0)
-    return frame
+    has_index = index is not None and len(index) == len(frame)
+    return frame.set_axis(index, axis=0) if has_index else frame
 
 
 def _frame_of(result: Any) -> pd.DataFrame:
@@ -101,24 +119,20 @@ def write_parquet(frames: Iterable[tuple[Chunk, pd.DataFrame]], path: Path) -> N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer = None
-    try:
-        for chunk, frame in frames:
-            table = _as_arrow(frame, chunk)
-            if writer is None:
-                schema = _schema_of_whole(table.schema, chunk)
-                writer = pq.ParquetWriter(path, schema)
-            _check_names(table.schema.names, schema.names, chunk)
-            if (wider := _wider(schema, table.schema, chunk)) != schema:
-                writer.close()
-                schema, writer = wider, _rewritten(path, wider)
+    parts: list[tuple[str, Path]] = []
+    schema = None
+    for chunk, frame in frames:
+        table = _as_arrow(frame, chunk)
+        schema = _wider(schema, table.schema, chunk) if parts else _schema_of_whole(table.schema, chunk)
+        pq.write_table(table, part := path.with_suffix(f".{len(parts)}"))
+        parts.append((chunk.rows if chunk.is_part else "", part))
+    with pq.ParquetWriter(path, schema) as writer:
+        for rows, part in parts:
             try:
-                writer.write_table(table.cast(schema))
+                writer.write_table(pq.read_table(part).cast(schema))
             except pa.ArrowException as error:
-                raise ValueError(f"{chunk.rows}: {error}: {WHOLE}") from error
-    finally:
-        if writer:
-            writer.close()
+                raise ValueError(f"{rows}: {error}: {WHOLE}") from error
+            part.unlink()
 
 
 def _as_arrow(frame: pd.DataFrame, chunk: Chunk) -> pa.Table:
@@ -136,29 +150,11 @@ def _wider(schema: pa.Schema, other: pa.Schema, chunk: Chunk) -> pa.Schema:
     """Return types that hold the values of both: floats for integers and floats, anything for nothing."""
     import pyarrow as pa
 
-    fields = []
-    for position, name in enumerate(schema.names):
-        known, new = schema.field(position), other.field(position)
-        try:
-            columns = [pa.schema([("x", known.type)]), pa.schema([("x", new.type)])]
-            fields.append(known.with_type(pa.unify_schemas(columns, promote_options="permissive").field(0).type))
-        except (pa.ArrowException, TypeError):  # the second where pyarrow is too old to know this option
-            problem = f"column {name!r} is {new.type}, in the rows before {known.type}"
-            raise ValueError(f"{chunk.rows}: {problem}: {WHOLE}") from None
-    return pa.schema(fields, schema.metadata)
-
-
-def _rewritten(path: Path, schema: pa.Schema) -> Any:
-    """Write the rows of a file again in other types; return the writer for those that follow."""
-    import pyarrow.parquet as pq
-
-    before = path.rename(path.with_suffix(".before"))
-    writer = pq.ParquetWriter(path, schema)
-    with pq.ParquetFile(before) as file:
-        for group in range(file.num_row_groups):
-            writer.write_table(file.read_row_group(group).cast(schema))
-    before.unlink()
-    return writer
+    _check_names(other.names, schema.names, chunk)
+    try:
+        return pa.unify_schemas([schema, other], promote_options="permissive").with_metadata(schema.metadata)
+    except (pa.ArrowException, TypeError) as error:  # the second where pyarrow is too old to know this option
+        raise ValueError(f"{chunk.rows}: {error}: {WHOLE}") from None
 
 
 def _schema_of_whole(schema: pa.Schema, chunk: Chunk) -> pa.Schema:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def columns_of(model: Any) -> list[str]:
-    """Return the names of the columns that a model's signature lists, none if it lists none."""
+    """Return the names of the columns that a model's signature lists."""
     schema = model.metadata.get_input_schema()
     is_table = schema is not None and not schema.is_tensor_spec() and not _is_checked_by_hint(model)
     return schema.input_names() if is_table and schema.has_input_names() else []
@@ -100,13 +100,12 @@ def _cast_columns(table: pd.DataFrame, schema: Any) -> pd.DataFrame:
         raise ValueError(f"the input has more than one column {twice[0]!r}")
     for spec in schema.inputs:
         if spec.name in table and hasattr(spec.type, "to_pandas"):
+            column = table[spec.name]
             try:
-                table[spec.name] = _cast(table[spec.name], spec.type)
+                table[spec.name] = _cast(column, spec.type)
             except (TypeError, ValueError, OverflowError) as error:
-                raise ValueError(
-                    f"column {spec.name!r} is {spec.type.name} in the model's signature, and the input has "
-                    f"{table[spec.name].dtype}: {error}"
-                ) from error
+                problem = f"is {spec.type.name} in the model's signature, and the input has {column.dtype}: {error}"
+                raise ValueError(f"column {spec.name!r} {problem}") from error
     return table
 
 
@@ -119,16 +118,14 @@ def _cast(column: pd.Series, kind: Any) -> pd.Series:
     if kind.name == "string":
         return column if is_text else column.astype(object)
     if kind.name == "binary":
-        return column.map(_decode)
+        return column.map(lambda cell: base64.b64decode(cell, validate=True) if isinstance(cell, str) else cell)
     if kind.name == "boolean":
         return _cast_booleans(column)
     if kind.name == "datetime":
-        return _cast_dates(column) if is_text else column
-    return _cast_numbers(column, kind.to_numpy()) if column.dtype.kind not in "mM" else column
-
-
-def _decode(cell: Any) -> Any:
-    return base64.b64decode(cell, validate=True) if isinstance(cell, str) else cell
+        # A format guessed from the first row could read other rows in another order of day and month.
+        iso = {"format": "ISO8601"} if int(pd.__version__.split(".")[0]) >= 2 else {}
+        return pd.to_datetime(column, **iso) if is_text else column
+    return column if column.dtype.kind in "mM" else _cast_numbers(column, kind.to_numpy())
 
 
 def _cast_booleans(column: pd.Series) -> pd.Series:
@@ -137,14 +134,6 @@ def _cast_booleans(column: pd.Series) -> pd.Series:
     if wrong := list(column[found.isna() & column.notna()][:1]):
         raise ValueError(f"{wrong[0]!r} is neither true nor false")
     return found.where(column.notna(), None) if column.isna().any() else found.astype(bool)
-
-
-def _cast_dates(column: pd.Series) -> pd.Series:
-    import pandas as pd
-
-    # A format guessed from the first row could read the others, and other chunks, in another order of day and month.
-    iso = {"format": "ISO8601"} if int(pd.__version__.split(".")[0]) >= 2 else {}
-    return pd.to_datetime(column, **iso)
 
 
 def _cast_numbers(column: pd.Series, kind: Any) -> pd.Series:

@@ -35,7 +35,7 @@ CALLS: list[tuple[Callable[..., Any], Any]] = [
     (lambda hook: hook.get_logged_model("m-1"), {"model": MODEL}),
     (lambda hook: list(hook.search_logged_models(["1"])), {"models": [MODEL], "next_page_token": ""}),
     (lambda hook: hook.create_run("1"), {"run": RUN}),
-    (lambda hook: hook.update_run("r", "FAILED"), {"run_info": RUN["info"]}),
+    (lambda hook: hook.set_terminated("r", "FAILED"), {"run_info": RUN["info"]}),
     (lambda hook: list(hook.get_metric_history("r", "m")), {"metrics": RUN["data"]["metrics"]}),
     (lambda hook: hook.create_registered_model("a", exist_ok=True), {"registered_model": {"name": "a"}}),
     (lambda hook: hook.get_latest_versions("a"), {"model_versions": [VERSION]}),

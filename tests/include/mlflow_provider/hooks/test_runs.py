@@ -40,12 +40,6 @@ def test_an_unknown_run_is_an_error(hook):
         hook.get_run("0" * 32)
 
 
-def test_status_and_name_of_a_run_change_one_by_one(hook, run_id):
-    assert hook.update_run(run_id, name="ridge")["status"] == "RUNNING"
-    info = hook.update_run(run_id, "FAILED")
-    assert (info["status"], info["run_name"]) == ("FAILED", "ridge")
-
-
 def test_a_run_ends_now_unless_told_otherwise(hook, run_id):
     info = hook.set_terminated(run_id)
     assert info["status"] == "FINISHED"

@@ -63,13 +63,6 @@ def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(hook, name):
         hook.create_experiment(name, exist_ok=True)
 
 
-def test_a_tag_of_an_experiment_is_set_and_replaced(hook, name):
-    experiment_id = hook.create_experiment(name)
-    hook.set_experiment_tag(experiment_id, "owner", "me")
-    hook.set_experiment_tag(experiment_id, "owner", "you")
-    assert {"key": "owner", "value": "you"} in hook.get_experiment_by_name(name)["tags"]
-
-
 def test_a_logged_model_is_read(hook, lengths):
     assert hook.get_logged_model(lengths.model_id)["info"]["source_run_id"] == lengths.run_id
 

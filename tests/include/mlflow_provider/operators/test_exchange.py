@@ -17,7 +17,7 @@ FRAME = pd.DataFrame({"sex": ["f", "m"], "head": [94.1, np.nan]}, index=INDEX)
 @pytest.mark.parametrize(
     ("data", "suffix"),
     [
-        (FRAME, ".frame"),
+        (FRAME, ".cells"),
         (FRAME["head"], ".cells"),
         (pd.Series([1.0, 2.0]), ".cells"),
         (np.array([[1.5, 2.0]]), ".npy"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.operators._environment import Recipe, tool_path
+from include.mlflow_provider.operators._environment import Recipe, python_path
 from include.mlflow_provider.operators._subprocess import Programs
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -35,8 +35,6 @@ class Recorder(Programs):
     def run(self, command, variables, locks=()):
         self.commands.append(command)
         self.variables = variables
-        if "venv" in command:
-            Path(command[-1]).mkdir()
         return 0
 
 
@@ -46,9 +44,7 @@ def lock(tmp_path):
         yield file.fileno()
 
 
-@pytest.mark.parametrize("tool", ["uv", "pip"])
-def test_an_environment_is_built_from_its_recipe(tool, tmp_path, lock, monkeypatch, caplog):
-    monkeypatch.setenv("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", tool)
+def test_an_environment_is_built_from_its_recipe(tmp_path, lock, caplog):
     caplog.set_level(logging.INFO)
     RECIPE.build(Programs(), os.environ, tmp_path / "built", lock)
     code = "import iniconfig, sys; print(sys.version_info[:2], sys.prefix)"
@@ -57,7 +53,6 @@ def test_an_environment_is_built_from_its_recipe(tool, tmp_path, lock, monkeypat
     assert str(tuple(sys.version_info[:2])) in printed
     assert str(tmp_path / "built") in printed
     assert list((tmp_path / "built").glob("lib/*/site-packages/iniconfig-2.0.0.dist-info"))
-    assert f"{'uv' if tool == 'uv' else '-m'} pip install" in caplog.text
 
 
 def test_what_cannot_be_installed_is_named(tmp_path, lock):
@@ -91,9 +86,8 @@ def test_indexes_and_their_passwords_are_in_no_command_and_no_file(tmp_path, loc
     assert len(recorder.commands) == 2
     assert "s3cret" not in str(recorder.commands) + repr(recipe)
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and "s3cret" in file.read_text()]
-    names = ("UV_DEFAULT_INDEX", "PIP_INDEX_URL", "UV_INDEX", "PIP_EXTRA_INDEX_URL")
-    first, others = recipe.index_urls[0], "https://b/simple https://c/simple"
-    assert [recorder.variables[name] for name in names] == [first, first, others, others]
+    assert recorder.variables["UV_DEFAULT_INDEX"] == recipe.index_urls[0]
+    assert recorder.variables["UV_INDEX"] == "https://b/simple https://c/simple"
 
 
 def test_options_come_before_the_requirements(tmp_path, lock):
@@ -103,9 +97,9 @@ def test_options_come_before_the_requirements(tmp_path, lock):
 
 
 def test_a_python_that_uv_accepts_comes_first_on_the_path_of_the_build():
-    found = shutil.which(f"python{HERE}", path=tool_path())
+    found = shutil.which(f"python{HERE}", path=python_path())
     assert found == str(Path(sys.base_prefix) / "bin" / f"python{HERE}")
 
 
 def test_the_path_of_the_build_ends_with_the_path_there_was():
-    assert tool_path().endswith(os.environ["PATH"])
+    assert python_path().endswith(os.environ["PATH"])

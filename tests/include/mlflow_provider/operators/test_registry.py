@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
+import math
+
 import mlflow
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
+from include.mlflow_provider.hooks.pyfunc import HASH_TAG, ORIGIN_TAG, MLflowPyfuncHook
 from include.mlflow_provider.operators.registry import (
     CopyModelVersionOperator,
     CreateModelVersionOperator,
@@ -19,6 +24,7 @@ from include.mlflow_provider.operators.registry import (
     SetModelVersionTagOperator,
     SetRegisteredModelAliasOperator,
     TransitionModelVersionStageOperator,
+    ValidateModelVersionOperator,
 )
 
 TAGS = [{"key": "data", "value": "possum"}]
@@ -235,3 +241,62 @@ def test_nothing_is_pruned_for_a_number_that_is_none(hook, model, lengths, keep)
     with pytest.raises(MLflowError, match=r"keep is .*: give a whole number"):
         run(PruneModelVersionsOperator, name=model, keep=keep)
     assert len(hook.search_versions_of(model)) == 1
+
+
+@pytest.fixture
+def second(services, connect):
+    """The id of another connection: a server of its own, for all that the operator knows."""
+    connect("second", **json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"]))
+    return "second"
+
+
+def test_a_version_of_another_server_is_copied_once_with_its_files(hook, model, second, lengths, tmp_path):
+    hook.create_model_version(model, lengths.uri, tags=TAGS, description="first")
+    copied = {"source_conn_id": second, "model_uri": f"models:/{model}/1", "name": f"{model} production"}
+    first, again = (run(CopyModelVersionOperator, **copied, exist_ok=True)["model_version"] for _ in range(2))
+    assert (first["version"], again["version"], first["description"]) == ("1", "1", "first")
+    tags = {tag["key"]: tag["value"] for tag in first["tags"]}
+    pyfunc = MLflowPyfuncHook()
+    assert tags.items() >= {"data": "possum", HASH_TAG: pyfunc.hash_model(lengths.uri)}.items()
+    assert tags[ORIGIN_TAG] == hook.server.page("models", model, "versions", "1")
+    folders = [pyfunc.get_model_artifact_uri(f"models:/{name}/1") for name in (model, f"{model} production")]
+    assert folders[0] != folders[1]
+    with hook.environment():
+        assert mlflow.pyfunc.load_model(f"models:/{model} production/1").predict({"head": [1.5], "tail": [2.0]}) == [
+            3.5
+        ]
+
+
+def test_a_version_whose_files_changed_on_the_way_is_not_registered(hook, model, second, lengths, monkeypatch):
+    hook.create_model_version(model, lengths.uri)
+    upload = MLflowPyfuncHook._upload
+
+    def damage(self, files, run_id):
+        (files / "MLmodel").write_text("other")
+        upload(self, files, run_id)
+
+    monkeypatch.setattr(MLflowPyfuncHook, "_upload", damage)
+    copied = {"source_conn_id": second, "model_uri": f"models:/{model}/1", "name": f"{model} production"}
+    with pytest.raises(MLflowError, match=r"arrived at .* with the SHA-256"):
+        run(CopyModelVersionOperator, **copied)
+    assert hook.search_versions_of(f"{model} production") == []
+
+
+def test_a_version_within_its_limits_is_returned_with_its_metrics(add_version, name):
+    add_version(rmse=1.2, r2=0.6)
+    answer = run(ValidateModelVersionOperator, name=name, version="1", at_most={"rmse": "1.2"}, at_least={"r2": 0.5})
+    assert answer["model_version"]["version"] == "1"
+    assert answer["metrics"] == {"rmse": 1.2, "r2": 0.6}
+
+
+@pytest.mark.parametrize("limits", [{"at_most": {"rmse": 1.1}}, {"at_least": {"r2": 0.7}}, {"at_most": {"mae": 1}}])
+def test_a_version_beyond_a_limit_or_without_the_metric_fails_the_task_for_good(add_version, name, limits):
+    add_version(rmse=1.2, r2=0.6)
+    with pytest.raises(AirflowFailException, match=r"Version 1 of .* wanted: \w+ at (most|least) "):
+        run(ValidateModelVersionOperator, name=name, version="1", **limits)
+
+
+def test_nan_meets_no_limit(add_version, name):
+    add_version(rmse=math.nan)
+    with pytest.raises(AirflowFailException):
+        run(ValidateModelVersionOperator, name=name, version="1", at_most={"rmse": 1.1})

@@ -52,5 +52,4 @@ def test_writes_that_meet_in_the_database_all_succeed(real, name, write):
     for _ in range(3):
         assert at_once(lambda: calls[write](MLflowClientHook(mlflow_conn_id="real"))) == [None] * TASKS
         real.delete_registered_model_alias(name, "champion")
-        real.delete_registered_model_tag(name, "owner")
         real.delete_model_version_tag(name, 1, "owner")

@@ -92,8 +92,6 @@ def test_operators_take_a_model_from_creation_to_deletion(finished, name):
 
 def test_runs_are_written_and_found(real, name, experiment, monkeypatch):
     monkeypatch.setattr(MLflowClientHook, "page_size", 2)
-    real.set_experiment_tag(experiment, "owner", "me")
-    assert {"key": "owner", "value": "me"} in real.get_experiment_by_name(name)["tags"]
     assert experiment in {item["experiment_id"] for item in real.search_experiments()}
     for rmse in (1.3, 1.1, 1.2):
         run_id = real.create_run(experiment, run_name="ridge")["info"]["run_id"]
@@ -106,8 +104,7 @@ def test_runs_are_written_and_found(real, name, experiment, monkeypatch):
     assert [item["data"]["metrics"][0]["value"] for item in found] == [1.1, 1.2, 1.3]
 
 
-def test_models_are_described_tagged_copied_and_renamed(real, name, version):
-    assert real.update_registered_model(name, "tails")["description"] == "tails"
+def test_models_are_tagged_and_copied(real, name, version):
     real.set_registered_model_tag(name, "owner", "me")
     assert real.get_registered_model(name)["tags"] == [{"key": "owner", "value": "me"}]
     real.set_model_version_tag(name, 1, "checked", "yes")
@@ -118,8 +115,7 @@ def test_models_are_described_tagged_copied_and_renamed(real, name, version):
     folders = {real.get_model_version_download_uri(model, 1) for model in (name, f"{name} production")}
     assert folders == {version["source"]}
     real.delete_registered_model_alias(name, "champion")
-    assert real.rename_registered_model(name, f"new {name}")["name"] == f"new {name}"
-    assert {item["name"] for item in real.search_model_versions(f'name="new {name}"')} == {f"new {name}"}
+    assert {item["name"] for item in real.search_model_versions(f'name="{name}"')} == {name}
 
 
 def test_a_model_is_found_and_fetched(real, name, version, model_files, tmp_path):

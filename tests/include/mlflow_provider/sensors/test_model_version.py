@@ -21,7 +21,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-import include
+import include.mlflow_provider as provider
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowConnectionError
 from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.hooks.client import MLflowClientHook
@@ -354,7 +354,7 @@ def test_it_is_deferrable_if_airflow_is_told_so(default):
     told = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": default},
-        cwd=Path(include.__file__).parents[1],
+        cwd=Path(provider.__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,

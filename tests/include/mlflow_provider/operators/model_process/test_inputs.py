@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from include.mlflow_provider.operators._model_process.inputs import read_chunks, read_value
+from include.mlflow_provider.operators._subprocess import stage_input
 
 FRAME = pd.DataFrame({"head": [94.1, 92.5]}, index=pd.Index([7, 9], name="case"))
 
@@ -35,7 +36,8 @@ def test_a_csv_is_read_packed_and_in_unicode_of_any_kind_or_rejected(tmp_path, s
 
 
 def test_a_frame_comes_in_one_piece_and_its_object_in_chunks(tmp_path):
-    for suffix, rows in [("frame", [2]), ("parquet", [1, 1]), ("csv", [1, 1])]:
+    assert [len(chunk.data) for chunk in read_chunks(stage_input(FRAME, tmp_path, None), 1)] == [2]
+    for suffix, rows in [("parquet", [1, 1]), ("csv", [1, 1])]:
         file = tmp_path / f"data.{suffix}"
         FRAME.to_csv(file) if suffix == "csv" else FRAME.to_parquet(file)
         assert [len(chunk.data) for chunk in read_chunks(file, 1)] == rows

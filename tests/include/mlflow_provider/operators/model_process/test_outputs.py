@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.mlflow_provider.operators._model_process.inputs import Chunk
-from include.mlflow_provider.operators._model_process.outputs import as_frame, write
+from include.mlflow_provider.operators._model_process.outputs import as_frame, check_rows, write
 
 FRAME = pd.DataFrame({"head": [94.1, 92.5]}, index=pd.Index([7, 9], name="case"))
 INDEXES = {
@@ -188,3 +188,10 @@ def test_integers_and_gaps_become_the_floats_of_the_first_chunk(tmp_path, later,
     found = pd.read_parquet(tmp_path / "output.parquet")["prediction"]
     assert found.dtype == "float64"
     assert found[3] == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("result", [[1.0], np.ones(3), {"mean": 1.0}, {"a": [1, 2], "b": [1]}, 1.0, "text", None])
+def test_what_a_model_does_not_say_row_by_row_is_not_asked_in_chunks(result):
+    with pytest.raises(ValueError, match=r"rows 0 to 1 of 7: the model made .* of 2 rows: .*chunk_size=None"):
+        check_rows(Chunk([1, 2], 0, 7), result)
+    check_rows(Chunk([1, 2], 0, 2), result)

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from include.mlflow_provider.operators._model_process.inputs import Chunk
-from include.mlflow_provider.operators._model_process.results import check_rows, collect, joined, plain
+from include.mlflow_provider.operators._model_process.results import collect, plain
 
 FRAME = pd.DataFrame({"head": [94.1, 92.5]}, index=pd.Index([7, 9], name="case"))
 DAY = "2026-01-02T00:00:00"
@@ -84,46 +83,10 @@ def test_a_frame_comes_back_with_its_gaps_and_the_dicts_in_its_cells():
     pd.testing.assert_frame_equal(pd.read_json(StringIO(text))[["x"]], frame[["x"]])
 
 
-def test_what_is_too_big_to_return_names_the_way_out_before_all_is_predicted():
-    def results():
-        for _ in range(4):
-            yield Chunk(None), list(range(10))
-        pytest.fail("the last chunk was predicted")
-
+def test_what_is_too_big_to_return_names_the_way_out():
     with pytest.raises(ValueError, match=r"more bytes of JSON than the 100 .*output_uri"):
-        collect(results(), 100)
+        collect(list(range(100)), 100)
 
 
 def test_without_a_limit_any_result_is_returned():
-    assert collect([(Chunk(None), np.zeros(100_000))], None) == [0.0] * 100_000
-
-
-def test_results_of_chunks_are_joined_before_they_are_returned():
-    assert collect([(Chunk(None), np.array([1.0])), (Chunk(None), np.array([2.0]))], 100) == [1.0, 2.0]
-
-
-def test_one_result_is_left_alone():
-    assert joined([(value := {"a": 1})]) is value
-
-
-def test_arrays_lists_and_dicts_of_them_are_put_behind_each_other():
-    np.testing.assert_array_equal(joined([np.ones((2, 2)), np.zeros((1, 2))]), [[1, 1], [1, 1], [0, 0]])
-    assert joined([["a"], ["b", "c"]]) == ["a", "b", "c"]
-    assert joined([{"x": [1], "y": ["a"]}, {"x": [2], "y": ["b"]}]) == {"x": [1, 2], "y": ["a", "b"]}
-
-
-def test_frames_keep_an_index_with_names_and_number_on_one_that_counts():
-    pd.testing.assert_frame_equal(joined([FRAME.iloc[:1], FRAME.iloc[1:]]), FRAME)
-    assert list(joined([pd.Series([1.0, 2.0]), pd.Series([3.0])]).index) == [0, 1, 2]
-
-
-def test_what_cannot_be_joined_names_the_way_out():
-    with pytest.raises(TypeError, match=r"several chunks \(dict, list\).*chunk_size=None"):
-        joined([{"a": 1}, ["b"]])
-
-
-@pytest.mark.parametrize("result", [[1.0], np.ones(3), {"mean": 1.0}, {"a": [1, 2], "b": [1]}, 1.0, "text", None])
-def test_what_a_model_does_not_say_row_by_row_is_not_asked_in_chunks(result):
-    with pytest.raises(ValueError, match=r"rows 0 to 1 of 7: the model made .* of 2 rows: .*chunk_size=None"):
-        check_rows(Chunk([1, 2], 0, 7), result)
-    check_rows(Chunk([1, 2], 0, 2), result)
+    assert collect(np.zeros(100_000), None) == [0.0] * 100_000
