@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from airflow.serialization.encoders import encode_trigger
+from airflow.triggers.shared_stream import SharedStreamManager
+
+from include.mlflow_provider.hooks import rest
+from include.mlflow_provider.triggers.registry import CURSOR, MLflowRegistryEventTrigger
+
+from ..scripted import Answer
+
+
+class Store:
+    """What the triggerer gives a watcher of one asset to keep things in; it lives in Airflow's database."""
+
+    def __init__(self):
+        self.values = {}
+
+    async def aget(self, key):
+        return self.values.get(key)
+
+    async def aset(self, key, value):
+        self.values[key] = json.loads(json.dumps(value))
+
+
+def watcher(store=None, **arguments):
+    trigger = MLflowRegistryEventTrigger(**{"poke_interval": 0.05, **arguments})
+    trigger.asset_state_store = store
+    return trigger
+
+
+def watch(trigger, *actions):
+    """Let the trigger look once, then after each action and once more; return its events."""
+
+    async def looks():
+        stream = trigger.open_shared_stream(trigger.serialize()[1])
+        for action in (None, *actions, None):
+            if action:
+                await asyncio.to_thread(action)
+            yield await anext(stream)
+
+    async def collect():
+        return [event.payload async for event in trigger.filter_shared_stream(looks())]
+
+    return asyncio.run(asyncio.wait_for(collect(), 60))
+
+
+@pytest.fixture
+def add(hook, name, lengths):
+    hook.create_registered_model(name)
+    return lambda: hook.create_model_version(name, lengths.uri, lengths.run_id)
+
+
+def test_it_is_rebuilt_from_what_it_serializes():
+    arguments = {"event": "alias", "name": "team-*", "key": "champion", "mlflow_conn_id": "a", "poke_interval": 5.0}
+    trigger = MLflowRegistryEventTrigger(**arguments)
+    path, serialized = trigger.serialize()
+    assert serialized == arguments
+    assert encode_trigger(trigger) == {"classpath": path, "kwargs": arguments}
+
+
+def test_an_event_that_mlflow_does_not_have_is_rejected():
+    with pytest.raises(ValueError, match="not one of 'version', 'alias' and 'tag'"):
+        MLflowRegistryEventTrigger(event="stage")
+
+
+def test_every_version_that_is_created_is_one_event_and_what_was_there_is_none(hook, name, add, lengths):
+    add()
+    found = watch(watcher(event="version", name=name), lambda: [add(), add()], add)
+    assert [event["version"] for event in found] == ["2", "3", "4"]
+    page = hook.server.page("models", name, "versions", "2")
+    assert found[0] == {"event": "version", "model": name, "version": "2", "run_id": lengths.run_id, "page": page}
+
+
+def test_a_version_that_is_gone_again_is_no_event(hook, name, add):
+    found = watch(watcher(event="version", name=name), lambda: [add(), hook.delete_model_version(name, 1), add()])
+    assert [event["version"] for event in found] == ["2"]
+
+
+def test_an_alias_that_moves_goes_and_comes_back_is_an_event_each_time(hook, name, add):
+    add(), add()
+    found = watch(
+        watcher(event="alias", name=name, key="champion"),
+        lambda: hook.set_registered_model_alias(name, "champion", 1),
+        lambda: hook.set_registered_model_alias(name, "other", 1),
+        lambda: hook.set_registered_model_alias(name, "champion", 2),
+        lambda: hook.delete_registered_model_alias(name, "champion"),
+        lambda: hook.set_registered_model_alias(name, "champion", 2),
+    )
+    assert [(event["alias"], event["version"]) for event in found] == [("champion", version) for version in "122"]
+
+
+def test_a_tag_that_is_set_or_changes_is_an_event(hook, name, add):
+    add()
+    found = watch(
+        watcher(event="tag", name=name, key="is checked"),
+        lambda: hook.set_model_version_tag(name, 1, "is checked", "no"),
+        lambda: hook.set_model_version_tag(name, 1, "other", "x"),
+        lambda: hook.set_model_version_tag(name, 1, "is checked", "yes"),
+    )
+    assert [(event["tag"], event["value"]) for event in found] == [("is checked", "no"), ("is checked", "yes")]
+
+
+def test_a_pattern_takes_all_models_that_match(hook, name, lengths):
+    def create(*names):
+        for model in names:
+            hook.create_registered_model(model)
+            hook.create_model_version(model, lengths.uri)
+
+    found = watch(watcher(event="version", name=f"{name}-*"), lambda: create(f"{name}-a", f"{name}-b", f"{name} c"))
+    assert {event["model"] for event in found} == {f"{name}-a", f"{name}-b"}
+
+
+def test_after_a_restart_comes_what_happened_meanwhile_and_nothing_else(name, add):
+    store = Store()
+    assert len(watch(watcher(store, event="version", name=name), add)) == 1
+    assert watch(watcher(store, event="version", name=name)) == []
+    add()
+    assert [event["version"] for event in watch(watcher(store, event="version", name=name))] == ["2"]
+    assert store.values == {CURSOR: {name: {"": "2"}}}
+
+
+def model(version):
+    return Answer(200, json.dumps({"registered_models": [{"name": "a", "latest_versions": [{"version": version}]}]}))
+
+
+@pytest.fixture
+def impatience(monkeypatch):
+    monkeypatch.setattr(rest, "RETRIES", 0)
+
+
+def test_a_server_that_is_away_is_waited_for_and_no_event_is_lost(scripted, impatience):
+    version = Answer(200, '{"model_version": {"name": "a", "version": "2", "run_id": "r"}}')
+    away = [Answer(503), Answer(500, "no")]
+    scripted(model("1"), *away, model("2"), Answer(503), model("2"), version, model("2"))
+    trigger = watcher(event="version", mlflow_conn_id="scripted")
+    found = watch(trigger, lambda: None, lambda: None)
+    assert [(event["version"], event["run_id"]) for event in found] == [("2", "r")]
+
+
+def test_many_watchers_share_one_look(scripted):
+    server = scripted(model("1"))
+
+    async def share():
+        manager = SharedStreamManager(cohort_grace_period=0.5)
+        triggers = [
+            watcher(event=event, mlflow_conn_id="scripted", poke_interval=60.0) for event in ("version", "alias")
+        ]
+        streams = [
+            manager.subscribe(trigger_id=number, trigger=trigger, key=trigger.shared_stream_key())
+            for number, trigger in enumerate(triggers)
+        ]
+        looks = [await asyncio.wait_for(anext(stream), 30) for stream in streams]
+        await manager.stop_all()
+        return looks
+
+    first, second = asyncio.run(share())
+    assert first == second == {"a": {"version": {"": "1"}, "alias": {}}}
+    assert len(server.requests) == 1
+
+
+def test_it_watches_alone_where_no_stream_is_shared(scripted):
+    version = Answer(200, '{"model_version": {"name": "a", "version": "2", "run_id": "r"}}')
+    scripted(model("1"), model("2"), version)
+
+    async def first():
+        return await anext(watcher(event="version", mlflow_conn_id="scripted").run())
+
+    assert asyncio.run(asyncio.wait_for(first(), 30)).payload["version"] == "2"
