@@ -5,30 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
 import include.mlflow_provider as provider
 
-SOURCE = Path(provider.__file__).parent
-
-
-def run(*command, **options):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from .wheels import build, run
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, because setuptools leaves files beside its sources."""
-    folder = tmp_path_factory.mktemp("wheel")
-    run("cp", "-r", SOURCE, folder / "source")
-    run(find_uv_bin(), "build", "--wheel", "--out-dir", folder, folder / "source")
-    (found,) = folder.glob("*.whl")
-    return found
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +81,9 @@ def test_a_dag_of_the_old_package_is_parsed(clean, airflow_home):
 
 def test_its_types_count(wheel):
     assert "mlflow_provider/py.typed" in run("unzip", "-Z1", wheel).split()
+
+
+def test_the_source_distribution_holds_what_the_wheel_is_built_from(tmp_path):
+    names = run("tar", "-tzf", build(tmp_path, "sdist"))
+    for name in ("pyproject.toml", "README.md", "mlflow_provider/py.typed", "_model_process/main.py"):
+        assert name.removeprefix("mlflow_provider/") in names

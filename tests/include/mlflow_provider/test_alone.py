@@ -1,0 +1,61 @@
+"""The tests that need no server, in an empty folder, in an environment with the wheel and nothing of this project."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from .wheels import build, run
+
+HERE = Path(__file__).parent
+# What the tests use beside the package. The real servers, the contract and the README are looked at in the project.
+TOOLS = ("pytest", "pandas", "pyarrow", "numpy", "scipy", "psutil", "apache-airflow-providers-openlineage")
+LEFT_OUT = (
+    "real",
+    "plugins",
+    "test_alone.py",
+    "test_contract.py",
+    "test_package.py",
+    "test_provider.py",
+    "test_readme.py",
+)
+CONFTEST = """
+import pytest
+
+def pytest_collection_modifyitems(config, items):
+    served = [item for item in items if {"stack", "services"} & set(item.fixturenames)]
+    config.hook.pytest_deselected(items=served)
+    items[:] = [item for item in items if item not in served]
+"""
+OPTIONS = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-W", "ignore", "-m", "not extended")
+
+
+@pytest.mark.extended
+def test_the_tests_pass_without_the_project(tmp_path):
+    python = tmp_path / "environment" / "bin" / "python"
+    run(find_uv_bin(), "venv", "--python", sys.executable, tmp_path / "environment")
+    pinned = [f"{name}=={version(name)}" for name in ("apache-airflow", *TOOLS)]
+    run(find_uv_bin(), "pip", "install", "--python", python, build(tmp_path), *pinned)
+    copy_tests(tmp_path / "tests")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    environment = {**inherited, "AIRFLOW_HOME": str(tmp_path / "home")}
+    command = [str(python), "-m", "pytest", *OPTIONS, "tests"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    last = done.stdout.strip().splitlines()[-1]
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert int(last.split(" passed")[0].split()[-1]) > 900, last
+
+
+def copy_tests(folder):
+    """Copy the tests, with the imports that a user of the wheel would write."""
+    shutil.copytree(HERE, folder / "provider", ignore=shutil.ignore_patterns("__pycache__", *LEFT_OUT))
+    (folder / "conftest.py").write_text(CONFTEST)
+    for file in folder.rglob("*.py"):
+        file.write_text(file.read_text().replace("include.mlflow_provider", "mlflow_provider"))
