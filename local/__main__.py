@@ -36,7 +36,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         return COMMANDS[arguments.command](Stack(load()), arguments.names)
-    except (StackError, BackupError, TimeoutError) as error:
+    except (StackError, BackupError, PermissionError, TimeoutError) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:

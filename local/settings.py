@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -105,8 +106,16 @@ class Settings:
 
     @property
     def socket(self) -> Path:
-        """Socket of the supervisor, in the temporary folder: its path may have at most 100 characters."""
-        return Path(tempfile.gettempdir()) / f"stack-{sha256(bytes(self.home)).hexdigest()[:12]}.sock"
+        """Socket of the supervisor, in the temporary folder: its path may have at most 100 characters.
+
+        :raises PermissionError: its folder belongs to another user, who took the name first
+        """
+        folder = Path(tempfile.gettempdir()) / f"stack-{os.getuid()}-{sha256(bytes(self.home)).hexdigest()[:12]}"
+        with contextlib.suppress(FileNotFoundError):
+            found = folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+                raise PermissionError(f"{folder} is not a folder of this user alone: delete it, or set another TMPDIR")
+        return folder / "supervisor.sock"
 
     @property
     def airflow_url(self) -> str:
@@ -178,6 +187,7 @@ class Settings:
             **inherited(),
             **{name: str(port) for name, port in self.ports.items()},
             "STACK_WORKERS": str(self.workers),
+            "SPT_NOENV": "1",  # Airflow renames its processes, which would overwrite STACK_HOME in their environment
             "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.project),
             "STACK_HOME": str(self.home),
@@ -252,6 +262,7 @@ class Settings:
         """Create the services' folders and files, readable by this user only, and store the ports."""
         for name in ("airflow", "environments", "lineage", "logs", "mlflow", "redis", "s3"):
             (self.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         for program, variables in self.environments().items():
             file = self.home / "environments" / f"{program}.json"
             file.unlink(missing_ok=True)

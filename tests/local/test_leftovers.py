@@ -1,0 +1,64 @@
+"""Processes and sockets of a stack, where others are or remain."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.settings import common_settings, temporary
+from local.stack import Stack
+
+RENAMED = (
+    "import setproctitle, time; setproctitle.setproctitle('airflow worker -- idle ' * 100); print(1); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    return Stack(temporary(tmp_path))
+
+
+def test_a_process_that_gave_itself_another_name_is_ended_too(stack: Stack) -> None:
+    command = [sys.executable, "-u", "-c", RENAMED]
+    with subprocess.Popen(command, env=stack.settings.base_environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert [found.pid for found in stack.processes()] == [process.pid]
+        stack.stop()
+        assert not psutil.pid_exists(process.pid)
+
+
+@pytest.mark.parametrize("taken", ["by another user", "open to others", "a link"])
+def test_a_folder_of_the_socket_that_is_not_private_is_refused(
+    stack: Stack, tmp_path: Path, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if taken == "by another user":
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    folder = stack.settings.socket.parent
+    if taken == "a link":
+        (tmp_path / "theirs").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "theirs")
+    else:
+        folder.mkdir(mode=0o755 if taken == "open to others" else 0o700)
+
+    with pytest.raises(PermissionError, match="not a folder of this user alone"):
+        stack.start(["s3"])
+    assert not list(stack.processes())
+
+
+def test_stopping_removes_the_socket_and_its_folder(stack: Stack) -> None:
+    stack.start(["s3"])
+    folder = stack.settings.socket.parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+    stack.stop()
+    assert not folder.exists()
+
+
+def test_connections_cannot_be_tested_unless_someone_turns_that_on() -> None:
+    assert common_settings()["AIRFLOW__CORE__TEST_CONNECTION"] == "Disabled"
