@@ -100,9 +100,7 @@ class Stack:
             supervisor.terminate()
             supervisor.wait(timeout=60)
         self._end_leftovers()
-        with contextlib.suppress(FileNotFoundError):
-            self.settings.socket.unlink(missing_ok=True)  # left by a supervisor that was killed
-            self.settings.socket.parent.rmdir()
+        shutil.rmtree(self.settings.socket.parent, ignore_errors=True)  # a supervisor that was killed leaves its socket
 
     def stop_program(self, name: str) -> None:
         """Stop one program of ``supervisord.conf`` that is running, and wait until it has ended."""
