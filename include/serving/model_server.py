@@ -201,6 +201,7 @@ def main() -> None:
         host=host,
         port=int(port),
         http=ImpatientProtocol,
+        ws="none",
         limit_concurrency=CONNECTIONS,
         log_level="warning",
         access_log=False,
