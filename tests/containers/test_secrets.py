@@ -194,6 +194,17 @@ def test_a_shell_reads_the_model_servers_connection_unchanged_and_nothing_else(p
     assert read_by_a_shell(project / "serve/server.env") == {MLFLOW_CONNECTION: given}
 
 
+def test_a_model_server_that_logs_requests_gets_the_key_of_s3(project: Path) -> None:
+    copy_example(project)
+    given = (project / ".env").read_text().replace("SERVE_LOG=0", "SERVE_LOG=1")
+    (project / ".env").write_text(given)
+
+    assert start(project).returncode == 0
+    environment = read_by_a_shell(project / "serve/server.env")
+    assert environment.keys() == {MLFLOW_CONNECTION, AWS_CONNECTION, "SERVE_LOG"}
+    assert environment[AWS_CONNECTION] == read_settings(project / ".env")[AWS_CONNECTION]
+
+
 def test_a_missing_or_broken_setting_is_named(project: Path) -> None:
     assert "There is no .env: run `make env`" in start(project).stderr
     (project / ".env").write_text("AIRFLOW_ADMIN_PASSWORD=x\nAIRFLOW_CONN_AWS_DEFAULT=aws://\n")
