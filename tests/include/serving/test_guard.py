@@ -25,7 +25,7 @@ LIMIT = 1_000_000  # bytes
 TOKEN = "a secret"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 # nothing listens there
 JSON = {"Content-Type": "application/json"}
-NUMBER, CATEGORY = PROBLEM.numbers[0], PROBLEM.categories[0]
+NUMBER = PROBLEM.numbers[0]
 
 
 @pytest.fixture(scope="module")

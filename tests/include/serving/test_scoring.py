@@ -12,6 +12,7 @@ import pytest
 from include.problem import PROBLEM
 from include.serving import checked_model, scoring
 from include.serving.scoring import JSON, Response, Scorer
+from include.spec import Category
 
 from .conftest import Records, fit, store
 
@@ -108,9 +109,9 @@ def test_a_clean_row_is_answered_at_once_whatever_the_order_of_its_columns(
 @pytest.mark.parametrize(
     "change",
     [
-        *[{name: PROBLEM.number(name).expected[1] * 1.001} for name in PROBLEM.numbers],
+        *[{name: PROBLEM.number(name).expected[1] + 1} for name in PROBLEM.numbers],
         *[{name: "?"} for name in PROBLEM.categories],
-        *[{name: None} for name in PROBLEM.categories],
+        *[{column.name: None} for column in PROBLEM.features if isinstance(column, Category) and not column.nullable],
     ],
 )
 def test_a_row_with_something_to_say_of_is_not_answered_at_once(
