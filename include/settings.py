@@ -53,7 +53,7 @@ REQUEST_LOG = SHADOW or os.environ.get("SERVE_LOG") == "1"
 
 # What a process of a task may allocate at most (bytes), and how many tasks of one DAG fit models or predict at once.
 TASK_MEMORY = 1_000_000 * float(os.environ.get("TASK_MEMORY_MB") or 8000)
-HEAVY_TASKS = int(os.environ.get("HEAVY_TASKS") or os.cpu_count() or 2)
+HEAVY_TASKS = int(os.environ.get("HEAVY_TASKS") or min(os.cpu_count() or 2, 6))
 
 # Where the environments are kept in which logged models predict; Airflow's home if empty.
 MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")

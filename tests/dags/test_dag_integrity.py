@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
+from dotenv import dotenv_values
 
 from include.problem import PROBLEM
 from include.services.alerts import alert_failure
@@ -121,6 +122,8 @@ def test_mapped_tasks_that_fit_or_predict_leave_room_for_other_dags(dag_bag: Dag
     }
     for dag_id, task_id in heavy.items():
         assert dag_bag.dags[dag_id].get_task(task_id).max_active_tis_per_dag == HEAVY_TASKS
+    slots = int(dotenv_values(DAGS.parent / ".env_example")["AIRFLOW__CORE__PARALLELISM"] or 0)
+    assert slots - 2 >= HEAVY_TASKS
 
 
 def test_every_task_has_a_timeout(dag: DAG) -> None:
