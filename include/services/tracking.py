@@ -28,6 +28,7 @@ from include.model import interval_regressor
 from include.model.interval_regressor import PARTS, IntervalRegressor
 from include.services import samples
 from include.services.lineage import note_run
+from include.services.model_lock import lock_requirements
 from include.settings import INCLUDE, MLFLOW_CONN_ID
 
 if TYPE_CHECKING:
@@ -140,13 +141,16 @@ def log_model(model: IntervalRegressor, rows: pd.DataFrame) -> Any:
     example = rows.head(3)
     with _ignored_import_warnings(), TemporaryDirectory() as folder:
         model.save(parts := Path(folder) / f"{PARTS}.skops")
+        lock = Path(folder) / "constraints.txt"
+        lock.write_text(lock_requirements(_requirements()))
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=interval_regressor.__file__,  # models from code: no pickle, and no need to install the project
             artifacts={PARTS: str(parts)},
             signature=infer_signature(rows, model.predict(None, example)),
             input_example=example,
-            pip_requirements=_requirements(),
+            # All packages with their hashes, not only those that are named: the provider installs from it.
+            pip_requirements=[*_requirements(), *([f"-c {lock}"] if lock.stat().st_size else [])],
         )
 
 

@@ -202,7 +202,8 @@ def _card_facts(
 
     pyfunc = MLflowPyfuncHook(MLFLOW_CONN_ID)
     uri = champions.model_uri(evaluated["version"])
-    packages = pyfunc.get_model_requirements(pyfunc.get_model_artifact_uri(uri))
+    requirements = pyfunc.get_model_requirements(pyfunc.get_model_artifact_uri(uri))
+    packages = [line for line in requirements if not line.startswith("-")]  # without the lock
     parameters = ", ".join(f"{name} = {value}" for name, value in sorted(champions.read_params(run).items()))
     return {
         **evaluated,

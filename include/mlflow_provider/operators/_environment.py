@@ -73,8 +73,11 @@ class Recipe:
             (folder / name).write_text(text)
         create = ["venv", "--allow-existing", "--seed", "--python", f"python{self.python_version}", str(folder)]
         target = ["--python", str(folder / "bin" / "python")]
-        install = ["pip", "install", *target, *self.options, "-r", str(folder / "requirements.txt")]
-        for arguments in (create, install):
+        install = ["pip", "install", *target, *self.options]
+        # uv does not check the hashes of constraints: a lock is installed as requirements first, to the last package.
+        locks = [name for name, text in self.files.items() if is_lock(text)]
+        locked = [[*install, "--require-hashes", "--no-deps", "-r", str(folder / name)] for name in locks]
+        for arguments in (create, *locked, [*install, "-r", str(folder / "requirements.txt")]):
             if status := programs.run([find_uv_bin(), *arguments], variables, [lock]):
                 raise MLflowError(
                     f"The environment of the model could not be built: uv {shlex.join(arguments[:2])} ended with "
@@ -141,6 +144,13 @@ def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str) -> tuple[list[s
             line = f"-c {Path(name).name}"
         lines.append(line)
     return complete(lines), files
+
+
+def is_lock(text: str) -> bool:
+    """Tell whether each requirement of a file has a hash."""
+    lines = text.replace("\\\n", " ").splitlines()
+    named = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return bool(named) and all(" --hash=" in line for line in named)
 
 
 def complete(requirements: list[str]) -> list[str]:

@@ -75,6 +75,14 @@ def test_the_logged_model_predicts_raw_rows_as_the_fitted_one_does(trained: Simp
     pd.testing.assert_frame_equal(predicted, trained.model.predict(None, trained.rows), rtol=1e-12)
 
 
+def test_the_logged_model_has_a_lock_of_all_that_it_needs(artifacts: Path) -> None:
+    locked = (artifacts / "constraints.txt").read_text().splitlines()
+
+    assert "-c constraints.txt" in (artifacts / "requirements.txt").read_text().splitlines()
+    assert {"joblib", "botocore"} <= {line.partition("==")[0] for line in locked}  # which scikit-learn and boto3 need
+    assert all("--hash=sha256:" in line for line in locked)
+
+
 def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespace) -> None:
     model = mlflow.pyfunc.load_model(trained.uri)
 

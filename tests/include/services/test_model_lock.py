@@ -1,0 +1,36 @@
+"""The lock that is logged with a model."""
+
+from __future__ import annotations
+
+import logging
+import re
+from importlib.metadata import version
+
+import pytest
+
+from include.services.model_lock import lock_requirements
+
+
+def test_a_lock_has_every_package_in_its_version_here_with_hashes() -> None:
+    locked = lock_requirements([f"pandas=={version('pandas')}"]).replace("\\\n", "").splitlines()
+    found = dict(re.match(r"([\w.-]+)==(\S+)", line).groups() for line in locked)  # type: ignore[union-attr]
+
+    assert {"pandas", "numpy", "python-dateutil", "six"} <= set(found)
+    assert {name: version(name) for name in found} == found
+    assert all("--hash=sha256:" in line for line in locked)
+
+
+def test_a_lock_has_no_address_of_a_package_index() -> None:
+    assert "://" not in lock_requirements([f"six=={version('six')}"])
+
+
+def test_without_an_index_there_is_no_lock_but_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with caplog.at_level(logging.WARNING):
+        assert lock_requirements([f"six=={version('six')}"]) == ""
+    assert "but not those that they need" in caplog.text
