@@ -31,7 +31,7 @@ from include.data.schema import (
     validate,
 )
 from include.data.seen import Seen, hash_cells
-from include.spec import Problem
+from include.spec import PREDICTION_ID, Problem
 
 
 @dataclass(frozen=True)
@@ -272,6 +272,6 @@ def _add(failures: dict[tuple[str, str], Failures], found: Mapping[tuple[str, st
 
 
 def _find_unknown(columns: Sequence[str], problem: Problem) -> Result:
-    known = {problem.row_id, *problem.inputs, problem.target.name}
+    known = {problem.row_id, *problem.inputs, problem.target.name, PREDICTION_ID}
     lines = [f"column {name} is not described in include/problem.py: ignored" for name in columns if name not in known]
     return Result("warning", "all", "every column is described", tuple(lines[:MAX_SHOWN]), len(lines))

@@ -99,14 +99,5 @@ def hash_inputs(rows: pd.DataFrame, problem: Problem) -> pd.Series:
 
 def hash_table(table: pd.DataFrame) -> str:
     """Return the SHA-256 of a table's content: columns, types and values in their order."""
-    return hash_batches([table])
-
-
-def hash_batches(batches: Iterable[pd.DataFrame]) -> str:
-    """Return what :func:`hash_table` does for a table that comes in batches, at least one."""
-    digest = sha256()
-    for number, batch in enumerate(batches):
-        if number == 0:
-            digest.update(repr([(name, str(dtype)) for name, dtype in batch.dtypes.items()]).encode())
-        digest.update(batch.to_csv(index=False, header=number == 0).encode())
-    return digest.hexdigest()
+    header = repr([(name, str(dtype)) for name, dtype in table.dtypes.items()]).encode()
+    return sha256(header + table.to_csv(index=False).encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import champions, samples, storage
 from include.services.assets import FEATURES, LABELLED, object_uri
 from include.services.failures import fail_without_retry
 from include.services.lineage import combine, describe, note_checks, note_read
@@ -102,12 +102,13 @@ def check_data(rows_uri: str, experiment_id: str, run_id: str) -> str:
 
 
 def build_features(table_uri: str, experiment_id: str, run_id: str) -> str:
-    """Fit the transformer on the training rows, compute the features of all rows, and return their URI."""
-    from include.data.features import compute_features, fit_transformer
+    """Fit the transformer on the rows that a model is fitted to, compute the features of all, and return their URI."""
+    from include.data.features import build_transformer, compute_features
 
-    read = partial(_read_training, table_uri)
-    transformer = fit_transformer(read, PROBLEM)
-    _log_transformer(transformer, read, experiment_id)
+    most = PROBLEM.limits.max_training_rows
+    training = samples.read_sample(table_uri, PROBLEM, training=most, columns=PROBLEM.inputs)
+    transformer = build_transformer(PROBLEM).fit(training)
+    _log_transformer(transformer, training, experiment_id)
     features = (compute_features(rows, transformer, PROBLEM) for rows in storage.read_batches(table_uri))
     return storage.write_batches(features, object_uri(FEATURES, run_id, "engineered.parquet"))
 
@@ -197,14 +198,6 @@ def _number(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         start += len(rows)
 
 
-def _read_training(table_uri: str, columns: list[str]) -> Iterator[pd.DataFrame]:
-    """Yield columns of the training rows."""
-    from include.data.split import select_training
-
-    for rows in storage.read_batches(table_uri, [*columns, SPLIT, PROBLEM.target.name]):
-        yield select_training(rows, PROBLEM)[columns]
-
-
 def _join_labelled(table_uri: str, quality: str) -> None:
     """Add the rows of labelled files to the table."""
     from include.data.labelled import add_labelled, no_report
@@ -251,22 +244,19 @@ def _log_labelled(joined: pd.DataFrame, unusable: Mapping[str, str], run_id: str
         client.log_table(run_id, report, "labelled.json")
 
 
-def _log_transformer(
-    transformer: Pipeline, read: Callable[[list[str]], Iterator[pd.DataFrame]], experiment_id: str
-) -> None:
+def _log_transformer(transformer: Pipeline, rows: pd.DataFrame, experiment_id: str) -> None:
     """Log run ``Scaler``: the transformer, the means of the features, and a hash of the rows that it was fitted on."""
     from include.data.features import feature_names
-    from include.data.identity import hash_batches
+    from include.data.identity import hash_table
     from include.evaluation.scores import metric_name
     from include.services import tracking
 
-    names, scaler = feature_names(transformer, PROBLEM), transformer[-1]
+    names = feature_names(transformer, PROBLEM)
     means = {
         f"mean_{metric_name(name.removeprefix('feature_'))}": float(mean)
-        for name, mean in zip(names, scaler.mean_, strict=True)
+        for name, mean in zip(names, transformer[-1].mean_, strict=True)
     }
-    digest = hash_batches(read(PROBLEM.inputs))
     with tracking.start_run("Scaler", experiment_id):
-        tracking.mlflow.log_params({"input_sha256": digest, "input_rows": int(scaler.n_samples_seen_)})
+        tracking.mlflow.log_params({"input_sha256": hash_table(rows), "input_rows": len(rows)})
         tracking.mlflow.log_metrics(means)
-        tracking.log_transformer(transformer, next(read(PROBLEM.inputs)))
+        tracking.log_transformer(transformer, rows)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from include.data.features import build_transformer, compute_features, feature_names, fit_transformer
+from include.data.features import build_transformer, compute_features, feature_names
 from include.spec import Category, Number, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
@@ -198,32 +197,3 @@ def test_a_stored_transformer_computes_the_same_with_no_more_trust_than_in_numbe
     assert skops.io.get_untrusted_types(data=stored) == ["numpy.dtype"]
     loaded = skops.io.loads(stored, trusted=["numpy.dtype"])
     np.testing.assert_array_equal(loaded.transform(rows), transformer.transform(rows))
-
-
-def read_batches(rows: pd.DataFrame, size: int) -> Callable[[list[str]], Iterator[pd.DataFrame]]:
-    return lambda columns: (rows.iloc[start : start + size][columns] for start in range(0, len(rows), size))
-
-
-def test_rows_in_one_batch_are_fitted_to_the_last_digit(rows: pd.DataFrame) -> None:
-    fitted = fit_transformer(read_batches(rows, len(rows)), HOUSES)
-
-    pd.testing.assert_frame_equal(
-        compute_features(rows, fitted, HOUSES), compute_features(rows, fit(rows, HOUSES), HOUSES), check_exact=True
-    )
-
-
-@pytest.mark.parametrize("levels", [7, 49, 50, 51, 200])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_batches_are_fitted_as_the_whole(levels: int, seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    ranks = (draw.pareto(1, 900) * 9).astype(int) if seed else np.arange(900)  # with many ties, or nothing else
-    rows = make_rows(900, seed).assign(index=[None if rank == 3 else f"level {rank % levels}" for rank in ranks])
-    rows.loc[rows.index % 7 == 0, AREA] = None
-
-    fitted, whole = fit_transformer(read_batches(rows, 130), HOUSES), fit(rows, HOUSES)
-
-    assert feature_names(fitted, HOUSES) == feature_names(whole, HOUSES)
-    new = rows.head(50).assign(index="of no training row")
-    for table in (rows, new):
-        features = (compute_features(table, transformer, HOUSES) for transformer in (fitted, whole))
-        pd.testing.assert_frame_equal(*features, rtol=1e-12)
