@@ -46,11 +46,14 @@ def read_inputs(since: datetime) -> Iterator[pd.DataFrame]:
             yield add_identity(rows.drop(columns=PREDICTION_ID), PROBLEM)
 
 
-def find(ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Return these columns of the logged rows with these prediction ids; files that lack a column are left out."""
+def find(ids: Collection[str], columns: Sequence[str], since: datetime | None = None) -> pd.DataFrame:
+    """Return these columns of the logged rows with these prediction ids; files that lack a column are left out.
+
+    :param since: leave out files that were written before
+    """
     import pandas as pd
 
-    uris = storage.list_tables(REQUESTS) if ids else []
+    uris = storage.list_tables(REQUESTS, since) if ids else []
     found = [rows[rows[PREDICTION_ID].isin(ids)] for rows in _read(uris, [PREDICTION_ID, *columns])]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[PREDICTION_ID, *columns])
 

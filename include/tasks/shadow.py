@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.problem import PROBLEM
 from include.services import alerts, champions
-from include.settings import RETENTION
 from include.spec import LOGGED
 from include.tasks import served
 
@@ -42,7 +41,7 @@ def compare_shadow(champion: Mapping[str, str], run_id: str) -> dict[str, Any]:
     looked = before["look"] if before.get("champion") == champion["version"] else 0
     if looked and before["verdict"] != UNDECIDED:
         raise AirflowSkipException(f"version {version} was compared: {before['summary']}")
-    errors = _measure_errors(champion["version"], version)
+    errors = _measure_errors(champion["version"], waiting[0])
     if count_looks(len(errors)) <= looked:
         raise AirflowSkipException(
             f"version {version} has predicted {len(errors)} measured rows beside version {champion['version']}, "
@@ -60,10 +59,15 @@ def compare_shadow(champion: Mapping[str, str], run_id: str) -> dict[str, Any]:
     return compared
 
 
-def _measure_errors(champion: str, version: str) -> Any:
-    """Return the errors of both versions on the rows that both predicted and whose target was measured."""
-    targets = served.read_targets(datetime.now(UTC) - timedelta(days=RETENTION["requests"].days))
-    rows = served.find(set(targets.index), ["predicted", VERSION, CHALLENGER, CHALLENGER_PREDICTED])
-    both = rows[(rows[VERSION] == champion) & (rows[CHALLENGER] == version)].drop_duplicates(PREDICTION_ID).dropna()
+def _measure_errors(champion: str, challenger: Mapping[str, Any]) -> Any:
+    """Return the errors of both versions on the rows that both predicted and whose target was measured.
+
+    :param challenger: as MLflow describes it
+    """
+    since = datetime.fromtimestamp(int(challenger["creation_timestamp"]) / 1000, UTC)
+    targets = served.read_targets(since)
+    rows = served.find(set(targets.index), ["predicted", VERSION, CHALLENGER, CHALLENGER_PREDICTED], since)
+    both = rows[(rows[VERSION] == champion) & (rows[CHALLENGER] == challenger["version"])]
+    both = both.drop_duplicates(PREDICTION_ID).dropna()
     target = both[PREDICTION_ID].map(targets).astype(float)  # else text, if there are none
     return both.assign(champion=target - both["predicted"], challenger=target - both[CHALLENGER_PREDICTED])
