@@ -4,11 +4,12 @@ Reads the table that `include/problem.py` describes, checks it, and turns it int
 
 1. `create_buckets_if_not_exists` and `prepare_mlflow_experiment` create S3 buckets and the MLflow experiment, unless
    they exist.
-2. `extract_data` reads the table.
+2. `extract_data` reads the table, one file or the files of a folder.
 3. `check_data` repairs and checks it, and logs the results to MLflow as run `Data quality`. Then it adds the rows of
    the CSV and Parquet files in `labelled/`, whose target was measured later, and sets the holdout rows aside before
    anything is fitted.
-4. `build_features` fits encoder, imputer and scaler on the training rows and logs them to MLflow as run `Scaler`.
+4. `build_features` fits encoder, imputer and scaler on the training rows (of more than `max_training_rows`, a
+   sample) and logs them to MLflow as run `Scaler`.
 5. `save_data_to_s3` publishes the feature table, which triggers the DAG **train**.
 
 Errors in the table stop the run in `extract_data` or `check_data`; the log names file, row and column. Warnings are
