@@ -31,6 +31,7 @@ LARGE = 100_000  # rows from which on the exponent is fitted: below, starting pr
 NOISE = 1 / 40  # standard deviation, as a share of the expected range
 BATCH = 250_000  # rows
 SHOWN = 6  # tasks in the picture
+SHARE = 0.02  # of the whole time, from which on a task is in the table
 GIGABYTE = 1e9
 
 console = Console(highlight=False)
@@ -146,7 +147,7 @@ def _tabulate(medians: pd.DataFrame) -> Table:
     headers = [*(f"{size:,} rows" for size in sizes), "exponent", *(f"GB at {size:,}" for size in sizes)]
     table = Table("task", *headers, title="Seconds, exponent of their growth, and peak memory")
     for task, values in medians.iterrows():
-        if values["seconds"].max() >= 1 or task == TOTAL:
+        if values["seconds"].iloc[-1] >= SHARE * medians["seconds"].loc[TOTAL].iloc[-1]:
             cells = [*values["seconds"].map("{:.1f}".format), f"{fit_exponent(values['seconds']):.2f}"]
             table.add_row(str(task), *cells, *values["gigabytes"].map("{:.2f}".format))
     return table

@@ -18,7 +18,8 @@ UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 class PeakListener:
     """Writes a line to ``peaks.jsonl`` in Airflow's home when a task has ended.
 
-    It is an upper bound: the peak of the task's process plus that of the largest process that it started.
+    That is the peak of the task's process, and of the largest process that it started, if this one had more: Linux
+    counts every program with the memory of the process that started it, however small it is itself.
     """
 
     @hookimpl
@@ -33,8 +34,9 @@ class PeakListener:
 
 
 def _note(task_instance: Any) -> None:
-    peaks = [resource.getrusage(who).ru_maxrss * UNIT for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    line = {"task": f"{task_instance.dag_id}.{task_instance.task_id}", "bytes": sum(peaks)}
+    own, started = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = (own + started if started > own else own) * UNIT
+    line = {"task": f"{task_instance.dag_id}.{task_instance.task_id}", "bytes": peak}
     with (Path(os.environ["AIRFLOW_HOME"]) / "peaks.jsonl").open("a") as file:
         file.write(f"{json.dumps(line)}\n")
 
