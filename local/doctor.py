@@ -97,7 +97,7 @@ def _check_services(stack: Stack, ready: set[str], now: datetime) -> Iterator[Fi
             remedy = f"stop it, or: make up {service.port}={port + 1000}"
             yield Finding(service.title, f"port {port} is taken by {holder}", remedy, is_error=True)
         else:
-            yield Finding(service.title, "is not running", "make serve" if service.optional else "make up")
+            yield Finding(service.title, "is not running", "" if service.optional else "make up")
 
 
 def _check_databases(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
