@@ -13,9 +13,9 @@ DATABASE = "postgres"  # the one that initdb creates
 
 
 def find_program(name: str) -> str | None:
-    """Return the path of one of PostgreSQL's programs; Debian has them on no PATH."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
-    return shutil.which(name) or next((str(folder / name) for folder in reversed(versions)), None)
+    """Return the path of a program; Debian has PostgreSQL's on no PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda file: float(file.parts[4]))
+    return shutil.which(name) or (str(found[-1]) if found else None)
 
 
 def main(folder: Path, port: str) -> None:

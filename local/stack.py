@@ -138,15 +138,15 @@ class Stack:
 
     def _check_programs(self) -> None:
         """Check that PostgreSQL and Redis are installed and have their ports, where they are to run."""
-        wanted = [("postgres", "PostgreSQL", "POSTGRES_PORT"), ("redis", "Redis", "REDIS_PORT")]
-        for program, title, port in wanted:
+        programs = (("postgres", "postgres", "PostgreSQL"), ("redis", "redis-server", "Redis"))
+        for program, file, title in programs:
             if program in self.settings.airflow_programs:
-                if not (find_program("postgres") if program == "postgres" else shutil.which("redis-server")):
+                if not find_program(file):
                     raise StackError(
                         f"{title} is not installed. Debian or Ubuntu: apt-get install postgresql redis-server; "
                         "macOS: brew install postgresql redis"
                     )
-                self._check_port(title, port)
+                self._check_port(title, f"{program.upper()}_PORT")
 
     def _info(self, program: str) -> dict[str, str]:
         return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -181,13 +182,18 @@ def test_a_missing_program_is_an_error_that_says_how_to_install_it(
     assert not list(celery.processes())
 
 
-def test_airflows_database_is_postgresql_if_chosen(own_stack: Stack) -> None:
-    if not find_program("postgres"):
-        pytest.skip("PostgreSQL is not installed")
-    stack = Stack(replace(own_stack.settings, database="postgresql"))
+@pytest.mark.skipif(
+    not (find_program("postgres") and shutil.which("redis-server")), reason="needs PostgreSQL and Redis"
+)
+def test_celerys_workers_start_with_postgresql_and_redis(own_stack: Stack) -> None:
+    stack = Stack(replace(own_stack.settings, executor="celery", database="postgresql", workers=2))
     stack.start(["airflow"])
     with closing(psycopg2.connect(stack.settings.database_url.replace("+psycopg2", ""))) as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT count(*) FROM dag_bundle")
         assert cursor.fetchone() == (1,)
-    assert not (stack.settings.home / "airflow" / "airflow.db").exists()
+    commands = [" ".join(process.cmdline()) for process in stack.processes()]
+    assert [f"worker-{n}" for n in range(3) if any(f"--celery-hostname worker-{n}" in c for c in commands)] == [
+        "worker-0",
+        "worker-1",
+    ]
