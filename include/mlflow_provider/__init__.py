@@ -12,11 +12,7 @@ _FORM = {
     # https://github.com/apache/airflow/pull/73298
     "hidden-fields": ["schema"],
     "relabeling": {"host": "Tracking URI", "login": "User", "password": "Password or token"},
-    "placeholders": {
-        "host": "https://mlflow.example/prefix",
-        "port": "5000",
-        "login": "none if the password is a token",
-    },
+    "placeholders": {"host": "https://mlflow.example/prefix", "port": "5000", "login": "none if there is a token"},
 }
 
 _TEXT = {"type": ["string", "null"]}

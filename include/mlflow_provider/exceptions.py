@@ -16,12 +16,7 @@ class MLflowConnectionError(MLflowError):
 
 
 class MLflowAPIError(MLflowError):
-    """MLflow answered with an error, or with something that is not MLflow's.
-
-    :param message: the text of the error
-    :param status_code: HTTP status of the answer
-    :param error_code: MLflow's name of the error such as ``RESOURCE_DOES_NOT_EXIST``, empty if it named none
-    """
+    """MLflow answered with an error, such as ``RESOURCE_DOES_NOT_EXIST``, or with something that is not MLflow's."""
 
     def __init__(self, message: str, status_code: int = 500, error_code: str = "") -> None:
         super().__init__(message)

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 @attrs.define
 class MLflowLink(BaseOperatorLink):
-    """Leads from a task instance in Airflow's UI to MLflow's page of what the task worked on.
-
-    An operator that has it sets its attribute ``mlflow_page``. Airflow keeps the address when the task ends.
-    """
+    """Leads from a task to its operator's ``mlflow_page``, which Airflow keeps when the task ends."""
 
     name = "MLflow"
 

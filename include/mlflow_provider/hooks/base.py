@@ -80,10 +80,9 @@ class MLflowBaseHook(BaseHook):
     def environment(self) -> AbstractContextManager[None]:
         """Set these variables for a ``with`` block, then restore exactly what was there.
 
-        Login variables of another kind are absent inside the block, so that they cannot win over the
-        connection's. Threads of this process take turns, for the whole block. It ends there: a thread
-        that reads ``os.environ`` without entering such a block sees the variables too, a process started
-        inside keeps them, and ``mlflow.set_tracking_uri`` called before takes precedence over them.
+        Login variables of another kind are absent inside. Threads of this process take turns, for the whole block.
+        A thread that reads ``os.environ`` outside of such a block sees the variables too, a process started inside
+        keeps them, and ``mlflow.set_tracking_uri`` called before takes precedence over them.
         """
         return patched_environment(dict.fromkeys(self.mlflow_env_variables) | self.get_env_vars())
 

@@ -67,13 +67,13 @@ class MLflowClientHook(MLflowRestHook):
 
     def create_experiment(self, name: str, exist_ok: bool = False) -> str:
         """Create an experiment, or find one that may exist but is not deleted, and return its id."""
-        name = _text("the experiment", name)
-
-        def create() -> dict[str, Any]:
-            created = self.call("POST", f"{API}/experiments/create", {"name": name}, "experiment_id", str)
-            return {"experiment_id": created}
-
-        return self._create(create, lambda: _active(self.get_experiment_by_name(name)), exist_ok)["experiment_id"]
+        body = {"name": _text("the experiment", name)}
+        found = self._create(
+            lambda: {"experiment_id": self.call("POST", f"{API}/experiments/create", body, "experiment_id", str)},
+            lambda: _active(self.get_experiment_by_name(name)),
+            exist_ok,
+        )
+        return found["experiment_id"]
 
     def get_logged_model(self, model_id: str) -> dict[str, Any]:
         """Return a logged model, such as ``m-1f0c...``: its info and data."""
@@ -137,7 +137,7 @@ class MLflowClientHook(MLflowRestHook):
         now = _now()
         body = {
             "run_id": _text("run_id", run_id),
-            "metrics": [_metric(metric, now) for metric in _sequence("metrics", metrics)],
+            "metrics": [_metric(metric, now) for metric in _list("metrics", metrics)],
             "params": _tag_list(params, "params"),
             "tags": _tag_list(tags),
         }
@@ -243,11 +243,9 @@ class MLflowClientHook(MLflowRestHook):
         return sorted(versions, key=lambda version: -int(version["version"]))
 
     def prune_model_versions(self, name: str, keep: int | str, dry_run: bool = False) -> list[str]:
-        """Delete old versions, except those that have an alias or are in the stage Staging or Production.
+        """Delete all but the newest versions, except those with an alias or in the stage Staging or Production.
 
-        :param keep: how many of the newest versions stay, above 0
-        :param dry_run: delete nothing
-        :return: the numbers of the versions that were, or would be, deleted, newest first
+        :return: the numbers of the versions that were, or in a dry run would be, deleted, newest first
         """
         if (count := _whole("keep", keep)) < 1:
             raise MLflowError(f"keep is {keep!r}: give a whole number above 0")
@@ -320,14 +318,10 @@ class MLflowClientHook(MLflowRestHook):
         return self.get_model_version(*found)
 
     def get_model_version_metric(self, version: Mapping[str, Any], key: str) -> float | None:
-        """Return a metric of the model behind a version, or None if it has none of this name.
+        """Return a metric of the model behind a version, which may be infinite or NaN, or None if it has none.
 
         What was logged for the model itself (``model_id``) counts, the newest value of it, whichever run
         measured it. If there is none, the last value of the run that made the model counts.
-
-        :param version: as :meth:`get_model_version` returns it
-        :return: may be infinite or NaN
-        :raises MLflowAPIError: the run or the logged model is gone
         """
         model_id = version.get("model_id") or logged_model_id(str(version.get("source", "")))
         if measured := self._metrics(self.get_logged_model(model_id), key) if model_id else []:
@@ -341,10 +335,7 @@ class MLflowClientHook(MLflowRestHook):
         """Tell whether MLflow's refusal means that a model, a version or an alias is not there.
 
         Of a version of a missing model MLflow says 404 to administrators and 403 to others, and of a missing alias
-        400 to all.
-
-        :param name: the registered model that was asked about
-        :raises MLflowError: MLflow does not show the model to this user
+        400 to all. Where it does not even show the model to this user, that is an error again.
         """
         if not isinstance(error, MLflowAPIError):
             return False
@@ -391,16 +382,17 @@ class MLflowClientHook(MLflowRestHook):
         """Create an entity; one that may exist is looked for before, and again if its creation fails."""
         if not exist_ok:
             return create()
-        if existing := _visible(find):
-            return existing
+        with suppress(MLflowAPIError):
+            if existing := find():
+                return existing
         try:
             return create()
         except MLflowError as error:
-            is_taken = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
-            with suppress(MLflowConnectionError):
-                if existing := _visible(find):
+            with suppress(MLflowAPIError, MLflowConnectionError):
+                if existing := find():
                     return existing
-            if is_taken and (existing := find()):  # it exists for sure, and MLflow's database may have been busy
+            # What exists for sure is looked for once more, because MLflow's database may have been busy.
+            if getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS" and (existing := find()):
                 return existing
             raise
 
@@ -488,12 +480,6 @@ def _active(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
     return experiment
 
 
-def _visible(find: Callable[[], Any]) -> Any:
-    with suppress(MLflowAPIError):
-        return find()
-    return None
-
-
 def _now() -> int:
     return time.time_ns() // 1_000_000
 
@@ -519,16 +505,15 @@ def _optional(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _sequence(what: str, values: Any) -> list[Any]:
+def _list(what: str, values: Any) -> list[Any]:
     if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
         raise MLflowError(f"{what} is {values!r}: give a list")
     return list(values)
 
 
 def _texts(what: str, values: Any) -> list[str]:
-    """Return a list of texts; a single one stands for a list of it."""
-    single = isinstance(values, str | int)
-    return [_text(f"an item of {what}", value) for value in ([values] if single else _sequence(what, values))]
+    values = [values] if isinstance(values, str | int) else _list(what, values)
+    return [_text(f"an item of {what}", value) for value in values]
 
 
 def _model(name: Any) -> dict[str, str]:

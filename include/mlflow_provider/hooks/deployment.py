@@ -20,7 +20,6 @@ class MLflowDeploymentHook(MLflowBaseHook):
     All methods raise :class:`MLflowError` if a connection cannot be used, and the errors of the target's plugin.
     https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param target_uri: the target, such as ``sagemaker:/us-west-2``; which ones there are depends on the plugins
         that are installed, https://mlflow.org/docs/latest/ml/plugins/#deployment-plugins
     :param target_conn_id: Airflow connection of type ``aws`` with the target's login and password, in its extra
@@ -104,7 +103,6 @@ class MLflowDeploymentHook(MLflowBaseHook):
 
 
 def _listed(value: Any) -> Any:
-    """Return an array or a number of numpy's as lists and numbers of Python's."""
     if not hasattr(value, "tolist"):
         raise TypeError(f"it holds a {type(value).__name__}")
     return value.tolist()

@@ -35,7 +35,6 @@ class MLflowPyfuncHook(MLflowBaseHook):
     What the server's REST API can answer is asked there, because importing ``mlflow`` takes a second, and
     S3 is read with its Airflow connection; other URIs are left to the ``mlflow`` library.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param aws_conn_id: Airflow connection of models in S3, unless their URI names one:
         ``s3://connection@bucket/folder``
     """
@@ -193,12 +192,15 @@ class MLflowPyfuncHook(MLflowBaseHook):
                 return version
         self.client.create_registered_model(name, exist_ok=True)
         experiment_id = self.client.create_experiment(name, exist_ok=True)
-        run = self.client.create_run(experiment_id, tags={ORIGIN_TAG: origin}, run_name="copy")["info"]
         with TemporaryDirectory() as folder:
-            version_uri = f"models:/{original['name']}/{original['version']}"
-            files = source.fetch_model(version_uri, Path(folder))
+            files = source.fetch_model(f"models:/{original['name']}/{original['version']}", Path(folder))
             digest = hash_folder(files)
-            self._upload(files, run["run_id"])
+            run = self.client.create_run(experiment_id, tags={ORIGIN_TAG: origin}, run_name="copy")["info"]
+            try:
+                self._upload(files, run["run_id"])
+            except MLflowError:
+                self.client.set_terminated(run["run_id"], "FAILED")
+                raise
         self.client.set_terminated(run["run_id"])
         artifact_uri = f"{run['artifact_uri']}/model"
         if (arrived := self.hash_model(artifact_uri)) != digest:

@@ -43,12 +43,7 @@ UNMADE = (ValueError, requests.exceptions.InvalidJSONError)  # errors of request
 
 
 class MLflowRestHook(MLflowBaseHook):
-    """Sends requests to an MLflow server, all through one session.
-
-    :param method: HTTP verb of :meth:`run`
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    :param auth_type: called with login and password to make a ``requests`` auth
-    """
+    """Sends requests to an MLflow server, all through one session; see :class:`MLflowClientHook`."""
 
     page_size = 200
 
@@ -110,8 +105,7 @@ class MLflowRestHook(MLflowBaseHook):
     ) -> Any:
         """Send a request with the given verb and return the JSON object of the response, or one field of it.
 
-        :param key: name of the field; an entity under it has the identifying fields of :data:`IDENTITY`
-        :raises MLflowAPIError: the server answered with an error, or with JSON of another shape
+        :param key: name of the field; an entity under it must have the fields of :data:`IDENTITY`
         """
         response = self._send(method, endpoint, params)
         answer = _json(response)

@@ -87,13 +87,10 @@ class Recipe:
 
 
 class Environments:
-    """A folder of environments, of which the least recently used make room for new ones.
+    """A folder of environments, of which the least recently used, but none in use, make room for new ones.
 
     Each has a lock file beside it: shared by those who use the environment, exclusive for who builds or removes
     it. The kernel releases a lock when the last process that has the file open is gone, however it ended.
-
-    :param gigabytes: what the environments may have together once a new one is built. One that is in use counts
-        and stays.
     """
 
     def __init__(self, folder: Path, gigabytes: float) -> None:
@@ -104,13 +101,12 @@ class Environments:
     def use(self, key: str, build: Callable[[Path, int], None]) -> Iterator[tuple[Path, int]]:
         """Hold an environment for a ``with`` block; it is built unless it is complete already.
 
-        :param build: called with the folder that it is to make and with the lock's file descriptor, which the
-            programs that it runs should keep open
-        :return: the folder and the lock's file descriptor, for the programs that run in the block
+        Both the builder, which is called with them, and the block get its folder and the lock's file descriptor, which
+        the programs that they run should keep open.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         folder = self.folder / f"{PREFIX}{key}"
-        with _lock_file(folder).open("a") as file:
+        with Path(f"{folder}.lock").open("a") as file:
             lock = file.fileno()
             _lock(lock, fcntl.LOCK_SH, folder)
             # Another task may get the lock while its kind changes, hence the loop.
@@ -188,7 +184,7 @@ def _build(folder: Path, build: Callable[[Path, int], None], lock: int) -> None:
 
 
 def _remove(folder: Path) -> bool:
-    with _lock_file(folder).open("a") as lock:
+    with Path(f"{folder}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -205,10 +201,6 @@ def _lock(descriptor: int, kind: int, folder: Path) -> None:
     except BlockingIOError:
         log.info("Waiting for another task's work on %s", folder)
         fcntl.flock(descriptor, kind)
-
-
-def _lock_file(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")
 
 
 def _is_complete(folder: Path) -> bool:

@@ -46,16 +46,11 @@ class Programs:
         self.is_killed = False
 
     def run(self, command: Sequence[str], variables: Mapping[str, str], locks: Collection[int] = ()) -> int:
-        """Run a program, log every line that it prints, and kill what it leaves behind.
+        """Run a program, log every line that it prints without logins in URLs, and kill what it leaves behind.
 
-        The log shows no login that is part of a URL. A command line is another matter: while the program runs, all
-        of this machine can read it.
-
-        :param variables: its environment
         :param locks: file descriptors of locks that stay held until the program and its children have ended
         :return: its exit status, negative for the signal that ended it
         :raises MLflowError: :meth:`kill` was called
-        :raises OSError: there is no such program
         """
         log.info("Running %s", without_logins(shlex.join(command)))
         quiet = subprocess.DEVNULL
@@ -123,10 +118,7 @@ def write_program(folder: Path, **arguments: Any) -> list[str]:
 
 
 def deliver(folder: Path, **parts: Callable[[], Path]) -> Future[None]:
-    """Bring what the program waits for, one part after the other, while it starts (1 to 2 s).
-
-    :param parts: functions that return where a part is: the program finds it in a file of that name, or ``failed``
-    """
+    """Write where each part is to a file of its name, or a file ``failed``, while the program starts (1 to 2 s)."""
     delivery: Future[None] = Future()
 
     def bring() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from ..hooks.deployment import MLflowDeploymentHook
 
+TARGET = ("target_uri", "target_conn_id")
+
 
 class _DeploymentOperator(BaseOperator):
     """An operator for one deployment target."""
@@ -34,8 +36,7 @@ class _DeploymentOperator(BaseOperator):
 
     @property
     def hook(self) -> MLflowDeploymentHook:
-        # Imported here because it brings requests, which a DAG file should not pay for.
-        from ..hooks.deployment import MLflowDeploymentHook
+        from ..hooks.deployment import MLflowDeploymentHook  # brings requests, which a DAG file should not pay for
 
         return MLflowDeploymentHook(self.mlflow_conn_id, self.target_uri, self.target_conn_id)
 
@@ -51,15 +52,7 @@ class CreateDeploymentOperator(_DeploymentOperator):
     :raises MLflowError: a connection cannot be used, or MLflow does not show the model; nothing was deployed
     """
 
-    template_fields: Sequence[str] = (
-        "name",
-        "model_uri",
-        "target_uri",
-        "target_conn_id",
-        "flavor",
-        "config",
-        "endpoint",
-    )
+    template_fields: Sequence[str] = ("name", "model_uri", "flavor", "config", "endpoint", *TARGET)
     template_fields_renderers = {"config": "json"}
     operator_extra_links = (MLflowLink(),)
     mlflow_page = ""
@@ -100,7 +93,7 @@ class PredictOperator(_DeploymentOperator):
     :param endpoint: the endpoint to predict with, where the target has such (templated)
     """
 
-    template_fields: Sequence[str] = ("deployment_name", "inputs", "endpoint", "target_uri", "target_conn_id")
+    template_fields: Sequence[str] = ("deployment_name", "inputs", "endpoint", *TARGET)
 
     def __init__(
         self,

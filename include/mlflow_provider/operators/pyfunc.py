@@ -59,8 +59,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         ``prediction``, with the index of the input. It is written when the model is through. (templated)
     :param aws_conn_id: Airflow connection of ``s3://`` URIs that name none
     :param venv_cache_path: folder of the environments; ``model_environments`` in Airflow's home if not given
-    :param venv_cache_gb: gigabytes that the environments in that folder may have together. When one is built, the
-        least recently used go, except those in use.
+    :param venv_cache_gb: gigabytes that they may have together; the least recently used and unused make room
     :param env_manager: ``virtualenv`` or ``uv``, which are the same: an environment of the model's own. Or
         ``local``: a process of the worker's Python with its packages, which nothing is built for; MLflow warns of
         those that differ from the model's requirements.
@@ -184,13 +183,11 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         return OperatorLineage(inputs=list(map(dataset, inputs)), outputs=list(map(dataset, outputs)))
 
     def _open_hook(self) -> MLflowPyfuncHook:
-        # Imported here because it brings requests, which a DAG file should not pay for.
-        from ..hooks.pyfunc import MLflowPyfuncHook
+        from ..hooks.pyfunc import MLflowPyfuncHook  # brings requests, which a DAG file should not pay for
 
         return MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
 
     def _check_pickle(self, pyfunc: MLflowPyfuncHook, artifact_uri: str, inherited: dict[str, str]) -> None:
-        """Reject a pickled model before anything is built for it, where MLflow would after that."""
         variables = {**(inherited if self.inherit_env else {}), **(self.env_vars or {})}
         is_allowed = variables.get(ALLOW_PICKLE, "true").lower() in ("true", "1")
         if not is_allowed and (loader := pyfunc.find_pickle(artifact_uri)):

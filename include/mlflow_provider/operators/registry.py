@@ -38,8 +38,7 @@ class _RegistryOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> MLflowClientHook:
-        # Imported here because it brings requests, which a DAG file should not pay for.
-        from ..hooks.client import MLflowClientHook
+        from ..hooks.client import MLflowClientHook  # brings requests, which a DAG file should not pay for
 
         return MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -31,7 +30,6 @@ class MLflowModelVersionTrigger(BaseTrigger):
     ``{"error": message}`` if waiting is pointless. A server that is away, and a connection that cannot be read,
     are waited for: the sensor has seen both before it deferred.
 
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
     :param poke_interval: seconds between two checks
     :param condition: the fields of a :class:`VersionCondition`
     """
@@ -43,7 +41,6 @@ class MLflowModelVersionTrigger(BaseTrigger):
         self.condition = VersionCondition(**condition)
         self.mlflow_conn_id = mlflow_conn_id
         self.poke_interval = poke_interval
-        self._logged = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path, by the name under which this package was imported, and the arguments."""
@@ -63,16 +60,10 @@ class MLflowModelVersionTrigger(BaseTrigger):
             try:
                 return await ask(self.mlflow_conn_id, self._check)
             except NotYetError as reason:
-                self._log_reason(logging.INFO, str(reason))
+                self.log.info("Waiting: %s", reason)
             except (MLflowError, AirflowNotFoundException) as error:
-                self._log_reason(logging.WARNING, str(error))
+                self.log.warning("Waiting: %s", error)
             await asyncio.sleep(self.poke_interval)
-
-    def _log_reason(self, level: int, reason: str) -> None:
-        """Log why it waits, if the reason is a new one."""
-        if reason != self._logged:
-            self._logged = reason
-            self.log.log(level, "Waiting: %s", reason)
 
     def _check(self, hook: MLflowClientHook) -> dict[str, Any]:
         version = self.condition.check(hook)

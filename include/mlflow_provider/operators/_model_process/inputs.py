@@ -1,7 +1,6 @@
 """A model's input from the file that it travelled in: a value as it is, a table in chunks.
 
-A chunk has the types and the part of the index that its rows have in the whole table: where a gap makes floats of a
-column's integers, it does so in every chunk.
+A chunk has the types and the part of the index that its rows have in the whole table.
 """
 
 from __future__ import annotations
@@ -40,10 +39,7 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
-    """Yield a value in one piece, the table of a Parquet or CSV file in chunks of ``size`` rows, or of all.
-
-    :param text: columns of a CSV file that are left as text, for a signature to give them their types
-    """
+    """Yield a value in one piece, a table in chunks of ``size`` rows, or of all; these columns of a CSV as text."""
     if path.suffix == ".parquet":
         return read_parquet(path, size)
     if ".csv" in path.suffixes:
@@ -85,10 +81,7 @@ def _with_type(make: Any, cells: Any, kind: Any) -> Any:
 
 
 def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
-    """Yield the rows of a file: piece by piece if a signature gives the types, else all are read to find them.
-
-    :raises ValueError: it is neither UTF-8 nor UTF-16
-    """
+    """Yield the rows of a file: piece by piece if a signature gives the types, else all are read to find them."""
     import pandas as pd
 
     options: dict[str, Any] = {**_format(path), "low_memory": False}

@@ -22,11 +22,7 @@ class RowsError(Exception):
 
 
 def main() -> None:
-    """Do the job that a folder, named on the command line, describes in its file ``job`` (JSON).
-
-    The arguments of :func:`predict` are in it. A result is left in the file ``result`` (JSON), the message of an
-    error in the file ``error``; its traceback goes to the standard error output.
-    """
+    """Call :func:`predict` with the arguments in the file ``job``; leave a file ``result`` or ``error``."""
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job").read_text())
     try:
@@ -42,12 +38,8 @@ def predict(
 ) -> Any:
     """Apply a model to an input, both of which arrive in the folder while this process starts.
 
-    Files ``model`` and ``input`` in it name where they are; a file ``failed`` says that they will not come.
-
-    :param parent: id of the process that started this one
-    :param output: name of the Parquet or CSV file to write to the folder, or None to return what JSON can hold
-    :param limit: bytes of JSON that a returned result may have, or None for any number
-    :param chunk_size: rows of a table that are predicted at once, or None for all
+    Files ``model`` and ``input`` in it name where they are; a file ``failed`` says that they will not come. The result
+    is returned as JSON can hold it, or written to ``output`` in the folder. ``parent`` is the task's process id.
     """
     model = load_model(folder, parent, suppress_warnings)
     size = chunk_size if output else None

@@ -19,10 +19,7 @@ WHOLE = "predict the whole table at once with chunk_size=None"
 
 
 def write(results: Iterable[tuple[Chunk, Any]], path: Path) -> None:
-    """Write what a model made of each chunk to one Parquet or CSV file.
-
-    :raises ValueError: a result cannot become a table, or the chunks' results do not fit together
-    """
+    """Write what a model made of each chunk to one Parquet or CSV file, or raise a ValueError."""
     writer = write_parquet if path.suffix == ".parquet" else write_csv
     writer(as_frames(results), path)
 
@@ -35,10 +32,7 @@ def as_frames(results: Iterable[tuple[Chunk, Any]]) -> Iterator[tuple[Chunk, pd.
 
 
 def check_rows(chunk: Chunk, result: Any) -> None:
-    """Refuse what a model made of some rows if it is not row by row: of the whole table it might say another thing.
-
-    A table whose index names its rows may lack some.
-    """
+    """Refuse what is not row by row, because it may depend on the others; a table that names its rows may lack some."""
     if not chunk.is_part:
         return
     import pandas as pd

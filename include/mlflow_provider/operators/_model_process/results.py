@@ -11,11 +11,7 @@ REMEDY = "name a Parquet or CSV object in output_uri"
 
 
 def collect(result: Any, limit: int | None) -> Any:
-    """Return a model's result as JSON can hold it.
-
-    :param limit: bytes of JSON that it may have, or None for any number
-    :raises ValueError: it has more, or holds what JSON cannot
-    """
+    """Return a model's result as JSON can hold it, within a limit of bytes if there is one."""
     value = plain(result)
     if limit is not None and len(json.dumps(value)) > limit:
         too_big = f"the result has more bytes of JSON than the {limit} that a task may return"
@@ -26,9 +22,7 @@ def collect(result: Any, limit: int | None) -> Any:
 def plain(value: Any, where: str = "") -> Any:
     """Return a value as JSON can hold it, with every digit: frames and series as the JSON text of pandas' kind.
 
-    :param where: what leads to the value inside the result, for messages
-    :raises ValueError: JSON has no such number
-    :raises TypeError: JSON has nothing for it, or two keys become the same
+    :param where: what leads to the value inside the result, for the messages of errors
     """
     import numpy as np
     import pandas as pd
@@ -86,8 +80,8 @@ def _cells(table: Any, where: str) -> dict:
     if isinstance(table, pd.DataFrame):
         columns = [table.iloc[:, position] for position in range(table.shape[1])]
         return _with_text_keys(table.columns, columns, where, _cells)
-    cells = table.astype(object).tolist()
-    return _with_text_keys(table.index.tolist(), [None if _is_nan(cell) else cell for cell in cells], where)
+    cells = [None if isinstance(cell, float) and math.isnan(cell) else cell for cell in table.astype(object).tolist()]
+    return _with_text_keys(table.index.tolist(), cells, where)
 
 
 def _with_text_keys(keys: Any, values: Any, where: str, convert: Any = plain) -> dict:
@@ -99,10 +93,6 @@ def _with_text_keys(keys: Any, values: Any, where: str, convert: Any = plain) ->
     if len({str(key) for key in found}) < len(keys):
         raise TypeError(f"two keys, columns or index values of the result are the same in JSON: {REMEDY}")
     return found
-
-
-def _is_nan(cell: Any) -> bool:
-    return isinstance(cell, float) and math.isnan(cell)
 
 
 def _finite(value: Any, where: str) -> Any:

@@ -1,7 +1,4 @@
-"""A model's input in the types that its signature names, as MLflow's scoring server reads it.
-
-Only types decide whether an input is accepted: whole numbers fit a column of doubles, large ones too.
-"""
+"""A model's input in the types that its signature names, as MLflow's scoring server reads it."""
 
 from __future__ import annotations
 
@@ -23,10 +20,7 @@ def columns_of(model: Any) -> list[str]:
 
 
 def fit(data: Any, model: Any) -> Any:
-    """Return an input as a model wants it: a table, arrays, or what it is.
-
-    :raises ValueError: a column or an array has not what the signature says
-    """
+    """Return an input as a model's signature wants it: a table, arrays, or what it is; or raise a ValueError."""
     import numpy as np
     import pandas as pd
 
