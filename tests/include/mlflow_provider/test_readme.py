@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG, BaseOperator
+from airflow.sdk import task as task_decorators
 
 import include.mlflow_provider as provider
 
@@ -41,6 +42,28 @@ def classes_for_dags():
         operators = [value for value in own if isinstance(value, type) and issubclass(value, BaseOperator)]
         path = module.__name__.removeprefix(f"{provider.__name__}.")
         yield from (f"{path}.{operator.__name__}" for operator in operators if operator.__name__[0] != "_")
+
+
+def code_with(text):
+    (found,) = [code for code in re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE) if text in code]
+    return found
+
+
+def test_the_dag_of_the_readme_starts_when_the_champion_changes(monkeypatch):
+    monkeypatch.syspath_prepend(Path(provider.__file__).parents[1])
+    names = {"__name__": "__main__"}
+    exec(code_with("AssetWatcher"), names)  # noqa: S102 # the README is ours
+    (watcher,) = names["champion"].watchers
+    assert watcher.trigger.serialize()[1].items() >= {"event": "alias", "name": "lengths", "key": "champion"}.items()
+    assert names["on_new_champion"]().schedule == names["champion"]
+
+
+def test_the_functions_of_the_readme_become_tasks_inside_runs():
+    with DAG("readme", schedule=None):
+        exec(code_with("@task.mlflow"), names := {"task": task_decorators})  # noqa: S102 # the README is ours
+        operators = [names[name]().operator for name in ("train", "explain")]
+    assert [operator.experiment for operator in operators] == ["lengths", "lengths"]
+    assert operators[1].parent_run_id == "{{ ti.xcom_pull('train', key='mlflow_run_id') }}"
 
 
 def test_the_examples_work(services, buckets, serving, monkeypatch):
