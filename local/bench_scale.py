@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from rich.console import Console
 from rich.table import Table
 
@@ -30,11 +31,11 @@ TOTAL = "total"
 LARGE = 100_000  # rows from which on the exponent is fitted: below, starting processes takes longer than the rows
 NOISE = 1 / 40  # standard deviation, as a share of the expected range
 BATCH = 250_000  # rows
-SHOWN = 6  # tasks in the picture
+COLOURS = (style.INK, style.TRUE, style.PREDICTED, style.MISS, "#6b8e5a", "#a35c6a", "#7d6aa3")  # of total and tasks
 SHARE = 0.02  # of the whole time, from which on a task is in the table
 GIGABYTE = 1e9
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=140)
 
 
 def main() -> None:
@@ -80,17 +81,24 @@ def fit_exponent(values: pd.Series) -> float:
 
 def plot(medians: pd.DataFrame) -> Figure:
     """Draw seconds and gigabytes of the whole pipeline and of its longest tasks over the number of rows."""
-    figure = Figure(figsize=(10, 4.4), dpi=style.DPI, facecolor=style.PAPER, layout="constrained")
-    longest = medians["seconds"].drop(TOTAL).iloc[:, -1].nlargest(SHOWN).index
-    colours = [style.INK, style.TRUE, style.PREDICTED, style.MISS, "#6b8e5a", "#a35c6a", "#7d6aa3"]
+    figure = Figure(figsize=(10, 5), dpi=style.DPI, facecolor=style.PAPER, layout="constrained")
+    longest = medians["seconds"].drop(TOTAL).iloc[:, -1].nlargest(len(COLOURS) - 1).index
     titles = {"seconds": "Seconds from trigger to end", "gigabytes": "Peak memory (GB)"}
     for (name, title), graph in zip(titles.items(), figure.subplots(1, 2), strict=True):
-        for task, colour in zip([TOTAL, *longest], colours, strict=False):
-            if task in medians[name].dropna(how="all").index:
-                line = medians[name].loc[task]
-                graph.loglog(line.index, line, marker="o", ms=4, color=colour, label=task)
+        for task, colour in zip([TOTAL, *longest], COLOURS, strict=False):
+            line = medians[name].loc[task]
+            graph.plot(line.index, line, marker="o", ms=4, color=colour, label=task)
         style.style_axes(graph, title, "rows", "")
-    figure.axes[0].legend(fontsize=8, **style.LEGEND)
+        graph.set_xscale("log")
+    seconds, gigabytes = figure.axes
+    seconds.set_yscale("log")
+    gigabytes.set_ylim(bottom=0)
+    for axis in (seconds.xaxis, seconds.yaxis, gigabytes.xaxis):
+        axis.set_major_formatter(lambda value, _: style.format_tick(value))
+        axis.set_minor_locator(NullLocator())
+    figure.legend(
+        *seconds.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8.5, **style.LEGEND
+    )
     return figure
 
 
@@ -110,8 +118,9 @@ def _measure(rows: int) -> pd.DataFrame:
             stack.stop()
         peaks = pd.read_json(settings.home / "airflow" / "peaks.jsonl", lines=True)
     gigabytes = peaks.groupby("task")["bytes"].max() / GIGABYTE
+    largest, gigabytes[TOTAL] = gigabytes.idxmax(), gigabytes.max()
     measured = pd.DataFrame({"seconds": seconds, "gigabytes": gigabytes.reindex(seconds.index)})
-    console.print(f"{rows:,} rows: {seconds[TOTAL]:.0f} s, at most {gigabytes.max():.2f} GB in {gigabytes.idxmax()}")
+    console.print(f"{rows:,} rows: {seconds[TOTAL]:.0f} s, at most {gigabytes[TOTAL]:.2f} GB in {largest}")
     return measured.rename_axis("task").reset_index().assign(rows=rows).round(3)
 
 
@@ -144,12 +153,12 @@ def _run(airflow: Airflow, rows: int, status: Any) -> pd.Series:
 
 def _tabulate(medians: pd.DataFrame) -> Table:
     sizes = medians["seconds"].columns
-    headers = [*(f"{size:,} rows" for size in sizes), "exponent", *(f"GB at {size:,}" for size in sizes)]
-    table = Table("task", *headers, title="Seconds, exponent of their growth, and peak memory")
+    table = Table("task", *(f"{size:,} rows" for size in sizes), "exponent")
     for task, values in medians.iterrows():
-        if values["seconds"].iloc[-1] >= SHARE * medians["seconds"].loc[TOTAL].iloc[-1]:
-            cells = [*values["seconds"].map("{:.1f}".format), f"{fit_exponent(values['seconds']):.2f}"]
-            table.add_row(str(task), *cells, *values["gigabytes"].map("{:.2f}".format))
+        seconds, gigabytes = values["seconds"], values["gigabytes"].fillna(0)
+        if seconds.iloc[-1] >= SHARE * medians["seconds"].loc[TOTAL].iloc[-1]:
+            cells = (f"{seconds[size]:.1f} s, {gigabytes[size]:.2f} GB" for size in sizes)
+            table.add_row(str(task), *cells, f"{fit_exponent(seconds):.2f}")
     return table
 
 
