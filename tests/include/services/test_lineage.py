@@ -37,3 +37,11 @@ def test_notes_are_taken_once_and_contain_types_and_counts_without_values() -> N
     assert taken.outputs == {Dataset("s3://data", "raw.parquet"): table}
     assert taken.mlflow_run_id == "8e3f"
     assert lineage.take() == lineage.Notes()
+
+
+def test_a_table_that_the_task_wrote_itself_is_not_an_input() -> None:
+    lineage.take()
+    lineage.note_written("s3://data/checked.parquet", TABLE)
+    lineage.note_read("s3://data/checked.parquet", TABLE)
+
+    assert lineage.take().inputs == {}

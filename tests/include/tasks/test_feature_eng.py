@@ -121,7 +121,9 @@ def test_the_table_may_be_a_folder_of_parts(
     folder: str,
     suffix: str,
     write: Callable[[pd.DataFrame], bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(storage, "BATCH_ROWS", 20)
     project(None, folder)
     storage.delete_folder("s3://data/unit-tables/houses")
     rows = make_rows()
@@ -140,8 +142,9 @@ def save_parts(root: Path, folder: str, parts: dict[str, bytes]) -> None:
 
 
 def test_a_bad_cell_of_a_part_is_named_and_nothing_is_published(
-    project: Callable[..., str], publish: Publish, tmp_path: Path
+    project: Callable[..., str], publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(storage, "BATCH_ROWS", 20)
     project(None, "include/houses/")
     rows = make_rows().astype({AREA: object})
     rows.loc[70, AREA] = "large"
