@@ -18,6 +18,8 @@ class Seen:
 
     def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Add keys, each with the number of its row; rows ascend from one call to the next."""
+        if not len(keys):
+            return
         run = _sort(keys, rows)
         while self._runs and len(self._runs[-1][0]) <= len(run[0]):
             keys, rows = self._runs.pop()

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from include.data.checks import Inspection, Inspector, inspect
+from include.data.reading import TableError
 from include.data.seen import Seen
+from include.data.split import select_batches, select_rows
 from include.spec import Limits, Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
@@ -67,6 +69,31 @@ def test_the_results_for_batches_are_those_for_the_whole(
             pd.testing.assert_frame_equal(batches.table, whole.table)
             usable += 1
     assert 4 < usable < 20, "tables of both kinds"
+
+
+@pytest.mark.parametrize("problem", [HOUSES, WITHOUT_ID], ids=["id", "no id"])
+def test_identity_and_split_of_batches_are_those_of_the_whole(problem: Problem) -> None:
+    rows = pd.concat([make_rows(60), make_rows(60).sample(frac=0.8, random_state=0)], ignore_index=True)
+    rows = rows if problem.row_id else rows.drop(columns="address")
+
+    selected = pd.concat(select_batches(split(rows, 25), Inspector(problem), "rows", problem), ignore_index=True)
+
+    pd.testing.assert_frame_equal(selected, select_rows(inspect(rows, problem), "rows", problem))
+    assert len(selected) == (60 if problem.row_id else 108)
+
+
+def test_errors_are_raised_when_all_batches_were_checked() -> None:
+    rows = make_rows(90).astype({AREA: object})
+    rows.loc[[3, 80], AREA] = "large"
+
+    with pytest.raises(TableError) as caught:
+        list(select_batches(split(rows, 30), Inspector(HOUSES), "houses.csv", HOUSES))
+
+    assert str(caught.value).splitlines() == [
+        "houses.csv cannot be used:",
+        f"row 5, column {AREA}: large is not a number",
+        f"row 82, column {AREA}: large is not a number",
+    ]
 
 
 def test_limits_hold_for_the_whole_table_and_not_for_each_batch() -> None:
