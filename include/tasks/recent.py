@@ -173,13 +173,16 @@ def _draw(tables: Iterable[pd.DataFrame], known: np.ndarray | None) -> pd.DataFr
     return drawn.reset_index(drop=True)
 
 
-def _select_new(rows: pd.DataFrame, known: np.ndarray | Sequence[int] = ()) -> pd.DataFrame:
-    """Return the rows that are not known, each once."""
+def _select_new(rows: pd.DataFrame, known: np.ndarray | None = None) -> pd.DataFrame:
+    """Return the rows whose keys are not among the known, sorted ones, each once."""
     import numpy as np
     import pandas as pd
 
     keys = _hash_rows(rows)
-    return rows[~np.isin(keys, known) & ~pd.Series(keys).duplicated().to_numpy()]
+    new = ~pd.Series(keys).duplicated().to_numpy()
+    if known is not None and len(known):
+        new &= known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] != keys
+    return rows[new]
 
 
 def _hash_rows(rows: pd.DataFrame) -> np.ndarray:
