@@ -39,5 +39,6 @@ def describe(error: BaseException) -> str:
     read = ", ".join(f"{table.rows:,} rows of {dataset.name}" for dataset, table in lineage.tables_read().items())
     return (
         f"more memory is needed than the {TASK_MEMORY / 1e6:,.0f} MB that a process of a task may have "
-        f"(TASK_MEMORY_MB){f'; it had read {read}' if read else ''}: {error or type(error).__name__}"
+        f"(TASK_MEMORY_MB, to be raised where the machine has more){f'; it had read {read}' if read else ''}: "
+        f"{error or type(error).__name__}"
     )
