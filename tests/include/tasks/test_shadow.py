@@ -105,7 +105,7 @@ def test_without_a_version_that_waits_the_task_is_skipped(waiting: Registered) -
         shadow.compare_shadow(CHAMPION, "manual__1")
 
 
-def test_a_version_that_is_worse_on_served_rows_is_not_promoted_whoever_approves(
+def test_a_version_that_is_worse_on_served_rows_is_not_promoted_even_if_approved(
     waiting: Registered, alerts: list[Any]
 ) -> None:
     measure(100, 2.0)
