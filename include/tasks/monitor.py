@@ -74,7 +74,7 @@ def select_labelled(champion: Mapping[str, str], params: Mapping[str, Any], run_
     """Write the rows that were labelled recently, and the errors to compare theirs with.
 
     :return: URIs of the inputs ``rows``, of their ``target``, and of the ``baseline``: column ``error``
-    :raises AirflowSkipException: there are too few new rows, or the champion's run has no such errors
+    :raises AirflowSkipException: there are too few new rows, or the champion's run lacks these errors
     """
     import pandas as pd
 
