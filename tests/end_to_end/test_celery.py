@@ -23,6 +23,7 @@ from tests.sandbox import Workers, find_missing
 
 pytestmark = pytest.mark.skipif(bool(missing := find_missing()), reason=missing)
 WORKERS = ("worker-1", "worker-2")
+CONNECTIONS = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 ROWS = 20_000  # of the measurement: what tuning looks at, however long the table
 
 
@@ -52,11 +53,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, on_one_machine: bytes) -> 
     folder = tmp_path_factory.mktemp("celery")
     stack = Stack(temporary(folder, executor="celery", database="postgresql", workers=0))
     with Workers(stack, folder) as workers, pytest.MonkeyPatch.context() as patch:
+        for name in CONNECTIONS:
+            patch.delenv(name)  # of the suite's stack
+        for name, value in stack.settings.environment().items():
+            if name in CONNECTIONS:
+                patch.setenv(name, value)
         try:
             stack.start(["s3", "mlflow", "airflow"])
-            environment = stack.settings.environment()
-            for name in ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
-                patch.setenv(name, environment[name])
             yield Cluster(stack, workers, Airflow(stack.settings))
         finally:
             stack.stop()
