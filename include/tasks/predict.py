@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -139,7 +140,7 @@ def save_predictions(
 
     rows = [part["data"] for part in parts]
     with fail_without_retry(PredictionError):
-        compared = map(_compare, targets, predicted, rows)
+        compared = starmap(_compare, zip(targets, predicted, rows, strict=True))
         uri = storage.write_batches(compared, object_uri(PREDICTIONS, run_id, PROBLEM.predictions_file))
     trace.write_trace(uri, dict(model), ", ".join(rows))
     outlet_events[PREDICTIONS].extra = {"uri": uri, "version": model["version"], "alias": model["alias"]}
@@ -180,7 +181,7 @@ def _sample_compared(targets: Sequence[str], predicted: Sequence[str]) -> tuple[
 
     most, rows, total = ceil(MAX_DRAWN / len(targets)), [], 0
     with fail_without_retry(PredictionError):
-        for part in map(_compare, targets, predicted):
+        for part in starmap(_compare, zip(targets, predicted, strict=True)):
             rows.append(draw_rows(part, most, PROBLEM))
             total += len(part)
     return pd.concat(rows, ignore_index=True), total

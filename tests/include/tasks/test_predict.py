@@ -206,7 +206,7 @@ def test_parts_make_the_same_file_and_figure_as_the_whole_table(
     assert list(map(storage.read_bytes, joined)) == list(map(storage.read_bytes, whole))
 
 
-def test_an_impossible_prediction_in_one_part_publishes_nothing(
+def test_an_impossible_prediction_or_a_part_that_is_not_there_publishes_nothing(
     houses: pd.DataFrame, registered: Registered, monkeypatch: pytest.MonkeyPatch, problem: Problem
 ) -> None:
     table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
@@ -223,6 +223,9 @@ def test_an_impossible_prediction_in_one_part_publishes_nothing(
 
     with pytest.raises(AirflowFailException, match="20 rows have no prediction"):
         predict.save_predictions(targets, [part["output_uri"] for part in parts], parts, {}, run_id, {})
+
+    with pytest.raises(ValueError, match="shorter"):
+        predict.save_predictions(targets, [part["output_uri"] for part in parts[:2]], parts, {}, run_id, {})
 
     assert not [uri for uri in storage.list_objects(parts[0]["data"].rpartition("/")[0]) if uri.endswith(".csv")]
 
