@@ -166,8 +166,8 @@ class Inspector:
             column = self._problem.number(name)
             numbers, all_numbers = to_numbers(rows[name])
             possible = is_possible(numbers, column)
-            self._counts[name].add(numbers, possible)
             repaired[name] = (numbers if all_numbers else rows[name]).where(possible, np.nan)
+            self._counts[name].add(numbers, repaired[name])
             reason = f"is impossible ({describe_range(column.possible, column.unit)}), taken as missing"
             shown = numbers[~possible].head(MAX_SHOWN)
             lines = [f", column {name}: {value:g} {reason}" for value in shown]

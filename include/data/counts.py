@@ -34,19 +34,18 @@ class Counts:
     low: float = inf
     high: float = -inf
 
-    def add(self, numbers: pd.Series, possible: pd.Series) -> None:
+    def add(self, numbers: pd.Series, repaired: pd.Series) -> None:
         """Add the cells of a batch.
 
         :param numbers: as :func:`include.data.schema.to_numbers` returns them
-        :param possible: which of them are possible
+        :param repaired: the cells without impossible numbers
         """
-        cells = numbers.dropna()
+        cells, known = numbers.dropna(), repaired.notna()
         self.numbers += len(cells)
         self.outside += int((~cells.between(*self.column.expected)).sum())
-        kept = numbers[possible].dropna()
-        self.known += len(kept)
-        self.missing += len(numbers) - len(kept)
-        self.low, self.high = min(self.low, kept.min()), max(self.high, kept.max())
+        self.known += int(known.sum())
+        self.missing += int((~known).sum())
+        self.low, self.high = min(self.low, numbers[known].min()), max(self.high, numbers[known].max())
 
     def check_unit(self, most: float) -> Result:
         """A column that lies mostly outside of its expected range is probably in another unit."""

@@ -347,6 +347,13 @@ def test_a_table_with_errors_is_not_judged_further(rows: pd.DataFrame) -> None:
     assert severities(inspection) == ["error"]
 
 
+def test_a_cell_that_is_not_a_number_is_not_missing(rows: pd.DataFrame) -> None:
+    errors = inspect(rows.assign(**{AREA: "large"}), HOUSES).failures("error")
+
+    assert len(errors) == 60
+    assert {error.partition(": ")[2] for error in errors} == {"large is not a number"}
+
+
 @pytest.mark.parametrize("change", [{AREA: "large"}, {DISTRICT: "west"}, {AREA: -1.0}, {"address": "here"}])
 def test_of_many_failures_a_hundred_are_named_and_all_are_counted(change: dict[str, Any]) -> None:
     rows = make_rows(100_000).assign(**change)
