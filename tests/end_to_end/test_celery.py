@@ -113,16 +113,17 @@ def test_a_run_succeeds_on_the_other_worker_after_one_was_killed(cluster: Cluste
 
 @pytest.mark.extended
 def test_two_workers_of_one_slot_tune_faster_than_one(cluster: Cluster, report: Callable[[str], None]) -> None:
-    file = cluster.stack.settings.project / PROBLEM.table
+    file, airflow = cluster.stack.settings.project / PROBLEM.table, cluster.airflow
     pd.concat(resample(pd.read_csv(TABLE), ROWS, PROBLEM)).to_csv(file, index=False)
-    cluster.airflow.wait_for_dags(DAGS)
+    airflow.wait_for_dags(DAGS)
     seconds = []
-    with paused(cluster.airflow, "promote"):
+    with paused(airflow, "promote"):
         for name in ("measured-1", "measured-2"):
             cluster.workers.start(name)
-            *_, (_, run_id) = cluster.airflow.run_chain(DAGS[:2])
-            wait_for_success(cluster.airflow, "train", run_id)
-            tasks = [t for t in cluster.airflow.tasks("train", run_id) if t["task_id"] == "tune.tune_candidate"]
+            wait_for_success(airflow, "feature_eng", made := airflow.trigger("feature_eng"))
+            run_id = airflow.wait_for_consumer("feature_eng", made, "train")
+            wait_for_success(airflow, "train", run_id)
+            tasks = [task for task in airflow.tasks("train", run_id) if task["task_id"] == "tune.tune_candidate"]
             starts, ends = ([datetime.fromisoformat(task[key]) for task in tasks] for key in ("start_date", "end_date"))
             seconds.append((max(ends) - min(starts)).total_seconds())
             workers = len({task["hostname"] for task in tasks})
