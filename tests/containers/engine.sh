@@ -75,7 +75,6 @@ build_images() {
     docker import "$home/debian.tar" stand-in/debian:bookworm >/dev/null
   build python "$(pinned docker-compose.override.yml python)"
   build postgres "$(pinned tests/containers/astro_cli.yml postgres)"
-  build postgres "$(pinned docker-compose.override.yml postgres)"
   build seaweedfs "$(pinned containers/s3/compose.seaweedfs.yml chrislusf/seaweedfs)"
   build redis "$(pinned containers/celery.yml redis)"
   build runtime "$(sed -n 's/^FROM //p' "$project/Dockerfile")"
