@@ -91,6 +91,7 @@ def _tabulate_results(airflow: Airflow, runs: dict[str, str], settings: Settings
     extras = {dag_id: airflow.events(dag_id, run_id)[0]["extra"] for dag_id, run_id in runs.items()}
     promoted, predicted = extras["promote"], extras["predict"]
     decision = "promoted to champion" if promoted["promoted"] else f"not promoted, champion is {promoted['champion']}"
+    picture = settings.project / PLOTS.relative_to(PROJECT) / PROBLEM.picture  # a worker elsewhere cannot write there
     sections = [
         {dag_id: f"success in {airflow.run(dag_id, run_id)['duration']:.1f} s" for dag_id, run_id in runs.items()},
         {
@@ -101,7 +102,7 @@ def _tabulate_results(airflow: Airflow, runs: dict[str, str], settings: Settings
         {
             "Features in S3": _list_folder(extras["feature_eng"]["uri"]),
             "Predictions in S3": _list_folder(predicted["uri"]),
-            "Picture": str(settings.project / PLOTS.relative_to(PROJECT) / PROBLEM.picture),
+            "Picture": str(picture) if picture.exists() else f"{predicted['uri'].rpartition('/')[0]}/{picture.name}",
         },
         {
             "Airflow": settings.airflow_url,
