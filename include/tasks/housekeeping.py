@@ -13,6 +13,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from include.mlflow_provider.hooks.rest import API
 from include.problem import PROBLEM
 from include.services import champions, storage
@@ -46,7 +48,10 @@ def delete_expired(kind: str, params: Mapping[str, Any], ti: Any) -> dict[str, A
 
     :param kind: one of ``RETENTION``
     :return: ``kind``, number of ``items`` and of their ``parts``, and ``bytes``
+    :raises AirflowSkipException: ``feature_eng``, which creates buckets and experiment, has never run
     """
+    if not _experiment_ids():
+        raise AirflowSkipException("Nothing has been written yet: feature_eng has never run")
     expired = find_expired(kind, datetime.now(UTC), ti.get_dr_count)
     verb = "Would delete" if params["dry_run"] else "Deleting"
     for item in expired[:MAX_LOGGED]:

@@ -10,8 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from include.settings import RETENTION
+from include.mlflow_provider.hooks.client import MLflowClientHook
+from include.problem import PROBLEM
+from include.settings import AWS_CONN_ID, DATA_BUCKET, RETENTION, XCOM_BUCKET
 from local.housekeeping import clean, find_waiting, trim_events
 from local.stack import Stack
 from tests.airflow import Airflow
@@ -20,8 +23,12 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=400)
 
 
 @pytest.fixture(scope="module")
-def dry_run(airflow: Airflow) -> str:
+def dry_run(airflow: Airflow, services: dict[str, str]) -> str:
     """A finished run of the DAG that only lists."""
+    for bucket in (DATA_BUCKET, XCOM_BUCKET):
+        if not (hook := S3Hook(AWS_CONN_ID)).check_for_bucket(bucket):
+            hook.create_bucket(bucket)
+    MLflowClientHook().create_experiment(PROBLEM.experiment, exist_ok=True)
     airflow.wait_for_dags(["housekeeping"])
     run_id = airflow.trigger("housekeeping", {"dry_run": True})
     assert airflow.wait("housekeeping", run_id) == "success"
