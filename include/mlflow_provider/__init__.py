@@ -68,6 +68,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _FIELDS,
             }
         ],
+        "asset-uris": [{"schemes": ["mlflow"], "handler": f"{__name__}.assets.sanitize_uri"}],
         "task-decorators": [{"name": "mlflow", "class-name": f"{__name__}.decorators.mlflow_task"}],
         "extra-links": [f"{__name__}.links.MLflowLink"],
     }
