@@ -71,7 +71,7 @@ if __name__ == "__main__":
     server = litserve.LitServer(Api(api_path="/invocations"), accelerator="cpu")
     server.run(host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False, log_level="error")
 """
-console = Console(highlight=False)
+console = Console(highlight=False, width=100)
 
 
 class Address(NamedTuple):
@@ -151,12 +151,13 @@ async def measure(port: int, bodies: list[bytes], connections: int, seconds: flo
 def main() -> None:
     """Measure and print."""
     logging.disable(logging.WARNING)
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     name = sys.argv[1] if len(sys.argv) > 1 else "RidgeCV"
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as running:
         servers, rows = _start(Path(folder), name, running)
         table = Table(title=f"{name}, {SECONDS:g} s a line, {os.cpu_count()} cores")
-        for column in ("server", "rows", "connections", "p50 ms", "p99 ms", "requests/s", "rows/s", "errors"):
-            table.add_column(column, justify="left" if column == "server" else "right")
+        for column in ("server", "rows", "clients", "p50 ms", "p99 ms", "requests/s", "rows/s", "errors"):
+            table.add_column(column, justify="left" if column == "server" else "right", no_wrap=True)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Measuring", total=len(LOADS) * len(servers))
             for size, connections in LOADS:
