@@ -23,8 +23,13 @@ class Airflow:
     """The Airflow of a local stack."""
 
     def __init__(self, settings: Settings) -> None:
-        hooks = {"response": [_raise_with_reason]}
-        self._http = httpx.Client(base_url=settings.airflow_url, timeout=30, event_hooks=hooks)
+        # uvicorn closes a connection after an error, and never answers a request that has come on it meanwhile.
+        self._http = httpx.Client(
+            base_url=settings.airflow_url,
+            timeout=30,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            event_hooks={"response": [_raise_with_reason]},
+        )
         login = {"username": USER, "password": settings.secrets()["AIRFLOW_PASSWORD"]}
         token = self._http.post("/auth/token", json=login).json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
