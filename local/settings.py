@@ -263,10 +263,7 @@ class Settings:
         for name in ("airflow", "environments", "lineage", "logs", "mlflow", "redis", "s3"):
             (self.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-        for program, variables in self.environments().items():
-            file = self.home / "environments" / f"{program}.json"
-            file.unlink(missing_ok=True)
-            _write_private(file, json.dumps(variables))
+        self.write_environments(self.environments())
         (self.home / "ports.env").write_text("".join(f"{name}={value}\n" for name, value in self.options.items()))
         redis = self.home / "redis" / "redis.conf"
         redis.unlink(missing_ok=True)
@@ -275,6 +272,14 @@ class Settings:
         passwords = self.home / "airflow" / "passwords.json"
         if not passwords.exists():
             _write_private(passwords, json.dumps({USER: self.secrets()["AIRFLOW_PASSWORD"]}))
+
+    def write_environments(self, programs: Iterable[str]) -> None:
+        """Write what programs read when they start: their environment variables."""
+        environments = self.environments()
+        for program in {name.partition(":")[0] for name in programs}:  # without the number of a worker
+            file = self.home / "environments" / f"{program}.json"
+            file.unlink(missing_ok=True)
+            _write_private(file, json.dumps(environments[program]))
 
     def _redis_configuration(self) -> str:
         """Return a file for the password, which would be visible on a command line."""

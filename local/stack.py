@@ -200,7 +200,10 @@ class Stack:
             self._check_port(service.title, service.port)
             if service.name == "airflow":
                 self._check_programs()
-        if not supervisor:
+        if supervisor:  # settings in the environment may be others than when it started
+            programs = (program for service in idle for program in self._programs(service))
+            self.settings.write_environments(program.partition(":")[0] for program in programs)  # worker:worker-0
+        else:
             self._start_supervisor()
         return idle
 

@@ -163,6 +163,24 @@ def test_a_model_server_that_logs_requests_has_airflows_key_of_s3(
     assert variables["AIRFLOW_CONN_AWS_DEFAULT"] == Settings(home=tmp_path).environment()["AIRFLOW_CONN_AWS_DEFAULT"]
 
 
+def test_a_program_that_starts_later_gets_the_settings_of_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Settings(home=tmp_path)
+    stack.create_folders()
+    monkeypatch.setenv("SERVE_LOG", "1")
+
+    stack.write_environments(["model-server"])
+
+    written = {
+        program: json.loads((tmp_path / "environments" / f"{program}.json").read_text())
+        for program in ("model-server", "scheduler")
+    }
+    assert written["model-server"]["SERVE_LOG"] == "1"
+    assert "SERVE_LOG" not in written["scheduler"]
+    assert stat.S_IMODE((tmp_path / "environments" / "model-server.json").stat().st_mode) == 0o600
+
+
 def test_the_common_settings_are_those_of_the_example(tmp_path: Path) -> None:
     environment = Settings(home=tmp_path).environment()
     assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.services.xcom.XComBackend"
