@@ -78,7 +78,7 @@ def no_report() -> pd.DataFrame:
 class _Index:
     """What the rows of a table that labelled rows may be are found by.
 
-    :param known: the target of each row that has one, by its description; of equal rows that of the first
+    :param known: the target of each row that has one, by its description
     :param waiting: the id of each row that has no target, by what :func:`_describe_waiting` returns
     :param ids: of all rows
     """
@@ -94,13 +94,10 @@ def _build_index(batches: Iterable[pd.DataFrame], labelled: pd.DataFrame, proble
     for batch in batches:
         alike = batch[hash_inputs(batch, problem).isin(inputs) | batch[problem.id].isin(ids)]
         keys, target = describe_rows(alike, problem), alike[problem.target.name]
-        for key, value in zip(keys[target.notna()], target.dropna(), strict=True):
-            index.known.setdefault(key, value)
         waiting = alike[target.isna()]
-        for key, name in zip(
-            _describe_waiting(waiting, keys[target.isna()], problem), waiting[problem.id], strict=True
-        ):
-            index.waiting.setdefault(key, name)
+        places = _describe_waiting(waiting, keys[target.isna()], problem)
+        index.known.update(zip(keys[target.notna()], target.dropna(), strict=True))
+        index.waiting.update(zip(places, waiting[problem.id], strict=True))
         index.ids.update(alike[problem.id])
     return index
 

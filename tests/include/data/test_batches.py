@@ -82,6 +82,12 @@ def test_identity_and_split_of_batches_are_those_of_the_whole(problem: Problem) 
     assert len(selected) == (60 if problem.row_id else 108)
 
 
+def test_a_missing_column_is_reported_once() -> None:
+    rows = make_rows(90).drop(columns=[AREA, "address"])
+
+    assert inspect_batches(rows, 30, HOUSES).results == inspect(rows, HOUSES).results
+
+
 def test_errors_are_raised_when_all_batches_were_checked() -> None:
     rows = make_rows(90).astype({AREA: object})
     rows.loc[[3, 80], AREA] = "large"

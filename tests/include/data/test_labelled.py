@@ -103,6 +103,15 @@ def test_without_an_id_the_same_row_joins_once(new: pd.DataFrame) -> None:
     assert joined[SPLIT].tolist()[:120] == table[SPLIT].tolist()
 
 
+def test_without_an_id_a_row_of_equal_inputs_is_numbered_through_all_batches() -> None:
+    rows = make_rows().drop(columns="address")
+    table = select_rows(inspect(rows, WITHOUT_ID), "houses.csv", WITHOUT_ID)
+
+    joined = join(table, WITHOUT_ID, new=read(rows.head(1).assign(price=77.0), WITHOUT_ID))
+
+    assert joined["_row"].tolist() == [*table["_row"], f"{table['_row'][0]}-2"]
+
+
 def test_a_row_without_a_target_waits_for_it(new: pd.DataFrame) -> None:
     assert read(new.assign(price=[350.0, None]))["address"].tolist() == ["Avenue 1"]
 
