@@ -22,10 +22,7 @@ _LOCK = threading.RLock()
 
 
 class MLflowBaseHook(BaseHook):
-    """Hands the address and login of an MLflow server to code that reads them from the environment.
-
-    :param mlflow_conn_id: id of the Airflow connection of the MLflow server
-    """
+    """Hands the address and login of an Airflow connection to code that reads them from the environment."""
 
     conn_name_attr = "mlflow_conn_id"
     default_conn_name = "mlflow_default"

@@ -29,9 +29,6 @@ class MLflowModelVersionTrigger(BaseTrigger):
     Its event is ``{"version": {...}, "page": "..."}``, the version and MLflow's page of it, or
     ``{"error": message}`` if waiting is pointless. A server that is away, and a connection that cannot be read,
     are waited for: the sensor has seen both before it deferred.
-
-    :param poke_interval: seconds between two checks
-    :param condition: the fields of a :class:`VersionCondition`
     """
 
     def __init__(

@@ -20,10 +20,7 @@ def collect(result: Any, limit: int | None) -> Any:
 
 
 def plain(value: Any, where: str = "") -> Any:
-    """Return a value as JSON can hold it, with every digit: frames and series as the JSON text of pandas' kind.
-
-    :param where: what leads to the value inside the result, for the messages of errors
-    """
+    """Return a value as JSON can hold it, with every digit: frames and series as the JSON text of pandas' kind."""
     import numpy as np
     import pandas as pd
 
