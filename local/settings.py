@@ -243,6 +243,8 @@ class Settings:
             options |= {"LOGGING__REMOTE_LOGGING": True, "LOGGING__REMOTE_LOG_CONN_ID": AWS_CONN_ID}
             options["LOGGING__REMOTE_BASE_LOG_FOLDER"] = f"s3://{DATA_BUCKET}/logs"
             options |= {"CELERY__BROKER_URL": redis, "CELERY__RESULT_BACKEND": redis}
+            if sys.platform != "linux":
+                options["CELERY__EXTRA_CELERY_CONFIG"] = "{}"  # macOS: no fork after frameworks were loaded
             options["CELERY__MP_START_METHOD"] = "fork"  # of a worker's helpers, which import nothing then
             options["CELERY__WORKER_CONCURRENCY"] = slots = max(1, tasks // max(1, self.workers))
             options["CORE__PARALLELISM"] = max(tasks, slots * self.workers)

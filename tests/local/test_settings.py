@@ -228,3 +228,10 @@ def test_openlineage_may_be_configured_from_outside(tmp_path: Path, monkeypatch:
 def test_the_socket_path_is_short_in_a_deep_folder(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 10)
     assert len(str(Settings(home=deep).socket)) < 100
+
+
+def test_the_settings_of_a_worker_are_those_of_its_program(tmp_path: Path) -> None:
+    stack = Settings(home=tmp_path, executor="celery", database="postgresql", workers=2)
+    stack.write_environments(stack.airflow_programs)
+    written = json.loads((tmp_path / "environments" / "worker.json").read_text())
+    assert written == stack.environments()["worker"]
