@@ -208,8 +208,8 @@ def is_identified(key: str, entity: Any) -> bool:
 class _BoundedRetry(Retry):
     """Retries that stop starting new attempts after ``RETRY_BUDGET`` seconds.
 
-    Connection failures, 429, and 503 that says when to come again are retried for every request; a lost answer and
-    500, 502, 503, 504 only for those that read, because the server may have acted on the others. TLS errors are not retried.
+    Connection failures, 429, and 503 that says when to come again are retried for every request; a lost answer, 500,
+    502, 504 and another 503 only for those that read: the server may have acted on others. TLS errors are not retried.
     """
 
     deadline = float("inf")
