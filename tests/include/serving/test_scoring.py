@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -163,6 +164,20 @@ def test_contributions_and_base_are_the_prediction_and_contributions_of_the_trai
     )
     assert contributions.mean().to_numpy() == pytest.approx(0, abs=1e-9)
     assert (contributions.std() > 0).any()
+
+
+def test_another_value_of_an_input_changes_its_contribution_only(scorer: Scorer, training: pd.DataFrame) -> None:
+    rows = training[PROBLEM.inputs].dropna()
+    first = rows.head(1)
+    others = {name: rows.loc[rows[name] != first[name].iloc[0], name].iloc[0] for name in rows}
+    changed = pd.concat([first, *(first.assign(**{name: other}) for name, other in others.items())])
+    request = {"dataframe_split": json.loads(changed.to_json(orient="split", index=False)), "params": {"explain": True}}
+
+    answer = scorer.answer(json.dumps(request).encode(), JSON)
+
+    contributions = pd.DataFrame(answer.outputs["contributions"])
+    differ = ~np.isclose(contributions.iloc[1:], contributions.iloc[0], rtol=1e-9)
+    assert differ.tolist() == np.eye(len(PROBLEM.inputs), dtype=bool).tolist()
 
 
 def test_a_model_that_is_not_linear_cannot_explain(training: pd.DataFrame, records: Records) -> None:
