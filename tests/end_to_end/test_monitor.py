@@ -22,8 +22,11 @@ from mlflow.tracking import MlflowClient
 from include.evaluation.scores import metric_name
 from include.problem import PROBLEM
 from include.services import alerts, champions, storage, tracking
-from include.services.assets import FEATURES, LABELLED, MONITORING, RETRAINING
+from include.services.assets import FEATURES, LABELLED, MONITORING, REQUESTS, RETRAINING
+from include.services.assets import MEASURED as MEASURED_LATER
 from include.services.champions import CHAMPION_ALIAS, MODEL
+from include.serving.model_client import PREDICTION_HEADER, smoke_test
+from include.spec import PREDICTION_ID
 from include.tasks.monitor import find_champion
 from include.tasks.predict_incoming import PUBLISHED
 from include.tasks.recent import count_new_rows, read_known, read_recent_labelled
@@ -252,11 +255,7 @@ def test_new_targets_are_compared_at_once_and_learned_from_once(
         measured[PROBLEM.row_id] = known[PROBLEM.row_id].head(MEASURED).tolist()
     before, subject = monitor_runs(airflow), f"{MODEL} version {champion['version']} needs attention"
     put_rows(with_opposite_targets(measured), f"{LABELLED.uri.rstrip('/')}/measured.csv")
-    deadline = time.monotonic() + 30
-    while not (started := monitor_runs(airflow) - before):
-        assert time.monotonic() < deadline, "the file has triggered no run"
-        time.sleep(POLL)
-    (run_id,) = started
+    run_id = wait_for_new_run(airflow, before)
 
     states = wait_for_success(airflow, "monitor", run_id)
 
@@ -282,6 +281,61 @@ def test_new_targets_are_compared_at_once_and_learned_from_once(
     assert (states["alert_team"], states["request_retraining"]) == ("success", "skipped")
     assert "requested before, not again before" in mailbox.wait_for(subject)
     assert RETRAINING.name not in [event["name"] for event in airflow.events("monitor", again)]
+
+
+def wait_for_new_run(airflow: Airflow, before: set[str]) -> str:
+    deadline = time.monotonic() + 30
+    while not (started := monitor_runs(airflow) - before):
+        assert time.monotonic() < deadline, "the file has triggered no run"
+        time.sleep(POLL)
+    (run_id,) = started
+    return run_id
+
+
+@pytest.fixture
+def served(stack: Stack, champion: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The ids of new rows that a model server with a log has answered; it has stopped."""
+    monkeypatch.setenv("SERVE_LOG", "1")
+    stack.start(["serve"])
+    url, rows = stack.settings.serve_url, new_rows(COUNT)[PROBLEM.inputs]
+    ids = []
+    try:
+        smoke_test(url, rows.head(1), version=champion["version"])
+        for start in range(0, COUNT, 10):
+            body = {"dataframe_split": json.loads(rows[start : start + 10].to_json(orient="split", index=False))}
+            response = httpx.post(f"{url}/invocations", json=body).raise_for_status()
+            ids += [f"{response.headers[PREDICTION_HEADER]}-{row + 1}" for row in range(10)]
+    finally:
+        stack.stop_program("model-server")
+    yield ids
+    for folder in (REQUESTS, MEASURED_LATER):
+        storage.delete_folder(folder)
+
+
+def test_served_rows_are_compared_and_their_targets_join_by_prediction_id(
+    airflow: Airflow,
+    champion: dict[str, str],
+    mailbox: Mailbox,
+    served: list[str],
+    put_rows: Callable[[pd.DataFrame, str], None],
+) -> None:
+    targets = with_opposite_targets(new_rows(COUNT))[TARGET]
+    measured = pd.DataFrame({PREDICTION_ID: served, TARGET: targets}).head(MEASURED)
+    with paused(airflow, "feature_eng"):
+        before = monitor_runs(airflow)
+        put_rows(measured, f"{LABELLED.uri.rstrip('/')}/served.csv")
+        run_id = wait_for_new_run(airflow, before)
+        states = wait_for_success(airflow, "monitor", run_id)
+
+    assert {states[name] for name in ("measure_drift", "measure_degradation", "alert_team")} == {"success"}
+    recent, labelled = (
+        airflow.log("monitor", run_id, task_of(airflow, "monitor", run_id, name))
+        for name in ("select_recent", "select_labelled")
+    )
+    assert f", {COUNT + 1} of them new" in recent  # with the row of the smoke test
+    assert f"{MEASURED} rows, {MEASURED} of them new" in labelled
+    mail = mailbox.wait_for(f"{MODEL} version {champion['version']} needs attention")
+    assert "the prediction error has grown: RMSE" in mail
 
 
 def monitor_runs(airflow: Airflow) -> set[str]:
