@@ -111,7 +111,7 @@ class Past:
         )
         tags = {
             champions.FEATURES_URI: f"{data}/features/{run}/features.parquet",
-            champions.EVALUATION: json.dumps(evaluated),
+            champions.EVALUATION: evaluation,
         }
         version = self.register(trained, time, tags | {champions.REJECTED: "worse"})
         trail = {"version": champions.champion() or version, "run_id": trained, "file": f"{run}.csv"}
