@@ -6,10 +6,9 @@ of the model, and runs in MLflow. How long each kind is kept is in `RETENTION` i
 1. `delete_expired`, once per kind, finds what has expired, and deletes it. With `dry_run` in the form, it only lists.
 2. `report` logs how much of each kind that was.
 
-Never deleted are files under `incoming/`, `processing/` and `labelled/`; the champion, those before it, versions on
-hold or without a verdict, and all that these refer to; versions that kept predictions came from; what a run that has
-not ended may still read. Runs in MLflow are only marked as deleted. How to remove them, and what to do about Airflow's
-database and logs, which a task cannot reach, is in `docs/operations.md`.
+What is never deleted, such as the champion, files that were not processed yet and labelled ones, is in
+`docs/operations.md`, and so is how to clean up Airflow's database and logs, which a task cannot reach. Runs in MLflow
+are only marked as deleted.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ uploaded.
 6. `decide` leads to `no_findings`, or to `alert_team` and `request_retraining`, which triggers **feature_eng**. No
    retraining is requested without new rows to learn from, or during the cool-down: the alert says why.
 
-New targets are CSV or Parquet files under `labelled/` in the bucket `data`, with the columns of the problem's table. A
-watcher in Airflow's triggerer detects them within seconds.
+New targets are CSV or Parquet files under `labelled/` in the bucket `data`, with the columns of the problem's table, or
+with the target and `prediction_id` of a row that the model server predicted. A watcher in Airflow's triggerer detects
+them within seconds.
 """
 
 from __future__ import annotations

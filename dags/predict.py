@@ -4,7 +4,7 @@ Predicts every row with the *champion*, with 90 % prediction intervals, and draw
 
 1. `fetch_model_run_id` finds the champion and the table of the newest version, once for the whole run. As long as there
    is no champion, the version of the newest evaluation predicts; log, event and figure say so.
-   `fetch_feature_df_no_target` and `fetch_target` pick up the rows, a large table in parts of 500,000.
+   `fetch_feature_df_no_target` and `fetch_target` read the rows, of a large table in parts of 500,000.
 2. `add_line_to_file` makes sure that the model's `requirements.txt` names what reading from S3 needs.
 3. `run_prediction`, once per part, loads the model in an environment built from those requirements, which is kept for
    later runs.

@@ -7,8 +7,8 @@ event starts a run, and another run made a version from that table already, ever
    training rows, or on 20,000 of them. `select_candidate` takes the simplest one within one standard error of the best.
    If a candidate fails, the others remain. Intermediate data is in a scratch folder, which `delete_scratch` always
    removes.
-2. `train_model` fits the winner on all training rows, with prediction intervals, scores it on the holdout rows and logs
-   it to MLflow as a run of the candidate's name.
+2. `train_model` fits the winner on all training rows, or on `max_training_rows` of them, with prediction intervals,
+   scores it on the holdout rows and logs it to MLflow as a run of the candidate's name.
 3. `register_model` creates a new version of the registered model, in stage *Staging* and with the alias *challenger*.
 4. `end` announces the version, which triggers **promote**.
 
