@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import tarfile
@@ -20,7 +21,6 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psycopg2
 import pyrage
 from packaging.version import Version
 
@@ -28,10 +28,11 @@ from local import postgres
 from local.settings import ENVIRONMENTS, Settings
 
 DATABASES = ("airflow/airflow.db", "mlflow/mlflow.db", "mlflow/login.db")
-FILES = ("secrets.env", "airflow/passwords.json", "lineage/events.jsonl")
+FILES = ("secrets.env", "ports.env", "airflow/passwords.json", "lineage/events.jsonl")
 FOLDERS = ("s3", "postgres")
 CONTENT = (*DATABASES, *FILES, *FOLDERS)
-JOURNALS = tuple(f"{name}{suffix}" for name in DATABASES for suffix in ("-wal", "-shm", "-journal"))
+# Of the state that is replaced: journals of its databases, and tasks that wait in Redis.
+STALE = ("redis", *(f"{name}{suffix}" for name in DATABASES for suffix in ("-wal", "-shm", "-journal")))
 MANIFEST, VERSIONS = "manifest.json", "versions.json"
 ENCRYPTED = ".age"
 
@@ -50,7 +51,7 @@ def back_up(settings: Settings, key: Path | None = None) -> Path:
     target = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S-%f}.tar.gz"
     with TemporaryDirectory(dir=folder) as temporary:  # on the same disk, readable by this user only
         written = Path(temporary) / target.name
-        with tarfile.open(written, "w:gz", compresslevel=1) as archive:
+        with tarfile.open(written, "w:gz", compresslevel=1, dereference=True) as archive:
             _add_manifest(archive, read_versions(settings) or installed_versions())
             for name, file in _collect(settings, Path(temporary)):
                 _add(archive, name, file)
@@ -69,12 +70,12 @@ def restore(settings: Settings, archive: Path, key: Path | None = None) -> Path:
     :raises BackupError: the archive cannot be read, or is of newer versions; nothing has changed
     """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    replaced = settings.home / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    replaced = settings.home / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}"
     with TemporaryDirectory(dir=settings.home) as temporary:
         content = Path(temporary)
         _extract(archive, content, key)
-        _check_versions(json.loads((content / MANIFEST).read_text()))
-        for name in (*CONTENT, *JOURNALS, VERSIONS):
+        _check_versions(content / MANIFEST)
+        for name in (*CONTENT, *STALE, VERSIONS):
             _move(settings.home / name, replaced / name)
         for name in CONTENT:
             _move(content / name, settings.home / name)
@@ -147,8 +148,8 @@ def _copy_postgres(settings: Settings, folder: Path) -> Path:
     if settings.database == "sqlite":
         return source
     try:
-        psycopg2.connect(settings.database_url.replace("+psycopg2", "")).close()
-    except psycopg2.OperationalError:
+        socket.create_connection(("127.0.0.1", settings.ports["POSTGRES_PORT"])).close()
+    except ConnectionRefusedError:  # any other failure must not pass for a server that is stopped
         return source
     command = [postgres.find_program("pg_basebackup") or "pg_basebackup", "--pgdata", str(target)]
     command += ["--host", "127.0.0.1", "--port", str(settings.ports["POSTGRES_PORT"]), "--username", postgres.USER]
@@ -186,12 +187,22 @@ def _extract(archive: Path, folder: Path, key: Path | None) -> None:
             pyrage.decrypt_file(str(archive), str(plain), [_read_key(key)])
             archive = plain
         with tarfile.open(archive) as opened:
-            opened.extractall(folder, filter="data")
+            opened.extractall(folder, filter=_keep_files)
     except (pyrage.DecryptError, tarfile.TarError, EOFError, OSError) as error:
         raise BackupError(f"{archive} cannot be read: {error}") from error
 
 
-def _check_versions(made_with: dict[str, str]) -> None:
+def _keep_files(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """Refuse links, which no backup contains, and all that Python's filter of data refuses."""
+    if not (member.isfile() or member.isdir()):
+        raise tarfile.SpecialFileError(member)
+    return tarfile.data_filter(member, folder)
+
+
+def _check_versions(manifest: Path) -> None:
+    if not manifest.is_file():
+        raise BackupError("the archive is not a backup of this stack")
+    made_with = json.loads(manifest.read_text())
     for name, installed in installed_versions().items():
         if Version(made_with[name]) > Version(installed):
             raise BackupError(
@@ -204,7 +215,10 @@ def _read_key(file: Path) -> pyrage.x25519.Identity:
     if not file.exists():
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
             stream.write(f"{pyrage.x25519.Identity.generate()}\n")
-    return pyrage.x25519.Identity.from_str(file.read_text().strip())
+    try:
+        return pyrage.x25519.Identity.from_str(file.read_text().strip())
+    except (pyrage.IdentityError, UnicodeDecodeError) as error:
+        raise BackupError(f"{file} is not a key: {error}") from error
 
 
 def _move(source: Path, target: Path) -> None:

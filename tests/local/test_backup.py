@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -21,7 +22,8 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.rest import API
 from include.problem import PROBLEM
 from local.backup import BackupError, back_up, restore, upgrade
-from local.settings import temporary
+from local.postgres import find_program
+from local.settings import load, temporary
 from local.stack import Stack
 
 OLD_MLFLOW = "3.16.0"
@@ -162,6 +164,47 @@ def test_a_file_that_is_no_archive_is_refused(own_stack: Stack, tmp_path: Path, 
         restore(own_stack.settings, file)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("s3", tarfile.SYMTYPE, "is a special file"),
+        ("s3/data", tarfile.LNKTYPE, "is a special file"),
+        ("../secrets.env", tarfile.REGTYPE, "outside the destination"),
+        ("s3/data", tarfile.REGTYPE, "not a backup of this stack"),
+    ],
+)
+def test_a_hostile_or_foreign_archive_changes_nothing(
+    own_stack: Stack, tmp_path: Path, name: str, kind: bytes, message: str
+) -> None:
+    own_stack.settings.create_folders()
+    before = sorted(own_stack.settings.home.rglob("*"))
+    with tarfile.open(tmp_path / "backup.tar.gz", "w:gz") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = kind, "mlflow"
+        archive.addfile(entry)
+
+    with pytest.raises(BackupError, match=message):
+        restore(own_stack.settings, tmp_path / "backup.tar.gz")
+    assert sorted(own_stack.settings.home.rglob("*")) == before
+
+
+def test_a_file_that_is_no_key_is_refused(own_stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a password")
+
+    with pytest.raises(BackupError, match="key is not a key"):
+        back_up(own_stack.settings, tmp_path / "key")
+    assert list((own_stack.settings.home / "backups").iterdir()) == []
+
+
+def test_restoring_brings_back_the_choice_of_the_database(tmp_path: Path) -> None:
+    settings = temporary(tmp_path, database="postgresql")
+    settings.create_folders()
+    restore(other := replace(settings, home=tmp_path / "other"), back_up(settings))
+
+    assert load(other.home).database == "postgresql"
+
+
+@pytest.mark.skipif(not find_program("postgres"), reason="needs PostgreSQL")
 @pytest.mark.extended
 def test_a_backup_of_a_running_postgresql_restores_its_rows(tmp_path: Path) -> None:
     stack = Stack(temporary(tmp_path, database="postgresql"))
