@@ -97,9 +97,11 @@ class RequestLog:
             log.warning("%s requested rows are lost: they could not be written to %s", self.waiting, REQUESTS)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        stopped = False
+        while not stopped:
             self._wake.wait(self.seconds)
             self._wake.clear()
+            stopped = self._stopped.is_set()  # after the last answer: what follows writes the last rows
             try:
                 self._flush()
                 self._last_error = ""
@@ -109,11 +111,15 @@ class RequestLog:
                 self._last_error = str(error)
 
     def _flush(self) -> None:
-        while entries := self._take():
+        due = self._fresh  # those that come meanwhile have their turn, or under load no file would ever be written
+        while due > 0:
+            entries = self._take()
+            rows = sum(len(entry.answer.ids) for entry in entries)
+            due -= rows
             try:
                 self._files.append(self._build_file(entries))
             except Exception:
-                self._count(sum(len(entry.answer.ids) for entry in entries), lost=True)
+                self._count(rows, lost=True)
                 raise
         while self._files:
             uri, content, rows = self._files[0]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
@@ -15,6 +14,8 @@ from include.serving import request_log
 from include.serving.answer import Answer
 from include.serving.request_log import RequestLog
 from include.spec import LOGGED
+
+from .conftest import wait_until
 
 CELLS: dict[str, Any] = dict.fromkeys(PROBLEM.numbers, 1.5) | dict.fromkeys(PROBLEM.categories, "007")
 LAST = PROBLEM.inputs[-1]
@@ -66,13 +67,6 @@ def start() -> Iterator[Callable[..., RequestLog]]:
     yield begin
     for log in started:
         log.stop()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_rows_are_written_with_inputs_and_predictions_in_their_types(store: Store) -> None:
@@ -197,6 +191,40 @@ def test_an_answer_is_taken_at_once_while_a_file_is_being_written(
     assert log.waiting == 2
     go_on.set()
     wait_until(lambda: store.ids == ["r1-1", "r2-1"])
+
+
+def test_files_are_written_although_there_always_is_another_row(store: Store, start: Callable[..., RequestLog]) -> None:
+    def shadow(inputs: pa.Table) -> None:
+        if not log.written:
+            log(answer(2))
+
+    log = start(shadow, rows=2, seconds=3600)
+    log(answer(1, rows=2))
+    wait_until(lambda: store.ids == ["r1-1", "r1-2"], timeout=20)
+    log.stop()
+
+    assert store.ids == ["r1-1", "r1-2", "r2-1"]
+
+
+def test_rows_that_come_while_a_file_is_written_are_written_when_the_server_stops(
+    store: Store, start: Callable[..., RequestLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = threading.Event()
+
+    def write(content: bytes, uri: str) -> None:
+        writing.set()
+        wait_until(log._stopped.is_set)
+        store.write(content, uri)
+
+    monkeypatch.setattr(request_log.storage, "write_bytes", write)
+    log = start(rows=2, seconds=3600)
+    log(answer(1, rows=2))
+    assert writing.wait(20)
+    log(answer(2))
+    log.stop()
+
+    assert store.ids == ["r1-1", "r1-2", "r2-1"]
+    assert log.dropped == 0
 
 
 def test_what_a_challenger_predicts_is_beside_the_champions_predictions(
