@@ -79,11 +79,11 @@ doctor: ## Look for everything that can be wrong, and print the remedies
 
 .PHONY: backup
 backup: setup ## Write databases, objects and secrets to an archive (KEY=<file> encrypts it)
-	@$(RUN) backup $(KEY)
+	@$(RUN) backup $(if $(KEY),"$(KEY)")
 
 .PHONY: restore
 restore: setup ## Stop the services and restore an archive (FILE=... [KEY=<file>])
-	@$(RUN) restore $(FILE) $(KEY)
+	@$(RUN) restore $(if $(FILE),"$(FILE)" $(if $(KEY),"$(KEY)"))
 
 .PHONY: housekeeping
 housekeeping: setup ## Clean up databases, logs and lineage, as once a day (DRY_RUN=1)
