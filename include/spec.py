@@ -223,13 +223,13 @@ class Problem:
 
     @property
     def subgroups(self) -> list[str]:
-        """The categories that the gate looks at group by group."""
+        """The categories whose groups the gate judges."""
         return list(self.gate.subgroup_max_rmse)
 
     def number(self, name: str) -> Number:
         """Return the description of the target or a numeric feature.
 
-        :raises KeyError: there is no such column
+        :raises KeyError: the column does not exist
         """
         columns = (self.target, *self.features)
         return {column.name: column for column in columns if isinstance(column, Number)}[name]
@@ -237,7 +237,7 @@ class Problem:
     def column(self, name: str) -> Number | Category:
         """Return the description of the target or a feature.
 
-        :raises KeyError: there is no such column
+        :raises KeyError: the column does not exist
         """
         return {column.name: column for column in (self.target, *self.features)}[name]
 

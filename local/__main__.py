@@ -166,7 +166,7 @@ def backup(stack: Stack, names: list[str]) -> int:
     archive = back_up(stack.settings, Path(names[0]) if names else None)
     console.print(f"{archive} has {archive.stat().st_size / 1e6:.1f} MB.", soft_wrap=True)
     if names:
-        console.print(f"Keep {names[0]} elsewhere: without it, nobody can read the archive.", soft_wrap=True)
+        console.print(f"Keep {names[0]} elsewhere: without it, the archive cannot be read.", soft_wrap=True)
     else:
         console.print("It contains passwords: encrypt it with KEY=<file> before it leaves this machine.")
     return 0

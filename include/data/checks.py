@@ -231,7 +231,7 @@ def check_inputs(
 
     :param name: of the rows, for messages
     :param first: the number of the first row, for messages
-    :param unexpected: ``"error"`` if a number outside of its expected range is one; :func:`describe_unexpected` tells
+    :param unexpected: ``"error"`` if a number outside of its expected range is one; else :func:`describe_unexpected`
     :raises TableError: the message names every error with row and column
     """
     if rows.empty:

@@ -35,7 +35,7 @@ def select_slice(rows: pd.DataFrame, slices: Sequence[pd.DataFrame], problem: Pr
     """Return the rows to judge by, and whether they are a new slice.
 
     A new slice has only rows of no earlier one, and begins when there are as many of them as are left of the newest
-    slice. Rows are told apart by id alone: after a change of units they are still the same rows.
+    slice. Rows are distinguished by id alone: after a change of units they are still the same rows.
 
     :param rows: held out, with a target, and not in the training rows of any model that is compared
     :param slices: rows of the earlier slices, the oldest first

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_s3(uri: str) -> bool:
-    """Tell whether a URI names something in S3."""
+    """Return whether a URI names something in S3."""
     return urlsplit(uri).scheme in ("s3", "s3a", "s3n")
 
 

@@ -12,7 +12,7 @@ from include.evaluation.scores import LARGE
 
 BATCH = 20_000_000  # numbers drawn at a time by a bootstrap, 160 MB
 POWER = 0.8
-SMALLEST = 1e-150  # squared error that is told from none, so that there always is a ratio
+SMALLEST = 1e-150  # squared error that counts as none, so that there always is a ratio
 
 
 def measure_degradation(

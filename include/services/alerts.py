@@ -94,7 +94,7 @@ async def alert_missed_deadline(context: Mapping[str, Any], limit: str) -> None:
     run = context["dag_run"]
     dag_id, run_id = run["dag_id"], run["dag_run_id"]
     facts = {"DAG": dag_id, "run": run_id, "limit": limit, "queued at": str(run["queued_at"])}
-    # Not asyncio.to_thread, from which the triggerer cannot be asked for the variable.
+    # Not asyncio.to_thread: in its thread, the variable cannot be read through the triggerer.
     await sync_to_async(send)(Alert(f"{dag_id} missed its deadline", facts, run_url(dag_id, run_id)))
 
 

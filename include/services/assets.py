@@ -33,7 +33,7 @@ LABELLED = Asset(
 )
 MONITORING = Asset(f"{PROBLEM.name}_monitoring", uri=f"s3://{DATA_BUCKET}/monitoring")
 RETRAINING = Asset("retraining")  # an event without data: the champion no longer fits
-REQUESTS = f"s3://{DATA_BUCKET}/requests"  # what the model server was asked and answered
+REQUESTS = f"s3://{DATA_BUCKET}/requests"  # to the model server, with its answers
 MEASURED = f"s3://{DATA_BUCKET}/measured"  # labelled files with the inputs of the requests that they are about
 MAX_EVENTS = 100  # the newest ones, among which a run looks for one with data
 

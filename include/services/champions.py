@@ -185,7 +185,7 @@ def promote(version: str, *, by: str, why: str, expected: str | None = None) -> 
     :param by: the person, or what decided instead
     :param expected: the present champion, or an empty string; None: whichever it is
     :raises ChampionChangedError: another version than `expected` is champion; nothing has changed
-    :raises MLflowAPIError: there is no such version; nothing has changed
+    :raises MLflowAPIError: the version does not exist; nothing has changed
     """
     hook, past = connect(), history()
     now = champion()
@@ -213,7 +213,7 @@ def lift_hold(version: str) -> None:
 def reject(version: str, *, why: str) -> None:
     """Record at a version why it was not promoted; the champion stays.
 
-    :raises MLflowAPIError: there is no such version
+    :raises MLflowAPIError: the version does not exist
     """
     connect().set_model_version_tag(MODEL, version, REJECTED, why[:MAX_REASON])
 
@@ -221,7 +221,7 @@ def reject(version: str, *, why: str) -> None:
 def history(found: Iterable[Mapping[str, Any]] | None = None) -> list[ChampionPeriod]:
     """Return every period of a champion, oldest first; those of deleted versions are missing.
 
-    :param found: as :func:`versions` returns them; asked for if not given
+    :param found: as :func:`versions` returns them; searched for if not given
     """
     starts = sorted(
         (name.removeprefix(TAG), str(version["version"]), json.loads(value))

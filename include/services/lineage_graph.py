@@ -76,7 +76,7 @@ class Graph:
 def read_events(file: Path) -> list[dict[str, Any]]:
     """Return the events of a file with one event per line, in the order of their time.
 
-    :raises LineageError: there is no such file
+    :raises LineageError: the file does not exist
     """
     if not file.exists():
         raise LineageError(f"{file} does not exist: run the DAGs (make demo) with OpenLineage on")

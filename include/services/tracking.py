@@ -65,7 +65,7 @@ class TableDataset(PandasDataset):
 
 
 class _Whole:
-    """As much of a table as :func:`compute_pandas_digest` looks at."""
+    """As much of a table as :func:`compute_pandas_digest` reads."""
 
     def __init__(self, head: pd.DataFrame, total: int) -> None:
         self.head, self.map, self.columns, self._total = head.head, head.map, head.columns, total
@@ -111,7 +111,7 @@ def log_files(files: Mapping[str, bytes], run_id: str) -> None:
 
 
 def read_artifact(run_id: str, name: str) -> bytes | None:
-    """Return the content of a file among a run's artifacts, or None if there is no such file."""
+    """Return the content of a file among a run's artifacts, or None if it does not exist."""
     with connected(), TemporaryDirectory() as folder:
         if name not in {file.path for file in MlflowClient().list_artifacts(run_id)}:
             return None

@@ -1,4 +1,4 @@
-"""A model behind checks of what it is asked and what it answers."""
+"""A model behind checks of its inputs and predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that need no repair: those of the right columns and types, with values that are no error and no warning."""
+"""Requests that need no repair: right columns and types, and values that are neither an error nor a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request must be before the model server looks at it: from one who may ask, of limited size, and in time."""
+"""Checks of requests before the model server reads them: token, host name, size and time."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Guard:
 
 
 class ImpatientProtocol(HttpToolsProtocol):
-    """Closes connections whose headers do not arrive in time: uvicorn waits for them forever."""
+    """Closes connections whose headers do not arrive in time: uvicorn sets no limit."""
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""

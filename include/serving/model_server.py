@@ -101,7 +101,7 @@ class ChampionServer:
             self._notify(version, response, prediction_id)
 
     def _answer_at_once(self, scope: Scope, scorer: Scorer | None) -> Response | None:
-        """Answer what is no request for predictions."""
+        """Answer everything but requests for predictions."""
         path, method = scope["path"], scope["method"]
         if path not in PATHS:
             return Response(404, f"there is no {path[:100]} here; there are {', '.join(PATHS)}\n".encode())

@@ -1,4 +1,4 @@
-"""What the model server was asked and answered: Parquet files in S3, one row for each row of a request.
+"""Requests to the model server and its answers: Parquet files in S3, one row for each row of a request.
 
 The columns are ``prediction_id``, ``_time`` (UTC), ``_version``, ``problem.inputs``, ``predicted``, ``lower``,
 ``upper``, ``warnings`` and, if a challenger predicted the same row, ``_challenger`` and ``_challenger_predicted``.
@@ -71,7 +71,7 @@ class RequestLog:
         self._last_error = ""
 
     def __call__(self, answer: Answer) -> None:
-        """Keep an answer; it costs microseconds, whatever S3 does."""
+        """Keep an answer; it costs microseconds and does not wait for S3."""
         rows = len(answer.ids)
         with self._lock:
             if self.waiting + rows > self.limit:

@@ -1,4 +1,4 @@
-"""The challenger in the champion's shadow: it predicts the rows that the champion was asked for, for the log alone."""
+"""The challenger in the champion's shadow: it predicts the champion's requests too, for the log alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Shadow:
             if not self.version:
                 return None
             predicted = self._model.predict(inputs.to_pandas())
-        except Exception as error:  # whatever a model raises, the rows must be logged
+        except Exception as error:  # a model may raise anything, and the rows must be logged
             self.failures += 1
             if str(error) != self._last_error:
                 log.exception("No version predicts in the champion's shadow")

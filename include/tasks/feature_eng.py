@@ -49,7 +49,7 @@ def create_experiment() -> str:
 def get_current_experiment_id() -> str:
     """Return the id of the experiment.
 
-    :raises LookupError: there is no such experiment
+    :raises LookupError: the experiment does not exist
     """
     experiment = champions.connect().get_experiment_by_name(PROBLEM.experiment)
     if experiment is None:

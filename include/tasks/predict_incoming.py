@@ -100,7 +100,7 @@ def save_predictions(
 
 
 def settle_files(uploads: Sequence[str] | None, model: Mapping[str, str] | None, run_id: str) -> None:
-    """Reject the files that this run and others before it could not predict, and tell the team what was rejected.
+    """Reject the files that this run and others before it could not predict, and alert the team of all rejected files.
 
     :param uploads: the files of this run; None if it could not list them
     :param model: the version that predicts; a run without one says nothing about the files
@@ -135,7 +135,7 @@ def _claim(uri: str) -> None:
     content, written, etag = upload
     name = name_upload(uri.removeprefix(f"{INBOX}/"), written, etag.encode() if content is None else content)
     if content is None:
-        storage.copy(uri, f"{PROCESSING}/{name}")  # too large, which check_rows tells
+        storage.copy(uri, f"{PROCESSING}/{name}")  # too large: check_rows rejects it
     else:
         storage.write_bytes(content, f"{PROCESSING}/{name}")
     log.info("%s is processed as %s", uri, name)

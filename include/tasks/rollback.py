@@ -29,7 +29,7 @@ def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
 
     :return: ``version``, ``model_uri``, and ``rows_uri``: the first rows of the table that it was trained on; and the
         ``champion`` now, or an empty string
-    :raises AirflowFailException: there is no such version, none to go back to, or it is the champion already
+    :raises AirflowFailException: the version does not exist, there is none to go back to, or it is the champion already
     """
     hook = champions.connect()
     try:

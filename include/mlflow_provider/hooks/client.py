@@ -43,7 +43,7 @@ class MLflowClientHook(MLflowRestHook):
     ``[{"key": key, "value": value}]``. Like MLflow's client they turn names, ids, tags and parameters into text.
     What cannot be turned into the text or number that MLflow wants is an :class:`MLflowError`, and nothing is sent.
 
-    All raise :class:`MLflowAPIError` where MLflow refuses or what is asked for is missing, unless they say
+    All raise :class:`MLflowAPIError` where MLflow refuses or what is requested is missing, unless they say
     otherwise, and :class:`MLflowConnectionError` where no answer comes.
 
     :param method: HTTP verb of :meth:`run`
@@ -302,7 +302,7 @@ class MLflowClientHook(MLflowRestHook):
 
         :param uri: ``models:/name/3``, ``models:/name@alias``, or, which MLflow deprecates, the newest version of a
             stage, ``models:/name/Production``, or of all, ``models:/name/latest``
-        :raises MLflowError: there is no such model, alias or stage, or no version in it
+        :raises MLflowError: the model, alias or stage does not exist, or has no version
         """
         if not (found := _VERSION_URI.fullmatch(uri)):
             return None
@@ -332,7 +332,7 @@ class MLflowClientHook(MLflowRestHook):
         return logged[0]["value"] if logged else None
 
     def is_missing(self, error: MLflowError, name: str) -> bool:
-        """Tell whether MLflow's refusal means that a model, a version or an alias is not there.
+        """Return whether MLflow's refusal means that a model, a version or an alias is not there.
 
         Of a version of a missing model MLflow says 404 to administrators and 403 to others, and of a missing alias
         400 to all. Where it does not even show the model to this user, that is an error again.

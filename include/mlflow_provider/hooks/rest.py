@@ -139,7 +139,7 @@ class MLflowRestHook(MLflowBaseHook):
         return MLflowAPIError(f"MLflow's answer cannot be used: {problem} ({what}, connection {self.mlflow_conn_id!r})")
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell whether server and login work, and if not, why."""
+        """Return whether server and login work, and if not, why."""
         try:
             for kind in ("experiments", "registered-models"):
                 self.call("GET", f"{API}/{kind}/search", {"max_results": 1})
@@ -195,7 +195,7 @@ class MLflowRestHook(MLflowBaseHook):
 
 
 def is_identified(key: str, entity: Any) -> bool:
-    """Tell whether an entity of an answer has the text fields that identify one of its kind."""
+    """Return whether an entity of an answer has the text fields that identify one of its kind."""
     for path in IDENTITY.get(key, ()):
         value = entity
         for name in path.split("."):
@@ -284,7 +284,7 @@ class _TokenAuth(AuthBase):
 
 
 def _is_read(method: str, url: str) -> bool:
-    """Tell whether a request changes nothing, so that it is safe to send it again."""
+    """Return whether a request changes nothing, so that it is safe to send it again."""
     return method in ("GET", "HEAD") or (method == "POST" and urlsplit(url).path.endswith(READING_POSTS))
 
 

@@ -143,7 +143,7 @@ def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str) -> tuple[list[s
 
 
 def is_lock(text: str) -> bool:
-    """Tell whether each requirement of a file has a hash."""
+    """Return whether each requirement of a file has a hash."""
     lines = text.replace("\\\n", " ").splitlines()
     named = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return bool(named) and all(" --hash=" in line for line in named)

@@ -170,7 +170,7 @@ def table_suffix(uri: str) -> str:
 
 
 def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
-    """Write a model's input to a file whose suffix tells its kind, and return the file.
+    """Write a model's input to a file whose suffix is that of its kind, and return the file.
 
     :param data: a DataFrame or Series, an array, the URI or path of a Parquet or CSV object (copied byte by byte), or
         any value that can be pickled. A frame travels as plain cells.

@@ -106,7 +106,7 @@ class GetRegisteredModelOperator(_RegistryOperator):
 class DeleteRegisteredModelOperator(_RegistryOperator):
     """Deletes a registered model with all its versions; returns nothing.
 
-    :param missing_ok: succeed if there is no such model, so that the task can run again
+    :param missing_ok: succeed if the model does not exist, so that the task can run again
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class GetModelVersionOperator(_VersionOperator):
 class DeleteModelVersionOperator(_VersionOperator):
     """Deletes one version of a registered model; returns nothing.
 
-    :param missing_ok: succeed if there is no such version, so that the task can run again
+    :param missing_ok: succeed if the version does not exist, so that the task can run again
     """
 
     def __init__(

@@ -85,7 +85,7 @@ def _check_registration(version: dict[str, Any]) -> None:
 
 
 def _may_pass(error: MLflowError) -> bool:
-    """Tell whether the server is away or in trouble, rather than refusing or being no MLflow server."""
+    """Return whether the server is down or failing; not if it refuses, or is not an MLflow server."""
     if isinstance(error, MLflowAPIError):
         return error.status_code == 429 or error.status_code >= 500
     return isinstance(error, MLflowConnectionError)

@@ -28,7 +28,7 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
 
     Watchers of one connection share one look at the registry. What was seen is kept in the asset's state store
     (Airflow 3.3): after a restart, what happened meanwhile fires and nothing else; only an event whose triggerer is
-    killed before its next look comes twice. What is there when a watcher starts for the first time is no event. A
+    killed before its next look comes twice. What is there when a watcher starts for the first time fires no event. A
     server that is away is waited for, with growing pauses. Watchers of several assets need different arguments.
 
     The event is ``{"event", "model", "version", "run_id", "page"}``, with ``alias``, or ``tag`` and ``value``.
@@ -103,7 +103,7 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
                 changes = [] if seen is None else self._changes(seen, found)
                 events = await ask(self.mlflow_conn_id, partial(self._describe, changes)) if changes else []
             except Exception as error:  # all of it is found again at the next look
-                self.log.warning("Cannot tell what changed in the registry: %s", error)
+                self.log.warning("Cannot determine what changed in the registry: %s", error)
                 continue
             for event in events:
                 yield TriggerEvent(event)

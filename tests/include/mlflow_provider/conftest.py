@@ -60,7 +60,7 @@ def hook(services: dict[str, Any]) -> MLflowClientHook:
 
 @pytest.fixture
 def name() -> str:
-    """A name nobody has used."""
+    """A name that is not used yet."""
     return f"it's {uuid4().hex[:8]}"
 
 
@@ -196,7 +196,7 @@ def scripted(connect: Callable[..., None]) -> Iterator[Callable[..., ScriptedSer
 
 @pytest.fixture
 def ordinary_user(stack: Any, hook: MLflowClientHook, connect: Callable[..., None]) -> str:
-    """The id of a connection to MLflow whose user is no administrator."""
+    """The id of a connection to MLflow whose user is not an administrator."""
     from local.settings import AIRFLOW_USER
 
     password = stack.settings.secrets()["AIRFLOW_MLFLOW_PASSWORD"]

@@ -72,8 +72,8 @@ def promised(package: Path) -> Iterator[Surface]:
 def offered(old: Surface) -> Surface:
     """Return this package's class of the same path.
 
-    :raises ImportError: there is no such module
-    :raises AttributeError: there is no such class
+    :raises ImportError: the module does not exist
+    :raises AttributeError: the class does not exist
     """
     found = getattr(importlib.import_module(f"{PACKAGE}.{old.module}"), old.name)
     methods = {name: _signature(getattr(found, name)) for name in old.methods if _has(found, name)}

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers what a test tells it to."""
+"""A small HTTP server whose answers a test sets."""
 
 from __future__ import annotations
 

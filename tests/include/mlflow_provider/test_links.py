@@ -30,7 +30,7 @@ CONTEXT = {"ti": SimpleNamespace(bundle_instance=None)}
 
 
 def link_of(operator):
-    """Where the task's link leads, asked for in the way of Airflow when a task ends."""
+    """The URL of the task's link, requested as Airflow does when a task ends."""
     (link,) = operator.operator_extra_links
     assert isinstance(link, MLflowLink)
     return link.get_link(operator, ti_key=None)

@@ -1,4 +1,4 @@
-"""Answers and connections of any shape: whatever comes, the error is one of this package and names the connection."""
+"""Answers and connections of any shape: the error is one of this package and names the connection."""
 
 from __future__ import annotations
 

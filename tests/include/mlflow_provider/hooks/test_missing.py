@@ -1,4 +1,4 @@
-"""What may not be there, asked for by a user without administrator rights, to whom MLflow answers 403, not 404."""
+"""Missing models and versions, for a user without administrator rights: MLflow answers 403, not 404."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that tells with which login its process could speak to MLflow."""
+"""A model that returns the MLflow login of its process."""
 
 import os
 

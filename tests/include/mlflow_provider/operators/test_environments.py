@@ -12,7 +12,7 @@ from include.mlflow_provider.operators._environment import GIGABYTE, Environment
 
 PATIENCE = 60  # seconds
 SIZE = 1000  # bytes of an environment made by `build`
-# Holds the environment `shared`: says what it does, and goes on when it is told to.
+# Holds the environment `shared`: prints each step, and waits for a line before the next.
 TASK = """
 import logging, sys
 from pathlib import Path
@@ -33,7 +33,7 @@ with _environment.Environments(Path(sys.argv[1]), 1).use("shared", build) as (fo
 
 
 class Tasks:
-    """Processes that hold the environment ``shared``, each as long as it is not told to go on."""
+    """Processes that hold the environment ``shared``, each until it gets a line."""
 
     def __init__(self, folder):
         self.folder = folder

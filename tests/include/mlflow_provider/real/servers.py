@@ -1,4 +1,4 @@
-"""MLflow servers of one test session: real processes that end with it, whatever becomes of it."""
+"""MLflow servers of one test session: real processes that end with it, also if it is killed."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def test_a_server_that_hangs_is_told_in_time(using, process, without_login, call
 
 @pytest.fixture(scope="module")
 def killed(start, tmp_path_factory):
-    """A server that was killed: its processes, and what is said of a download, a search and a creation under way."""
+    """A server that was killed: its processes, and the errors of a download, a search and a creation under way."""
     server = start(mlflow_3())
     folder = tmp_path_factory.mktemp("download")
     os.mkfifo(folder / "pipe")  # a download into it goes on as far as it is read
