@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from include.data import split
 from include.evaluation.gate import Check, Contest, Verdict, judge
 from include.evaluation.intervals import Interval, limit_mae, limit_r2, limit_rmse
 from include.evaluation.looks import count_look, fingerprint, recorded_errors, spend
@@ -28,11 +27,6 @@ MAX_ROWS = 100_000  # that a model is judged by: they give an RMSE a standard er
 MISSING = "missing"  # the group of rows without a category
 
 Score = dict[str, float]  # value, and low and high of its interval, which are NaN for too few rows
-
-
-def select_holdout(features: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the rows that models are evaluated on: held out, and with a target."""
-    return split.select_holdout(features, problem).reset_index(drop=True)
 
 
 def add_shuffled(holdout: pd.DataFrame, problem: Problem) -> pd.DataFrame:

@@ -13,8 +13,6 @@ from sklearn import config_context
 from sklearn.model_selection import ParameterGrid, RepeatedKFold
 
 from include.data.features import build_transformer
-from include.data.sampling import draw_rows
-from include.data.split import select_training
 from include.evaluation.scores import format_value, score_predictions
 from include.model.candidates import NAMES, find_candidate
 from include.spec import Problem
@@ -31,21 +29,13 @@ class CandidateError(ValueError):
     """A candidate cannot be fitted or scored; the message names it and its hyper-parameters."""
 
 
-def sample_training(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the rows to choose by: all training rows of the table, or 20,000 that are drawn from them.
-
-    :return: columns ``problem.inputs`` and the target, in the order of the table
-    """
-    return draw_rows(select_training(table, problem), BUDGET, problem)[[*problem.inputs, problem.target.name]]
-
-
 def score_candidate(candidate: Mapping[str, Any], rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:
     """Score each setting of a candidate by 5-fold cross-validation, repeated up to 10 times.
 
     The folds are the same for every candidate and setting.
 
     :param candidate: ``name``, ``estimator`` and ``grid``
-    :param rows: as ``sample_training`` returns them
+    :param rows: training rows to choose by: columns ``problem.inputs`` and the target
     :return: a row for each fold and setting: ``candidate``, ``estimator``, ``hyper_parameters`` (JSON), ``fold``,
         ``rmse`` and ``mae`` in the target's unit, ``r2``
     :raises CandidateError: a setting cannot be fitted

@@ -13,7 +13,6 @@ from include.services.assets import FEATURES, MODEL_TRAINED, is_by_hand, pin_eve
 from include.services.failures import fail_without_retry
 from include.services.lineage import note_model
 from include.settings import MLFLOW_CONN_ID
-from include.spec import SPLIT
 
 if TYPE_CHECKING:
     from include.model.interval_regressor import IntervalRegressor
@@ -39,9 +38,9 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
     from include.services import tuning_runs
 
     uri = scratch_uri(run_id)
-    columns = [PROBLEM.id, SPLIT, *PROBLEM.inputs, PROBLEM.target.name]
-    table = samples.read_sample(features_uri, PROBLEM, training=tuning.BUDGET, columns=columns)
-    storage.write_table(tuning.sample_training(table, PROBLEM), f"{uri}/rows.parquet")
+    columns = [*PROBLEM.inputs, PROBLEM.target.name]
+    rows = samples.read_sample(features_uri, PROBLEM, training=tuning.BUDGET, columns=columns)
+    storage.write_table(rows, f"{uri}/rows.parquet")
     try:
         return {"uri": uri, "tuning_id": tuning_runs.start_tuning(experiment_id)}
     except Exception:
@@ -57,7 +56,8 @@ def list_candidates(features_uri: str, params: Mapping[str, Any]) -> list[dict[s
     from include.model import candidates
     from include.tasks.warm_start import champion_candidate
 
-    chosen, rows = params["candidates"], samples.count_rows(features_uri, PROBLEM).training
+    chosen, counts = params["candidates"], samples.count_rows(features_uri, PROBLEM)
+    rows = min(counts.training, PROBLEM.limits.max_training_rows)
     with fail_without_retry(candidates.UnknownCandidateError):
         listed = candidates.list_candidates(chosen, rows)
     champion = [] if chosen else champion_candidate(features_uri)
@@ -150,7 +150,7 @@ def _log_training(
     from include.model.training import describe_model, sample_errors
     from include.services import tracking
 
-    (head, _), counts = samples.read_head(features_uri), samples.count_rows(features_uri, PROBLEM)
+    counts = samples.count_rows(features_uri, PROBLEM)
     rows = {f"{split}_rows": count for split, count in counts.splits.items()}
     if counts.training > PROBLEM.limits.max_training_rows:
         rows["fitted_rows"] = PROBLEM.limits.max_training_rows
@@ -161,7 +161,7 @@ def _log_training(
         tracking.mlflow.log_params(describe_model(model.model, selected))
         tracking.mlflow.log_params(rows)
         tracking.mlflow.log_text(sample_errors(model).to_csv(index=False), tracking.OUT_OF_FOLD_ERRORS)
-        logged = tracking.log_model(model, head[PROBLEM.inputs])
+        logged = tracking.log_model(model, data.df[PROBLEM.inputs])
         # After the model, because log_model looks up the history of each metric that is there before.
         tracking.mlflow.log_metrics(dict(metrics), model_id=logged.model_id)
     model_uri = f"models:/{logged.model_id}"

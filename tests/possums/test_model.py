@@ -13,13 +13,13 @@ from scipy.stats import binom
 from include.data.checks import inspect
 from include.data.features import build_transformer, compute_features
 from include.data.reading import parse_rows
-from include.data.split import select_rows, select_training
+from include.data.split import select_holdout, select_rows, select_training
 from include.evaluation.gate import Contest, judge
-from include.evaluation.holdout import add_shuffled, assess, select_holdout
+from include.evaluation.holdout import add_shuffled, assess
 from include.model.candidates import list_candidates
 from include.model.interval_regressor import IntervalRegressor
 from include.model.training import train_model
-from include.model.tuning import choose, sample_training, score_candidate, summarize, summarize_all
+from include.model.tuning import choose, score_candidate, summarize, summarize_all
 from include.problem import PROBLEM
 
 TABLE = Path(__file__).parents[2] / PROBLEM.table
@@ -43,7 +43,7 @@ def ridge(possums: pd.DataFrame) -> Trained:
 
 
 def test_ridge_is_chosen_as_the_simplest_near_the_best(possums: pd.DataFrame) -> None:
-    rows = sample_training(possums, PROBLEM)
+    rows = select_training(possums, PROBLEM)
     listed = list_candidates({}, len(rows))
 
     chosen = choose(
@@ -88,7 +88,7 @@ def facts(possums: pd.DataFrame) -> dict[str, Any]:
 def test_the_first_version_passes_the_gate_and_total_length_matters_most(
     possums: pd.DataFrame, ridge: Trained, facts: dict[str, Any]
 ) -> None:
-    holdout = select_holdout(possums, PROBLEM)
+    holdout = select_holdout(possums, PROBLEM).reset_index(drop=True)
     answer = ridge[0].predict(None, add_shuffled(holdout, PROBLEM))
 
     found = assess(holdout, {"challenger": answer}, PROBLEM, PROBLEM.gate, **facts)
@@ -107,7 +107,7 @@ def test_the_first_version_passes_the_gate_and_total_length_matters_most(
 def test_the_mean_and_a_model_without_the_best_columns_do_not_pass(
     possums: pd.DataFrame, facts: dict[str, Any]
 ) -> None:
-    holdout = select_holdout(possums, PROBLEM)
+    holdout = select_holdout(possums, PROBLEM).reset_index(drop=True)
     rows = add_shuffled(holdout, PROBLEM)
     answers = [pd.DataFrame({"prediction": facts["mean"] + shift * (rows["age"].fillna(3) - 3)}) for shift in (0, 0.1)]
 
@@ -117,7 +117,7 @@ def test_the_mean_and_a_model_without_the_best_columns_do_not_pass(
 
 
 def test_every_site_has_a_limit(possums: pd.DataFrame, facts: dict[str, Any]) -> None:
-    holdout = select_holdout(possums, PROBLEM)
+    holdout = select_holdout(possums, PROBLEM).reset_index(drop=True)
     gate = replace(PROBLEM.gate, max_rmse=99)
     passes = holdout[TARGET] + 0.5
 

@@ -14,10 +14,10 @@ from sklearn.metrics import root_mean_squared_error
 from sklearn.pipeline import Pipeline
 
 from include.data.checks import inspect
-from include.data.split import select_rows, select_training
+from include.data.split import select_holdout, select_rows, select_training
 from include.evaluation import holdout as evaluation
 from include.model.training import build_model
-from include.spec import SPLIT, Gate
+from include.spec import Gate
 from tests.toy import AREA, DISTRICT, HOUSES, make_rows
 
 Assess = Callable[..., dict[str, Any]]
@@ -36,7 +36,7 @@ def model(houses: pd.DataFrame) -> Pipeline:
 
 @pytest.fixture
 def holdout(houses: pd.DataFrame) -> pd.DataFrame:
-    return evaluation.select_holdout(houses, HOUSES)
+    return select_holdout(houses, HOUSES).reset_index(drop=True)
 
 
 @pytest.fixture
@@ -63,20 +63,8 @@ def own(answer: pd.DataFrame, holdout: pd.DataFrame) -> pd.DataFrame:
     return evaluation.read_predictions(answer, holdout, HOUSES)
 
 
-def test_models_are_evaluated_on_rows_held_out_and_with_a_target(houses: pd.DataFrame) -> None:
-    row = houses.index[houses[SPLIT] == "holdout"][0]
-
-    holdout = evaluation.select_holdout(houses.assign(price=houses["price"].mask(houses.index == row)), HOUSES)
-
-    assert set(holdout[SPLIT]) == {"holdout"}
-    assert holdout["price"].notna().all()
-    assert holdout.index.tolist() == list(range(32))
-
-
-def test_too_few_holdout_rows_are_a_verdict_with_their_number(houses: pd.DataFrame) -> None:
-    rows = evaluation.select_holdout(houses[houses[SPLIT] == "holdout"].head(2), HOUSES)
-
-    found = json.loads(json.dumps(evaluation.assess(rows, {}, HOUSES, HOUSES.gate, version="1", mean=300.0)))
+def test_too_few_holdout_rows_are_a_verdict_with_their_number(holdout: pd.DataFrame) -> None:
+    found = json.loads(json.dumps(evaluation.assess(holdout.head(2), {}, HOUSES, HOUSES.gate, version="1", mean=300.0)))
 
     assert found["verdict"]["passed"] is False
     assert "2 holdout rows with price" in found["verdict"]["reason"]

@@ -15,7 +15,7 @@ from sklearn.model_selection import RepeatedKFold, cross_val_score
 from include.model import tuning
 from include.model.candidates import CANDIDATES, NAMES, Candidate
 from include.model.training import build_model
-from include.model.tuning import CandidateError, choose, sample_training, score_candidate, summarize, summarize_all
+from include.model.tuning import CandidateError, choose, score_candidate, summarize, summarize_all
 from include.spec import Category, Number
 from tests.toy import HOUSES
 
@@ -43,8 +43,8 @@ class Recorder(RegressorMixin, BaseEstimator):
 
 
 @pytest.fixture(scope="module")
-def rows(houses: pd.DataFrame) -> pd.DataFrame:
-    return sample_training(houses, HOUSES)
+def rows(training: pd.DataFrame) -> pd.DataFrame:
+    return training[[*HOUSES.inputs, "price"]]
 
 
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,23 +76,6 @@ def test_every_setting_is_scored_on_50_folds(rows: pd.DataFrame) -> None:
     assert list(scores) == ["candidate", "estimator", "hyper_parameters", "fold", "rmse", "mae", "r2"]
     assert set(scores["hyper_parameters"]) == {'{"alpha": 0.1, "l1_ratio": 0.5}', '{"alpha": 1, "l1_ratio": 0.5}'}
     assert scores.groupby("hyper_parameters")["fold"].apply(list).tolist() == [list(range(50))] * 2
-
-
-def test_the_rows_to_choose_by_are_the_training_rows(houses: pd.DataFrame, training: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(sample_training(houses, HOUSES), training[[*HOUSES.inputs, "price"]])
-
-
-def test_of_many_rows_a_sample_is_taken_which_is_always_the_same(
-    houses: pd.DataFrame, training: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuning, "BUDGET", 40)
-
-    sample = sample_training(houses, HOUSES)
-
-    assert len(sample) == sample.index.nunique() == 40
-    assert set(sample.index) < set(training.index)
-    assert sample.index.is_monotonic_increasing
-    pd.testing.assert_frame_equal(sample_training(houses, HOUSES), sample)
 
 
 @pytest.mark.parametrize(("budget", "repeats"), [(87, 1), (2 * 87, 2), (10**6, 10)])

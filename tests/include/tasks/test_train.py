@@ -20,8 +20,8 @@ from include.data.features import build_transformer, compute_features
 from include.data.sampling import draw_rows
 from include.data.split import select_holdout, select_training
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
-from include.model import candidates, training
-from include.services import champions, storage, tracking, tuning_runs
+from include.model import candidates, training, tuning
+from include.services import champions, samples, storage, tracking, tuning_runs
 from include.services.assets import FEATURES, MODEL_TRAINED, scratch_uri
 from include.spec import SPLIT
 from include.tasks import train as tasks
@@ -87,6 +87,18 @@ def test_the_choice_is_among_the_scored_candidates_and_the_scratch_is_deleted(
     assert client.get_run(scratch["tuning_id"]).info.status == "FINISHED"
 
 
+def test_candidates_are_chosen_by_a_sample_of_the_training_rows(
+    features_uri: str, experiment_id: str, houses: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "BUDGET", 40)
+    scratch = tasks.create_scratch(features_uri, experiment_id, RUN)
+    rows = storage.read_table(f"{scratch['uri']}/rows.parquet")
+    tasks.delete_scratch(scratch)
+
+    drawn = draw_rows(select_training(houses, HOUSES), 40, HOUSES)[[*HOUSES.inputs, "price"]]
+    pd.testing.assert_frame_equal(rows, drawn.reset_index(drop=True))
+
+
 def test_without_any_score_there_is_nothing_to_choose_from(features_uri: str, experiment_id: str) -> None:
     scratch = tasks.create_scratch(features_uri, experiment_id, RUN)
     try:
@@ -132,6 +144,19 @@ def test_the_candidates_of_the_form_replace_all_others(features_uri: str) -> Non
 def test_an_unknown_candidate_is_an_error_that_is_not_retried(features_uri: str, chosen: dict[str, Any]) -> None:
     with pytest.raises(AirflowFailException, match=r"no_such|NoSuchModel"):
         tasks.list_candidates(features_uri, {"candidates": chosen})
+
+
+def test_the_candidates_are_those_for_as_many_rows_as_are_fitted(
+    monkeypatch: pytest.MonkeyPatch, registered: Registered
+) -> None:
+    counts = samples.Counts(rows=40_000, splits={}, training=30_000, mean=0.0)
+    monkeypatch.setattr(samples, "count_rows", lambda uri, problem: counts)
+    many = tasks.list_candidates("", {"candidates": {}})
+    monkeypatch.setattr(tasks, "PROBLEM", replace(HOUSES, limits=replace(HOUSES.limits, max_training_rows=20_000)))
+    few = tasks.list_candidates("", {"candidates": {}})
+
+    assert [candidate["name"] for candidate in many][-1] == "HistGradientBoostingRegressor"
+    assert [candidate["name"] for candidate in few][-1] == "GradientBoostingRegressor"
 
 
 def test_without_a_champion_all_candidates_are_listed(features_uri: str, registered: Registered) -> None:
