@@ -10,6 +10,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+MAX_SECONDS = 60.0  # a few are usual; uv alone gives up after two minutes where the network drops what is sent
+
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ def lock_requirements(requirements: Sequence[str]) -> str:
     trained in one environment share theirs.
 
     :param requirements: pinned, such as ``numpy==2.4.6``
-    :return: empty, with a warning in the log, if the package index cannot be reached or lacks one of them
+    :return: empty, with a warning in the log, if the package index does not answer or lacks one of them
     """
     from uv import find_uv_bin
 
@@ -30,7 +32,9 @@ def lock_requirements(requirements: Sequence[str]) -> str:
         wanted.write_text("\n".join(requirements))
         installed.write_text("\n".join(sorted(f"{found.name}=={found.version}" for found in distributions())))
         command = [find_uv_bin(), "pip", "compile", *options, "--constraints", str(installed), str(wanted)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        log.warning("The model's packages are pinned, but not those that they need: %s", done.stderr.strip())
-    return done.stdout
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=MAX_SECONDS).stdout
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            reason = error.stderr if isinstance(error, subprocess.CalledProcessError) else error
+            log.warning("The model's packages are pinned, but not those that they need: %s", reason)
+            return ""
