@@ -60,9 +60,13 @@ def tables_read() -> dict[Dataset, Table]:
 
 
 def note_read(uri: str, table: pd.DataFrame | Table) -> None:
-    """Note that the task read a table from a file or object, unless it wrote it itself."""
-    if locate(uri) not in _notes.outputs:
-        _notes.inputs[locate(uri)] = table if isinstance(table, Table) else describe(table)
+    """Note that the task read a table, or some of its columns, unless it wrote it itself."""
+    dataset, read = locate(uri), table if isinstance(table, Table) else describe(table)
+    if dataset in _notes.outputs:
+        return
+    if before := _notes.inputs.get(dataset):
+        read = Table(before.columns | read.columns, read.rows, before.missing | read.missing)
+    _notes.inputs[dataset] = read
 
 
 def note_written(uri: str, table: pd.DataFrame | Table) -> None:

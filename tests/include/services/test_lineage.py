@@ -45,3 +45,11 @@ def test_a_table_that_the_task_wrote_itself_is_not_an_input() -> None:
     lineage.note_read("s3://data/checked.parquet", TABLE)
 
     assert lineage.take().inputs == {}
+
+
+def test_a_table_that_is_read_again_in_part_keeps_its_other_columns() -> None:
+    lineage.take()
+    lineage.note_read("/houses.csv", TABLE)
+    lineage.note_read("/houses.csv", TABLE[["age"]])
+
+    assert lineage.take().inputs == {Dataset("file", "/houses.csv"): lineage.describe(TABLE)}
