@@ -131,14 +131,11 @@ def list_objects(uri: str, since: datetime | None = None) -> list[str]:
 
     The empty objects whose names end in ``/``, with which some tools mark a folder, are left out.
     """
-    with _connection(uri) as (hook, bucket, key):
-        found = hook.iter_file_metadata(f"{key.rstrip('/')}/", bucket)
-        listed = [
-            entry["Key"]
-            for entry in found
-            if (since is None or entry["LastModified"] >= since) and (entry["Size"] or not entry["Key"].endswith("/"))
-        ]
-        return [f"s3://{bucket}/{name}" for name in listed]
+    return [
+        name
+        for name, size, written in list_details(uri)
+        if (since is None or written >= since) and (size or not name.endswith("/"))
+    ]
 
 
 def list_details(uri: str) -> list[tuple[str, int, datetime]]:
@@ -160,9 +157,7 @@ def select_tables(names: Iterable[str]) -> list[str]:
 
 def delete_folder(uri: str) -> list[str]:
     """Delete all objects below a folder, and return their URIs."""
-    deleted = list_objects(uri)
-    with _connection(uri) as (hook, bucket, _):
-        hook.delete_objects(bucket, [_split(found)[1] for found in deleted])
+    delete_all(deleted := list_objects(uri))
     return deleted
 
 
@@ -185,7 +180,8 @@ def write_batches(batches: Iterable[pd.DataFrame], uri: str, *, index: bool = Fa
 
     :param batches: at least one, all with the columns and types of the first; each becomes a row group of Parquet
     :param uri: of a Parquet object, or of a CSV object if it ends in ``.csv``
-    :raises ValueError: a batch has other columns, or a cell that the type of its column cannot hold
+    :raises ValueError: a batch has other columns
+    :raises pyarrow.ArrowException: it has a cell that the type of its column cannot hold
     """
     write, described = _write_csv if uri.endswith(".csv") else _write_parquet, list[Table]()
     with TemporaryFile() as file:
