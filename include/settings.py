@@ -16,9 +16,9 @@ XCOM_BUCKET = "localxcom"
 
 # Larger files of new or labelled rows, and larger requests to the model server, are refused before they are read: a CSV
 # file takes up to twelve times as much memory while it is checked.
-MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB", 100))  # bytes
-MAX_REQUEST = 1_000_000 * float(os.environ.get("MAX_REQUEST_MB", 10))
-MAX_REQUEST_ROWS = int(os.environ.get("MAX_REQUEST_ROWS", 100_000))
+MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB") or 100)  # bytes
+MAX_REQUEST = 1_000_000 * float(os.environ.get("MAX_REQUEST_MB") or 10)
+MAX_REQUEST_ROWS = int(os.environ.get("MAX_REQUEST_ROWS") or 100_000)
 
 
 class Keep(NamedTuple):
