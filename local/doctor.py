@@ -18,10 +18,11 @@ import psutil
 from local.airflow import Airflow
 from local.backup import DATABASES, installed_versions, read_versions
 from local.settings import AIRFLOW_USER, ENVIRONMENTS, PROJECT, USER
-from local.stack import SERVICES, Stack
+from local.stack import SERVICES, Stack, last_line
 
 LITTLE_SPACE, NO_SPACE = 5e9, 1e9  # bytes
 MAX_CLOCK_DIFFERENCE = 5  # seconds; S3 refuses requests whose time is 15 minutes off
+RESULTS = ("Airflow: ", "logs: ", "lineage: ", "MLflow: ")  # of local/housekeeping.py
 WAITING = timedelta(hours=1)  # longer than a run, or a file of new rows, should take
 
 
@@ -82,6 +83,13 @@ def _check_processes(stack: Stack, ready: set[str], now: datetime) -> Iterator[F
         if (state := stack._info(program)["statename"]) in ("FATAL", "BACKOFF"):
             log = stack.settings.logs / f"{program.rpartition(':')[2]}.log"
             yield Finding(f"program {program}", f"does not start ({state})", f"see {log}", is_error=True)
+
+
+def _check_housekeeping(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
+    """Look whether the last line of the daily program is a result, not an error."""
+    log = stack.settings.logs / "housekeeping.log"
+    if (line := last_line(log)) and not line.startswith(RESULTS):
+        yield Finding("housekeeping", line, f"see {log}, and try make housekeeping")
 
 
 def _check_services(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
@@ -189,7 +197,7 @@ def _check_files(stack: Stack, ready: set[str], now: datetime) -> Iterator[Findi
 
 CHECKS: tuple[Callable[[Stack, set[str], datetime], Iterator[Finding]], ...] = (
     *(_check_environments, _check_disk, _check_secrets, _check_processes, _check_services, _check_databases),
-    *(_check_clocks, _check_logins, _check_airflow, _check_runs, _check_files),
+    *(_check_clocks, _check_logins, _check_airflow, _check_runs, _check_files, _check_housekeeping),
 )
 
 

@@ -28,24 +28,20 @@ TABLES = (
 )
 
 
-class HousekeepingError(StackError):
-    """A command of Airflow or MLflow failed; the message has its last lines."""
-
-
 def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> Iterator[str]:
-    """Delete what is old, and yield a line about each kind; Airflow and MLflow must be running.
+    """Delete what is old, and yield a line about each kind; Airflow must be running, and MLflow unless it is elsewhere.
 
     :param dry_run: only count; MLflow cannot, and is left out
-    :raises HousekeepingError: a command of Airflow or MLflow failed
+    :raises StackError: a command of Airflow or MLflow failed; the message has its last lines
     """
-    if not dry_run:
-        yield f"MLflow: {remove_deleted(settings, RESTORABLE)} runs and models removed"
     for days, tables in ((RUNS, TABLES), (EVENTS, ("asset_event",))):
         rows = clean_database(settings, now - timedelta(days=days), tables, dry_run=dry_run)
         yield f"Airflow: {rows} rows of {', '.join(tables)}"
     limit = now - timedelta(days=RUNS)
     yield f"logs: {delete_logs(settings.home / 'airflow' / 'logs', limit, dry_run=dry_run)} files"
     yield f"lineage: {trim_events(settings.lineage, limit, dry_run=dry_run)} events"
+    if not dry_run and (settings.home / "mlflow" / "mlflow.db").exists():
+        yield f"MLflow: {remove_deleted(settings, RESTORABLE)} runs and models removed"
 
 
 def remove_deleted(settings: Settings, days: float) -> int:
@@ -117,10 +113,11 @@ def _run(command: list[str], environment: dict[str, str], folder: Path) -> str:
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()[-5:]
-        raise HousekeepingError("\n".join([f"{' '.join(command[:4])} failed:", *lines]))
+        raise StackError("\n".join([f"{' '.join(command[:4])} failed:", *lines]))
     return done.stdout
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # results come before the error that ends them
     for described in clean(load(Path(os.environ["STACK_HOME"])), datetime.now(UTC)):
         sys.stdout.write(f"{described}\n")

@@ -27,7 +27,8 @@ def main(folder: Path, port: str) -> None:
         shutil.rmtree(incomplete, ignore_errors=True)
         command = [*prefix, find_program("initdb") or "initdb", "--pgdata", str(incomplete), "--username", USER]
         command += ["--auth=scram-sha-256", "--pwfile=/dev/stdin", "--encoding=UTF8", "--no-locale"]
-        subprocess.run(command, input=os.environ["POSTGRES_PASSWORD"], text=True, check=True)
+        if code := subprocess.run(command, input=os.environ["POSTGRES_PASSWORD"], text=True, check=False).returncode:
+            sys.exit(code)  # so that the log ends with the reason
         incomplete.rename(folder)
     command = [*prefix, find_program("postgres") or "postgres", "-D", str(folder), "-p", port, "-h", "127.0.0.1"]
     os.execvp(command[0], [*command, "-k", ""])  # noqa: S606 # no shell is wanted

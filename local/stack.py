@@ -25,7 +25,7 @@ from local.backup import upgrade
 from local.postgres import find_program
 from local.settings import AIRFLOW_PROGRAMS, AIRFLOW_USER, USER, Settings, stored_options
 
-START_TIMEOUT = 180  # seconds
+START_TIMEOUT, STOP_TIMEOUT = 180, 120  # seconds
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ class Stack:
         """Stop every process of the stack."""
         if supervisor := self._supervisor_process():
             supervisor.terminate()
-            supervisor.wait(timeout=60)
+            with contextlib.suppress(psutil.TimeoutExpired):  # it ends one program after the other
+                supervisor.wait(timeout=STOP_TIMEOUT)
         self._end_leftovers()
         shutil.rmtree(self.settings.socket.parent, ignore_errors=True)  # a supervisor that was killed leaves its socket
 
@@ -172,7 +173,7 @@ class Stack:
         for program, info in infos.items():
             if info["statename"] == "FATAL":
                 log = self.settings.logs / f"{program.rpartition(':')[2]}.log"
-                raise StackError(f"{service.title} does not start: {_last_line(log) or info['spawnerr']}\nLog: {log}")
+                raise StackError(f"{service.title} does not start: {last_line(log) or info['spawnerr']}\nLog: {log}")
         return all(info["statename"] == "RUNNING" for info in infos.values())
 
     def _check_port(self, title: str, name: str) -> None:
@@ -202,7 +203,7 @@ class Stack:
                 self._check_programs()
         if supervisor:  # settings in the environment may be others than when it started
             programs = (program for service in idle for program in self._programs(service))
-            self.settings.write_environments(program.partition(":")[0] for program in programs)  # worker:worker-0
+            self.settings.write_environments(programs)
         else:
             self._start_supervisor()
         return idle
@@ -232,7 +233,7 @@ class Stack:
             except psycopg2.OperationalError as error:
                 if self._info("postgres")["statename"] == "FATAL" or time.monotonic() > deadline:
                     log = self.settings.logs / "postgres.log"
-                    raise StackError(f"PostgreSQL does not start: {_last_line(log)}\nLog: {log}") from error
+                    raise StackError(f"PostgreSQL does not start: {last_line(log)}\nLog: {log}") from error
                 time.sleep(0.2)
 
     def _start_supervisor(self) -> None:
@@ -258,7 +259,7 @@ class Stack:
                 command, env=self.settings.environment(), stdout=stream, stderr=subprocess.STDOUT, check=False
             )
         if ended.returncode:
-            raise StackError(f"Airflow's database cannot be migrated: {_last_line(log)}\nLog: {log}")
+            raise StackError(f"Airflow's database cannot be migrated: {last_line(log)}\nLog: {log}")
 
     def _create_airflow_user(self) -> None:
         secret = self.settings.secrets()
@@ -275,6 +276,7 @@ class Stack:
             waiting = psutil.wait_procs(waiting, timeout=10)[1]
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is not blank, or an empty string."""
     lines = log.read_text().split("\n") if log.exists() else []
     return next((line for line in reversed(lines) if line.strip()), "")

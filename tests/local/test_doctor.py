@@ -94,6 +94,14 @@ def test_secrets_that_others_may_read_are_found(stopped: Stack) -> None:
     assert [found.subject for found in errors(stopped)] == ["secrets"]
 
 
+def test_a_daily_housekeeping_that_failed_is_found(stopped: Stack) -> None:
+    log = stopped.settings.logs / "housekeeping.log"
+    log.write_text("Airflow: 3 rows of dag_run\nlocal.stack.StackError: airflow db clean failed\n")
+    assert remedies(stopped)["housekeeping"] == "local.stack.StackError: airflow db clean failed"
+    log.write_text("lineage: 0 events\nMLflow: 0 runs and models removed\n")
+    assert "housekeeping" not in remedies(stopped)
+
+
 def test_a_broken_database_is_found(stopped: Stack) -> None:
     (stopped.settings.home / "mlflow" / "mlflow.db").write_text("not a database" * 1000)
     (found,) = errors(stopped)

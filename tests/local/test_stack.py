@@ -182,6 +182,18 @@ def test_a_missing_program_is_an_error_that_says_how_to_install_it(
     assert not list(celery.processes())
 
 
+def test_postgresql_that_cannot_start_is_an_error_with_the_reason(
+    own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("unshare", "initdb", "postgres"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\necho 'Operation not permitted' >&2\nexit 1\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(StackError, match=r"PostgreSQL does not start: Operation not permitted\n"):
+        Stack(replace(own_stack.settings, database="postgresql")).start(["airflow"])
+
+
 @pytest.mark.skipif(
     not (find_program("postgres") and shutil.which("redis-server")), reason="needs PostgreSQL and Redis"
 )
