@@ -196,6 +196,11 @@ def test_the_scheduler_has_the_address_of_the_model_server(services: dict[str, A
     assert listens["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
+def test_the_limits_of_requests_reach_the_model_server(project: Path) -> None:
+    limits = {"MAX_REQUEST_MB": "3", "MAX_REQUEST_ROWS": "7", "SERVE_SECONDS": "5"}
+    assert limits.items() <= merged(project, **limits)["serve"]["environment"].items()
+
+
 def test_tasks_run_in_workers_with_the_code_read_only(project: Path) -> None:
     services = merged(project, ("celery.yml",))
     executors = {services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in ("worker", "scheduler")}
