@@ -47,7 +47,7 @@ RETENTION = {
     "runs": Keep(90, 20),  # in MLflow
 }
 
-# Whether the model server keeps what it is asked in S3, and whether the challenger that waits predicts the same rows.
+# Whether the model server keeps its requests in S3, and whether the challenger that waits predicts the same rows.
 SHADOW = os.environ.get("SERVE_SHADOW") == "1"
 REQUEST_LOG = SHADOW or os.environ.get("SERVE_LOG") == "1"
 
@@ -66,7 +66,7 @@ MODEL_SERVER = (
     os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', DEFAULT_PORTS['SERVE_PORT'])}"
 )
 
-# File with the token that the model server asks for, and that its client sends.
+# File with the token that requests to the model server need.
 SERVE_TOKEN_FILE = os.environ.get("SERVE_TOKEN_FILE", "")
 
 # The Python of OpenMetadata's connector, and its workflow file.

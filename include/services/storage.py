@@ -61,7 +61,7 @@ def read_bytes(uri: str, limit: float = inf) -> bytes:
 
 
 def read_upload(uri: str, limit: float) -> tuple[bytes | None, datetime, str] | None:
-    """Return an object's content, when it was written and its entity tag; None if there is no such object.
+    """Return an object's content, when it was written and its entity tag; None if it does not exist.
 
     :param limit: bytes of content; that of a larger object is not read, but None
     """
@@ -98,7 +98,7 @@ def delete_upload(uri: str, etag: str) -> bool:
 
 
 def copy(source: str, target: str) -> str:
-    """Copy an object inside of the server, whatever its size, and return the URI of the copy."""
+    """Copy an object of any size inside of the server, and return the URI of the copy."""
     bucket, key = _split(source)
     with _connection(target) as (hook, target_bucket, target_key):
         whole = TransferConfig(multipart_threshold=5 * 1024**3)  # what S3 copies in one request

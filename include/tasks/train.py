@@ -51,7 +51,7 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
 def list_candidates(features_uri: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the candidates of the form, else all for so many rows and, with new rows, the champion fitted again.
 
-    :raises AirflowFailException: there is no such candidate or hyper-parameter, or it is not for so many rows
+    :raises AirflowFailException: a candidate or hyper-parameter does not exist, or is not for so many rows
     """
     from include.model import candidates
     from include.tasks.warm_start import champion_candidate
