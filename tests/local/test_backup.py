@@ -21,7 +21,7 @@ from containers.write_secrets import AUTH_INI
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.rest import API
 from include.problem import PROBLEM
-from local.backup import BackupError, back_up, restore, upgrade
+from local.backup import BackupError, back_up, read_versions, restore, upgrade
 from local.postgres import find_program
 from local.settings import load, temporary
 from local.stack import Stack
@@ -241,6 +241,19 @@ def test_only_a_change_of_versions_upgrades_after_a_backup(own_stack: Stack) -> 
     assert saved
     assert saved.exists()
     assert upgrade(own_stack.settings) is None
+
+
+def test_an_upgrade_that_fails_names_the_backup_and_is_tried_again(own_stack: Stack) -> None:
+    own_stack.settings.create_folders()
+    before = {"airflow": "3.3.1", "mlflow": "3.17.2"}
+    (own_stack.settings.home / "versions.json").write_text(json.dumps(before))
+    with closing(sqlite3.connect(own_stack.settings.home / "mlflow" / "mlflow.db")) as database, database:
+        database.execute("CREATE TABLE alembic_version (version_num)")
+        database.execute("INSERT INTO alembic_version VALUES ('unknown')")
+
+    with pytest.raises(BackupError, match=r"cannot be upgraded: .*'unknown'.*\nThe state before is in .*\.tar\.gz"):
+        upgrade(own_stack.settings)
+    assert read_versions(own_stack.settings) == before
 
 
 @pytest.mark.extended

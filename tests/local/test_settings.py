@@ -22,14 +22,7 @@ from local.stack import Stack
 
 @pytest.fixture(autouse=True)
 def no_ports_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        *DEFAULT_PORTS,
-        "EXECUTOR",
-        "WORKERS",
-        "DATABASE",
-        "AIRFLOW_CONN_MLFLOW_DEFAULT",
-        "AIRFLOW_CONN_AWS_DEFAULT",
-    ):
+    for name in (*Settings().options, "AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
         monkeypatch.delenv(name, raising=False)
 
 
