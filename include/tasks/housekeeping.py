@@ -127,13 +127,13 @@ def _name_predictions(uri: str) -> str:
 def _find_versions() -> tuple[list[Item], IsNeeded]:
     """Return the versions that ``train`` made, and whether they are needed.
 
-    Needed are the last champions, the one to roll back to, those that predictions came from, and those that are on hold
-    or wait for a verdict.
+    Needed are the last champions, the one to roll back to, those that predictions came from, those that are on hold
+    or wait for a verdict, and the last look at each slice of the holdout, from which the next one counts on.
     """
     registered = champions.versions()
     former = [period.version for period in champions.history(registered)]
     needed = last_champions(former, max(RETENTION["versions"].at_least, 1))
-    needed |= {version["version"] for version in champions.waiting()} | _read_traced()
+    needed |= {version["version"] for version in champions.waiting()} | _read_traced() | _find_last_looks(registered)
     needed |= {version["version"] for version in registered if champions.ON_HOLD in champions.read_tags(version)}
     with suppress(LookupError):
         needed.add(champions.previous())
@@ -142,6 +142,14 @@ def _find_versions() -> tuple[list[Item], IsNeeded]:
         for version in champions.trained()
     ]
     return items, lambda item: item.name in needed
+
+
+def _find_last_looks(versions: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the version with the highest number of a look at each slice of the holdout."""
+    tags = {version["version"]: champions.read_tags(version) for version in versions}
+    evaluations = {number: json.loads(tags[number].get(champions.EVALUATION, "{}")) for number in tags}
+    looks = sorted((one["look"], one["slice"], number) for number, one in evaluations.items() if one.get("slice"))
+    return set({slice_uri: number for _, slice_uri, number in looks}.values())
 
 
 def _read_traced() -> set[str]:

@@ -28,6 +28,7 @@ NOW = datetime.now(UTC)
 ROUNDS = 26  # one every fortnight instead of every week: so half as many things are kept
 KEEP = {kind: keep._replace(at_least=keep.at_least // 2) for kind, keep in RETENTION.items()}
 ARTIFACTS = f"{PROBLEM.artifact_bucket}/1"
+SLICE = "s3://data/evaluations/first/slice.parquet"
 KEPT = "s3://data/incoming/waiting.csv", "s3://data/processing/claimed.csv", "s3://data/labelled/2025.csv"
 
 
@@ -106,12 +107,10 @@ class Past:
             self.log_run(name, time, **{"mlflow.parentRunId": tuning})
         self.log_run("Scaler", time)
         trained = self.log_run("RidgeCV", time)
-        evaluation = json.dumps(
-            {"uri": f"{data}/evaluations/{run}/evaluation.json", "slice": "", "predictions": str(number)}
-        )
+        look = {"slice": SLICE, "look": 9 if number == 3 else 1, "predictions": str(number)}
         tags = {
             champions.FEATURES_URI: f"{data}/features/{run}/features.parquet",
-            champions.EVALUATION: evaluation,
+            champions.EVALUATION: json.dumps(look | {"uri": f"{data}/evaluations/{run}/evaluation.json"}),
         }
         version = self.register(trained, time, tags | {champions.REJECTED: "worse"})
         trail = {"version": champions.champion() or version, "run_id": trained, "file": f"{run}.csv"}
@@ -192,6 +191,13 @@ def test_the_champion_and_the_one_before_it_keep_their_run_table_and_evaluation(
         assert MLflowClientHook().get_run(version["run_id"])["info"]["lifecycle_stage"] == "active"
         model = MLflowClientHook().get_logged_model(version["source"].rpartition("/")[2])
         assert storage.exists(storage.artifact_uri(f"{model['info']['artifact_uri']}/MLmodel"))
+
+
+def test_the_number_of_looks_at_a_slice_of_the_holdout_is_not_forgotten(year: dict[str, Any]) -> None:
+    kept = [json.loads(champions.read_tags(version)[champions.EVALUATION]) for version in champions.versions()]
+
+    assert len(kept) < ROUNDS
+    assert max(evaluation["look"] for evaluation in kept) == 9
 
 
 def test_files_that_were_not_processed_yet_stay(year: dict[str, Any]) -> None:
