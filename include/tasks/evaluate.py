@@ -101,7 +101,7 @@ def _describe(challenger: Version, features_uri: str) -> dict[str, Any]:
     return {
         **champions.describe(challenger),
         "data_sha256": storage.hash_object(features_uri),
-        "training_rows": counts.training,
+        "training_rows": min(counts.training, PROBLEM.limits.max_training_rows),
         "mean": counts.mean,
     }
 
@@ -127,7 +127,7 @@ def _leave_out_trained(rows: pd.DataFrame, tables: Sequence[str]) -> pd.DataFram
     """
     from include.data.identity import remove_trained
 
-    for uri in filter(None, tables):
+    for uri in filter(None, dict.fromkeys(tables)):
         columns = _columns() & set(samples.list_columns(uri))
         if _columns() - {PROBLEM.id} <= columns:
             training = samples.read_training(uri, PROBLEM, sorted(columns))

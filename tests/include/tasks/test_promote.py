@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from include.data.split import select_holdout, select_training
 from include.evaluation import holdout
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.services import champions, storage, tracking
+from include.services import champions, samples, storage, tracking
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
 from include.serving import model_client
 from include.settings import INCLUDE
@@ -190,6 +190,18 @@ def test_a_large_holdout_is_judged_by_a_sample(first: Version, monkeypatch: pyte
     (request, *_) = evaluation.prepare_holdout(first["trained"]["version"], "run-sample")
 
     assert len(storage.read_table(request["data"].replace("rows.parquet", "holdout.parquet"))) == 20
+
+
+def test_of_many_training_rows_those_count_that_a_model_is_fitted_to(
+    first: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = samples.count_rows(first["trained"]["features_uri"], HOUSES)._replace(training=3_000_000)
+    monkeypatch.setattr(samples, "count_rows", lambda uri, problem: counts)
+
+    evaluation.prepare_holdout(first["trained"]["version"], "run-many")
+
+    recorded = json.loads(storage.read_bytes(evaluation._uri("run-many", "versions.json")))
+    assert recorded["training_rows"] == HOUSES.limits.max_training_rows
 
 
 def test_mlflows_own_evaluation_agrees(first: Version) -> None:
