@@ -142,7 +142,8 @@ def _unify_schemas(parts: Sequence[Part]) -> pa.Schema:
     for part in parts:
         with _open_parquet(part) as file:
             found = file.schema_arrow
-            nullable |= {name for name in found.names if _may_lack(file.metadata, name)}
+            whole = [field.name for field in found if pa.types.is_integer(field.type) or pa.types.is_null(field.type)]
+            nullable |= {name for name in whole if _has_missing(file, name)}
         schema = schema if len(schema) else found
         _check_same(found.names, schema.names, part, parts[0])
         try:
@@ -155,12 +156,14 @@ def _unify_schemas(parts: Sequence[Part]) -> pa.Schema:
     return schema
 
 
-def _may_lack(metadata: pq.FileMetaData, name: str) -> bool:
-    """Return whether cells of a column may be missing."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+def _has_missing(file: pq.ParquetFile, name: str) -> bool:
+    """Return whether cells of a column are missing, from the file's statistics if it has some."""
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     columns = [group.column(place) for group in groups for place in range(group.num_columns)]
     found = [column.statistics for column in columns if column.path_in_schema == name]
-    return any(each is None or not each.has_null_count or each.null_count > 0 for each in found)
+    if all(each is not None and each.has_null_count for each in found):
+        return any(each.null_count > 0 for each in found)
+    return file.read([name])[name].null_count > 0
 
 
 def _read_parquet(part: Part, schema: pa.Schema, most: int) -> Iterator[pd.DataFrame]:

@@ -226,3 +226,15 @@ def test_small_batches_are_put_together() -> None:
 
     assert [len(batch) for batch in filled] == [4, 4, 2]
     pd.testing.assert_frame_equal(pd.concat(filled, ignore_index=True), rows)
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_whole_numbers_stay_exact_unless_some_are_missing(statistics: bool) -> None:
+    large = 2**53 + 1
+    rows = pa.table({"id": [large, large + 1], "rooms": pa.array([3, None], pa.int64())})
+    pq.write_table(rows, content := BytesIO(), write_statistics=statistics)
+
+    found = parse_rows(content.getvalue(), "houses.parquet")
+
+    assert found["id"].tolist() == [large, large + 1]
+    assert found["rooms"].fillna(-1).tolist() == [3, -1]
