@@ -268,7 +268,7 @@ def test_the_first_model_of_a_sane_table_passes(rows: int, passed: int) -> None:
     assert sum(passes(seed) for seed in range(20)) >= passed
 
 
-def test_a_person_is_told_how_many_holdout_rows_the_gate_needs() -> None:
+def test_the_message_has_the_holdout_rows_that_the_gate_needs() -> None:
     rows = make_rows(120)
     rows["price"] += np.random.default_rng(0).normal(0, 120, 120)
 

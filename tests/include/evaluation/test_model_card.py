@@ -133,7 +133,7 @@ def test_the_best_earlier_champion_is_named() -> None:
     assert "and version 1, the best earlier champion on them." in model_card.render_markdown({**FACTS, "best": "1"})
 
 
-def test_what_was_left_out_and_what_no_model_knows_is_said() -> None:
+def test_the_card_names_rows_left_out_and_levels_that_no_model_knows() -> None:
     card = model_card.render_markdown({**FACTS, "left_out": 11, "unseen": 3})
 
     assert "23 held out; 11 more were left out, because a compared model was trained on them |" in card

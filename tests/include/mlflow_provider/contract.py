@@ -82,7 +82,7 @@ def offered(old: Surface) -> Surface:
 
 
 def _has(found: type, name: str) -> bool:
-    """Tell whether a class has a method from this package; what Airflow's own classes have may do nothing but fail."""
+    """Return whether a class has a method from this package; those of Airflow's classes may only raise."""
     return any(name in vars(base) for base in found.__mro__ if base.__module__.startswith(PACKAGE))
 
 

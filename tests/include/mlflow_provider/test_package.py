@@ -34,8 +34,8 @@ def clean(wheel, airflow_home):
 
 
 @pytest.fixture(scope="module")
-def told(clean, airflow_home):
-    """Asks ``airflow providers`` for one of its lists."""
+def list_of(clean, airflow_home):
+    """Return what ``airflow providers`` lists."""
 
     def ask(what):
         answer = run(clean / "airflow", "providers", what, "--output", "json", env={"AIRFLOW_HOME": str(airflow_home)})
@@ -44,15 +44,15 @@ def told(clean, airflow_home):
     return ask
 
 
-def test_airflow_lists_it(told):
-    versions = {item["package_name"]: item["version"] for item in told("list")}
+def test_airflow_lists_it(list_of):
+    versions = {item["package_name"]: item["version"] for item in list_of("list")}
     assert versions["airflow-provider-mlflow"] == provider.__version__
 
 
-def test_airflow_knows_the_connection_type_and_the_link(told):
-    (hook,) = [hook for hook in told("hooks") if hook["connection_type"] == "mlflow"]
+def test_airflow_knows_the_connection_type_and_the_link(list_of):
+    (hook,) = [hook for hook in list_of("hooks") if hook["connection_type"] == "mlflow"]
     assert hook["class"] == "mlflow_provider.hooks.client.MLflowClientHook"
-    assert "mlflow_provider.links.MLflowLink" in [link["extra_link_class_name"] for link in told("links")]
+    assert "mlflow_provider.links.MLflowLink" in [link["extra_link_class_name"] for link in list_of("links")]
 
 
 def test_a_urllib3_that_lacks_what_the_hooks_use_is_refused(wheel, clean):

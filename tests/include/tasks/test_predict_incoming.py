@@ -466,7 +466,7 @@ def test_an_impossible_prediction_is_not_published(claim: Upload, price: float, 
     assert len(storage.list_objects(incoming.REJECTED)) == 2
 
 
-def test_the_team_is_told_once_of_all_rejected_files_of_a_run(claim: Upload, upload: Upload, sent: list[Alert]) -> None:
+def test_one_alert_has_all_rejected_files_of_a_run(claim: Upload, upload: Upload, sent: list[Alert]) -> None:
     upload("bad.csv", b"")
     upload("worse.txt", b"x")
     upload("good.csv")
@@ -488,7 +488,7 @@ def test_the_team_is_told_once_of_all_rejected_files_of_a_run(claim: Upload, upl
     assert "good" not in alert.text
 
 
-def test_without_a_rejected_file_nobody_is_told(claim: Upload, sent: list[Alert]) -> None:
+def test_without_a_rejected_file_there_is_no_alert(claim: Upload, sent: list[Alert]) -> None:
     publish(claimed := claim())
 
     settle_files([claimed], MODEL, RUN)

@@ -75,7 +75,7 @@ def test_a_login_among_the_headers_is_sent_whatever_netrc_says(scripted, monkeyp
     assert server.requests[0][2]["Authorization"] == "Negotiate t0ken"
 
 
-def test_arguments_that_json_cannot_hold_are_told_and_nothing_is_sent(scripted):
+def test_arguments_that_json_cannot_hold_are_reported_and_nothing_is_sent(scripted):
     server = scripted(Answer())
     with pytest.raises(MLflowConnectionError, match="Nothing was sent: check the arguments of the call"):
         client().run(CREATE, request_params={"value": float("nan")})
@@ -102,7 +102,7 @@ def test_an_accepted_status_is_returned(hook):
     assert getter.run(path, request_params={"name": "nobody"}, accept_status={404}).status_code == 404
 
 
-def test_code_that_reads_refusals_is_told_how(hook):
+def test_the_error_says_how_to_accept_a_status(hook):
     with pytest.raises(MLflowAPIError, match=r"call run\(\.\.\., accept_status=\[404\]\)") as caught:
         MLflowClientHook("GET").run("api/2.0/mlflow/registered-models/get", request_params={"name": "nobody"})
     assert (caught.value.status_code, caught.value.error_code) == (404, "RESOURCE_DOES_NOT_EXIST")
@@ -130,7 +130,7 @@ def test_a_hook_has_one_session_and_threads_keep_their_retries_apart(scripted):
     assert len(server.requests) == 2
 
 
-def test_a_wrong_password_is_told_with_the_connection_to_correct(hook, connect):
+def test_a_wrong_password_is_reported_with_the_connection_to_correct(hook, connect):
     connect(host=hook.base_url, login="admin", password="s3cret-word")
     with pytest.raises(MLflowAPIError, match="Check login and password of connection 'scripted'") as caught:
         client().call("GET", SEARCH, {"max_results": 1})
@@ -212,7 +212,7 @@ def test_a_server_that_keeps_refusing_is_reported(scripted, monkeypatch):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_redirection_is_told_and_not_followed(scripted, method, status):
+def test_a_redirection_is_reported_and_not_followed(scripted, method, status):
     elsewhere = {"Location": "https://me:s3cret-word@elsewhere/mlflow/?session=s3cret-word"}
     server = scripted(Answer(status, headers=elsewhere), Answer())
     with pytest.raises(MLflowAPIError, match=f"{status}.* now https://elsewhere/mlflow/ .*'scripted'") as caught:

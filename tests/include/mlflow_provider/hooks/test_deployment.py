@@ -85,7 +85,7 @@ def test_an_answer_of_any_kind_becomes_json(connect, monkeypatch, answer, expect
     assert json.loads(hook.predict("x", TABLE)) == expected
 
 
-def test_an_answer_that_json_cannot_hold_is_told_and_a_deployment_is_not_undone_by_it(connect, monkeypatch):
+def test_an_answer_that_json_cannot_hold_is_reported_and_a_deployment_is_not_undone_by_it(connect, monkeypatch):
     connect(host="mlflow")
     hook = MLflowDeploymentHook("scripted", "serving")
     monkeypatch.setattr(hook, "get_conn", lambda: Target({"name": "x", "since": date(2026, 1, 2)}))

@@ -55,7 +55,7 @@ def test_a_run_leads_to_the_model_that_it_logged(pyfunc, hook, lengths, whoami):
     assert pyfunc.get_model_artifact_uri(f"runs:/{lengths.run_id}/model/code") == f"{folder}/code"
 
 
-def test_a_run_that_logged_no_such_model_has_it_among_its_artifacts(pyfunc, hook, lengths):
+def test_a_run_without_a_logged_model_has_it_among_its_artifacts(pyfunc, hook, lengths):
     artifacts = hook.get_run(lengths.run_id)["info"]["artifact_uri"]
     assert pyfunc.get_model_artifact_uri(f"runs:/{lengths.run_id}/old/model") == f"{artifacts}/old/model"
 

@@ -40,7 +40,7 @@ def test_an_unknown_run_is_an_error(hook):
         hook.get_run("0" * 32)
 
 
-def test_a_run_ends_now_unless_told_otherwise(hook, run_id):
+def test_a_run_ends_now_by_default(hook, run_id):
     info = hook.set_terminated(run_id)
     assert info["status"] == "FINISHED"
     assert abs(info["end_time"] / 1000 - time.time()) < 5

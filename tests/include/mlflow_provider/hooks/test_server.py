@@ -131,7 +131,7 @@ def test_a_login_in_the_host_is_used_but_not_part_of_the_url():
     assert (found.base_url, found.login, found.password) == ("http://mlflow:5000", "me", "my word")
 
 
-def test_databricks_is_told_by_its_domain():
+def test_databricks_is_recognized_by_its_domain():
     assert server(host="https://adb-1.2.azuredatabricks.net").is_databricks
     assert not server(host="https://cloud.databricks.com.example.org").is_databricks
 

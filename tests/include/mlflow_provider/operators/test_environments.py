@@ -38,20 +38,20 @@ class Tasks:
     def __init__(self, folder):
         self.folder = folder
         self.processes = []
-        self.said = Queue()
+        self.printed = Queue()
         self.heard = []
 
     def start(self):
         command = [sys.executable, "-c", TASK, str(self.folder)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.processes.append(process)
-        Thread(target=lambda: [self.said.put((process, line)) for line in process.stdout], daemon=True).start()
+        Thread(target=lambda: [self.printed.put((process, line)) for line in process.stdout], daemon=True).start()
         return process
 
     def wait_for(self, text, process=None):
         """Return the process that says so next, or wait until this one does."""
         while True:
-            speaker, line = self.said.get(timeout=PATIENCE)
+            speaker, line = self.printed.get(timeout=PATIENCE)
             self.heard.append(line)
             if text in line and process in (None, speaker):
                 return speaker

@@ -43,7 +43,7 @@ def test_parts_are_announced_in_turn(tmp_path):
     assert [(tmp_path / name).read_text() for name in ("model", "input")] == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
-def test_what_cannot_be_brought_is_told_to_both_sides(tmp_path):
+def test_both_sides_get_the_error_of_a_failed_download(tmp_path):
     def fail():
         raise MLflowError("no such model")
 

@@ -126,7 +126,7 @@ def test_a_timeout_of_the_task_is_not_held_up(lines):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_survives_the_task_however_it_ends(how):
-    shown = "_subprocess.log.info = lambda *told: print(*told, flush=True)"
+    shown = "_subprocess.log.info = lambda *values: print(*values, flush=True)"
     imports = f"import os, sys; from include.mlflow_provider.operators import _subprocess; {shown}"
     run = f"_subprocess.Programs().run([sys.executable, '-c', {ENDLESS!r}], dict(os.environ))"
     with subprocess.Popen(python(f"{imports}; {run}"), stdout=subprocess.PIPE, text=True) as task:

@@ -248,7 +248,7 @@ def test_a_missing_input_is_named(predict, bucket):
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("s3://provider-tests/nothing.csv", "there is nothing of this name"),
         ("s3://provider-tests/folder.parquet", "it is a folder, and one file is needed"),
@@ -256,14 +256,14 @@ def test_a_missing_input_is_named(predict, bucket):
         ("/nowhere/a.csv", "csv: there is nothing of this name"),
     ],
 )
-def test_an_input_that_cannot_be_read_is_told_in_one_message(predict, bucket, uri, said):
+def test_an_input_that_cannot_be_read_is_reported_in_one_message(predict, bucket, uri, message):
     put(FRAME, bucket / "folder.parquet" / "part-0.parquet")
-    with pytest.raises(MLflowError, match=rf"^Could not read {uri[:-3]}.*{said}$"):
+    with pytest.raises(MLflowError, match=rf"^Could not read {uri[:-3]}.*{message}$"):
         predict(uri, env_manager="local")
 
 
 @pytest.mark.parametrize("uri", ["models:/lengths", "models:/", "models:lengths/1", "models:/a@", "runs:/8e3f", ""])
-def test_a_uri_of_no_model_is_told_with_the_forms_that_are_known(predict, uri):
+def test_a_uri_that_is_not_of_a_model_is_reported_with_the_known_forms(predict, uri):
     with pytest.raises(MLflowError, match=rf"^'{uri}' names no model: use models:/<name>/<version>, .*runs:/<run id>/"):
         predict(model_uri=uri)
 

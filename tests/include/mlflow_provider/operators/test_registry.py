@@ -84,7 +84,7 @@ def test_a_task_that_runs_again_registers_nothing_new(hook, model, lengths):
     assert first["version"] == again["version"] == "1"
 
 
-def test_the_same_model_is_registered_twice_if_nothing_else_is_said(model, lengths):
+def test_the_same_model_is_registered_twice_by_default(model, lengths):
     arguments = {"name": model, "source": lengths.uri, "run_id": lengths.run_id}
     run(CreateModelVersionOperator, **arguments)
     assert run(CreateModelVersionOperator, **arguments)["model_version"]["version"] == "2"

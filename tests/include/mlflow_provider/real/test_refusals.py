@@ -77,19 +77,19 @@ def refusal_of(hook, call=search):
     """Return what a person reads, after a look at what holds for all of it."""
     with pytest.raises(MLflowError) as caught:
         call(hook)
-    said = str(caught.value)
-    assert "connection 'real'" in said
-    assert hook.base_url in said
+    message = str(caught.value)
+    assert "connection 'real'" in message
+    assert hook.base_url in message
     assert (hook.server.password or WRONG) not in "".join(traceback.format_exception(caught.value))
-    return said
+    return message
 
 
 @pytest.mark.parametrize("call", [search, create])
-def test_an_authority_nobody_knows_is_told_with_the_way_to_name_it(using, behind_tls, other_bundle, call):
+def test_an_unknown_authority_is_reported_with_the_way_to_name_it(using, behind_tls, other_bundle, call):
     for extra in ({}, {"ca_bundle": other_bundle}):
-        said = refusal_of(using(behind_tls, extra=extra), call)
-        assert "certificate verify failed" in said
-        assert NO_TRUST in said
+        message = refusal_of(using(behind_tls, extra=extra), call)
+        assert "certificate verify failed" in message
+        assert NO_TRUST in message
 
 
 def test_a_refused_certificate_is_not_tried_again(using, behind_tls, caplog):
@@ -97,10 +97,10 @@ def test_a_refused_certificate_is_not_tried_again(using, behind_tls, caplog):
     assert "Retrying" not in caplog.text
 
 
-def test_a_certificate_for_another_host_is_told(using, behind_tls):
-    said = refusal_of(using(behind_tls, host=behind_tls["host"].replace("127.0.0.1", "localhost")))
-    assert "not valid for 'localhost'" in said
-    assert "its host to a name in the certificate" in said
+def test_a_certificate_for_another_host_is_reported(using, behind_tls):
+    message = refusal_of(using(behind_tls, host=behind_tls["host"].replace("127.0.0.1", "localhost")))
+    assert "not valid for 'localhost'" in message
+    assert "its host to a name in the certificate" in message
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -111,13 +111,13 @@ def test_the_check_of_certificates_can_be_switched_off(using, behind_tls):
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_bundle_that_is_none_is_told(using, behind_tls, tmp_path, content):
+def test_an_invalid_bundle_is_reported(using, behind_tls, tmp_path, content):
     file = tmp_path / "bundle.pem"
     if content:
         file.write_text(content)
-    said = refusal_of(using(behind_tls, extra={"ca_bundle": str(file)}))
-    assert NO_BUNDLE in said
-    assert content or str(file) in said
+    message = refusal_of(using(behind_tls, extra={"ca_bundle": str(file)}))
+    assert NO_BUNDLE in message
+    assert content or str(file) in message
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -131,18 +131,18 @@ def test_a_bundle_of_the_environment_does_not_win(using, behind_tls, other_bundl
 
 
 @pytest.mark.parametrize("call", [search, create])
-def test_tls_to_a_port_without_it_is_told(using, without_login, call):
-    said = refusal_of(using(without_login, host=without_login["host"].replace("http:", "https:")), call)
-    assert NO_BUNDLE in said
-    assert "acted" not in said
+def test_tls_to_a_port_without_it_is_reported(using, without_login, call):
+    message = refusal_of(using(without_login, host=without_login["host"].replace("http:", "https:")), call)
+    assert NO_BUNDLE in message
+    assert "acted" not in message
 
 
 @pytest.mark.parametrize("kind", ["behind_tls", "own_prefix_and_tls"])
-def test_no_tls_to_a_port_that_wants_it_is_told(using, request, kind):
+def test_no_tls_to_a_port_that_wants_it_is_reported(using, request, kind):
     fields = request.getfixturevalue(kind)
-    said = refusal_of(using(fields, host=fields["host"].replace("https:", "http:")))
-    assert "Max retries" not in said
-    assert "that host, port and schema of connection 'real' fit" in said
+    message = refusal_of(using(fields, host=fields["host"].replace("https:", "http:")))
+    assert "Max retries" not in message
+    assert "that host, port and schema of connection 'real' fit" in message
 
 
 @pytest.mark.parametrize(
@@ -155,24 +155,24 @@ def test_no_tls_to_a_port_that_wants_it_is_told(using, request, kind):
     ],
 )
 @pytest.mark.parametrize("call", [search, create])
-def test_a_wrong_path_prefix_is_told(using, request, kind, right, wrong, call):
+def test_a_wrong_path_prefix_is_reported(using, request, kind, right, wrong, call):
     fields = request.getfixturevalue(kind)
-    said = refusal_of(using(fields, host=fields["host"].removesuffix(right) + wrong), call)
-    assert "404 Not Found" in said
-    assert NO_MLFLOW in said
+    message = refusal_of(using(fields, host=fields["host"].removesuffix(right) + wrong), call)
+    assert "404 Not Found" in message
+    assert NO_MLFLOW in message
 
 
 @pytest.mark.parametrize("login", [{"password": WRONG}, {"login": None, "password": None}])
-def test_a_wrong_login_is_told(using, with_login, login):
-    said = refusal_of(using(with_login, **login))
-    assert "401 Unauthorized" in said
-    assert said.endswith("Check login and password of connection 'real'.")
+def test_a_wrong_login_is_reported(using, with_login, login):
+    message = refusal_of(using(with_login, **login))
+    assert "401 Unauthorized" in message
+    assert message.endswith("Check login and password of connection 'real'.")
 
 
-def test_a_token_for_a_server_that_wants_a_password_is_told(using, with_login):
-    said = refusal_of(using(with_login, login="token", password=WRONG))
-    assert "500 Internal Server Error" in said  # how MLflow 3.17 itself takes it
-    assert said.endswith("The server's log, or that of a proxy before it, tells why.")
+def test_a_token_for_a_server_that_wants_a_password_is_reported(using, with_login):
+    message = refusal_of(using(with_login, login="token", password=WRONG))
+    assert "500 Internal Server Error" in message  # how MLflow 3.17 itself takes it
+    assert message.endswith("The server's log, or that of a proxy before it, tells why.")
 
 
 def test_another_login_in_netrc_does_not_win(using, with_login, netrc):
@@ -190,15 +190,15 @@ def test_a_login_in_netrc_is_not_used_without_one_in_the_connection(using, with_
         search_with_library(hook)
 
 
-def test_a_missing_permission_is_told(using, with_login):
+def test_a_missing_permission_is_reported(using, with_login):
     owner = using(with_login)
     experiment_id = owner.create_experiment("not for readers", exist_ok=True)
     owner.run("api/2.0/mlflow/users/create", request_params=READER)
     reader = using(with_login, login=READER["username"], password=READER["password"])
     assert reader.get_experiment_by_name("not for readers")
-    said = refusal_of(reader, lambda hook: hook.create_run(experiment_id))
-    assert "403 Forbidden: Permission denied" in said
-    assert "The user of connection 'real' lacks this permission" in said
+    message = refusal_of(reader, lambda hook: hook.create_run(experiment_id))
+    assert "403 Forbidden: Permission denied" in message
+    assert "The user of connection 'real' lacks this permission" in message
 
 
 def test_a_password_may_have_any_character(using, with_login):
@@ -209,27 +209,27 @@ def test_a_password_may_have_any_character(using, with_login):
     assert search_with_library(hook)
 
 
-def test_a_host_that_the_server_does_not_allow_is_told(using, without_login):
-    said = refusal_of(using(without_login, extra={"headers": {"Host": "mlflow:5000"}}))
-    assert "403 Forbidden: Invalid Host header" in said
-    assert "Name this host in the server's --allowed-hosts" in said
+def test_a_host_that_the_server_does_not_allow_is_reported(using, without_login):
+    message = refusal_of(using(without_login, extra={"headers": {"Host": "mlflow:5000"}}))
+    assert "403 Forbidden: Invalid Host header" in message
+    assert "Name this host in the server's --allowed-hosts" in message
 
 
-def test_what_mlflow_2_has_not_is_told(using, version_2):
-    said = refusal_of(using(version_2), lambda hook: hook.get_logged_model("m-1f0c"))
-    assert "404 NOT FOUND" in said
-    assert said.endswith("an old MLflow may not know this endpoint either.")
+def test_what_mlflow_2_lacks_is_reported(using, version_2):
+    message = refusal_of(using(version_2), lambda hook: hook.get_logged_model("m-1f0c"))
+    assert "404 NOT FOUND" in message
+    assert message.endswith("an old MLflow may not know this endpoint either.")
 
 
 @pytest.mark.parametrize("call", [search, create])
-def test_a_server_that_hangs_is_told_in_time(using, process, without_login, call):
+def test_a_server_that_hangs_is_reported_in_time(using, process, without_login, call):
     process.pause()
     try:
-        said = refusal_of(using(without_login, extra={"timeout": 0.2}), call)
+        message = refusal_of(using(without_login, extra={"timeout": 0.2}), call)
     finally:
         process.resume()
-    assert "timed out. Check that the server runs" in said
-    assert said.endswith("MLflow may have acted on it all the same.") == (call is create)
+    assert "timed out. Check that the server runs" in message
+    assert message.endswith("MLflow may have acted on it all the same.") == (call is create)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_a_download_from_a_server_that_is_killed_ends(killed):
     assert "Check that the server runs" in killed.download
 
 
-def test_a_server_that_was_killed_is_told(killed):
+def test_a_server_that_was_killed_is_reported(killed):
     assert "Connection refused. Check that the server runs" in killed.reading
 
 

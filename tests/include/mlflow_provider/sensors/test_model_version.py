@@ -162,7 +162,7 @@ def test_a_metric_that_is_no_finite_number_is_not_below_a_limit(name, add_versio
     assert look(name=name, version=1, metric="rmse", at_most=1e9) is None
 
 
-def test_a_missing_metric_and_one_beyond_its_limits_are_told_in_the_log(name, add_version, capsys):
+def test_a_missing_metric_and_one_beyond_its_limits_are_reported_in_the_log(name, add_version, capsys):
     add_version(rmse=1.26)
     look(name=name, version=1, metric="mae", at_most=1)
     assert "has no metric 'mae'" in capsys.readouterr().out
@@ -188,7 +188,7 @@ def test_a_failed_registration_ends_the_wait(name, version, set_status, argument
     assert str(failure) == f"Version 1 of {name!r} is FAILED_REGISTRATION: bucket is full. Register the model again."
 
 
-def test_a_failed_registration_is_told_whatever_else_is_missing(name, version, set_status):
+def test_a_failed_registration_is_reported_before_anything_else(name, version, set_status):
     set_status("FAILED_REGISTRATION")
     with pytest.raises(AirflowFailException, match="MLflow gives no reason"):
         wait(name=name, version=1, alias="champion", metric="rmse", at_most=1)
@@ -346,12 +346,12 @@ def test_a_sensor_that_does_not_know_what_to_wait_for_is_an_error_in_the_dag(arg
 
 
 @pytest.mark.parametrize("default", ["True", "False"])
-def test_it_is_deferrable_if_airflow_is_told_so(default):
+def test_it_is_deferrable_if_airflow_is_configured_so(default):
     code = (
         "from include.mlflow_provider.sensors.model_version import MLflowModelVersionSensor as Sensor;"
         "print(Sensor(task_id='wait', name='m', version=1).deferrable)"
     )
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": default},
         cwd=Path(provider.__file__).parents[2],
@@ -359,4 +359,4 @@ def test_it_is_deferrable_if_airflow_is_told_so(default):
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == default
+    assert printed.stdout.strip() == default

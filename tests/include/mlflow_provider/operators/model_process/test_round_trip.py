@@ -129,7 +129,7 @@ def test_a_returned_result_is_what_the_model_says_or_refused(tmp_path, kind, for
 
 
 def is_same(value, cell):
-    """Tell whether a value of JSON says what a cell says."""
+    """Return whether a value of JSON says what a cell says."""
     if isinstance(cell, dict):
         return value.keys() == cell.keys() and all(is_same(value[key], cell[key]) for key in cell)
     if isinstance(cell, list | np.ndarray):
