@@ -197,7 +197,8 @@ def doctor(stack: Stack, _: list[str]) -> int:
     """Print what is wrong with the stack and the remedies; return 1 if there is an error."""
     from local.doctor import examine
 
-    _connect(stack.settings)
+    if (stack.settings.home / "secrets.env").exists():  # connecting would create it
+        _connect(stack.settings)
     table = Table("", "what", "state", "remedy", box=None)
     findings = list(examine(stack))
     for found in findings:

@@ -67,7 +67,10 @@ def _check_disk(stack: Stack, ready: set[str], now: datetime) -> Iterator[Findin
 
 def _check_secrets(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
     file = stack.settings.home / "secrets.env"
-    if file.exists() and file.stat().st_mode & 0o077:
+    if not file.exists():
+        if any((stack.settings.home / name).exists() for name in DATABASES):
+            yield Finding("secrets", f"{file} is missing", "put it back, or make restore", is_error=True)
+    elif file.stat().st_mode & 0o077:
         yield Finding("secrets", f"others may read {file}", f"chmod 600 {file}", is_error=True)
 
 
@@ -129,7 +132,7 @@ def _check_clocks(stack: Stack, ready: set[str], now: datetime) -> Iterator[Find
 
 
 def _check_logins(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    secret = stack.settings.secrets()
+    secret = stack.settings.secrets() if ready else {}  # which creates missing ones
     remedy = "secrets.env does not fit the data: put the right one back, or make restore"
     if "mlflow" in ready:
         for user, password in ((USER, "MLFLOW_PASSWORD"), (AIRFLOW_USER, "AIRFLOW_MLFLOW_PASSWORD")):

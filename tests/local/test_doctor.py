@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 from collections.abc import Iterator
@@ -92,6 +93,15 @@ def test_secrets_that_others_may_read_are_found(stopped: Stack) -> None:
     (stopped.settings.home / "secrets.env").chmod(0o644)
 
     assert [found.subject for found in errors(stopped)] == ["secrets"]
+
+
+def test_missing_secrets_are_found_and_not_created(stopped: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_line, "console", command_line.Console(file=io.StringIO()))
+    (stopped.settings.home / "secrets.env").unlink()
+    assert command_line.doctor(stopped, []) == 0
+    (stopped.settings.home / "mlflow" / "mlflow.db").touch()
+    assert command_line.doctor(stopped, []) == 1
+    assert not (stopped.settings.home / "secrets.env").exists()
 
 
 def test_a_daily_housekeeping_that_failed_is_found(stopped: Stack) -> None:
