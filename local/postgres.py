@@ -18,10 +18,17 @@ def find_program(name: str) -> str | None:
     return shutil.which(name) or (str(found[-1]) if found else None)
 
 
+def as_other_user() -> list[str]:
+    """Return what PostgreSQL's commands begin with as root, for whom they refuse to run.
+
+    In a user namespace, root's processes and files belong to another user.
+    """
+    return ["unshare", "--user", "--map-user=65534"] if os.geteuid() == 0 else []
+
+
 def main(folder: Path, port: str) -> None:
     """Create the files unless they exist, and become the server; it listens on 127.0.0.1 only."""
-    # PostgreSQL refuses to run as root. In a user namespace, root's processes and files belong to another user.
-    prefix = ["unshare", "--user", "--map-user=65534"] if os.geteuid() == 0 else []
+    prefix = as_other_user()
     if not folder.exists():
         incomplete = folder.with_suffix(".incomplete")
         shutil.rmtree(incomplete, ignore_errors=True)

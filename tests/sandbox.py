@@ -13,7 +13,7 @@ import mlflow_provider  # the installed one
 import psutil
 from uv import find_uv_bin
 
-from local.postgres import find_program
+from local.postgres import as_other_user, find_program
 from local.settings import inherited
 from local.stack import Stack
 
@@ -23,11 +23,18 @@ SERVICES = ("S3_PORT", "MLFLOW_PORT", "AIRFLOW_PORT", "REDIS_PORT")
 
 def find_missing() -> str:
     """Return what Celery and workers in sandboxes need and this machine does not have, or nothing."""
-    programs = {"postgresql": find_program("postgres")}
-    programs |= {"redis-server": shutil.which("redis-server"), "bubblewrap": shutil.which("bwrap")}
+    programs = {"redis-server": shutil.which("redis-server"), "bubblewrap": shutil.which("bwrap")}
     if missing := [package for package, program in programs.items() if not program]:
         return f"not installed: {', '.join(missing)}"
-    command = ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"]
+    return find_missing_postgres() or _try("bwrap", "--ro-bind", "/", "/", "--unshare-all", "true")
+
+
+def find_missing_postgres() -> str:
+    """Return why PostgreSQL cannot run on this machine, such as no user namespaces for root, or nothing."""
+    return _try(*as_other_user(), "true") if find_program("postgres") else "not installed: postgresql"
+
+
+def _try(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr.strip()
 
 

@@ -22,9 +22,9 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.rest import API
 from include.problem import PROBLEM
 from local.backup import BackupError, back_up, read_versions, restore, upgrade
-from local.postgres import find_program
 from local.settings import load, temporary
 from local.stack import Stack
+from tests.sandbox import find_missing_postgres
 
 OLD_MLFLOW = "3.16.0"
 SERVICES = ["s3", "mlflow"]
@@ -204,7 +204,7 @@ def test_restoring_brings_back_the_choice_of_the_database(tmp_path: Path) -> Non
     assert load(other.home).database == "postgresql"
 
 
-@pytest.mark.skipif(not find_program("postgres"), reason="needs PostgreSQL")
+@pytest.mark.skipif(bool(missing := find_missing_postgres()), reason=missing)
 @pytest.mark.extended
 def test_a_backup_of_a_running_postgresql_restores_its_rows(tmp_path: Path) -> None:
     stack = Stack(temporary(tmp_path, database="postgresql"))

@@ -18,9 +18,9 @@ import psycopg2
 import pytest
 
 from local import __main__ as command_line
-from local.postgres import find_program
 from local.settings import load, temporary
 from local.stack import SERVICES, Stack, StackError
+from tests.sandbox import find_missing_postgres
 
 S3 = SERVICES["s3"]
 
@@ -195,7 +195,7 @@ def test_postgresql_that_cannot_start_is_an_error_with_the_reason(
 
 
 @pytest.mark.skipif(
-    not (find_program("postgres") and shutil.which("redis-server")), reason="needs PostgreSQL and Redis"
+    bool(missing := find_missing_postgres()) or not shutil.which("redis-server"), reason=missing or "needs Redis"
 )
 def test_celerys_workers_start_with_postgresql_and_redis(own_stack: Stack) -> None:
     stack = Stack(replace(own_stack.settings, executor="celery", database="postgresql", workers=2))
