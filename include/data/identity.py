@@ -33,13 +33,6 @@ def add_identity(table: pd.DataFrame, problem: Problem, seen: Seen | None = None
     return table.assign(**{ROW_HASH: names})[[ROW_HASH, *table.columns]]
 
 
-def remove_known(rows: pd.DataFrame, known: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return the rows that are not in `known`, each once; :func:`describe_rows` says which rows are the same."""
-    keys = describe_rows(rows, problem)
-    new = ~keys.isin(describe_rows(known, problem)) & ~keys.duplicated()
-    return rows[new.to_numpy()]
-
-
 def remove_trained(rows: pd.DataFrame, training: Iterable[pd.DataFrame], problem: Problem) -> pd.DataFrame:
     """Return the rows that a model was not trained on, under this id or another.
 
