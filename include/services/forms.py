@@ -63,10 +63,10 @@ APPROVAL = {
         type="boolean",
         description="Require a person's approval. The Airflow variable ask_before_promotion requires it in every run",
     ),
-    "approval_minutes": number(1440, "Time to respond; after that the challenger is rejected", exclusiveMinimum=0),
+    "approval_minutes": number(1440, "Minutes to respond; after that the challenger is rejected", exclusiveMinimum=0),
 }
 MONITORING = {
-    "days": number(30, "Predictions and targets of the last so many days are compared"),
+    "days": number(30, "Compare predictions and targets of this many days"),
     "min_samples": number(50, "Fewer new rows than this are not compared", minimum=2),
     "alpha": number(0.02, "Rate of false alarms if no input has changed", maximum=1),
     "min_psi": number(0.25, "Smallest population stability index (PSI), above that by chance, that counts as drift"),
