@@ -6,7 +6,6 @@ that names it, so that each row in the archive has its object there.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -52,7 +51,9 @@ def back_up(settings: Settings, key: Path | None = None) -> Path:
     with TemporaryDirectory(dir=folder) as temporary:  # on the same disk, readable by this user only
         written = Path(temporary) / target.name
         with tarfile.open(written, "w:gz", compresslevel=1, dereference=True) as archive:
-            _add_manifest(archive, read_versions(settings) or installed_versions())
+            manifest = written.with_name(MANIFEST)
+            manifest.write_text(json.dumps(read_versions(settings) or installed_versions()))
+            _add(archive, MANIFEST, manifest)
             for name, file in _collect(settings, Path(temporary)):
                 _add(archive, name, file)
         if key:
@@ -167,13 +168,6 @@ def _add(archive: tarfile.TarFile, name: str, file: Path) -> None:
         return
     with suppress(FileNotFoundError), file.open("rb") as stream:
         archive.addfile(archive.gettarinfo(arcname=name, fileobj=stream), stream)
-
-
-def _add_manifest(archive: tarfile.TarFile, versions: dict[str, str]) -> None:
-    content = json.dumps(versions).encode()
-    entry = tarfile.TarInfo(MANIFEST)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))
 
 
 def _extract(archive: Path, folder: Path, key: Path | None) -> None:
