@@ -181,7 +181,7 @@ def _extract(archive: Path, folder: Path, key: Path | None) -> None:
             pyrage.decrypt_file(str(archive), str(plain), [_read_key(key)])
             archive = plain
         with tarfile.open(archive) as opened:
-            opened.extractall(folder, filter=_keep_files)
+            opened.extractall(folder, filter=_keep_files)  # noqa: S202 # with the filter of data, and more
     except (pyrage.DecryptError, tarfile.TarError, EOFError, OSError) as error:
         raise BackupError(f"{archive} cannot be read: {error}") from error
 
