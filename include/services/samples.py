@@ -16,9 +16,8 @@ HEAD = 10_000  # rows that describe a table to MLflow: its digest takes no more 
 
 
 class Counts(NamedTuple):
-    """The rows of a table, those of each split, the training rows with a target, and the mean of these targets."""
+    """The rows of each split of a table, the training rows with a target, and the mean of these targets."""
 
-    rows: int
     splits: dict[str, int]
     training: int
     mean: float
@@ -35,7 +34,7 @@ def count_rows(uri: str, problem: Problem) -> Counts:
         splits.update(batch[SPLIT].value_counts().to_dict())
         known.append(select_training(batch, problem)[target])
     targets = pd.concat(known)
-    return Counts(splits.total(), dict(splits), len(targets), float(targets.mean()))
+    return Counts(dict(splits), len(targets), float(targets.mean()))
 
 
 def read_sample(

@@ -149,7 +149,7 @@ def test_an_unknown_candidate_is_an_error_that_is_not_retried(features_uri: str,
 def test_the_candidates_are_those_for_as_many_rows_as_are_fitted(
     monkeypatch: pytest.MonkeyPatch, registered: Registered
 ) -> None:
-    counts = samples.Counts(rows=40_000, splits={}, training=30_000, mean=0.0)
+    counts = samples.Counts(splits={}, training=30_000, mean=0.0)
     monkeypatch.setattr(samples, "count_rows", lambda uri, problem: counts)
     many = tasks.list_candidates("", {"candidates": {}})
     monkeypatch.setattr(tasks, "PROBLEM", replace(HOUSES, limits=replace(HOUSES.limits, max_training_rows=20_000)))
