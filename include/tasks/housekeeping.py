@@ -21,7 +21,7 @@ from include.services import champions, storage
 from include.services.assets import FEATURES, MODEL_EVALUATED, MONITORING, PREDICTIONS, REQUESTS, scratch_uri
 from include.services.retention import Item, group_objects, last_champions, name_file, name_folder, select_expired
 from include.services.trace import SUFFIX
-from include.settings import DATA_BUCKET, RETENTION, XCOM_BUCKET
+from include.settings import DATA_BUCKET, MAX_FILE, RETENTION, XCOM_BUCKET
 from include.tasks.predict_incoming import PROCESSED, PUBLISHED, REJECTED
 
 XCOMS, SCRATCH = f"s3://{XCOM_BUCKET}/xcom", f"s3://{DATA_BUCKET}/scratch"
@@ -153,9 +153,10 @@ def _find_last_looks(versions: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def _read_traced() -> set[str]:
-    """Return the versions that predictions with a trail came from."""
+    """Return the versions that predictions with a trail came from; the task for predictions may delete some now."""
     trails = [uri for uri in storage.list_objects(PREDICTIONS.uri) if uri.endswith(SUFFIX)]
-    return {json.loads(storage.read_bytes(uri))["version"] for uri in trails}
+    found = filter(None, (storage.read_upload(uri, MAX_FILE) for uri in trails))
+    return {json.loads(content)["version"] for content, *_ in found if content}
 
 
 def _delete_versions(versions: Iterable[str]) -> None:

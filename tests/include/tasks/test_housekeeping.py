@@ -216,6 +216,16 @@ def test_every_kept_trail_leads_to_a_kept_version(year: dict[str, Any]) -> None:
     assert housekeeping._read_traced() <= kept
 
 
+def test_a_trail_that_another_task_deletes_meanwhile_does_not_count(
+    year: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced, listed = housekeeping._read_traced(), storage.list_objects(housekeeping.PREDICTIONS.uri)
+    gone = f"{housekeeping.PREDICTIONS.uri}/gone.csv{trace.SUFFIX}"
+    monkeypatch.setattr(storage, "list_objects", lambda uri: [*listed, gone])
+
+    assert housekeeping._read_traced() == traced != set()
+
+
 def test_a_dry_run_deletes_nothing(year: dict[str, Any], stack: Stack) -> None:
     class Task:
         get_dr_count = staticmethod(lambda **_: 0)
