@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,7 +139,7 @@ async def measure(port: int, bodies: list[bytes], connections: int, seconds: flo
     loop = asyncio.get_running_loop()
     clients = []
     for start in range(connections):
-        requests = (_write_request(bodies[place % len(bodies)], port) for place in _count_from(start))
+        requests = (_write_request(bodies[place % len(bodies)], port) for place in count(start))
         client = Client(requests, started + seconds, measured)
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
         clients.append(client)
@@ -268,12 +269,6 @@ def _make_bodies(rows: pd.DataFrame, size: int) -> list[bytes]:
 def _write_request(body: bytes, port: int) -> bytes:
     head = f"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-def _count_from(start: int) -> Iterator[int]:
-    while True:
-        yield start
-        start += 1
 
 
 if __name__ == "__main__":

@@ -125,6 +125,8 @@ class Guard:
             async with asyncio.timeout(self.rules.wait):
                 while more:
                     message = await receive()
+                    if message["type"] == "http.disconnect":  # a part of the rows must not pass for all
+                        raise RefusedError(400, "the connection was closed before the whole request had arrived")
                     parts.append(message.get("body", b""))
                     more, size = message.get("more_body", False), size + len(parts[-1])
                     if size > self.rules.limit:

@@ -104,7 +104,8 @@ class ChampionServer:
         """Answer everything but requests for predictions."""
         path, method = scope["path"], scope["method"]
         if path not in PATHS:
-            return Response(404, f"there is no {path[:100]} here; there are {', '.join(PATHS)}\n".encode())
+            paths = ", ".join((*PATHS, *self.routes))
+            return Response(404, f"there is no {path[:100]} here; there are {paths}\n".encode())
         if method != PATHS[path] and (method, PATHS[path]) != ("HEAD", "GET"):
             return Response(405, f"{path} takes {PATHS[path]}\n".encode())
         if scorer is None:
@@ -159,7 +160,11 @@ class ChampionServer:
         if champion is None or champion["version"] == self.version:
             return
         version = champion["version"]
-        self._check_inputs(version)
+        try:
+            check_inputs(version)
+        except OtherInputsError as error:
+            self._reason = str(error)  # responses have it as long as no version answers
+            raise
         model = load_model(model_uri(version))
         if model.input_example is not None:
             model.predict(model.input_example)
@@ -169,14 +174,6 @@ class ChampionServer:
         """Answer with this version from now on."""
         self._serving = (version, Scorer(model))
         log.info("Version %s answers from now on", version)
-
-    def _check_inputs(self, version: str) -> None:
-        """Raise if a version cannot predict the problem's rows; as long as none answers, responses have the reason."""
-        try:
-            check_inputs(version)
-        except OtherInputsError as error:
-            self._reason = str(error)
-            raise
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

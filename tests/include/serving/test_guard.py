@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 
 from include.problem import PROBLEM
 from include.serving import guard, model_client, model_server, scoring
 from include.serving.guard import ExposedError, Guard, Rules, read_rules
+from include.serving.metrics import Metrics
 from include.serving.model_client import ServingError, smoke_test
 from include.serving.model_server import ChampionServer
 
-from .conftest import Records, serving
+from .conftest import Records, serving, wait_until
 
 LIMIT = 1_000_000  # bytes
 TOKEN = "a secret"
@@ -172,6 +174,23 @@ def test_a_slow_client_is_not_waited_for(
             connection.sendall(sent)
 
             assert connection.recv(12) == received
+
+
+def test_a_part_of_a_request_is_not_taken_for_all_of_it(
+    server: ChampionServer, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = []
+    monkeypatch.setattr(server, "observers", [answers.append])
+    body = rows.to_csv(index=False).encode()
+    head = f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: {len(body) + 9}"
+    counted = Metrics(lambda: "")
+    with serving(counted.measure(Guard(server))) as url:
+        address = httpx.URL(url)
+        with socket.create_connection((address.host, address.port), timeout=10) as connection:
+            connection.sendall(f"{head}\r\n\r\n".encode() + body)
+        wait_until(lambda: counted.registry.get_sample_value("model_server_requests_total", {"status": "400"}))
+
+    assert len(answers) == 0
 
 
 def test_a_client_that_sends_a_byte_at_a_time_is_not_waited_for(
