@@ -145,9 +145,9 @@ def _select_slice(rows: pd.DataFrame, run_id: str) -> tuple[pd.DataFrame, str]:
 
     hook = champions.connect()
     tags = champions.read_tags(hook.get_registered_model(champions.MODEL) or {})
-    uris = [uri for name, uri in sorted(tags.items()) if name.startswith(SLICE)]
-    tables = {uri: storage.read_table(uri) for uri in uris if storage.exists(uri)}
-    slices = {uri: table for uri, table in tables.items() if _columns() <= set(table)}
+    uris = [uri for name, uri in sorted(tags.items()) if name.startswith(SLICE) and storage.exists(uri)]
+    usable = [uri for uri in uris if _columns() <= set(samples.list_columns(uri))]
+    slices = {uri: storage.read_table(uri, [PROBLEM.id]) for uri in usable}
     selected, is_new = looks.select_slice(rows, list(slices.values()), PROBLEM)
     if not is_new:
         return selected, next(reversed(slices), "")
