@@ -59,7 +59,7 @@ def read_recent_inputs(known: np.ndarray, days: float) -> pd.DataFrame:
     :return: at most ``MAX_ROWS``, drawn as :mod:`include.data.sampling` says
     """
     since = _ago(days)
-    published = (_read_inputs(uri) for uri in _list_newest(PREDICTIONS.uri, since) if _is_of_rows(uri))
+    published = (_read_inputs(uri) for uri in _list_newest(PREDICTIONS.uri, since))
     predicted = (rows for tables in published for rows in tables)
     return _draw(chain(predicted, served.read_inputs(since)), known if PROBLEM.row_id else None)
 
@@ -109,8 +109,8 @@ def _ago(days: float) -> datetime:
 
 
 def _list_newest(folder: str, since: datetime) -> list[str]:
-    """Return the sorted URIs of objects since then; of more than ``MAX_BYTES`` in all, the newest."""
-    found = [entry for entry in storage.list_details(folder) if entry[2] >= since]
+    """Return the sorted URIs of predicted rows since then; of more than ``MAX_BYTES`` in all, the newest."""
+    found = [entry for entry in storage.list_details(folder) if entry[2] >= since and _is_of_rows(entry[0])]
     newest, size = list[str](), 0
     for uri, length, _ in sorted(found, key=lambda entry: entry[2], reverse=True):
         size += length

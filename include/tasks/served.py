@@ -23,6 +23,7 @@ from include.spec import PREDICTION_ID
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 MAX_FILES = 5000  # of the log that are read to compare its rows, about a minute
 GROUP = 50_000  # rows
@@ -73,10 +74,11 @@ def complete(content: bytes, uri: str) -> bytes:
         return content
     kept = f"{MEASURED}/{sha256(content).hexdigest()[:16]}.{uri.rpartition('.')[2].lower()}"
     if not storage.exists(kept):
-        asked = find(set(rows[PREDICTION_ID].astype(str)), PROBLEM.inputs)
-        log.info("%s: %s of its %s prediction ids are in the log", uri, len(asked), len(rows))
+        asked = find(ids := set(rows[PREDICTION_ID].astype(str)), PROBLEM.inputs)
         if asked.empty:
             return content
+        if lacking := len(ids.difference(asked[PREDICTION_ID])):
+            log.warning("%s: %s of its prediction ids are not in the log: left out for good", uri, lacking)
         own = rows.drop(columns=[name for name in PROBLEM.inputs if name in rows])
         joined = own.astype({PREDICTION_ID: str}).merge(asked, on=PREDICTION_ID)
         if PROBLEM.row_id and PROBLEM.row_id not in joined:
@@ -108,7 +110,10 @@ def read_targets(since: datetime) -> pd.Series:
 
 
 def _read(uris: Sequence[str], columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Yield these columns of files of the log, many small ones at once; files that lack one are left out."""
+    """Yield these columns of files of the log, many small ones at once; files that lack one are left out.
+
+    So are those where it has another kind than the problem says now.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -116,10 +121,19 @@ def _read(uris: Sequence[str], columns: Sequence[str]) -> Iterator[pd.DataFrame]
     for number, uri in enumerate(uris, start=1):
         if read := storage.read_upload(uri, inf):  # else it was deleted meanwhile
             file = pq.ParquetFile(BytesIO(read[0] or b""))
-            if lacking := set(columns).difference(file.schema_arrow.names):
-                log.info("Left out: %s lacks %s", uri, ", ".join(sorted(lacking)))
+            if lacking := [name for name in columns if not _has(file.schema_arrow, name)]:
+                log.info("Left out: %s lacks %s", uri, ", ".join(lacking))
             else:
                 waiting.append(file.read(list(columns)))
         if waiting and (number == len(uris) or sum(table.num_rows for table in waiting) >= GROUP):
             yield pa.concat_tables(waiting).to_pandas()
             waiting.clear()
+
+
+def _has(schema: pa.Schema, name: str) -> bool:
+    import pyarrow as pa
+
+    if name not in PROBLEM.inputs or name not in schema.names:
+        return name in schema.names
+    kind = schema.field(name).type
+    return (pa.types.is_string(kind) or pa.types.is_large_string(kind)) == (name in PROBLEM.categories)

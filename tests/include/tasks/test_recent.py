@@ -132,12 +132,12 @@ def test_only_the_newest_objects_are_read_if_there_are_too_many(
 ) -> None:
     for area in (20, 25):
         storage.write_table(new_rows(area), f"{PREDICTED}/incoming/unit/{area}.csv")
+    storage.write_bytes(b" " * 10_000, f"{PREDICTED}/unit/z.png")  # which has no rows
     listed = storage.list_details(PREDICTED)
     later = {uri: n for n, uri in enumerate(sorted(uri for uri, *_ in listed))}
-    monkeypatch.setattr(
-        storage, "list_details", lambda uri: [(u, size, at + pd.Timedelta(later[u], "s")) for u, size, at in listed]
-    )
-    monkeypatch.setattr(recent, "MAX_BYTES", max(size for _, size, _ in listed))
+    details = {PREDICTED: [(u, size, at + pd.Timedelta(later[u], "s")) for u, size, at in listed]}
+    monkeypatch.setattr(storage, "list_details", lambda uri: details.get(uri, []))
+    monkeypatch.setattr(recent, "MAX_BYTES", max(size for uri, size, _ in listed if uri.endswith(".csv")))
 
     assert areas(recent.read_recent_inputs(recent.read_known(table), days=1)) == [25, 25.1, 25.2]
     assert "1 objects are older than the newest" in caplog.text

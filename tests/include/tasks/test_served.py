@@ -14,7 +14,7 @@ from include.data.labelled import check_labelled
 from include.services import storage
 from include.tasks import served
 
-from ...toy import HOUSES, make_rows
+from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 FOLDER = "s3://data/unit-served"
 SINCE = datetime.now(UTC) - timedelta(days=1)
@@ -55,6 +55,12 @@ def test_a_file_of_prediction_ids_and_targets_gets_the_inputs_of_the_requests(su
     assert served.complete(content, uri) == completed, "it is kept when the log is deleted"
 
 
+def test_prediction_ids_that_the_log_lacks_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    served.complete(in_format(measured("a-1", "b-9", "c-1"), "csv"), "new.csv")
+
+    assert "new.csv: 2 of its prediction ids are not in the log" in caplog.text
+
+
 def test_other_labelled_files_stay_as_they_are() -> None:
     with_inputs = ROWS.assign(prediction_id=["a-1", "a-2", "b-1"]).to_csv(index=False).encode()
     of_others = in_format(measured("unknown"), "csv")
@@ -81,6 +87,17 @@ def test_rows_are_found_by_their_predictions_in_files_that_have_the_columns() ->
     assert served.find({"a-1", "c-2"}, ["predicted"])["prediction_id"].tolist() == ["a-1", "c-2"]
     assert served.find({"a-1", "c-2"}, ["_challenger"])["prediction_id"].tolist() == ["c-2"]
     assert served.find(set(), ["predicted"]).empty
+
+
+def test_files_from_before_a_column_became_of_another_kind_are_left_out() -> None:
+    rows = ROWS[HOUSES.inputs].assign(prediction_id=["c-1", "c-2", "c-3"])
+    number, text = ({name: kind} for name, kind in ((DISTRICT, float), (AREA, str)))
+    for name, other in (("1", rows.assign(**{DISTRICT: "1"}).astype(number)), ("2", rows.astype(text))):
+        storage.write_table(other, f"{FOLDER}/requests/2026-11-26/13000{name}-0123abcd.parquet")
+
+    (found,) = served.read_inputs(SINCE)
+
+    assert sorted(found["address"]) == ["a-1", "a-2", "b-1"]
 
 
 def test_of_many_files_the_same_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
