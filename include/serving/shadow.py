@@ -35,6 +35,9 @@ class Shadow:
             if not self.version:
                 return None
             predicted = self._model.predict(inputs.to_pandas())
+            values = np.asarray(predicted["prediction"] if isinstance(predicted, pd.DataFrame) else predicted, float)
+            if not np.isfinite(values).all():
+                raise ValueError(f"version {self.version} predicts what is not a number")
         except Exception as error:  # a model may raise anything, and the rows must be logged
             self.failures += 1
             if str(error) != self._last_error:
@@ -42,8 +45,7 @@ class Shadow:
             self._last_error = str(error)
             return None
         self.rows += inputs.num_rows
-        values = predicted["prediction"] if isinstance(predicted, pd.DataFrame) else predicted
-        return self.version, np.asarray(values, float)
+        return self.version, values
 
     def _follow(self) -> None:
         """Load the oldest version that waits, if it is not loaded yet."""

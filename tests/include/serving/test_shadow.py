@@ -19,6 +19,14 @@ def inputs(project_table: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(project_table[PROBLEM.inputs].head(3), preserve_index=False)
 
 
+class Broken:
+    def __init__(self, predicted: float) -> None:
+        self.predicted = predicted
+
+    def predict(self, rows: pd.DataFrame) -> list[float]:
+        return [1 / self.predicted] * len(rows)
+
+
 @pytest.fixture
 def waiting(registered: Registered) -> Registered:
     """Version 1 is champion, version 2 was trained and waits."""
@@ -42,14 +50,15 @@ def test_the_version_that_waits_predicts_until_it_has_a_verdict(waiting: Registe
     assert follower.version == ""
 
 
+@pytest.mark.parametrize("predicted", [0.0, float("nan")])  # an error, and no number
 def test_a_version_that_cannot_predict_is_logged_once_and_does_no_harm(
-    waiting: Registered, inputs: pa.Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    waiting: Registered,
+    inputs: pa.Table,
+    predicted: float,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Broken:
-        def predict(self, rows: pd.DataFrame) -> None:
-            raise ValueError("no model")
-
-    monkeypatch.setattr(shadow, "load_model", lambda uri: Broken())
+    monkeypatch.setattr(shadow, "load_model", lambda uri: Broken(predicted))
     follower = Shadow()
 
     assert [follower(inputs), follower(inputs)] == [None, None]
