@@ -14,8 +14,10 @@ from include.model.interval_regressor import fill
 from include.model.training import build_model, fit_with_intervals
 from include.problem import PROBLEM
 from include.serving import compiled
+from include.serving.clean import CleanReader
 from include.serving.compiled import CannotCompileError, CompiledModel
 
+from ...toy import HOUSES, make_rows
 from .conftest import fit
 
 COLUMNS = ["prediction", "lower", "upper"]
@@ -33,6 +35,24 @@ def test_every_candidate_predicts_the_same_when_it_is_compiled(name: str, projec
     assert rows.isna().any(axis=None)
     assert together == pytest.approx(expected, rel=1e-9)
     assert np.vstack(one_by_one) == pytest.approx(expected[:10], rel=1e-9)
+
+
+def test_a_missing_category_is_predicted_as_the_models_own_level_of_missing_cells() -> None:
+    texts = dict.fromkeys(HOUSES.categories, "str")
+    rows = make_rows().assign(index=["a", None, "b"] * 40).astype(texts | dict.fromkeys(HOUSES.numbers, float))
+    model = fit_with_intervals(
+        build_model(HOUSES, "RidgeCV", find_candidate("RidgeCV").grid), rows[HOUSES.inputs], rows[HOUSES.target.name]
+    )
+    model.levels = {name: fill(rows[name]).unique().tolist() for name in HOUSES.categories}
+    fast = CompiledModel(model, HOUSES, rows[HOUSES.inputs].head(3))
+    records = rows[HOUSES.inputs].to_json(orient="records")
+
+    columns = CleanReader(fast.domain).read(f'{{"dataframe_records": {records}}}'.encode())
+
+    assert columns is not None
+    assert columns["index"][:3] == ("a", None, "b")
+    expected = model.predict(None, rows[HOUSES.inputs])[COLUMNS].to_numpy()
+    assert np.column_stack(fast.predict(columns)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_ends_of_many_rows_are_those_of_few(training: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
