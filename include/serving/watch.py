@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.concurrency import run_in_threadpool
 
@@ -14,12 +14,23 @@ from include.settings import REQUEST_LOG, SHADOW
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from include.serving.model_server import ChampionServer
+    from include.serving.answer import Observer
 
 PATH = "/metrics"
 
 
-def watch(server: ChampionServer, app: ASGIApp) -> ASGIApp:
+class Watched(Protocol):
+    """A model server."""
+
+    observers: list[Observer]
+    routes: dict[str, ASGIApp]
+
+    @property
+    def version(self) -> str:
+        """The version that answers."""
+
+
+def watch(server: Watched, app: ASGIApp) -> ASGIApp:
     """Add the observers and ``/metrics`` to a server, and return the application that is to be run.
 
     :param app: the server with what is around it, whose refusals count too
