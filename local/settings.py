@@ -172,7 +172,9 @@ class Settings:
         """
         secret = self.secrets()
         connections = self._connections(secret)
-        outside = (*connections, "AIRFLOW_CONN_OPENMETADATA_DEFAULT", *LINEAGE_SETTINGS)
+        # A temporary stack, with a copy of the project, uses its own services whatever is set.
+        own = connections if self.project == PROJECT else {}
+        outside = (*own, "AIRFLOW_CONN_OPENMETADATA_DEFAULT", *LINEAGE_SETTINGS)
         return {
             **self.base_environment(),
             **self._airflow(secret),

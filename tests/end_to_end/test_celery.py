@@ -53,8 +53,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, on_one_machine: bytes) -> 
     folder = tmp_path_factory.mktemp("celery")
     stack = Stack(temporary(folder, executor="celery", database="postgresql", workers=0))
     with Workers(stack, folder) as workers, pytest.MonkeyPatch.context() as patch:
-        for name in CONNECTIONS:
-            patch.delenv(name)  # of the suite's stack
         for name, value in stack.settings.environment().items():
             if name in CONNECTIONS:
                 patch.setenv(name, value)

@@ -116,6 +116,11 @@ def test_a_connection_from_outside_replaces_the_local_one(tmp_path: Path, monkey
     assert "127.0.0.1" in environment["AIRFLOW_CONN_AWS_DEFAULT"]
 
 
+def test_a_temporary_stack_uses_its_own_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", '{"conn_type": "http", "host": "https://mlflow.example.com"}')
+    assert "mlflow.example.com" not in settings.temporary(tmp_path).environment()["AIRFLOW_CONN_MLFLOW_DEFAULT"]
+
+
 def test_openmetadatas_connector_may_be_installed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENMETADATA_PYTHON", raising=False)
     assert Settings(home=tmp_path).environment()["OPENMETADATA_PYTHON"].endswith("/openmetadata/bin/python")
