@@ -19,7 +19,7 @@ from mlflow import environment_variables
 from containers import make_env
 from containers.write_secrets import AWS_CONNECTION, MLFLOW_CONNECTION, login, read_settings
 from include.problem import PROBLEM
-from include.settings import DATA_BUCKET, XCOM_BUCKET
+from include.settings import DATA_BUCKET, HEAVY_TASKS, XCOM_BUCKET
 from local.settings import PROJECT
 from tests.containers.compose import Compose, ComposeError
 
@@ -269,3 +269,7 @@ def test_minios_policies_allow_the_owners_buckets_only(owner: str, expected: set
     matching = {pattern: {bucket for bucket in expected if fnmatch(bucket, pattern)} for pattern in patterns}
     assert set().union(*matching.values()) == expected
     assert all(matching.values()), matching  # no pattern for other buckets
+
+
+def test_tasks_that_fit_or_predict_leave_two_slots_to_others() -> None:
+    assert int(dotenv_values(PROJECT / ".env_example")["AIRFLOW__CORE__PARALLELISM"] or 0) - 2 >= HEAVY_TASKS
