@@ -221,10 +221,11 @@ def test_a_body_that_is_not_a_table_is_refused(champion: str, body: str) -> None
 @pytest.fixture
 def trained(registered: Registered, training: pd.DataFrame) -> tuple[str, str]:
     """Two more versions, of a model that train makes."""
-    with tracking.connected(), tracking.mlflow.start_run(registered.run_id):
+    experiment_id = registered.hook.create_experiment("trained", exist_ok=True)
+    with tracking.connected(), tracking.mlflow.start_run(experiment_id=experiment_id) as run:
         logged = tracking.log_model(fit("RidgeCV", training), training[PROBLEM.inputs])
     for _ in range(2):
-        registered.hook.create_model_version(registered.name, f"models:/{logged.model_id}", registered.run_id)
+        registered.hook.create_model_version(registered.name, f"models:/{logged.model_id}", run.info.run_id)
     return "3", "4"
 
 
