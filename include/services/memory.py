@@ -17,9 +17,9 @@ def limit_memory(context: Any) -> None:
     A request for more is a MemoryError in the task, and not the end of another process of the machine. Linux counts
     what is allocated, used or not; macOS does not keep to the limit.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = int(TASK_MEMORY)
-    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    least = min([int(TASK_MEMORY), *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_DATA, (least, limits[1]))
 
 
 class OutOfMemoryPolicy(RetryPolicy):

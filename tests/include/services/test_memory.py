@@ -11,9 +11,11 @@ from include.services import lineage, memory
 from include.services.memory import OutOfMemoryPolicy
 
 ALLOCATE = """
-import subprocess, sys
+import resource, subprocess, sys
 import numpy
 from include.services.memory import limit_memory
+if "lower" in sys.argv:
+    resource.setrlimit(resource.RLIMIT_DATA, (300 * 10**6, resource.RLIM_INFINITY))
 limit_memory({})
 if "child" in sys.argv:
     sys.exit(subprocess.run([sys.executable, "-c", "import numpy; numpy.ones(10**8)"]).returncode)
@@ -35,6 +37,11 @@ def test_beyond_the_limit_there_is_a_memory_error(arguments: tuple[str, ...]) ->
 
     assert result.returncode == 1
     assert "MemoryError: Unable to allocate 763. MiB" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not keep to the limit")
+def test_a_limit_that_is_lower_stays() -> None:
+    assert "MemoryError" in allocate("40_000_000", "lower").stderr
 
 
 def test_below_the_limit_there_is_none() -> None:
