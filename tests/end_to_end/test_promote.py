@@ -83,7 +83,8 @@ def worse(second: Pipeline, experiment_id: str) -> Version:
     rows = storage.read_table(trained["features_uri"])[PROBLEM.inputs].head(3)
     largest = float(read_rows()[TARGET].max())
     with tracking.connected():
-        requirements = mlflow.pyfunc.get_model_dependencies(champions.model_uri(trained["version"]))
+        file = Path(mlflow.pyfunc.get_model_dependencies(champions.model_uri(trained["version"])))
+        requirements = [line for line in file.read_text().splitlines() if not line.startswith("-c ")]
         with mlflow.start_run(experiment_id=experiment_id) as run:
             model = mlflow.pyfunc.log_model(
                 name="model",
