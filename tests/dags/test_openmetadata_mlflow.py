@@ -2,22 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.sdk import DAG
 
 from include import settings
-from include.services.assets import MODEL_EVALUATED
-
-
-def test_it_runs_every_night_and_after_each_evaluation(dag: DAG) -> None:
-    schedule: Any = dag.schedule
-
-    assert isinstance(schedule, AssetOrTimeSchedule)
-    assert schedule.timetable.expression == "30 4 * * *"
-    assert list(schedule.asset_condition.objects) == [MODEL_EVALUATED]
 
 
 def test_it_is_paused_until_there_is_a_server(dag: DAG) -> None:

@@ -10,10 +10,6 @@ from airflow.sdk.exceptions import ParamValidationError
 from include.model import candidates
 
 
-def test_all_candidates_are_tried_unless_some_are_given(dag: DAG) -> None:
-    assert dag.params.dump() == {"candidates": {}}
-
-
 @pytest.mark.parametrize("given", ["RidgeCV", [1, 2], None, {"RidgeCV": [0.1]}, {"RidgeCV": None}])
 def test_the_form_rejects_candidates_without_grids(dag: DAG, given: object) -> None:
     with pytest.raises(ParamValidationError):

@@ -61,16 +61,6 @@ def test_the_commands_run_one_after_the_other(project: Path) -> None:
     assert "make demo" in done.stdout
 
 
-def test_uncommitted_changes_are_kept_without_force(project: Path) -> None:
-    (project / "include/problem.py").write_text("mine")
-
-    done = run(COMMANDS[0], project)
-
-    assert done.returncode != 0
-    assert "FORCE=1" in done.stdout
-    assert (project / "include/problem.py").read_text() == "mine"
-
-
 @pytest.mark.parametrize("described", [spec.Problem, spec.Number, spec.Category, spec.Gate, spec.Limits])
 def test_every_field_is_explained(described: Any) -> None:
     assert table(described.__name__) == [field.name for field in fields(described)]
@@ -81,8 +71,3 @@ def test_the_texts_for_missing_cells_are_those_of_the_checks() -> None:
 
     assert sentence
     assert set(re.findall("`(.+?)`", sentence[1])) <= set(MISSING)
-
-
-def test_every_file_that_is_named_exists() -> None:
-    for name in re.findall(r"`((?:include|docs)/[\w/]+\.\w+)`", PAGE):
-        assert (PROJECT / name).exists() or name == "include/houses.csv"

@@ -35,8 +35,6 @@ from tests.end_to_end.conftest import (
     write_raw,
 )
 
-FACTORS = (0.1, 10, 0.001, 1000)  # between units such as mm, cm and m
-
 
 @pytest.fixture(autouse=True)
 def without_training(airflow: Airflow, first: Pipeline) -> Iterator[None]:
@@ -64,43 +62,6 @@ def test_a_missing_table_stops_the_run_with_its_path_and_the_remedy(
     log = fail_feature_eng(airflow, "extract_data")
 
     assert f"{table_file} is missing: put the table there, or change `table` in include/problem.py" in log
-
-
-def test_a_table_with_errors_stops_the_run_with_row_column_and_reason(
-    airflow: Airflow, first: Pipeline, table_file: Path
-) -> None:
-    spoiled, reasons = spoil(read_raw())
-    write_raw(spoiled, table_file)
-
-    log = fail_feature_eng(airflow, "check_data")
-
-    assert f"{PROBLEM.table} cannot be used" in log
-    assert [reason for reason in reasons if f"row 2, {reason}" not in log] == []
-
-
-def test_a_column_in_another_unit_stops_the_run_with_the_remedy(
-    airflow: Airflow, first: Pipeline, table_file: Path
-) -> None:
-    column, factor = find_other_unit()
-    write_raw(read_rows().assign(**{column: lambda rows: rows[column] * factor}), table_file)
-    low, high = PROBLEM.number(column).expected
-
-    log = fail_feature_eng(airflow, "check_data")
-
-    assert f"column {column}: 100% of its values are outside of the expected {low:g} to {high:g}" in log
-    assert "Is it in another unit? If it is right, widen `expected` in include/problem.py" in log
-
-
-def find_other_unit() -> tuple[str, float]:
-    """Return a column and a factor that makes all of its values possible, but unexpected."""
-    rows = read_rows()
-    for name in PROBLEM.numbers:
-        column = PROBLEM.number(name)
-        for factor in FACTORS:
-            cells = rows[name].dropna() * factor
-            if cells.between(*column.possible).all() and not cells.between(*column.expected).any():
-                return name, factor
-    pytest.skip("no number of this problem has an expected range")
 
 
 def test_the_demo_names_the_failed_task_its_error_and_its_log(

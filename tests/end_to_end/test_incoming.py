@@ -112,12 +112,6 @@ def test_a_bad_file_is_moved_away_with_every_reason_beside_it(together: list[str
     assert [expected for expected in REASONS if f"row 2, {expected}" not in text] == []
 
 
-def test_airflow_shows_each_mapped_task_by_the_name_of_its_file(airflow: Airflow, together: list[str]) -> None:
-    tasks = [task for run_id in together for task in airflow.tasks(DAG, run_id)]
-    checked = {task["rendered_map_index"] for task in tasks if task["task_id"] == "predict_file.check_rows"}
-    assert {name.partition("-20")[0] for name in checked if name} == {"one", "two", "bad"}
-
-
 def test_a_file_leads_to_version_run_data_and_commit(together: list[str]) -> None:
     champion = find_champion() or {}
     trail = trace.read_trace(published()[0])

@@ -5,7 +5,6 @@ The tests build on each other, in this order.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +18,8 @@ from mlflow.models import infer_signature
 
 from include.problem import PROBLEM
 from include.services import champions, storage, tracking
-from include.services.assets import FEATURES, MODEL_EVALUATED, MODEL_TRAINED, object_uri
+from include.services.assets import FEATURES, MODEL_EVALUATED, MODEL_TRAINED
 from include.services.champions import MODEL
-from include.settings import INCLUDE
 from include.tasks.train import train_model
 from local.airflow import POLL
 from local.stack import Stack
@@ -160,30 +158,6 @@ def test_the_first_version_becomes_champion_by_the_absolute_floor_alone(
     assert "RMSE" in tags(version)["promotion_reason"]
 
 
-def test_the_evaluation_is_in_the_run_that_trained_the_model(first: Pipeline, first_evaluated: Evaluated) -> None:
-    with tracking.connected():
-        client = mlflow.MlflowClient()
-        run_id = first.events["train"]["run_id"]
-        metrics = client.get_run(run_id).data.metrics
-        artifacts = {file.path for file in client.list_artifacts(run_id)}
-
-    assert metrics["evaluation_rmse_low"] < metrics["evaluation_rmse"] < metrics["evaluation_rmse_high"]
-    assert metrics["evaluation_root_mean_squared_error"] == pytest.approx(metrics["evaluation_rmse"])
-    assert metrics["evaluation_rmse"] == pytest.approx(metrics["holdout_rmse"])
-    assert {"evaluation.png", "evaluation_subgroups.csv", "evaluation_importances.csv", "model_card.html"} <= artifacts
-
-
-def test_the_version_leads_to_its_model_card(first: Pipeline, first_evaluated: Evaluated) -> None:
-    version = champions.connect().get_model_version(MODEL, first.events["train"]["version"])
-    with tracking.connected():
-        card = mlflow.artifacts.load_text(f"runs:/{version['run_id']}/model_card.md")
-
-    assert f"runs/{version['run_id']}/artifacts/model_card.html" in version["description"]
-    assert first.events["train"]["features_uri"] in card
-    assert (INCLUDE / "problem.md").read_text().strip() in card
-    assert "**champion**" in card
-
-
 def test_an_equal_second_version_stays_challenger(
     first: Pipeline, second: Pipeline, second_evaluated: Evaluated
 ) -> None:
@@ -293,18 +267,6 @@ def test_an_old_event_that_is_sent_again_judges_nothing(
     assert tags(first.events["train"]["version"]) == verdict
 
 
-def test_a_repeated_promotion_changes_nothing(airflow: Airflow, waiting: dict[str, Any]) -> None:
-    before = champions.history()
-    repeat_promotion(airflow, waiting["runs"][0])
-
-    assert champions.history() == before
-
-
-def repeat_promotion(airflow: Airflow, run_id: str) -> None:
-    airflow.clear("promote", run_id, ["promote_to_champion"])
-    wait_for_success(airflow, "promote", run_id)
-
-
 def test_a_rollback_makes_the_previous_version_champion_again(
     airflow: Airflow, first: Pipeline, other: Version, waiting: dict[str, Any]
 ) -> None:
@@ -316,17 +278,6 @@ def test_a_rollback_makes_the_previous_version_champion_again(
     assert tags(version)["promotion_reason"] == "too large"
     assert tags(other["version"])["on_hold"] == "rolled back by admin: too large"
     assert [period.version for period in champions.history()][-3:] == [version, other["version"], version]
-
-
-def test_an_old_promotion_that_is_repeated_after_a_rollback_promotes_nothing(
-    airflow: Airflow, first: Pipeline, other: Version, waiting: dict[str, Any]
-) -> None:
-    before = champions.history()
-    repeat_promotion(airflow, waiting["runs"][0])
-
-    assert champions.champion() == first.events["train"]["version"]
-    assert champions.history() == before
-    assert tags(other["version"])["not_promoted_because"] == "on hold, rolled back by admin: too large"
 
 
 def test_a_rolled_back_model_does_not_come_back_under_another_number(
@@ -358,23 +309,6 @@ def test_a_version_that_cannot_be_evaluated_gets_a_verdict_and_the_next_one_is_j
     assert champions.waiting() == []
 
 
-@pytest.mark.parametrize(
-    ("version", "message"), [("999", "no rollback"), (None, "is the champion already")], ids=["unknown", "champion"]
-)
-def test_a_rollback_without_another_version_fails_and_changes_nothing(
-    version: str | None, message: str, airflow: Airflow, second: Pipeline
-) -> None:
-    conf = {"version": version or champions.champion(), "reason": "just a test"}
-    before = champions.history()
-    run_id = airflow.trigger("rollback", conf)
-    assert airflow.wait("rollback", run_id, timeout=180) == "failed"
-
-    task = task_of(airflow, "rollback", run_id, "choose_version")
-    assert message in airflow.error("rollback", run_id, task)
-    assert task["try_number"] == 1
-    assert champions.history() == before
-
-
 def test_several_tables_during_a_training_lead_to_one_more_from_the_newest(airflow: Airflow, first: Pipeline) -> None:
     before, known = airflow.wait_until_idle("train"), len(champions.versions())
     table = storage.read_table(first.events["feature_eng"]["uri"])
@@ -398,9 +332,3 @@ def test_several_tables_during_a_training_lead_to_one_more_from_the_newest(airfl
     assert len(champions.versions()) == known + 2
     for version in champions.waiting():
         champions.reject(version["version"], why="of no interest to other tests")
-
-
-def test_the_whole_evaluation_is_in_the_object_store(first_evaluated: Evaluated) -> None:
-    found = json.loads(storage.read_bytes(object_uri(MODEL_EVALUATED, first_evaluated.run_id, "evaluation.json")))
-
-    assert found["verdict"]["reason"] == first_evaluated.event["reason"]

@@ -30,23 +30,8 @@ from local.adapt.write import render_problem
 from tests.toy import AREA, DISTRICT, HOUSES, make_rows
 
 WRITTEN = ("include/problem.py", "include/problem.md", "docker-compose.override.yml", ".env_example")
-NAMES = [
-    "lambda",
-    "index",
-    "class",
-    "a b",
-    "größe",
-    "m²",
-    "価格",
-    "it's",
-    'say "so"',
-    "a\\b",
-    "{x}",
-    "$5%",
-    "[red]",
-    "\u041e",
-    "x" * 130,
-]
+NAMES = ["lambda", "index", "class", "a b", "größe", "m²", "価格", "it's", 'say "so"', "a\\b", "{x}", "$5%", "[red]"]
+NAMES += ["\u041e", "x" * 130]
 
 
 def as_rows(frame: pd.DataFrame) -> pd.DataFrame:

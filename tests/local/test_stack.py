@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from local import __main__ as command_line
-from local.settings import load, temporary
+from local.settings import temporary
 from local.stack import SERVICES, Stack, StackError
 from tests.sandbox import find_missing_postgres
 
@@ -144,11 +144,6 @@ def test_status_prints_state_and_address_of_each_service(own_stack: Stack, capsy
     assert f"is ready at {own_stack.settings.s3_url}" in printed
     assert printed.count("is not running") == 3
     assert "is not running (make serve)" in printed
-
-
-def test_later_commands_use_the_ports_of_a_started_stack(own_stack: Stack) -> None:
-    own_stack.start(["s3"])
-    assert load(own_stack.settings.home).ports == own_stack.settings.ports
 
 
 def test_a_running_stack_keeps_its_ports(own_stack: Stack) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from include.data.checks import inspect
-from include.data.features import build_transformer, compute_features
-from include.data.reading import parse_rows
-from include.data.split import select_holdout, select_rows, select_training
+from include.data.split import select_holdout, select_training
 from include.evaluation.gate import Contest, judge
 from include.evaluation.holdout import add_shuffled, assess
 from include.model.candidates import list_candidates
@@ -22,19 +18,10 @@ from include.model.training import train_model
 from include.model.tuning import choose, score_candidate, summarize, summarize_all
 from include.problem import PROBLEM
 
-TABLE = Path(__file__).parents[2] / PROBLEM.table
 TARGET = PROBLEM.target.name
 RIDGE = {"name": "RidgeCV", "estimator": "RidgeCV", "grid": {}}
 
 Trained = tuple[IntervalRegressor, dict[str, float]]
-
-
-@pytest.fixture(scope="module")
-def possums() -> pd.DataFrame:
-    """81 training rows and 23 holdout rows, with features."""
-    rows = select_rows(inspect(parse_rows(TABLE.read_bytes(), TABLE.name), PROBLEM), TABLE.name, PROBLEM)
-    transformer = build_transformer(PROBLEM).fit(select_training(rows, PROBLEM)[PROBLEM.inputs])
-    return rows.join(compute_features(rows, transformer, PROBLEM))
 
 
 @pytest.fixture(scope="module")

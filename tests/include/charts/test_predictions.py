@@ -187,12 +187,6 @@ def test_predictions_are_drawn_when_no_true_value_is_known(predictions: pd.DataF
     assert points_of(line_named(figure, "predicted")) == {1: 361, 2: 393, 3: 350, 4: 378}
 
 
-def test_the_predictions_passed_in_stay_as_they_were(predictions: pd.DataFrame) -> None:
-    before = predictions.copy()
-    plot_predictions(predictions, HOUSES)
-    pd.testing.assert_frame_equal(predictions, before)
-
-
 @pytest.mark.parametrize("identity", ["{}", "house {}"])
 def test_a_huge_table_is_drawn_quickly_as_a_sample_with_the_errors_of_all_rows(identity: str) -> None:
     huge = make_many(50_000, identity)

@@ -203,15 +203,6 @@ def test_categories_may_be_of_the_type_category_or_boolean(rows: pd.DataFrame) -
     assert inspection.table["index"].isna().sum() == 20
 
 
-@pytest.mark.parametrize(("nullable", "found"), [(True, []), (False, ["error"])])
-def test_a_category_may_be_missing_where_the_problem_allows_it(
-    rows: pd.DataFrame, nullable: bool, found: list[str]
-) -> None:
-    problem = with_energy(levels=("a", "b", "c"), nullable=nullable)
-
-    assert severities(inspect(edited(rows, 2, "index", None), problem)) == found
-
-
 @pytest.mark.parametrize(
     ("levels", "new_levels", "found"),
     [(("a", "b"), "error", "error"), (("a", "b"), "warning", "warning"), ((), "error", None)],
@@ -234,15 +225,6 @@ def test_a_repeated_row_is_left_out(rows: pd.DataFrame) -> None:
     assert inspection.failures("repair") == [f"row {row}: the same as a row before it, left out" for row in (62, 63)]
     assert inspection.table["address"].tolist() == rows["address"].tolist()
     assert not inspection.failures("error")
-
-
-@pytest.mark.parametrize("problem", [replace(HOUSES, row_id=None), HOUSES], ids=["no id", "id column missing"])
-def test_without_ids_equal_rows_are_kept(rows: pd.DataFrame, problem: Problem) -> None:
-    without = rows.drop(columns="address")
-    inspection = inspect(pd.concat([without, without.head(2)], ignore_index=True), problem)
-
-    assert len(inspection.table) == 62
-    assert not inspection.failures("repair")
 
 
 def test_rows_keep_their_number_after_repairs(rows: pd.DataFrame) -> None:
@@ -345,13 +327,6 @@ def test_a_table_with_errors_is_not_judged_further(rows: pd.DataFrame) -> None:
     inspection = inspect(edited(edited(rows, 2, DISTRICT, "west"), 3, AREA, 310), HOUSES)
 
     assert severities(inspection) == ["error"]
-
-
-def test_a_cell_that_is_not_a_number_is_not_missing(rows: pd.DataFrame) -> None:
-    errors = inspect(rows.assign(**{AREA: "large"}), HOUSES).failures("error")
-
-    assert len(errors) == 60
-    assert {error.partition(": ")[2] for error in errors} == {"large is not a number"}
 
 
 @pytest.mark.parametrize("change", [{AREA: "large"}, {DISTRICT: "west"}, {AREA: -1.0}, {"address": "here"}])

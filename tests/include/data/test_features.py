@@ -3,10 +3,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from sklearn.pipeline import Pipeline
 
 from include.data.features import build_transformer, compute_features, feature_names
@@ -55,10 +53,6 @@ def test_features_are_named_after_columns_and_categories(rows: pd.DataFrame, tra
     ]
 
 
-def test_the_means_are_those_of_the_encoded_and_imputed_rows(transformer: Pipeline) -> None:
-    assert transformer[-1].mean_.tolist() == pytest.approx([0.75, 0.25, 0.75, 0.25, 94, (2 + 4 + 4 + 9) / 4])
-
-
 def test_a_feature_is_its_distance_from_the_mean_in_standard_deviations(
     rows: pd.DataFrame, transformer: Pipeline
 ) -> None:
@@ -69,15 +63,6 @@ def test_a_feature_is_its_distance_from_the_mean_in_standard_deviations(
         [-2.75 / deviation, -0.75 / deviation, -0.75 / deviation, 4.25 / deviation]
     )
     assert features["feature_split_south"].tolist() == pytest.approx([*[-math.sqrt(1 / 3)] * 3, math.sqrt(3)])
-
-
-def test_every_feature_of_the_training_rows_has_mean_0_and_variance_1(
-    rows: pd.DataFrame, transformer: Pipeline
-) -> None:
-    features = compute_features(rows, transformer, HOUSES)
-
-    assert features.mean().tolist() == pytest.approx([0] * 6)
-    assert features.var(ddof=0).tolist() == pytest.approx([1] * 6)
 
 
 def test_a_missing_number_becomes_the_training_median(rows: pd.DataFrame, transformer: Pipeline) -> None:
@@ -176,10 +161,6 @@ def test_features_of_new_rows_are_measured_against_the_training_rows(rows: pd.Da
     assert larger[f"feature_{AREA}"].tolist() == pytest.approx([0, 0, 0, 0])
 
 
-def test_features_keep_the_rows_index(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    assert compute_features(rows, transformer, HOUSES).index.tolist() == [11, 12, 13, 14]
-
-
 def test_id_and_target_are_not_features() -> None:
     rows = make_rows(20)
     changed = rows.assign(address=rows["address"] + "a", price=rows["price"] * 2)
@@ -187,13 +168,3 @@ def test_id_and_target_are_not_features() -> None:
     one, other = (compute_features(table, fit(table, HOUSES), HOUSES) for table in (rows, changed))
 
     pd.testing.assert_frame_equal(one, other)
-
-
-def test_a_stored_transformer_computes_the_same_with_no_more_trust_than_in_numbers() -> None:
-    rows = make_rows(60).assign(index=pd.Series([None, *"abc"] * 15, dtype="str"))
-    transformer = fit(rows, HOUSES)
-    stored = skops.io.dumps(transformer)
-
-    assert skops.io.get_untrusted_types(data=stored) == ["numpy.dtype"]
-    loaded = skops.io.loads(stored, trusted=["numpy.dtype"])
-    np.testing.assert_array_equal(loaded.transform(rows), transformer.transform(rows))

@@ -111,10 +111,6 @@ def test_a_row_is_known_in_any_form(convert: Callable[[pd.DataFrame], pd.DataFra
     assert describe_rows(convert(known), HOUSES).isin(describe_rows(known, HOUSES)).all()
 
 
-def test_a_copy_has_the_same_hash() -> None:
-    assert hash_table(SMALL) == hash_table(SMALL.copy())
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -130,4 +126,4 @@ def test_a_copy_has_the_same_hash() -> None:
     ids=["cell", "missing cell", "last digit", "type", "column name", "row order", "column order", "fewer rows"],
 )
 def test_another_table_has_another_hash(other: pd.DataFrame) -> None:
-    assert hash_table(other) != hash_table(SMALL)
+    assert hash_table(other) != hash_table(SMALL) == hash_table(SMALL.copy())

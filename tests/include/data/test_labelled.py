@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from io import BytesIO
 
 import pandas as pd
 import pytest
@@ -60,14 +59,6 @@ def test_labelled_rows_join_the_table_with_their_own_split(table: pd.DataFrame, 
     assert joined[SPLIT].isin(["train", "holdout"]).all()
     assert joined.dtypes.equals(table.dtypes)
     assert joined.index.tolist() == list(range(122))
-
-
-def test_a_parquet_file_is_read_too(new: pd.DataFrame) -> None:
-    new.to_parquet(content := BytesIO(), index=False)
-
-    labelled = check_labelled(content.getvalue(), "s3://data/labelled/new.parquet", HOUSES)
-
-    pd.testing.assert_frame_equal(labelled, read(new))
 
 
 def test_a_row_joins_once_even_from_two_files(table: pd.DataFrame, new: pd.DataFrame) -> None:

@@ -45,13 +45,6 @@ def test_predictions_are_beside_the_true_value_of_the_same_row(target: pd.DataFr
     )
 
 
-def test_the_order_of_the_predictions_does_not_matter(target: pd.DataFrame) -> None:
-    one = compare(target, predictions({"10": 355.0, "20": 390.0, "30": 365.0}), HOUSES)
-    other = compare(target, predictions({"30": 365.0, "10": 355.0, "20": 390.0}), HOUSES)
-
-    pd.testing.assert_frame_equal(one, other)
-
-
 @pytest.mark.parametrize("name", ["split", "case", "index", "k€ (2026)"])
 def test_a_target_may_have_any_name(target: pd.DataFrame, name: str) -> None:
     gate = replace(HOUSES.gate, subgroup_max_rmse={})

@@ -81,37 +81,9 @@ def test_a_parquet_file_with_a_broken_text_is_named() -> None:
 def odd_cells(count: int) -> Iterator[pd.DataFrame]:
     """Tables in which some cells are what no cell should be, the same ones each time."""
     draw = random.Random(0)
-    odd = [
-        "1e300",
-        "2e300",
-        "1e-320",
-        "1e400",
-        "9" * 400,
-        "inf",
-        "nan",
-        "-0",
-        "0x10",
-        "1_000",
-        "\uff11\uff12",
-        "1,5",
-        "=1+1",
-    ]
-    odd += [
-        "\x00",
-        "x" * 5000,
-        "True",
-        "'",
-        '"',
-        "\n",
-        "\r",
-        "\ta ",
-        "\u202e",
-        "\ufeff",
-        "é漢😀",
-        "1.0",
-        "01",
-        "Street 1~0a1b2c3d",
-    ]
+    odd = ["1e300", "2e300", "1e-320", "1e400", "9" * 400, "inf", "nan", "-0", "0x10", "1_000", "\uff11\uff12", "1,5"]
+    odd += ["=1+1", "\x00", "x" * 5000, "True", "'", '"', "\n", "\r", "\ta ", "\u202e", "\ufeff", "é漢😀", "1.0", "01"]
+    odd += ["Street 1~0a1b2c3d"]
     for seed in range(count):
         rows = make_rows(4, seed).astype(object)
         for _ in range(draw.randint(1, 3)):

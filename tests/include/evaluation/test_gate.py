@@ -156,11 +156,6 @@ def test_a_champion_whose_error_is_not_as_recorded_stops_the_comparison(judge_er
     assert judge_errors(1.2, 1.3, replace(GATE, margin=0.0), recorded=1.3 * (1 + 1e-9)).passed
 
 
-def test_a_table_in_other_units_does_not_make_the_champion_look_bad(judge_errors: Callable[..., Verdict]) -> None:
-    """The challenger has learned the new units, the champion has not: 0.17 x its error."""
-    assert not judge_errors(1.25, 7.33, recorded=1.24).passed
-
-
 @pytest.mark.parametrize(("shift", "passed"), [(0, True), (-40, False), (40, False)])
 def test_no_model_with_impossible_predictions_is_promoted(
     make_contest: Callable[..., Contest], shift: float, passed: bool

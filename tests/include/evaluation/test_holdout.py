@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -104,17 +103,6 @@ def test_the_error_lies_inside_its_interval(holdout: pd.DataFrame, own: pd.DataF
     assert scores["rmse"]["value"] == pytest.approx(root_mean_squared_error(holdout["price"], own["prediction"]))
     for name in ("rmse", "mae", "r2"):
         assert scores[name]["low"] < scores[name]["value"] < scores[name]["high"]
-
-
-def test_the_interval_of_the_error_covers_the_true_error_nearly_as_often_as_promised() -> None:
-    rng = np.random.default_rng(5)
-    covered = []
-    for _ in range(200):
-        true = pd.Series(rng.normal(37, 2, 40))
-        error = evaluation.score(true, pd.DataFrame({"prediction": true + rng.normal(0, 1.2, 40)}))["rmse"]
-        covered.append(error["low"] <= 1.2 <= error["high"])
-
-    assert 0.88 <= np.mean(covered) <= 0.99
 
 
 def test_a_model_without_intervals_has_no_coverage(holdout: pd.DataFrame, own: pd.DataFrame) -> None:
@@ -254,15 +242,6 @@ def test_the_gate_may_name_any_category(assess: Assess, answer: pd.DataFrame) ->
     found = assess({"challenger": answer, "champion": champion}, gate=gate)
 
     assert {check["name"] for check in found["checks"][-3:]} == {"index a", "index b", "index c"}
-
-
-def test_a_comparison_of_few_rows_takes_less_than_a_second(assess: Assess, answer: pd.DataFrame) -> None:
-    other = answer.assign(prediction=answer["prediction"] + answer.index % 2)
-    start = perf_counter()
-
-    assess({"challenger": answer, "champion": other, "best": other})
-
-    assert perf_counter() - start < 1
 
 
 def test_metrics_have_names_and_no_missing_values() -> None:

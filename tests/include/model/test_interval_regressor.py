@@ -42,14 +42,6 @@ def test_types_outside_of_the_list_are_not_loaded(tmp_path: Path) -> None:
         load(file)
 
 
-def test_bounds_are_the_order_statistics_of_the_paper() -> None:
-    """With 19 rows and 10 %: the 2nd smallest of prediction - error, the 18th smallest of prediction + error."""
-    by_fold = np.arange(19.0)[None, :]
-
-    assert bounds(by_fold, np.zeros((19, 1))).tolist() == [[1.0], [17.0]]
-    assert bounds(by_fold, np.full((19, 1), 0.5)).tolist() == [[0.5], [17.5]]
-
-
 @pytest.mark.parametrize(("count", "rank"), [(9, 1), (18, 1), (19, 2), (29, 3), (69, 7), (81, 8)])
 def test_the_rank_is_the_whole_part_of_a_tenth_of_the_rows_and_one(count: int, rank: int) -> None:
     lower, upper = bounds(np.arange(float(count))[None, :], np.zeros((count, 1)))

@@ -252,18 +252,6 @@ def test_of_the_errors_a_sample_is_logged(monkeypatch: pytest.MonkeyPatch) -> No
     assert some.tolist() == sample_errors(model)["error"].tolist()
 
 
-def test_noise_twice_as_wide_makes_intervals_twice_as_wide() -> None:
-    rows, target = draw(0, 80)
-    explained = rows["a"] - 2 * rows["b"]
-    narrow, wide = (
-        score_intervals(target, fit_with_intervals(LinearRegression(), rows, explained + factor * (target - explained))
-        .predict(None, rows))["interval_width"]
-        for factor in (1, 2)
-    )  # fmt: skip
-
-    assert wide == pytest.approx(2 * narrow)
-
-
 def test_every_row_is_left_out_once_and_its_residual_is_that_of_the_model_without_it() -> None:
     rows, target = draw(0, 43)
 

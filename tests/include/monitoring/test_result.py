@@ -123,25 +123,10 @@ def test_the_report_lists_findings_and_notes(result: MonitoringResult) -> None:
 
 
 def test_mlflow_accepts_the_metrics_of_any_column_and_each_has_its_own() -> None:
-    columns = [
-        "price",
-        "price $",
-        "price %",
-        "a/b",
-        "a//b",
-        "../a",
-        "\u5927\u9678",
-        "m\u00b2",
-        "x" * 400,
-        "x" * 401,
-        "a\nb",
-    ]
-    problem = replace(
-        HOUSES,
-        target=Number("y"),
-        features=tuple(map(Number, columns)),
-        gate=replace(HOUSES.gate, subgroup_max_rmse={}),
-    )
+    columns = ["price", "price $", "price %", "a/b", "a//b", "../a", "\u5927\u9678", "m\u00b2"]
+    columns += ["x" * 400, "x" * 401, "a\nb"]
+    gate = replace(HOUSES.gate, subgroup_max_rmse={})
+    problem = replace(HOUSES, target=Number("y"), features=tuple(map(Number, columns)), gate=gate)
     rows = pd.DataFrame(1.0, index=range(3), columns=columns)
     drift = pd.DataFrame(1.0, index=columns, columns=["statistic", "p_value", "psi", "psi_by_chance"])
     metrics = MonitoringResult(problem, rows, rows, drift.assign(drifted=False, grouped=False), NOTHING, {}).metrics()

@@ -9,16 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, literal
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from include import settings
-from include.openmetadata.catalogue import describe_completion
 from include.openmetadata.operator import ConnectorOperator
 
-from .conftest import MODEL, PROBLEM, limit_to
-from .programs import TOKEN, Catalogue
+from .programs import TOKEN
 
 # Airflow's merging of arguments needs a context with a key for the function.
 CONTEXT: Any = {"ti": SimpleNamespace(bundle_instance=None), "run_id": "manual__1"}
@@ -116,29 +113,3 @@ def test_an_unusable_connection_is_named_and_not_retried(
 
     assert TOKEN not in str(caught.value)
     assert "login" not in str(caught.value)
-
-
-def test_the_tasks_of_the_dag_send_and_complete_the_model(
-    services: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    catalogue: Catalogue,
-    run_id: str,
-    tmp_path: Path,
-    connector_python: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
-    dag = DagBag(settings.INCLUDE.parent / "dags" / "openmetadata_mlflow.py").dags["openmetadata_mlflow"]
-    returned: dict[str, Any] = {}
-    for task_id in ("ingest", "complete"):
-        task: Any = dag.get_task(task_id)
-        task.python = str(connector_python)
-        task.workflow = task.op_kwargs["workflow"] = str(limit_to(MODEL, tmp_path))
-        if task_id == "complete":
-            task.op_kwargs |= {"ingested": returned["ingest"], "completion": literal(describe_completion(PROBLEM))}
-        task.render_template_fields({})
-        returned[task_id] = task.execute(CONTEXT)
-
-    assert returned == {"ingest": {"sent": [MODEL], "skipped": []}, "complete": {MODEL: "1"}}
-    assert len(catalogue.state()["edges"]) == 3
-    assert TOKEN not in caplog.text + repr(returned)

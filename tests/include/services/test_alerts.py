@@ -8,7 +8,6 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -16,12 +15,9 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.sdk.log import mask_secret
 
 from include.services.alerts import GUIDE, Alert, alert_failure, alert_missed_deadline, send
-from include.services.dag_defaults import DAG_DEFAULTS, deadline
 
 ALERT = Alert("train.train_model failed", {"task": "train_model", "error": "1 < 2 & {{ 6 * 7 }}"}, "http://x/log?try=1")
 
@@ -192,15 +188,3 @@ def test_a_mail_server_that_is_down_is_an_error(mailbox: Mailbox, monkeypatch: p
 
     with pytest.raises(OSError, match=r"[Cc]onnect"):
         send(ALERT)
-
-
-def test_every_run_that_takes_longer_than_an_hour_is_alerted() -> None:
-    one_hour = DAG_DEFAULTS["deadline"]
-
-    assert (one_hour.reference, one_hour.interval) == (DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1))
-    assert one_hour.callback == AsyncCallback(alert_missed_deadline, kwargs={"limit": "1:00:00"})
-    assert deadline(timedelta(minutes=5)).interval == timedelta(minutes=5)
-
-
-def test_every_task_that_failed_its_last_try_is_alerted() -> None:
-    assert DAG_DEFAULTS["default_args"]["on_failure_callback"] is alert_failure

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from include.services.approval import ApprovalBranchOperator, describe_response, is_required
+from include.services.approval import ApprovalBranchOperator, is_required
 
 ANN = {"id": "1", "name": "ann"}
 
@@ -79,18 +79,3 @@ def test_it_waits_for_the_minutes_of_the_form_and_rejects_then(
 
     assert waiting.value.timeout == timedelta(minutes=7)
     assert asked["defaults"] == ["Reject"]
-
-
-@pytest.mark.parametrize(
-    ("response", "described"),
-    [
-        (None, ("the gate", "")),
-        ({"chosen_options": ["Approve"], "responded_by_user": ANN}, ("ann", "approved by ann")),
-        ({"chosen_options": ["Reject"], "responded_by_user": ANN}, ("ann", "rejected by ann")),
-        ({"chosen_options": ["Reject"], "responded_by_user": None}, ("timeout", "not approved in time")),
-    ],
-)
-def test_a_response_is_described_by_person_and_decision(
-    response: dict[str, Any] | None, described: tuple[str, str]
-) -> None:
-    assert describe_response(response) == described

@@ -326,15 +326,6 @@ def test_the_champion_predicts_even_if_it_is_not_the_newest(registered: Register
     }
 
 
-def test_a_version_that_was_chosen_stays_the_same_when_the_alias_moves(registered: Registered) -> None:
-    registered.promote("1")
-    chosen = champions.serving_version()
-    registered.promote("2")
-
-    assert chosen["uri"].endswith("/1")
-    assert champions.serving_version()["version"] == "2"
-
-
 @pytest.mark.parametrize(("fallback", "version"), [("1", "1"), (None, "2")], ids=["just trained", "newest"])
 def test_without_a_champion_another_version_predicts_and_the_log_warns(
     registered: Registered, fallback: str | None, version: str, caplog: pytest.LogCaptureFixture

@@ -60,42 +60,20 @@ def dead_server() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def test_bytes_come_back_as_they_were() -> None:
-    uri = write_bytes(b"\x00bytes\xff", "s3://data/storage/a folder/bytes")
-
-    assert read_bytes(uri) == b"\x00bytes\xff"
-
-
 def test_writing_again_replaces_the_object() -> None:
     write_bytes(b"first, and longer", "s3://data/storage/twice")
-    write_bytes(b"second", "s3://data/storage/twice")
+    write_bytes(b"\x00second\xff", "s3://data/storage/twice")
 
-    assert read_bytes("s3://data/storage/twice") == b"second"
-
-
-def test_a_parquet_table_comes_back_without_its_index() -> None:
-    uri = write_table(TABLE, "s3://data/storage/table.parquet")
-
-    assert uri == "s3://data/storage/table.parquet"
-    pd.testing.assert_frame_equal(read_table(uri), TABLE.reset_index(drop=True))
+    assert read_bytes("s3://data/storage/twice") == b"\x00second\xff"
 
 
-def test_a_parquet_table_comes_back_with_its_index_if_asked_for() -> None:
-    table = TABLE.set_index("id")
+@pytest.mark.parametrize("index", [False, True])
+def test_a_table_is_written_with_its_index_if_asked_for(index: bool) -> None:
+    table = TABLE.set_index("id") if index else TABLE
+    csv, parquet = (write_table(table, f"s3://data/storage/table.{kind}", index=index) for kind in ("csv", "parquet"))
 
-    pd.testing.assert_frame_equal(read_table(write_table(table, "s3://data/storage/index.parquet", index=True)), table)
-
-
-def test_a_table_whose_name_ends_in_csv_is_written_as_csv() -> None:
-    uri = write_table(TABLE, "s3://data/storage/table.csv")
-
-    assert read_bytes(uri) == b"id,age,sex\n3,2.5,f\n1,,m\n"
-
-
-def test_a_csv_table_has_its_index_if_asked_for() -> None:
-    uri = write_table(TABLE.set_index("id"), "s3://data/storage/index.csv", index=True)
-
-    assert read_bytes(uri) == b"id,age,sex\n3,2.5,f\n1,,m\n"
+    assert read_bytes(csv) == b"id,age,sex\n3,2.5,f\n1,,m\n"
+    pd.testing.assert_frame_equal(read_table(parquet), table if index else table.reset_index(drop=True))
 
 
 def make_batches(count: int = 3) -> list[pd.DataFrame]:

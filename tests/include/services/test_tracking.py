@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,7 +19,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType
 
@@ -69,25 +69,12 @@ def artifacts(trained: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
     return Path(mlflow.artifacts.download_artifacts(trained.uri, dst_path=str(tmp_path_factory.mktemp("model"))))
 
 
-def test_the_logged_model_predicts_raw_rows_as_the_fitted_one_does(trained: SimpleNamespace) -> None:
-    predicted = mlflow.pyfunc.load_model(trained.uri).predict(trained.rows)
-
-    pd.testing.assert_frame_equal(predicted, trained.model.predict(None, trained.rows), rtol=1e-12)
-
-
 def test_the_logged_model_has_a_lock_of_all_that_it_needs(artifacts: Path) -> None:
     locked = (artifacts / "constraints.txt").read_text().splitlines()
 
     assert "-c constraints.txt" in (artifacts / "requirements.txt").read_text().splitlines()
     assert {"joblib", "botocore"} <= {line.partition("==")[0] for line in locked}  # which scikit-learn and boto3 need
     assert all("--hash=sha256:" in line for line in locked)
-
-
-def test_the_logged_model_refuses_rows_that_lack_a_column(trained: SimpleNamespace) -> None:
-    model = mlflow.pyfunc.load_model(trained.uri)
-
-    with pytest.raises(MlflowException, match=INPUTS[-1]):
-        model.predict(trained.rows.drop(columns=INPUTS[-1]))
 
 
 def test_a_model_of_columns_with_odd_names_and_missing_cells_is_logged_too(
@@ -133,12 +120,6 @@ def test_a_version_whose_files_were_changed_is_not_loaded(registered: str, train
             tracking.load_model(champions.model_uri(registered))
     finally:
         storage.write_bytes(content, file)
-
-
-def test_the_model_needs_no_pickle(trained: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-
-    assert len(mlflow.pyfunc.load_model(trained.uri).predict(trained.rows)) == len(trained.rows)
 
 
 def test_the_signature_has_the_raw_columns_and_the_predictions(trained: SimpleNamespace) -> None:
@@ -236,22 +217,12 @@ def test_the_server_is_known_inside_the_block_only(services: dict[str, Any], mon
     before = dict(os.environ)
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
 
-    with tracking.connected():
+    with contextlib.suppress(ZeroDivisionError), tracking.connected():
         inside = dict(os.environ)
+        raise ZeroDivisionError
 
     assert inside["MLFLOW_TRACKING_URI"] == connection["host"]
     assert inside["MLFLOW_TRACKING_PASSWORD"] == connection["password"]
-    assert dict(os.environ) == before
-
-
-@pytest.mark.usefixtures("services")
-def test_an_error_inside_the_block_restores_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
-    before = dict(os.environ)
-
-    with pytest.raises(ZeroDivisionError), tracking.connected():
-        1 / 0  # noqa: B018
-
     assert dict(os.environ) == before
 
 

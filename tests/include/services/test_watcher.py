@@ -12,7 +12,7 @@ import pytest
 from airflow.serialization.encoders import encode_trigger
 
 from include.services import storage
-from include.services.assets import INCOMING, LABELLED, PROCESSING
+from include.services.assets import INCOMING, PROCESSING
 from include.services.watcher import S3FolderTrigger
 from include.settings import AWS_CONN_ID
 
@@ -23,11 +23,7 @@ def trigger() -> S3FolderTrigger:
 
 
 def test_a_new_object_is_announced_once(trigger: S3FolderTrigger) -> None:
-    assert [trigger.count_due(["a"], [], now) for now in (0, 5, 59)] == [1, 0, 0]
-
-
-def test_objects_that_appear_together_are_one_announcement(trigger: S3FolderTrigger) -> None:
-    assert trigger.count_due(["a", "b", "c"], [], 0) == 3
+    assert [trigger.count_due(["a", "b", "c"], [], now) for now in (0, 5, 59)] == [3, 0, 0]
 
 
 def test_an_object_that_stays_is_announced_again(trigger: S3FolderTrigger) -> None:
@@ -50,14 +46,6 @@ def test_without_leftovers_an_object_is_announced_once_and_never_if_it_was_there
         1,
         0,
     ]
-
-
-def test_labelled_files_are_watched_where_they_stay() -> None:
-    (watcher,) = LABELLED.watchers
-
-    assert (
-        watcher.trigger.serialize()[1] | {"folder": LABELLED.uri, "leftovers": None} == watcher.trigger.serialize()[1]
-    )
 
 
 def test_the_watched_asset_is_the_folder_that_the_trigger_lists() -> None:

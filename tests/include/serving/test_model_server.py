@@ -196,26 +196,10 @@ def test_a_length_is_refused_without_waiting_for_the_body(champion: str) -> None
         assert connection.recv(12) == b"HTTP/1.1 413"
 
 
-@pytest.mark.parametrize("name", [PROBLEM.inputs[0], PROBLEM.inputs[-1]])
-def test_a_missing_column_is_refused_by_name(champion: str, records: Records, name: str) -> None:
-    answer = ask(champion, [{column: value for column, value in records[0].items() if column != name}])
-
-    assert answer.status_code == 400
-    assert name in answer.json()["message"]
-
-
 def test_a_row_may_lack_any_number(champion: str, records: Records) -> None:
     incomplete = [records[0] | {name: None} for name in PROBLEM.numbers]
 
     assert [ask(champion, [record]).status_code for record in incomplete] == [200] * len(incomplete)
-
-
-@pytest.mark.parametrize("body", ["not JSON", '{"rows": []}', "[1, 2]", '{"dataframe_records": []}'])
-def test_a_body_that_is_not_a_table_is_refused(champion: str, body: str) -> None:
-    answer = httpx.post(f"{champion}/invocations", content=body, headers={"Content-Type": "application/json"})
-
-    assert answer.status_code == 400
-    assert answer.json()["message"]
 
 
 @pytest.fixture

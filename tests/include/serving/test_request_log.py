@@ -80,16 +80,8 @@ def test_rows_are_written_with_inputs_and_predictions_in_their_types(store: Stor
     ((uri, file),) = store.files.items()
     assert uri.startswith(f"{request_log.REQUESTS}/")
     assert uri.endswith(".parquet")
-    assert list(file) == [
-        "prediction_id",
-        "_time",
-        "_version",
-        *PROBLEM.inputs,
-        "predicted",
-        "lower",
-        "upper",
-        "warnings",
-    ]
+    outputs = ["predicted", "lower", "upper", "warnings"]
+    assert list(file) == ["prediction_id", "_time", "_version", *PROBLEM.inputs, *outputs]
     assert file["prediction_id"].tolist() == ["r1-1", "r2-1", "r2-2"]
     assert file["predicted"].tolist() == [37.0, 38.0, 38.0]
     assert file["lower"].fillna(0).tolist() == [34.0, 0, 0]

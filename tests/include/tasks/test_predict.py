@@ -24,7 +24,7 @@ from include.tasks import predict
 from include.tasks.predict import add_line_to_file, complete_requirements
 
 from ...events import inlet_events
-from ...toy import AREA, DISTRICT, HOUSES
+from ...toy import AREA, HOUSES
 from ..conftest import Registered
 
 RUN = "manual__unit-predict"
@@ -35,14 +35,6 @@ def packages_added_to(content: str) -> str:
     completed = complete_requirements(content.encode()).decode()
     assert completed.startswith(content)
     return completed.removeprefix(content)
-
-
-def test_an_empty_file_gets_all_packages() -> None:
-    assert packages_added_to("") == "boto3\npandas\n"
-
-
-def test_only_missing_packages_are_added() -> None:
-    assert packages_added_to("scikit-learn==1.9.1\npandas==3.1.1\n") == "boto3\n"
 
 
 @pytest.mark.parametrize("content", ["", "pandas==3.1.1\n", "boto3\npandas", "# boto3\n"])
@@ -75,6 +67,7 @@ def test_a_package_is_recognised_in_every_notation(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "",
         "# pandas",
         "pandas-stubs==3.0",
         "geopandas",
@@ -306,18 +299,6 @@ def test_an_evaluation_that_lacks_data_is_passed_over(registered: Registered, la
     found = predict.fetch_model_run_id(f"manual__{uuid4()}", inlet_events(MODEL_EVALUATED, whole, part))
 
     assert {name: found[name] for name in whole} == whole
-
-
-@pytest.mark.usefixtures("buckets")
-def test_the_rows_to_predict_have_neither_target_nor_features(houses: pd.DataFrame) -> None:
-    uri = storage.write_table(houses, "s3://data/unit-predict/features.parquet")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "PROBLEM", HOUSES)
-        (part,) = predict.fetch_feature_df_no_target(uri, RUN)
-    rows = storage.read_table(part["data"])
-
-    assert not [name for name in rows if name == "price" or name.startswith(("feature_", "_"))]
-    assert {AREA, DISTRICT} <= set(rows)
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,6 @@ def test_without_new_rows_there_is_no_candidate(promote: Callable[..., None], ho
     assert champion_candidate(upload(houses)) == []
 
 
-@pytest.mark.usefixtures("model")
-def test_without_a_champion_there_is_no_candidate(houses: pd.DataFrame) -> None:
-    assert warm_start.champion_candidate(upload(one_more(houses))) == []
-
-
 @pytest.mark.usefixtures("buckets")
 def test_without_a_registered_model_there_is_no_candidate(
     houses: pd.DataFrame, monkeypatch: pytest.MonkeyPatch

@@ -3,14 +3,8 @@ from __future__ import annotations
 import mlflow
 import pytest
 
-from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
+from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.hooks.client import MLflowClientHook
-
-
-def test_a_version_loads_by_its_number(hook, name, version):
-    with hook.environment():
-        loaded = mlflow.pyfunc.load_model(f"models:/{name}/{version['version']}")
-    assert loaded.metadata.signature is not None
 
 
 def test_a_version_can_name_the_folder_of_a_logged_model(hook, name, lengths):
@@ -37,13 +31,6 @@ def test_versions_are_searched_through_all_pages(hook, name, lengths, version, m
     assert {item["version"] for item in found} == {"1", "2"}
 
 
-def test_a_stage_archives_the_version_that_held_it(hook, name, lengths, version):
-    hook.create_model_version(name, lengths.uri)
-    hook.transition_model_version_stage(name, 1, "Staging")
-    assert hook.transition_model_version_stage(name, "2", "Staging", True)["current_stage"] == "Staging"
-    assert hook.get_model_version(name, "1")["current_stage"] == "Archived"
-
-
 def test_a_version_is_copied_to_another_model_with_all_it_says(hook, name, lengths):
     hook.create_registered_model(name)
     tags = [{"key": "data", "value": "possum"}]
@@ -55,11 +42,6 @@ def test_a_version_is_copied_to_another_model_with_all_it_says(hook, name, lengt
         assert mlflow.pyfunc.load_model(f"models:/{name} production/1").metadata.signature is not None
     folders = {hook.get_model_version_download_uri(model, 1) for model in (name, f"{name} production")}
     assert len(folders) == 1
-
-
-def test_a_version_is_copied_once_if_the_copy_may_exist(hook, name, version):
-    first = hook.copy_model_version(f"models:/{name}/1", f"{name} production")
-    assert hook.copy_model_version(f"models:/{name}/1", f"{name} production", exist_ok=True) == first
 
 
 def test_the_version_behind_an_alias_is_copied_as_the_next_one(hook, name, version):
@@ -84,17 +66,3 @@ def test_tags_of_a_version_are_set_replaced_and_removed(hook, name, version):
     assert hook.get_model_version(name, 1)["tags"] == [{"key": "checked", "value": "yes"}]
     hook.delete_model_version_tag(name, 1, "checked")
     assert "tags" not in hook.get_model_version(name, 1)
-
-
-def test_a_deleted_version_is_gone_and_its_model_stays(hook, name, lengths, version):
-    hook.delete_model_version(name, 1)
-    assert not list(hook.search_model_versions(f'name="{name}"'))
-    assert hook.get_registered_model(name)
-    assert hook.get_logged_model(lengths.model_id)
-
-
-def test_deleting_a_version_that_is_not_there_is_an_error_unless_that_is_fine(hook, name):
-    hook.create_registered_model(name)
-    hook.delete_model_version(name, 7, missing_ok=True)
-    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
-        hook.delete_model_version(name, 7)

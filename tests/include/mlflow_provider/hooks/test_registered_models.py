@@ -11,16 +11,6 @@ from ..scripted import Answer
 NONE = Answer(404, '{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
 
 
-def test_an_unknown_model_is_none(hook, name):
-    assert hook.get_registered_model(name) is None
-
-
-def test_tags_may_be_a_dict_or_a_list(hook, name):
-    expected = [{"key": "data", "value": "possum"}]
-    assert hook.create_registered_model(name, tags={"data": "possum"})["tags"] == expected
-    assert hook.create_registered_model(f"{name} 2", tags=expected)["tags"] == expected
-
-
 def test_a_model_that_exists_is_an_error_or_returned_as_it_is(hook, name):
     hook.create_registered_model(name, description="first")
     with pytest.raises(MLflowAPIError, match="RESOURCE_ALREADY_EXISTS"):
@@ -82,19 +72,6 @@ def test_a_database_that_keeps_failing_is_reported(scripted, monkeypatch):
     assert len(server.requests) == 1 + rest.RETRIES
 
 
-def test_an_alias_leads_to_its_version(hook, name, version):
-    hook.set_registered_model_alias(name, "champion", 1)
-    assert hook.get_model_version_by_alias(name, "champion")["version"] == "1"
-    assert hook.get_model_version(name, 1)["aliases"] == ["champion"]
-
-
-def test_an_alias_can_be_taken_away_and_taken_away_again(hook, name, version):
-    hook.set_registered_model_alias(name, "champion", 1)
-    hook.delete_registered_model_alias(name, "champion")
-    hook.delete_registered_model_alias(name, "champion")
-    assert "aliases" not in hook.get_model_version(name, 1)
-
-
 def test_models_are_searched_through_all_pages(hook, name, monkeypatch):
     created = {hook.create_registered_model(f"{name} {number}")["name"] for number in range(3)}
     monkeypatch.setattr(MLflowClientHook, "page_size", 2)
@@ -102,38 +79,6 @@ def test_models_are_searched_through_all_pages(hook, name, monkeypatch):
     assert created <= {model["name"] for model in hook.search_registered_models()}
 
 
-def test_the_latest_versions_are_those_of_each_stage(hook, name, lengths, version):
-    hook.transition_model_version_stage(name, 1, "Production")
-    hook.create_model_version(name, lengths.uri)
-    hook.create_model_version(name, lengths.uri)
-    assert {item["version"] for item in hook.get_latest_versions(name)} == {"1", "3"}
-    assert [item["version"] for item in hook.get_latest_versions(name, ["Production"])] == ["1"]
-
-
 def test_a_model_without_versions_has_no_latest_ones(hook, name):
     hook.create_registered_model(name)
     assert hook.get_latest_versions(name) == []
-
-
-def test_tags_of_a_model_are_set_and_replaced(hook, name):
-    hook.create_registered_model(name)
-    hook.set_registered_model_tag(name, "owner", "me")
-    hook.set_registered_model_tag(name, "owner", "you")
-    assert hook.get_registered_model(name)["tags"] == [{"key": "owner", "value": "you"}]
-
-
-def test_a_deleted_model_is_gone(hook, name, version):
-    hook.delete_registered_model(name)
-    assert hook.get_registered_model(name) is None
-
-
-def test_deleting_a_model_that_is_not_there_is_an_error_unless_that_is_fine(hook, name):
-    hook.delete_registered_model(name, missing_ok=True)
-    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
-        hook.delete_registered_model(name)
-
-
-def test_another_refusal_of_a_deletion_is_an_error_even_if_it_may_be_missing(scripted):
-    scripted(Answer(403, '{"error_code": "PERMISSION_DENIED", "message": "not yours"}'))
-    with pytest.raises(MLflowAPIError, match="not yours"):
-        MLflowClientHook(mlflow_conn_id="scripted").delete_registered_model("possums", missing_ok=True)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
@@ -18,15 +16,6 @@ def test_a_search_walks_through_all_pages(hook, name, monkeypatch):
     found = [experiment["experiment_id"] for experiment in hook.search_experiments()]
     assert created <= set(found)
     assert len(found) == len(set(found))
-
-
-def test_an_experiment_is_found_by_its_name(hook, name):
-    experiment_id = hook.create_experiment(name)
-    assert hook.get_experiment_by_name(name)["experiment_id"] == experiment_id
-
-
-def test_an_unknown_experiment_is_none(hook, name):
-    assert hook.get_experiment_by_name(name) is None
 
 
 def test_creating_an_experiment_twice_is_an_error_unless_that_is_fine(hook, name):
@@ -50,21 +39,11 @@ def test_the_error_of_a_creation_stays_if_the_server_does_not_tell_whether_the_e
         MLflowClientHook(mlflow_conn_id="scripted").create_experiment("a", exist_ok=True)
 
 
-def test_threads_that_create_one_experiment_at_once_all_get_its_id(hook, name):
-    with ThreadPoolExecutor(8) as pool:
-        ids = list(pool.map(lambda _: hook.create_experiment(name, exist_ok=True), range(8)))
-    assert len(set(ids)) == 1
-
-
 def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(hook, name):
     experiment_id = hook.create_experiment(name)
     hook.call("POST", "api/2.0/mlflow/experiments/delete", {"experiment_id": experiment_id})
     with pytest.raises(MLflowError, match=f"mlflow experiments restore --experiment-id {experiment_id}"):
         hook.create_experiment(name, exist_ok=True)
-
-
-def test_a_logged_model_is_read(hook, lengths):
-    assert hook.get_logged_model(lengths.model_id)["info"]["source_run_id"] == lengths.run_id
 
 
 def test_logged_models_are_found_on_all_pages(hook, experiment_id, lengths, whoami, monkeypatch):

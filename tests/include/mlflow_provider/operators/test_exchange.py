@@ -86,20 +86,9 @@ def test_a_path_is_as_good_as_a_uri(tmp_path):
         assert stage_input(path, folder, "aws_default").read_bytes() == source.read_bytes()
 
 
-def test_columns_that_are_numbers_arrive_as_numbers(tmp_path):
-    frame = pd.DataFrame(np.eye(2))
-    pd.testing.assert_frame_equal(read_value(stage_input(frame, tmp_path, None)), frame, check_column_type=False)
-
-
 def test_a_sparse_matrix_arrives(tmp_path):
     found = read_value(stage_input(csr_matrix(np.eye(2)), tmp_path, None))
     np.testing.assert_array_equal(found.toarray(), np.eye(2))
-
-
-def test_a_table_object_is_copied_byte_by_byte(tmp_path):
-    FRAME.to_parquet(source := tmp_path / "source.parquet")
-    (folder := tmp_path / "staged").mkdir()
-    assert stage_input(str(source), folder, "aws_default").read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/folder/", "s3://bucket/a.xlsx", "just a word"])

@@ -3,23 +3,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
 from io import BytesIO
-from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath
-from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields as rendered
-from airflow.sdk.execution_time.timeout import TimeoutPosix
 
-import include.mlflow_provider as provider
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError, ModelPredictionError
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.mlflow_provider.operators import pyfunc
@@ -27,11 +22,9 @@ from include.mlflow_provider.operators._subprocess import Programs
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 
 from ..conftest import LENGTHS
-from .processes import alive, family, wait_for_end, wait_until
 
 FRAME = pd.DataFrame(LENGTHS, index=pd.Index([3, 5, 8], name="case"))
 SUMS = [130.1, 129.0, 133.0]
-NEGATIVE = [{"head": -1.0, "tail": 36.0}]
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +54,6 @@ def predict(operator):
 
 def execute(operator):
     return operator.execute({"ti": SimpleNamespace(bundle_instance=None)})
-
-
-def start_task(**arguments):
-    """Execute an operator in another process."""
-    command = [sys.executable, str(Path(__file__).with_name("task.py")), json.dumps(arguments)]
-    variables = {**os.environ, "PYTHONPATH": str(Path(provider.__file__).parents[2])}
-    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def put(table, path):
@@ -161,43 +147,6 @@ def test_uv_is_another_name_of_virtualenv(predict, environments):
     assert len(list(environments.glob("model-*/"))) == 1
 
 
-def test_two_tasks_that_need_one_environment_build_it_once(lengths, tmp_path):
-    data = FRAME.reset_index(drop=True).to_dict("records")
-    tasks = [start_task(model_uri=lengths.uri, data=data, venv_cache_path=str(tmp_path)) for _ in range(2)]
-    logs = [task.communicate()[0] for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0]
-    results = [log.rpartition("result ")[2] for log in logs]
-    assert [json.loads(result) for result in results] == [pytest.approx(SUMS)] * 2
-    assert ["uv pip install" in log for log in logs].count(True) == 1
-    assert len(list(tmp_path.glob("model-*/"))) == 1
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_the_model_and_its_children_end_with_the_task(endless, how):
-    with start_task(model_uri=endless.uri, data=LENGTHS, env_manager="local") as task:
-        numbers = next(filter(None, map(family, task.stdout)))
-        assert len(alive(numbers)) == 2
-        task.send_signal(how)
-        log = task.stdout.read()
-    wait_for_end(numbers)
-    assert task.returncode == (1 if how == signal.SIGTERM else -how)
-    assert ("was killed with the task" in log) == (how == signal.SIGTERM)
-
-
-def test_a_timeout_of_the_task_ends_the_model(operator, endless, caplog):
-    caplog.set_level(logging.INFO)
-    task = operator(LENGTHS, model_uri=endless.uri, env_manager="local")
-
-    def time_out():
-        wait_until(lambda: family(caplog.text))
-        os.kill(os.getpid(), signal.SIGALRM)
-
-    Thread(target=time_out, daemon=True).start()
-    with pytest.raises(AirflowTaskTimeout), TimeoutPosix(300):
-        execute(task)
-    wait_for_end(family(caplog.text))
-
-
 def test_a_model_that_quits_is_explained_or_skipped_as_airflow_does(predict, quitter):
     arguments = {"model_uri": quitter.uri, "env_manager": "local"}
     with pytest.raises(ModelPredictionError, match="its process ended with status 3"):
@@ -227,24 +176,9 @@ def test_a_missing_column_is_refused_by_the_models_signature(predict):
         predict(FRAME[["head"]])
 
 
-def test_a_failing_model_shows_its_message_and_its_traceback(predict, caplog):
-    with (
-        caplog.at_level(logging.INFO),
-        pytest.raises(ModelPredictionError, match="a length cannot be negative"),
-    ):
-        predict(NEGATIVE)
-    assert 'lengths.py", line' in caplog.text
-    assert 'raise ValueError("a length cannot be negative")' in caplog.text
-
-
 def test_a_result_too_big_to_return_names_the_ways_out(predict):
     with pytest.raises(ModelPredictionError, match="object in output_uri, or raise return_limit"):
         predict(return_limit=10)
-
-
-def test_a_missing_input_is_named(predict, bucket):
-    with pytest.raises(MLflowError, match=r"nothing\.csv \(S3 connection 'aws_default'\)"):
-        predict("s3://provider-tests/nothing.csv")
 
 
 @pytest.mark.parametrize(
@@ -420,10 +354,6 @@ def recorded(hook, version, name, lengths):
     """A version that carries the hash of its files."""
     hook.set_model_version_tag(name, "1", "artifact_sha256", MLflowPyfuncHook().hash_model(lengths.uri))
     return f"models:/{name}/1"
-
-
-def test_a_version_whose_files_are_as_they_were_predicts(predict, recorded):
-    assert predict(model_uri=recorded) == pytest.approx(SUMS)
 
 
 @pytest.mark.parametrize("file", ["requirements.txt", "lengths.py", "added.py"])

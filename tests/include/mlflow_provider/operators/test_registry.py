@@ -17,8 +17,6 @@ from include.mlflow_provider.operators.registry import (
     DeleteRegisteredModelAliasOperator,
     DeleteRegisteredModelOperator,
     GetLatestModelVersionsOperator,
-    GetModelVersionOperator,
-    GetRegisteredModelOperator,
     PruneModelVersionsOperator,
     SearchModelVersionsOperator,
     SetModelVersionTagOperator,
@@ -52,15 +50,6 @@ def test_creating_a_model_again_answers_the_same_if_it_may_exist(services, name)
         run(CreateRegisteredModelOperator, name=name)
 
 
-def test_a_model_is_fetched(model):
-    assert run(GetRegisteredModelOperator, name=model)["registered_model"]["name"] == model
-
-
-def test_an_unknown_model_is_an_error(services, name):
-    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
-        run(GetRegisteredModelOperator, name=name)
-
-
 def test_a_version_is_registered_and_loads(hook, model, lengths):
     answer = run(
         CreateModelVersionOperator,
@@ -82,12 +71,6 @@ def test_a_task_that_runs_again_registers_nothing_new(hook, model, lengths):
     first = run(CreateModelVersionOperator, **arguments)["model_version"]
     again = run(CreateModelVersionOperator, **arguments)["model_version"]
     assert first["version"] == again["version"] == "1"
-
-
-def test_the_same_model_is_registered_twice_by_default(model, lengths):
-    arguments = {"name": model, "source": lengths.uri, "run_id": lengths.run_id}
-    run(CreateModelVersionOperator, **arguments)
-    assert run(CreateModelVersionOperator, **arguments)["model_version"]["version"] == "2"
 
 
 def test_templates_are_rendered_before_the_version_is_looked_for(hook, model, lengths):
@@ -136,11 +119,6 @@ def test_without_an_alias_none_is_set(hook, model, lengths):
     assert "aliases" not in hook.get_model_version(model, 1)
 
 
-def test_a_model_is_deleted_and_nothing_returned(hook, model):
-    assert run(DeleteRegisteredModelOperator, name=model) is None
-    assert hook.get_registered_model(model) is None
-
-
 def test_a_deletion_that_runs_again_fails_unless_the_model_may_be_missing(services, name):
     run(DeleteRegisteredModelOperator, name=name, missing_ok=True)
     with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
@@ -161,22 +139,6 @@ def test_without_versions_the_answer_is_empty_as_mlflows_own(hook, model):
     body = {"name": model}
     mlflows = hook.call("POST", "api/2.0/mlflow/registered-models/get-latest-versions", body)
     assert run(GetLatestModelVersionsOperator, name=model) == mlflows == {}
-
-
-def test_a_version_is_fetched(model, hook, lengths):
-    created = hook.create_model_version(model, lengths.uri)
-    assert run(GetModelVersionOperator, name=model, version="1") == {"model_version": created}
-
-
-def test_an_unknown_version_is_an_error(model):
-    with pytest.raises(MLflowAPIError, match="RESOURCE_DOES_NOT_EXIST"):
-        run(GetModelVersionOperator, name=model, version="7")
-
-
-def test_a_version_is_deleted_and_its_model_stays(hook, model, lengths):
-    hook.create_model_version(model, lengths.uri)
-    assert run(DeleteModelVersionOperator, name=model, version="1") is None
-    assert "latest_versions" not in hook.get_registered_model(model)
 
 
 def test_a_version_can_be_missing_if_that_is_fine(model):

@@ -45,16 +45,7 @@ class MLflowProcess:
 
     def __init__(self, environment: Path, folder: Path, *options: str, scheme: str = "http", prefix: str = "") -> None:
         self.log = folder / "server.log"
-        command = [
-            str(environment / "bin" / "mlflow"),
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--workers",
-            "1",
-        ]
+        command = [f"{environment}/bin/mlflow", *["server", "--host", "127.0.0.1", "--port", "0", "--workers", "1"]]
         command += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", f"{folder}/files"]
         with self.log.open("w") as log:
             self._guard = subprocess.Popen(

@@ -85,12 +85,6 @@ def test_its_link_leads_to_the_version_when_it_is_there(hook, name, version):
     assert link_of(task) == f"{hook.base_url}/#/models/{quote(name)}/versions/1"
 
 
-def test_the_version_that_carries_the_alias_is_found(hook, name, version, add_version):
-    add_version()
-    hook.set_registered_model_alias(name, "champion", 2)
-    assert look(name=name, alias="champion")["version"] == "2"
-
-
 def test_a_certain_version_has_to_carry_the_alias(hook, name, version, add_version):
     add_version()
     hook.set_registered_model_alias(name, "champion", 2)
@@ -168,14 +162,6 @@ def test_a_missing_metric_and_one_beyond_its_limits_are_reported_in_the_log(name
     assert "has no metric 'mae'" in capsys.readouterr().out
     look(name=name, version=1, metric="rmse", at_least=0.5, at_most=1)
     assert "has rmse 1.26, not at least 0.5 and at most 1.0" in capsys.readouterr().out
-
-
-def test_a_metric_that_is_logged_later_is_waited_for(hook, name, add_version):
-    version = add_version(rmse=1.5)
-    with ThreadPoolExecutor(1) as worker:
-        found = worker.submit(wait, name=name, version=1, metric="rmse", at_most=1.3)
-        hook.log_batch(version["run_id"], [{"key": "rmse", "value": 1.26, "step": 1}])
-        assert found.result() == version
 
 
 @pytest.mark.parametrize("arguments", MODES)

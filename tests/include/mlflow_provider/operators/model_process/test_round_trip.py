@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import string
-from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -162,10 +161,3 @@ def test_with_a_signature_every_way_to_send_a_table_gives_the_model_the_same(tmp
         found = pd.concat([result for _, result in run(model, source, size)])
         assert list(found.dtypes) == list(expected.dtypes)
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
-
-
-def test_pandas_reads_a_returned_frame_back():
-    frame = make_table(5, ["double with gaps", "long", "boolean"])
-    found = collect(frame, None)
-    back = pd.read_json(StringIO(found), precise_float=True)
-    pd.testing.assert_frame_equal(back, frame, check_exact=True)
