@@ -6,6 +6,12 @@ from math import inf
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -37,6 +43,24 @@ def test_every_candidate_predicts_the_same_when_it_is_compiled(name: str, projec
     assert np.vstack(one_by_one) == pytest.approx(expected[:10], rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    "regressor",
+    [ExtraTreesRegressor, RandomForestRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor],
+)
+def test_trees_split_numbers_where_scikit_learn_does(regressor: type) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(2000, 1))
+    fitted = regressor(random_state=0).fit(cells, np.sin(5 * cells[:, 0]))
+    if regressor is HistGradientBoostingRegressor:
+        splits = np.concatenate([tree.nodes["num_threshold"] for (tree,) in fitted._predictors])
+    else:
+        splits = np.concatenate([tree.tree_.threshold for tree in np.ravel(fitted.estimators_)])
+    near = rng.choice(splits, compiled.FEW_ROWS)  # as numbers of 32 bits, many are equal to the split next to them
+    near = (near * rng.choice([1 - 1e-9, 1, 1 + 1e-9], len(near))).reshape(-1, 1)
+
+    assert compiled._find_predict(fitted)(near) == pytest.approx(fitted.predict(near), rel=1e-9)
+
+
 def test_a_missing_category_is_predicted_as_the_models_own_level_of_missing_cells() -> None:
     texts = dict.fromkeys(HOUSES.categories, "str")
     rows = make_rows().assign(index=["a", None, "b"] * 40).astype(texts | dict.fromkeys(HOUSES.numbers, float))
@@ -60,7 +84,7 @@ def test_the_ends_of_many_rows_are_those_of_few(training: pd.DataFrame, monkeypa
     rows = fast.domain.draw(50)
     few = np.column_stack(fast.predict(rows))
 
-    monkeypatch.setattr(compiled, "FEW", 0)
+    monkeypatch.setattr(compiled, "FEW_SUMS", 0)
 
     assert np.column_stack(fast.predict(rows)) == pytest.approx(few, rel=1e-12)
 
