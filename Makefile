@@ -31,7 +31,7 @@ demo: setup ## Start all services, run the DAGs, print the results
 
 # The values come from the environment, so that blanks and quotes in names need no escaping. Write $ as $$.
 .PHONY: adapt
-adapt: setup ## Describe your own table in include/problem.py (TABLE=my.csv TARGET=price [ID=id] [FORCE=1])
+adapt: setup ## Describe your own table in include/problem.py (TABLE=my.csv or a folder, TARGET=price [ID=id] [FORCE=1])
 	@$(BIN)/python -m local.adapt --table="$$TABLE" --target="$$TARGET" $${ID:+--id="$$ID"} $${FORCE:+--force}
 
 .PHONY: up

@@ -49,13 +49,22 @@ def parse_rows(content: bytes, name: str) -> pd.DataFrame:
     :return: the cells of a CSV file as text, those of a Parquet file in their types; column names are trimmed
     :raises TableError: it is not a table, has no rows, or has two columns of the same name
     """
-    part = Part(name, partial(BytesIO, content))
-    if part.is_parquet:
+    return parse_parts({name: content})
+
+
+def parse_parts(contents: Mapping[str, bytes]) -> pd.DataFrame:
+    """Read the files of a table as :func:`parse_rows` reads one.
+
+    :param contents: by name
+    :raises TableError: as :func:`read_parts`
+    """
+    parts = [Part(name, partial(BytesIO, content)) for name, content in contents.items()]
+    for part in (part for part in parts if part.is_parquet):
         with _open_parquet(part) as file:
-            cells, rows = file.metadata.num_rows * file.metadata.num_columns, file.metadata.num_rows
+            cells = file.metadata.num_rows * file.metadata.num_columns
         if cells > MAX_CELLS:
-            raise TableError(f"{name} has {cells:,} cells, {MAX_CELLS:,} is the limit: split the file")
-    batches = [batch for _, batch in read_parts([part], max(rows, 1) if part.is_parquet else len(content))]
+            raise TableError(f"{part.name} has {cells:,} cells, {MAX_CELLS:,} is the limit: split the file")
+    batches = [batch for _, batch in read_parts(parts, MAX_CELLS)]
     return pd.concat(batches, ignore_index=True) if len(batches) > 1 else batches[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from include.data.reading import TableError, parse_rows
+from include.data.reading import TableError, parse_parts
 from include.data.split import select_holdout
 from include.evaluation.scores import format_value
 from include.spec import Limits, Problem, ProblemError
@@ -39,12 +39,19 @@ def adapt(options: argparse.Namespace, project: Path, console: Console) -> None:
 
     :raises AdaptError: the table cannot be used, or what would be overwritten is not committed
     """
-    file = find_table(options.table)
-    content, copy = file.read_bytes(), place_table(file, project)
-    rows, table = parse_rows(content, options.table), copy.relative_to(project).as_posix()
+    source = Path(options.table).expanduser()
+    contents = {file: file.read_bytes() for file in find_files(source, options.table)}
+    place = place_table(source, project)
+    copies = {place / file.relative_to(source): content for file, content in contents.items()}
+    labels = [options.table if file == source else str(file.relative_to(source)) for file in contents]
+    rows = parse_parts(dict(zip(labels, contents.values(), strict=True)))
+    table = place.relative_to(project).as_posix()
+    if source.is_dir():
+        check_folder(place, copies)
+        table += "/"
     proposal = propose(rows, options.table, table, options.target.strip(), options.id.strip() or None)
     comments = ["Expected ranges are those of the table, and a tenth beyond them.", *describe_gate(proposal)]
-    files = {copy: content} | render_files(proposal.problem, comments, project)
+    files = copies | render_files(proposal.problem, comments, project)
     changed = {file: text for file, text in files.items() if not file.exists() or file.read_bytes() != text}
     if changed and not options.force:
         check_committed(changed, project)
@@ -62,25 +69,32 @@ def adapt(options: argparse.Namespace, project: Path, console: Console) -> None:
     console.print("Next: [bold]make demo[/]")
 
 
-def find_table(table: str) -> Path:
-    """Return a table's file.
+def find_files(source: Path, table: str) -> list[Path]:
+    """Return the files of a table: itself, or all CSV and Parquet files of a folder, in the order of the pipeline.
 
-    :raises AdaptError: there is none, or it is not a table
+    :param table: what the source is called in messages
+    :raises AdaptError: there is none
     """
-    file = Path(table).expanduser()
     if table.startswith("s3://"):
         raise AdaptError(f"TABLE={table} is not a local file: download it, and enter the URI as `table` afterwards")
-    if not file.is_file() or file.suffix.lower() not in (".csv", ".parquet"):
-        raise AdaptError(f"TABLE={table} does not exist or does not end in .csv or .parquet: name such a file")
-    return file
+    found = source.rglob("*") if source.is_dir() else [source]
+    if files := [file for file in found if file.is_file() and file.suffix.lower() in (".csv", ".parquet")]:
+        return sorted(files, key=str)
+    raise AdaptError(f"TABLE={table} does not exist or does not end in .csv or .parquet: name such a file, or a folder")
 
 
-def place_table(file: Path, project: Path) -> Path:
-    """Return where the pipeline reads a table: where it is, if in ``include``, else in a copy there."""
-    resolved = file.resolve()
+def place_table(source: Path, project: Path) -> Path:
+    """Return where the pipeline reads a file or folder: where it is, if in ``include``, else in a copy there."""
+    resolved = source.resolve()
     if resolved.is_relative_to((project / "include").resolve()):
         return project / resolved.relative_to(project.resolve())
-    return project / "include" / f"{make_slug(file.stem)}{file.suffix.lower()}"
+    return project / "include" / f"{make_slug(source.stem)}{'' if source.is_dir() else source.suffix.lower()}"
+
+
+def check_folder(place: Path, files: Collection[Path]) -> None:
+    """Raise an error if there are other files where the parts of a table are copied to: they would be parts too."""
+    if others := sorted(str(file) for file in place.rglob("*") if file.is_file() and file not in files):
+        raise AdaptError(f"{place} has other files, such as {others[0]}: remove them, or rename the table's folder")
 
 
 def describe_gate(proposal: Proposal) -> list[str]:
@@ -137,7 +151,7 @@ def list_questions(proposal: Proposal) -> list[str]:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.adapt", description=__doc__)
-    parser.add_argument("--table", required=True, help="CSV or Parquet file")
+    parser.add_argument("--table", required=True, help="CSV or Parquet file, or a folder of such files")
     parser.add_argument("--target", required=True, help="the column to predict, of numbers")
     parser.add_argument("--id", default="", help="the column that identifies rows")
     parser.add_argument("--force", action="store_true", help="overwrite what is not committed")

@@ -96,4 +96,5 @@ def write_all(contents: Mapping[Path, bytes], project: Path) -> None:
             if file.exists():
                 shutil.copymode(file, copy)
         for file, copy in staged.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
             copy.replace(file)

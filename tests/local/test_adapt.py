@@ -9,7 +9,7 @@ import sys
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import ANY, Mock
 
 import numpy as np
 import pandas as pd
@@ -404,6 +404,54 @@ def test_a_table_is_described_in_the_project(project: Path, table: Path) -> None
     assert not list(project.glob(".adapt-*"))
 
 
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """A folder with the two parts of a table."""
+    folder, rows = tmp_path / "House prices", make_rows(120)
+    (folder / "2025").mkdir(parents=True)
+    rows.head(70).to_csv(folder / "2025" / "b.csv", index=False)
+    rows.tail(50).to_csv(folder / "a.csv", index=False)
+    return folder
+
+
+def test_a_folder_of_parts_is_described_and_copied(project: Path, parts: Path) -> None:
+    (parts / "notes.txt").write_text("not a part")
+    code, printed = adapt(project, f"{parts}/", "price", "--id=address")
+
+    assert code == 0, printed
+    assert problem_in(project).table == "include/house_prices/"
+    copies = {name: project / "include/house_prices" / name for name in ("2025/b.csv", "a.csv")}
+    assert {*(project / "include/house_prices").rglob("*.*")} == {*copies.values()}
+    assert all(copy.read_bytes() == (parts / name).read_bytes() for name, copy in copies.items())
+    assert "120 rows" in printed
+
+
+def test_a_folder_in_include_stays_where_it_is(project: Path, parts: Path) -> None:
+    shutil.copytree(parts, folder := project / "include" / "Parts")
+    commit(project)
+
+    assert adapt(project, folder) == (0, ANY)
+    assert problem_in(project).table == "include/Parts/"
+    assert "Parts" not in git(project, "status", "--porcelain")
+
+
+def test_a_part_with_other_columns_is_named(project: Path, parts: Path) -> None:
+    make_rows(5).drop(columns="index").to_csv(parts / "c.csv", index=False)
+
+    assert adapt(project, parts) == (1, "c.csv has other columns than 2025/b.csv: it lacks column index\n")
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_parts_are_not_copied_among_other_files(project: Path, parts: Path) -> None:
+    adapt(project, parts)
+    commit(project)
+    (parts / "a.csv").unlink()
+    code, printed = adapt(project, parts)
+
+    assert code == 1
+    assert "include/house_prices/a.csv: remove them" in printed
+
+
 def test_only_the_name_of_the_bucket_changes_in_the_container_files(project: Path, table: Path) -> None:
     before = {name: (project / name).read_text() for name in WRITTEN[2:]}
 
@@ -494,7 +542,7 @@ def test_nothing_changes_if_a_file_cannot_be_written(
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("t.txt", b"a,b\n1,2\n", "does not exist or does not end in .csv or .parquet: name such a file"),
+        ("t.txt", b"a,b\n1,2\n", "does not exist or does not end in .csv or .parquet: name such a file, or a folder"),
         ("t.csv", b"a;y\n1;2\n", "save it with commas"),
         ("t.csv", b"a,a ,y\n1,2,3\n", "more than one column 'a'"),
         ("t.parquet", b"a,b\n1,2\n", "is not a Parquet file"),
@@ -513,7 +561,7 @@ def test_a_file_that_is_not_a_table_is_refused(
 
 @pytest.mark.parametrize(
     ("table", "remedy"),
-    [("none.csv", "name such a file"), ("include", "name such a file"), ("s3://data/t.csv", "download it")],
+    [("none.csv", "name such a file"), ("local/schemas", "name such a file"), ("s3://data/t.csv", "download it")],
 )
 def test_a_table_that_is_not_there_is_named(project: Path, table: str, remedy: str) -> None:
     code, printed = adapt(project, table)
