@@ -7,7 +7,7 @@ than that of the split.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,21 @@ def draw_rows(rows: pd.DataFrame, most: int, problem: Problem) -> pd.DataFrame:
     return rows.iloc[_draw(_hash(rows[problem.id]), most)]
 
 
-def draw_sample(batches: Iterable[pd.DataFrame], problem: Problem, *, training: int, holdout: int) -> np.ndarray:
+def draw_sample(
+    batches: Iterable[pd.DataFrame],
+    problem: Problem,
+    *,
+    training: int,
+    holdout: int,
+    slices: Sequence[pd.Series] = (),
+) -> np.ndarray:
     """Return for each row of a table whether it is drawn; rows without a target are not.
 
     :param batches: of the table, at least one: columns ``problem.id``, the target and ``_split``
     :param training: training rows that are drawn at most
-    :param holdout: holdout rows that are drawn at most
+    :param holdout: holdout rows that are drawn at most, or as many beside those of the newest slice
+    :param slices: ids of holdout rows that were drawn before, the oldest first: if there are too many rows, those of
+        the newest slice stay, and rows of no slice come at the rate at which that was drawn
     """
     sides, hashes = [], []
     for batch in batches:
@@ -40,10 +49,21 @@ def draw_sample(batches: Iterable[pd.DataFrame], problem: Problem, *, training: 
         hashes.append(_hash(rows[problem.id]))
     side, hashed = np.concatenate(sides), np.concatenate(hashes)
     drawn = np.zeros(len(side), dtype=bool)
-    for number, most in ((1, training), (2, holdout)):
-        positions = np.flatnonzero(side == number)
-        drawn[positions[_draw(hashed[positions], most)]] = True
+    learned, held_out = np.flatnonzero(side == 1), np.flatnonzero(side == 2)
+    drawn[learned[_draw(hashed[learned], training)]] = True
+    drawn[held_out[_draw_beside(hashed[held_out], holdout, slices)]] = True
     return drawn
+
+
+def _draw_beside(hashes: np.ndarray, most: int, slices: Sequence[pd.Series]) -> np.ndarray:
+    if len(hashes) <= most or not slices:
+        return _draw(hashes, most)
+    used = [np.isin(hashes, _hash(ids)) for ids in slices]
+    kept, fresh = np.flatnonzero(used[-1]), np.flatnonzero(~np.logical_or.reduce(used))
+    kept = kept[_draw(hashes[kept], most)]
+    if len(kept):
+        fresh = fresh[hashes[fresh] <= hashes[kept].max()]
+    return np.union1d(kept, fresh[_draw(hashes[fresh], most)])
 
 
 def _hash(ids: pd.Series) -> np.ndarray:

@@ -31,17 +31,17 @@ def spend(confidence: float, look: int) -> float:
     return (1 - confidence) / (look * (look + 1))
 
 
-def select_slice(rows: pd.DataFrame, slices: Sequence[pd.DataFrame], problem: Problem) -> tuple[pd.DataFrame, bool]:
+def select_slice(rows: pd.DataFrame, slices: Sequence[pd.Series], problem: Problem) -> tuple[pd.DataFrame, bool]:
     """Return the rows to judge by, and whether they are a new slice.
 
     A new slice has only rows of no earlier one, and begins when there are as many of them as are left of the newest
     slice. Rows are distinguished by id alone: after a change of units they are still the same rows.
 
     :param rows: held out, with a target, and not in the training rows of any model that is compared
-    :param slices: rows of the earlier slices, the oldest first
+    :param slices: ids of the rows of the earlier slices, the oldest first
     :return: possibly fewer than ``MIN_ROWS``
     """
-    used = [rows[problem.id].isin(earlier[problem.id]) for earlier in slices]
+    used = [rows[problem.id].isin(ids) for ids in slices]
     fresh = rows[~np.logical_or.reduce(used)] if used else rows
     left = rows[used[-1]] if used else rows.head(0)
     if len(fresh) >= max(len(left), MIN_ROWS):

@@ -38,12 +38,19 @@ def count_rows(uri: str, problem: Problem) -> Counts:
 
 
 def read_sample(
-    uri: str, problem: Problem, *, training: int, holdout: int = 0, columns: Sequence[str] | None = None
+    uri: str,
+    problem: Problem,
+    *,
+    training: int,
+    holdout: int = 0,
+    slices: Sequence[pd.Series] = (),
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return rows of a table with a target, drawn as :mod:`include.data.sampling` says, in the order of the table.
 
     :param training: training rows at most
     :param holdout: holdout rows at most
+    :param slices: as :func:`include.data.sampling.draw_sample` takes them
     :param columns: those to return; all if None
     """
     import pandas as pd
@@ -51,7 +58,7 @@ def read_sample(
     from include.data.sampling import draw_sample
 
     labels = storage.read_batches(uri, [problem.id, SPLIT, problem.target.name])
-    drawn, first, parts = draw_sample(labels, problem, training=training, holdout=holdout), 0, []
+    drawn, first, parts = draw_sample(labels, problem, training=training, holdout=holdout, slices=slices), 0, []
     for batch in storage.read_batches(uri, columns):
         parts.append(batch[drawn[first : first + len(batch)]])
         first += len(batch)

@@ -43,9 +43,12 @@ def prepare_holdout(version: str, run_id: str) -> list[dict[str, str]]:
     if not features_uri:
         raise AirflowFailException(f"the feature table of version {version} is gone: it cannot be evaluated")
     compared = present if present and _can_compare(challenger, present) else None
-    held_out = samples.read_sample(features_uri, PROBLEM, training=0, holdout=holdout.MAX_ROWS)
+    slices = _read_slices()
+    held_out = samples.read_sample(
+        features_uri, PROBLEM, training=0, holdout=holdout.MAX_ROWS, slices=[*slices.values()]
+    )
     unseen = _leave_out_trained(held_out, [features_uri, champions.find_features(compared or {})])
-    rows, slice_uri = _select_slice(unseen, run_id)
+    rows, slice_uri = _select_slice(unseen, slices, run_id)
     contest = {
         **_describe(challenger, features_uri),
         "present": present["version"] if present else "",
@@ -136,24 +139,27 @@ def _leave_out_trained(rows: pd.DataFrame, tables: Sequence[str]) -> pd.DataFram
     return rows.reset_index(drop=True)
 
 
-def _select_slice(rows: pd.DataFrame, run_id: str) -> tuple[pd.DataFrame, str]:
+def _read_slices() -> dict[str, pd.Series]:
+    """Return the ids of the rows of each slice that versions were compared on, by URI, the oldest first."""
+    tags = champions.read_tags(champions.connect().get_registered_model(champions.MODEL) or {})
+    uris = [uri for name, uri in sorted(tags.items()) if name.startswith(SLICE) and storage.exists(uri)]
+    usable = [uri for uri in uris if _columns() <= set(samples.list_columns(uri))]
+    return {uri: storage.read_table(uri, [PROBLEM.id])[PROBLEM.id] for uri in usable}
+
+
+def _select_slice(rows: pd.DataFrame, slices: dict[str, pd.Series], run_id: str) -> tuple[pd.DataFrame, str]:
     """Return the rows to compare on and the URI of their slice, which is recorded at the registered model if it is new.
 
     Not at the versions: they can be deleted, but rows that were looked at are not fresh again.
     """
     from include.evaluation import looks
 
-    hook = champions.connect()
-    tags = champions.read_tags(hook.get_registered_model(champions.MODEL) or {})
-    uris = [uri for name, uri in sorted(tags.items()) if name.startswith(SLICE) and storage.exists(uri)]
-    usable = [uri for uri in uris if _columns() <= set(samples.list_columns(uri))]
-    slices = {uri: storage.read_table(uri, [PROBLEM.id]) for uri in usable}
-    selected, is_new = looks.select_slice(rows, list(slices.values()), PROBLEM)
+    selected, is_new = looks.select_slice(rows, [*slices.values()], PROBLEM)
     if not is_new:
         return selected, next(reversed(slices), "")
     uri = storage.write_table(selected, _uri(run_id, "slice.parquet"))
     now = datetime.now(UTC).strftime(champions.TIME)
-    hook.set_registered_model_tag(champions.MODEL, f"{SLICE}{now}", uri)
+    champions.connect().set_registered_model_tag(champions.MODEL, f"{SLICE}{now}", uri)
     return selected, uri
 
 

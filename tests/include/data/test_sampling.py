@@ -65,3 +65,44 @@ def test_without_rows_with_a_target_nothing_is_drawn() -> None:
     rows = make_labels(20).assign(price=np.nan)
 
     assert not draw_sample([rows], HOUSES, training=10, holdout=10).any()
+
+
+def draw_holdout(rows: pd.DataFrame, most: int, *slices: pd.DataFrame) -> pd.DataFrame:
+    drawn = draw_sample([rows], HOUSES, training=0, holdout=most, slices=[ids["address"] for ids in slices])
+    return rows[drawn]
+
+
+def test_holdout_rows_of_a_slice_stay_and_others_come_at_its_rate() -> None:
+    rows = make_labels(20_000)
+    before = draw_holdout(rows.head(10_000), 500)
+
+    grown = draw_holdout(rows, 500, before)
+
+    assert set(before.index) < set(grown.index)
+    assert len(grown) - len(before) == pytest.approx(500, abs=4 * 500**0.5)
+    assert grown.index.difference(before.index).min() >= 10_000
+    pd.testing.assert_frame_equal(draw_holdout(rows.head(10_000), 500, before), before)
+
+
+def test_rows_of_earlier_slices_are_not_drawn_again() -> None:
+    rows = make_labels(20_000)
+    first = draw_holdout(rows.head(10_000), 500)
+    second = draw_holdout(rows, 500, first).drop(first.index)
+
+    drawn = draw_holdout(rows, 500, first, second)
+
+    pd.testing.assert_frame_equal(drawn, second)
+
+
+def test_if_all_rows_of_a_slice_are_gone_as_many_are_drawn_as_without_it() -> None:
+    rows = make_labels(10_000)
+    gone = draw_holdout(rows, 100)
+
+    assert len(draw_holdout(rows.drop(gone.index), 100, gone)) == 100
+
+
+def test_few_holdout_rows_are_drawn_all_whatever_the_slices() -> None:
+    rows = make_labels(100)
+    everything = draw_holdout(rows, 100)
+
+    pd.testing.assert_frame_equal(draw_holdout(rows, 100, everything.head(5), everything.head(9)), everything)

@@ -27,7 +27,7 @@ def test_all_looks_together_spend_no_more_than_the_whole(confidence: float) -> N
 
 
 def select(rows: pd.DataFrame, *slices: pd.DataFrame) -> tuple[list[str], bool]:
-    chosen, is_new = looks.select_slice(rows, slices, HOUSES)
+    chosen, is_new = looks.select_slice(rows, [earlier["address"] for earlier in slices], HOUSES)
     assert chosen.index.tolist() == list(range(len(chosen)))
     return chosen["address"].tolist(), is_new
 

@@ -192,6 +192,30 @@ def test_a_large_holdout_is_judged_by_a_sample(first: Version, monkeypatch: pyte
     assert len(storage.read_table(request["data"].replace("rows.parquet", "holdout.parquet"))) == 20
 
 
+def test_an_equal_version_is_no_other_look_after_the_table_of_a_sampled_holdout_grew(
+    untouched: Callable[..., Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdout, "MAX_ROWS", 20)
+    rows = make_rows(300)
+    before, after = (
+        storage.write_table(make_table(rows.head(count), HOUSES), f"s3://data/features/grown/{count}.parquet")
+        for count in (200, 300)
+    )
+    trained = train_version(1.0, before)
+    model_uri = champions.connect().get_model_version(champions.MODEL, trained["version"])["source"]
+    equal = champions.connect().create_model_version(
+        champions.MODEL, model_uri, trained["run_id"], {"features_uri": after}
+    )
+
+    evaluated = [evaluate(version, f"run-grown-{number}") for number, version in enumerate([trained, equal])]
+
+    assert [read(each)["look"] for each in evaluated] == [1, 1]
+    first, second = (
+        storage.read_table(evaluation._uri(f"run-grown-{number}", "holdout.parquet"))["address"] for number in range(2)
+    )
+    pd.testing.assert_series_equal(first, second)
+
+
 def test_of_many_training_rows_those_count_that_a_model_is_fitted_to(
     first: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
