@@ -173,13 +173,12 @@ def backup(stack: Stack, names: list[str]) -> int:
 
 
 def restore(stack: Stack, names: list[str]) -> int:
-    """Stop all services, and put an archive in place of the present data, which is kept beside it."""
+    """Read an archive, stop all services, and put it in place of the present data, which is kept beside it."""
     from local.backup import restore
 
     if not names:
         raise StackError("give an archive: make restore FILE=.local/backups/<time>.tar.gz")
-    stack.stop()
-    replaced = restore(stack.settings, *map(Path, names))
+    replaced = restore(stack.settings, *map(Path, names), stop=stack.stop)
     console.print(f"Restored; start it with make up. What was there is in {replaced}.", soft_wrap=True)
     return 0
 

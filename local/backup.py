@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,6 +34,7 @@ CONTENT = (*DATABASES, *FILES, *FOLDERS)
 STALE = ("redis", *(f"{name}{suffix}" for name in DATABASES for suffix in ("-wal", "-shm", "-journal")))
 MANIFEST, VERSIONS = "manifest.json", "versions.json"
 ENCRYPTED = ".age"
+KEPT = max(1, int(os.environ.get("BACKUPS") or 10))  # archives; older ones are deleted
 
 
 class BackupError(RuntimeError):
@@ -41,7 +42,7 @@ class BackupError(RuntimeError):
 
 
 def back_up(settings: Settings, key: Path | None = None) -> Path:
-    """Write an archive of the stack, which may be running, to ``backups`` in its home, and return it.
+    """Write an archive of the stack, which may be running, to ``backups`` in its home, delete old ones, and return it.
 
     :param key: file with an age identity, created if it is missing; the archive is encrypted with it
     """
@@ -61,12 +62,18 @@ def back_up(settings: Settings, key: Path | None = None) -> Path:
             written = plain.with_name(target.name)
             pyrage.encrypt_file(str(plain), str(written), [_read_key(key).to_public()])
         written.chmod(0o600)
-        return written.rename(target)
+        written.rename(target)
+    for old in sorted(folder.glob("*.tar.gz*"), reverse=True)[KEPT:]:
+        old.unlink()
+    return target
 
 
-def restore(settings: Settings, archive: Path, key: Path | None = None) -> Path:
-    """Put the content of an archive in place of the present one; the stack must not be running.
+def restore(
+    settings: Settings, archive: Path, key: Path | None = None, *, stop: Callable[[], None] = lambda: None
+) -> Path:
+    """Put the content of an archive in place of the present one; the stack must not be running then.
 
+    :param stop: called once the archive has been read, before anything changes
     :return: the folder that the present content was moved to
     :raises BackupError: the archive cannot be read, or is of newer versions; nothing has changed
     """
@@ -76,6 +83,7 @@ def restore(settings: Settings, archive: Path, key: Path | None = None) -> Path:
         content = Path(temporary)
         _extract(archive, content, key)
         _check_versions(content / MANIFEST)
+        stop()
         for name in (*CONTENT, *STALE, VERSIONS):
             _move(settings.home / name, replaced / name)
         for name in CONTENT:
