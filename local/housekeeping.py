@@ -38,7 +38,9 @@ def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> Iterat
         rows = clean_database(settings, now - timedelta(days=days), tables, dry_run=dry_run)
         yield f"Airflow: {rows} rows of {', '.join(tables)}"
     limit = now - timedelta(days=RUNS)
-    yield f"logs: {delete_logs(settings.home / 'airflow' / 'logs', limit, dry_run=dry_run)} files"
+    yield f"logs: {delete_files(settings.home / 'airflow' / 'logs', limit, dry_run=dry_run)} files"
+    left = delete_files(settings.temporary, now - timedelta(days=1), dry_run=dry_run)
+    yield f"temporary: {left} files of killed programs"
     yield f"lineage: {trim_events(settings.lineage, limit, dry_run=dry_run)} events"
     if not dry_run and (settings.home / "mlflow" / "mlflow.db").exists():
         yield f"MLflow: {remove_deleted(settings, RESTORABLE)} runs and models removed"
@@ -67,7 +69,7 @@ def clean_database(settings: Settings, before: datetime, tables: tuple[str, ...]
     return sum(int(line.split()[1]) for line in output.splitlines() if line.startswith("Found ") and "rows" in line)
 
 
-def delete_logs(folder: Path, before: datetime, *, dry_run: bool) -> int:
+def delete_files(folder: Path, before: datetime, *, dry_run: bool) -> int:
     """Delete files that were last written before a time, and folders that are empty then; return how many files."""
     old = [file for file in folder.rglob("*") if file.is_file() and file.lstat().st_mtime < before.timestamp()]
     for file in [] if dry_run else old:
@@ -82,23 +84,30 @@ def delete_logs(folder: Path, before: datetime, *, dry_run: bool) -> int:
 def trim_events(file: Path, before: datetime, *, dry_run: bool) -> int:
     """Delete the lineage events before a time, and return how many.
 
-    The file is renamed first: tasks open it for each event, and so write to a new one.
+    The file is renamed first: tasks open it for each event, and so write to a new one. If this is killed before all
+    other events are there too, the next call adds those that are missing.
     """
-    if not file.exists():
-        return 0
-    lines = file.read_text().splitlines(keepends=True)
-    old = sum(_is_before(line, before) for line in lines)
-    if old and not dry_run:
-        taken = file.rename(file.with_suffix(".old"))
-        kept = [line for line in taken.read_text().splitlines(keepends=True) if not _is_before(line, before)]
-        with file.open("a") as stream:
-            stream.write("".join(kept))
-        taken.unlink()
+    taken = file.with_suffix(".old")
+    events = [line for found in (taken, file) if found.exists() for line in found.read_text().splitlines()]
+    old = sum(_is_before(line, before) for line in events)
+    if dry_run or not (old or taken.exists()):
+        return old
+    if not taken.exists():
+        file.rename(taken)
+    present = set(file.read_text().splitlines()) if file.exists() else set()
+    with file.open("a") as stream:
+        for line in taken.read_text().splitlines():
+            if line not in present and not _is_before(line, before):
+                stream.write(f"{line}\n")
+    taken.unlink()
     return old
 
 
 def _is_before(line: str, time: datetime) -> bool:
-    return datetime.fromisoformat(json.loads(line)["eventTime"]) < time
+    try:
+        return datetime.fromisoformat(json.loads(line)["eventTime"]) < time
+    except ValueError:  # a task was killed while it wrote the event
+        return True
 
 
 def find_waiting(settings: Settings, before: datetime) -> list[str]:

@@ -90,12 +90,14 @@ def connected() -> Iterator[None]:
 
 @contextmanager
 def start_run(name: str, experiment_id: str, tags: Mapping[str, str] | None = None) -> Iterator[mlflow.ActiveRun]:
-    """Run the block inside a new run that is tagged with the code's version and the Airflow task."""
-    with (
-        connected(),
-        mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=run_tags() | dict(tags or {})) as run,
-    ):
-        yield run
+    """Run the block inside a new run that is tagged with the code's version and the Airflow task.
+
+    A run of an earlier try of the task that is still RUNNING becomes KILLED: the try was killed.
+    """
+    with connected():
+        _end_killed_tries(name, experiment_id)
+        with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=run_tags() | dict(tags or {})) as run:
+            yield run
     note_run(run.info.run_id)
 
 
@@ -189,6 +191,15 @@ def run_tags() -> dict[str, str]:
     names = ("dag_id", "dag_run_id", "task_id", "try_number")
     task = {f"airflow.{name}": os.environ.get(f"AIRFLOW_CTX_{name.upper()}", "") for name in names}
     return {"code_version": code_version()} | task
+
+
+def _end_killed_tries(name: str, experiment_id: str) -> None:
+    same = {name: value for name, value in run_tags().items() if name in ("airflow.dag_run_id", "airflow.task_id")}
+    if all(same.values()):
+        conditions = [f"tags.`{tag}` = '{value}'" for tag, value in same.items()]
+        query = " and ".join(["attributes.status = 'RUNNING'", f"attributes.run_name = '{name}'", *conditions])
+        for run in MlflowClient().search_runs([experiment_id], query):
+            MlflowClient().set_terminated(run.info.run_id, "KILLED")
 
 
 def _requirements() -> list[str]:

@@ -59,6 +59,8 @@ def delete_expired(kind: str, params: Mapping[str, Any], ti: Any) -> dict[str, A
     log.info("%s %s items of %s", verb, len(expired), kind)
     if not params["dry_run"]:
         delete(kind, expired)
+        if kind == "runs":
+            end_abandoned(ti.get_dr_count)
     return {
         "kind": kind,
         "items": len(expired),
@@ -97,6 +99,16 @@ def delete(kind: str, expired: Iterable[Item]) -> None:
         _delete_runs(parts)
     else:
         storage.delete_all(parts)
+
+
+def end_abandoned(count_runs: CountRuns) -> None:
+    """Set the runs in MLflow to KILLED that are RUNNING although the run of the DAG that started them has ended."""
+    hook = champions.connect()
+    for run in hook.search_runs(_experiment_ids(), "attributes.status = 'RUNNING'"):
+        tags = champions.read_tags(run["data"])
+        dag_id, dag_run_id = tags.get("airflow.dag_id"), tags.get(champions.DAG_RUN_ID)
+        if dag_id and not count_runs(dag_id=dag_id, run_ids=[dag_run_id], states=OPEN):
+            hook.set_terminated(run["info"]["run_id"], "KILLED")
 
 
 def _find_objects(kind: str, count_runs: CountRuns) -> tuple[list[Item], IsNeeded]:

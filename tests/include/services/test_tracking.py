@@ -245,6 +245,23 @@ def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     assert time.monotonic() - started < 60
 
 
+def test_a_retry_ends_the_run_of_the_try_that_was_killed(
+    client: MlflowClient, experiment_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CONTEXT.items():
+        monkeypatch.setenv(name, value)
+    killed, other = (
+        client.create_run(experiment_id, tags=tracking.run_tags(), run_name=name).info.run_id
+        for name in ("Scaler", "Data quality")
+    )
+    with tracking.start_run("Scaler", experiment_id) as run:
+        pass
+
+    statuses = [client.get_run(run_id).info.status for run_id in (killed, other, run.info.run_id)]
+    assert statuses == ["KILLED", "RUNNING", "FINISHED"]
+    client.set_terminated(other)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one module."""

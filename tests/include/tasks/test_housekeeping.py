@@ -226,6 +226,15 @@ def test_a_trail_that_another_task_deletes_meanwhile_does_not_count(
     assert housekeeping._read_traced() == traced != set()
 
 
+def test_runs_that_a_killed_task_left_open_are_ended(stack: Stack) -> None:
+    past = Past(stack.settings.home / "mlflow" / "mlflow.db")
+    tags = [{"airflow.dag_id": "train", "airflow.dag_run_id": dag_run_id} for dag_run_id in ("ended", "open")]
+    ids = [past.hook.create_run(past.experiment_id, tags=one)["info"]["run_id"] for one in [*tags, {}]]
+    housekeeping.end_abandoned(lambda dag_id, run_ids, states: int(run_ids == ["open"]))
+
+    assert [past.hook.get_run(run_id)["info"]["status"] for run_id in ids] == ["KILLED", "RUNNING", "RUNNING"]
+
+
 def test_a_dry_run_deletes_nothing(year: dict[str, Any], stack: Stack) -> None:
     class Task:
         get_dr_count = staticmethod(lambda **_: 0)
