@@ -14,6 +14,9 @@ from email.utils import parsedate_to_datetime
 import boto3
 import httpx
 import psutil
+import psycopg2
+import redis
+from celery import Celery
 
 from local.airflow import Airflow
 from local.backup import DATABASES, installed_versions, read_versions
@@ -21,8 +24,9 @@ from local.settings import AIRFLOW_USER, ENVIRONMENTS, PROJECT, USER
 from local.stack import SERVICES, Stack, last_line
 
 LITTLE_SPACE, NO_SPACE = 5e9, 1e9  # bytes
+ANSWER_WITHIN = 5  # seconds
 MAX_CLOCK_DIFFERENCE = 5  # seconds; S3 refuses requests whose time is 15 minutes off
-RESULTS = ("Airflow: ", "logs: ", "lineage: ", "MLflow: ")  # of local/housekeeping.py
+RESULTS = ("Airflow: ", "logs: ", "temporary: ", "lineage: ", "MLflow: ")  # of local/housekeeping.py
 WAITING = timedelta(hours=1)  # longer than a run, or a file of new rows, should take
 
 
@@ -124,6 +128,26 @@ def _check_databases(stack: Stack, ready: set[str], now: datetime) -> Iterator[F
             yield Finding(f"database {name}", str(result), remedy, is_error=bool(remedy))
 
 
+def _check_postgresql(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
+    if _is_started(stack, "postgres"):
+        url = stack.settings.database_url.replace("+psycopg2", "")
+        with closing(psycopg2.connect(url, connect_timeout=ANSWER_WITHIN)):
+            yield Finding("PostgreSQL", "answers")
+
+
+def _check_celery(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
+    """Look whether Redis and every worker answer, and how many tasks wait for a worker."""
+    if not _is_started(stack, "redis"):
+        return
+    url = stack.settings.environment()["AIRFLOW__CELERY__BROKER_URL"]
+    with closing(redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN)) as broker:
+        yield Finding("Redis", f"answers, {broker.llen('default')} tasks wait")
+    with Celery(broker=url) as celery:
+        count, wanted = len(celery.control.ping(timeout=ANSWER_WITHIN)), stack.settings.workers
+    remedy = f"see {stack.settings.logs}/worker-*.log" if count < wanted else ""
+    yield Finding("Celery workers", f"{count} of {wanted} answer", remedy, is_error=not count)
+
+
 def _check_clocks(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
     for service in (SERVICES[name] for name in sorted(ready)):
         date = httpx.get(getattr(stack.settings, f"{service.name}_url") + service.health[0]).headers.get("date")
@@ -200,8 +224,16 @@ def _check_files(stack: Stack, ready: set[str], now: datetime) -> Iterator[Findi
 
 CHECKS: tuple[Callable[[Stack, set[str], datetime], Iterator[Finding]], ...] = (
     *(_check_environments, _check_disk, _check_secrets, _check_processes, _check_services, _check_databases),
-    *(_check_clocks, _check_logins, _check_airflow, _check_runs, _check_files, _check_housekeeping),
+    *(_check_postgresql, _check_celery, _check_clocks, _check_logins, _check_airflow, _check_runs, _check_files),
+    _check_housekeeping,
 )
+
+
+def _is_started(stack: Stack, program: str) -> bool:
+    try:
+        return program in stack.settings.airflow_programs and stack._info(program)["statename"] != "STOPPED"
+    except OSError:  # there is no supervisor
+        return False
 
 
 def _find_holder(port: int) -> str:

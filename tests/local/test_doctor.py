@@ -20,6 +20,7 @@ from local import doctor
 from local.doctor import Finding, examine
 from local.settings import temporary
 from local.stack import Stack
+from tests.sandbox import find_missing
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,23 @@ def test_a_clock_that_differs_is_found(running: Stack) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=10)
 
     assert {"clock of S3", "clock of MLflow"} <= {found.subject for found in errors(running, ahead)}
+
+
+@pytest.mark.skipif(bool(missing := find_missing()), reason=missing)
+def test_postgresql_redis_and_missing_workers_are_found(tmp_path: Path) -> None:
+    stack = Stack(temporary(tmp_path, executor="celery", database="postgresql"))
+    try:
+        stack._start_supervisor()
+        for program in ("postgres", "redis"):
+            stack._start_program(program)
+        stack._wait_for_database()
+        found = {one.subject: (one.state, one.is_error) for one in examine(stack)}
+    finally:
+        stack.stop()
+
+    assert found["PostgreSQL"] == ("answers", False)
+    assert found["Redis"] == ("answers, 0 tasks wait", False)
+    assert found["Celery workers"] == ("0 of 2 answer", True)
 
 
 def test_files_that_wait_or_were_rejected_are_found(running: Stack) -> None:
