@@ -7,10 +7,13 @@ SHELL := bash
 
 PYTHON ?= python3
 # Ports of the local stack, for example `make demo AIRFLOW_PORT=8081`; stored in .local/ports.env.
-export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT POSTGRES_PORT REDIS_PORT
+export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT METRICS_PORT POSTGRES_PORT REDIS_PORT
 # Executor and database, remembered too: EXECUTOR=celery WORKERS=2, DATABASE=postgresql (docs/executors.md).
 export EXECUTOR WORKERS DATABASE
-# Services that `make up` starts: s3, mlflow, airflow, serve (the model server).
+# Number of archives that `make backup` keeps.
+export BACKUPS
+export ROUNDS SEED ROUND
+# Services that `make up` starts: s3, mlflow, airflow, serve (the model server), metrics (for Prometheus).
 SERVICES ?= s3 mlflow airflow
 
 ENVS := .local/envs
@@ -170,6 +173,10 @@ bench-scale: setup ## Measure seconds and memory of each task (ROWS="10000 10000
 .PHONY: bench-serve
 bench-serve: setup ## Compare the model server with `mlflow models serve` and LitServe (CANDIDATE=RidgeCV)
 	@$(BIN)/python -m local.bench_serve $(CANDIDATE)
+
+.PHONY: chaos
+chaos: setup ## Break a stack at random and check that nothing is lost (ROUNDS=10 SEED=0 [ROUND=3]; Linux as root)
+	@$(BIN)/python -m tests.chaos
 
 .PHONY: clean
 clean: ## Delete the local data after confirmation, but not the environments

@@ -60,7 +60,7 @@ MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")
 
 DEFAULT_PORTS = {"S3_PORT": 9000, "MLFLOW_PORT": 5000, "AIRFLOW_PORT": 8080, "SERVE_PORT": 5002}
 # With EXECUTOR=celery; not 5432 and 6379, where servers of the operating system listen.
-DEFAULT_PORTS |= {"POSTGRES_PORT": 5433, "REDIS_PORT": 6380}
+DEFAULT_PORTS |= {"POSTGRES_PORT": 5433, "REDIS_PORT": 6380, "METRICS_PORT": 9464}
 # Where the champion is served over HTTP, if it is.
 MODEL_SERVER = (
     os.environ.get("MODEL_SERVER") or f"http://127.0.0.1:{os.environ.get('SERVE_PORT', DEFAULT_PORTS['SERVE_PORT'])}"

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ NOT_FOR_WORKERS = (
     *("AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"),
 )
 LINEAGE_SETTINGS = tuple(f"AIRFLOW__OPENLINEAGE__{name}" for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED"))
+METRICS_SETTINGS = ("AIRFLOW__METRICS__OTEL_ON", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS")
 SECRETS = (
     *("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_S3_ACCESS_KEY", "MLFLOW_S3_SECRET_KEY"),
     *("MLFLOW_PASSWORD", "AIRFLOW_MLFLOW_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
@@ -118,6 +120,11 @@ class Settings:
         return folder / "supervisor.sock"
 
     @property
+    def temporary(self) -> Path:
+        """Folder of the programs' temporary files, which those that are killed leave behind; a short path, too."""
+        return self.socket.parent / "tmp"
+
+    @property
     def airflow_url(self) -> str:
         """URL of Airflow's UI and REST API."""
         return f"http://localhost:{self.ports['AIRFLOW_PORT']}"
@@ -137,6 +144,11 @@ class Settings:
         """URL of the model server."""
         return f"http://127.0.0.1:{self.ports['SERVE_PORT']}"
 
+    @property
+    def metrics_url(self) -> str:
+        """URL of the metrics for Prometheus."""
+        return f"http://127.0.0.1:{self.ports['METRICS_PORT']}"
+
     def secrets(self) -> dict[str, str]:
         """Return the stack's secrets from ``secrets.env`` (mode 0600), after generating the missing ones."""
         file = self.home / "secrets.env"
@@ -150,7 +162,8 @@ class Settings:
 
     def environments(self) -> dict[str, dict[str, str]]:
         """Return the environment of each program of ``supervisord.conf``: only the secrets that it needs."""
-        secret, base, airflow = self.secrets(), self.base_environment(), self.environment()
+        secret, own = self.secrets(), {"TMPDIR": str(self.temporary)}
+        base, airflow = self.base_environment() | own, self.environment() | own
         logs = [AWS_CONNECTION] if "1" in (os.environ.get("SERVE_LOG"), os.environ.get("SERVE_SHADOW")) else []
         serving = {name: airflow[name] for name in ("AIRFLOW_HOME", MLFLOW_CONNECTION, *logs)}
         serving |= {name: value for name, value in common_settings().items() if not name.startswith("AIRFLOW__")}
@@ -162,6 +175,7 @@ class Settings:
             "redis": base,
             "worker": {name: value for name, value in airflow.items() if name not in NOT_FOR_WORKERS},
             **dict.fromkeys(AIRFLOW_PROGRAMS, airflow),
+            **dict.fromkeys(("housekeeping", "metrics"), self.environment()),  # which look for the supervisor's socket
         }
 
     def environment(self) -> dict[str, str]:
@@ -174,7 +188,7 @@ class Settings:
         connections = self._connections(secret)
         # A temporary stack, with a copy of the project, uses its own services whatever is set.
         own = connections if self.project == PROJECT else {}
-        outside = (*own, "AIRFLOW_CONN_OPENMETADATA_DEFAULT", *LINEAGE_SETTINGS)
+        outside = (*own, "AIRFLOW_CONN_OPENMETADATA_DEFAULT", *LINEAGE_SETTINGS, *METRICS_SETTINGS)
         return {
             **self.base_environment(),
             **self._airflow(secret),
@@ -189,6 +203,7 @@ class Settings:
             **inherited(),
             **{name: str(port) for name, port in self.ports.items()},
             "STACK_WORKERS": str(self.workers),
+            "STACK_SERVE_WAIT": str(ceil(float(os.environ.get("SERVE_SECONDS") or 30)) + 5),
             "SPT_NOENV": "1",  # Airflow renames its processes, which would overwrite STACK_HOME in their environment
             "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.project),
@@ -266,7 +281,8 @@ class Settings:
         """Create the services' folders and files, readable by this user only, and store the ports."""
         for name in ("airflow", "environments", "lineage", "logs", "mlflow", "redis", "s3"):
             (self.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.socket.parent, self.temporary):
+            folder.mkdir(mode=0o700, exist_ok=True)
         self.write_environments(self.environments())
         (self.home / "ports.env").write_text("".join(f"{name}={value}\n" for name, value in self.options.items()))
         redis = self.home / "redis" / "redis.conf"

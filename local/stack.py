@@ -56,6 +56,7 @@ SERVICES = {
         Service("airflow", "Airflow", AIRFLOW_PROGRAMS, "AIRFLOW_PORT", ("/api/v2/monitor/health", (200,))),
         # Without a champion the model server is up and returns 503.
         Service("serve", "Model", ("model-server",), "SERVE_PORT", ("/ping", (200, 503)), optional=True),
+        Service("metrics", "Metrics", ("metrics",), "METRICS_PORT", ("/metrics", (200,)), optional=True),
     )
 }
 
@@ -79,7 +80,7 @@ class Stack:
     def start(self, names: list[str], on_ready: Callable[[Service, float], None] = lambda *_: None) -> None:
         """Start services and wait until each is ready; running ones are left alone.
 
-        :param names: any of ``s3``, ``mlflow``, ``airflow``, ``serve``
+        :param names: any of ``s3``, ``mlflow``, ``airflow``, ``serve``, ``metrics``
         :param on_ready: called with each service and its start time in seconds
         :raises StackError: if a name is unknown, a port is taken or a service does not become ready
         """
@@ -267,13 +268,14 @@ class Stack:
         ensure_user(self.settings.mlflow_url, administrator, (AIRFLOW_USER, secret["AIRFLOW_MLFLOW_PASSWORD"]))
 
     def _end_leftovers(self) -> None:
-        """End processes that outlived their supervisor, such as the workers of a killed scheduler."""
+        """End processes that outlived their supervisor, such as workers of a killed scheduler; delete their files."""
         waiting = list(self.processes())
         for end in (psutil.Process.terminate, psutil.Process.kill):
             for process in waiting:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     end(process)
             waiting = psutil.wait_procs(waiting, timeout=10)[1]
+        shutil.rmtree(self.settings.temporary, ignore_errors=True)
 
 
 def last_line(log: Path) -> str:

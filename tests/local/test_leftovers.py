@@ -62,3 +62,19 @@ def test_stopping_removes_the_socket_and_its_folder(stack: Stack) -> None:
 
 def test_connections_cannot_be_tested_unless_someone_turns_that_on() -> None:
     assert common_settings()["AIRFLOW__CORE__TEST_CONNECTION"] == "Disabled"
+
+
+def test_programs_write_to_a_folder_that_the_next_start_empties(stack: Stack) -> None:
+    stack.start(["s3"])
+    (process,) = (process for process in stack.processes() if process.name() == "rclone")
+    folder = Path(process.environ()["TMPDIR"])
+    (folder / "left").write_text("by a killed task")
+    supervisor = stack._supervisor_process()
+    assert supervisor
+    supervisor.kill()
+    psutil.wait_procs([supervisor], timeout=10)
+    stack.start(["s3"])
+    assert folder.stat().st_mode & 0o077 == 0
+    assert list(folder.iterdir()) == []
+    stack.stop()
+    assert not folder.exists()
