@@ -21,12 +21,23 @@ from containers.write_secrets import AUTH_INI
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.rest import API
 from include.problem import PROBLEM
-from local.backup import BackupError, back_up, read_versions, restore, upgrade
-from local.settings import load, temporary
+from local import backup
+from local.airflow import Airflow
+from local.backup import BackupError, back_up, installed_versions, read_versions, restore, upgrade
+from local.settings import inherited, load, temporary
 from local.stack import Stack
 from tests.sandbox import find_missing_postgres
 
-OLD_MLFLOW = "3.16.0"
+OLD_MLFLOW, OLD_AIRFLOW = "3.16.0", "3.3.1"
+OLD_DAG = """
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def old():
+    task(print)("done")
+
+old()
+"""
 SERVICES = ["s3", "mlflow"]
 
 
@@ -127,6 +138,24 @@ def test_restoring_keeps_what_it_replaces(own_stack: Stack) -> None:
 
     assert not (home / "s3" / "data").exists()
     assert (replaced / "s3" / "data" / "new").read_text() == "written after the backup"
+
+
+def test_a_bad_archive_is_refused_before_anything_stops(own_stack: Stack, tmp_path: Path) -> None:
+    own_stack.settings.create_folders()
+    archive, calls = back_up(own_stack.settings, tmp_path / "key"), []
+    with pytest.raises(BackupError):
+        restore(own_stack.settings, archive, stop=lambda: calls.append("stop"))
+    assert calls == []
+    restore(own_stack.settings, archive, tmp_path / "key", stop=lambda: calls.append("stop"))
+    assert calls == ["stop"]
+
+
+def test_only_the_newest_archives_are_kept(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "KEPT", 2)
+    own_stack.settings.create_folders()
+    archives = [back_up(own_stack.settings) for _ in range(3)]
+
+    assert sorted((own_stack.settings.home / "backups").iterdir()) == archives[1:]
 
 
 def test_a_backup_is_consistent_while_a_database_is_written(own_stack: Stack) -> None:
@@ -289,6 +318,54 @@ def test_an_older_mlflow_is_upgraded_and_restored(
         patch.setattr("local.settings.AUTH_INI", AUTH_INI + login)
         own_stack.start(SERVICES)
         assert read(own_stack) == before
+
+
+@pytest.mark.extended
+def test_an_older_airflow_is_upgraded_and_restored(own_stack: Stack, tmp_path: Path) -> None:
+    settings = own_stack.settings
+    settings.create_folders()
+    (settings.home / "versions.json").write_text(json.dumps(installed_versions() | {"airflow": OLD_AIRFLOW}))
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "old.py").write_text(OLD_DAG)
+    old = _install_airflow(tmp_path / "old")
+    environment = inherited() | {
+        "AIRFLOW_HOME": str(settings.home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__FERNET_KEY": settings.secrets()["AIRFLOW_FERNET_KEY"],
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings.database_url,
+    }
+
+    def run_old(*arguments: str) -> str:
+        return subprocess.run([old, *arguments], env=environment, check=True, capture_output=True, text=True).stdout
+
+    for arguments in (["db", "migrate"], ["dags", "reserialize"], ["dags", "test", "old"]):
+        run_old(*arguments)
+    before = json.loads(run_old("dags", "list-runs", "old", "--output", "json"))
+
+    own_stack.start(["airflow"])
+    airflow = Airflow(settings)
+    (run,) = airflow.get("dags/old/dagRuns")["dag_runs"]
+    assert (run["dag_run_id"], run["state"]) == (before[0]["run_id"], "success")
+    assert [task["state"] for task in airflow.tasks("old", run["dag_run_id"])] == ["success"]
+    own_stack.stop()
+
+    (saved,) = (settings.home / "backups").iterdir()
+    restore(settings, saved)
+    assert read_versions(settings)["airflow"] == OLD_AIRFLOW
+    assert json.loads(run_old("dags", "list-runs", "old", "--output", "json")) == before
+
+
+def _install_airflow(folder: Path) -> Path:
+    """Install the older Airflow beside the other packages of this environment, and return its program."""
+    uv = Path(sys.prefix) / "bin" / "uv"
+    installed = subprocess.check_output([uv, "pip", "freeze", "--python", sys.prefix], text=True).splitlines()
+    others = folder.with_suffix(".txt")
+    others.write_text("\n".join(line for line in installed if not line.startswith(("apache-airflow", "-e "))))
+    subprocess.run([uv, "venv", "--quiet", folder], check=True)
+    packages = [f"apache-airflow=={OLD_AIRFLOW}", "--constraints", others]
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", folder, *packages], check=True)
+    return folder / "bin" / "airflow"
 
 
 def _start_postgres(stack: Stack) -> None:
