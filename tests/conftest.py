@@ -22,6 +22,12 @@ if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is no
     from tests.airflow import Airflow
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Ignore a warning of Airflow's; in pyproject.toml, it would make pytest import Airflow before this file."""
+    # skops inspects every loaded module, and Airflow's deprecated ones warn each time.
+    config.addinivalue_line("filterwarnings", "ignore::airflow.utils.deprecation_tools.DeprecatedImportWarning")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     items.sort(key=lambda item: _folder(item.nodeid) != "end_to_end")
