@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 from ..exceptions import MLflowError
 from .model_version import ask
@@ -23,13 +25,54 @@ LONGEST_PAUSE = 300.0  # seconds between two looks at a server that is away
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class Look:
+    """What one look at the registry found, and what is to be saved once its events are stored."""
+
+    registry: dict[str, Any]
+    saves: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    async def save(self) -> None:
+        """Save what the watchers have seen."""
+        for save in self.saves:
+            await save()
+
+
+class RegistryLooks(SharedStreamProducer):
+    """Looks at the registry again and again, for all watchers of a connection."""
+
+    def __init__(self, conn_id: str, poke_interval: float, tags: bool) -> None:
+        self.conn_id = conn_id
+        self.poke_interval = poke_interval
+        self.read = _read_tags if tags else _read_models
+
+    async def open_stream(self) -> AsyncIterator[tuple[Look, Look]]:
+        """Yield what is in the registry, twice: for the watchers and for :meth:`advance`."""
+        pause = self.poke_interval
+        while True:
+            try:
+                look = Look(await ask(self.conn_id, self.read))
+                yield look, look
+                pause = self.poke_interval
+            except Exception as error:  # a watcher that ended would not start again by itself
+                log.warning("The registry of connection %r cannot be read: %s", self.conn_id, error)
+                pause = min(2 * pause, max(LONGEST_PAUSE, self.poke_interval))
+            await asyncio.sleep(pause)
+
+    async def advance(self, batch: Sequence[AdvanceItem]) -> None:
+        """Save what was seen in looks whose events are in Airflow's database."""
+        for item in batch:
+            if not item.outcome.failed:
+                await item.broker_payload.save()
+
+
 class MLflowRegistryEventTrigger(BaseEventTrigger):
     """Fires when a version is created, an alias moves or a tag of a version is set; for an ``AssetWatcher``.
 
     Watchers of one connection share one look at the registry. What was seen is kept in the asset's state store
-    (Airflow 3.3): after a restart, what happened meanwhile fires and nothing else; only an event whose triggerer is
-    killed before its next look comes twice. What is there when a watcher starts for the first time fires no event. A
-    server that is away is waited for, with growing pauses. Watchers of several assets need different arguments.
+    (Airflow 3.3) as soon as its events are stored: after a restart, what happened meanwhile fires and nothing else.
+    Only if the triggerer is killed in the second between the two does an event come twice. What is there when a
+    watcher starts for the first time fires no event. A server that is away is waited for, with growing pauses.
 
     The event is ``{"event", "model", "version", "run_id", "page"}``, with ``alias``, or ``tag`` and ``value``.
 
@@ -56,6 +99,7 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
         self.key = key
         self.mlflow_conn_id = mlflow_conn_id
         self.poke_interval = poke_interval
+        self._saved: Any = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, from which the triggerer creates its own instance."""
@@ -67,38 +111,32 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
         return ("mlflow", self.mlflow_conn_id, self.poke_interval, self.event == "tag")
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Yield what is in the registry, again and again."""
-        read = _read_tags if kwargs["event"] == "tag" else _read_models
-        pause = kwargs["poke_interval"]
-        while True:
-            try:
-                yield await ask(kwargs["mlflow_conn_id"], read)
-                pause = kwargs["poke_interval"]
-            except Exception as error:  # a watcher that ended would not start again by itself
-                log.warning("The registry of connection %r cannot be read: %s", kwargs["mlflow_conn_id"], error)
-                pause = min(2 * pause, max(LONGEST_PAUSE, kwargs["poke_interval"]))
-            await asyncio.sleep(pause)
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> RegistryLooks:
+        """Return the looks of all watchers with the same key."""
+        return RegistryLooks(kwargs["mlflow_conn_id"], kwargs["poke_interval"], kwargs["event"] == "tag")
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch alone, where Airflow shares no streams."""
-        async for event in self.filter_shared_stream(self.open_shared_stream(self.serialize()[1])):
+        async for event in self.filter_shared_stream(self._look_alone()):
             yield event
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[dict[str, Any]]) -> AsyncIterator[TriggerEvent]:
+    async def _look_alone(self) -> AsyncIterator[Look]:
+        last = None
+        async for look, _ in self.create_shared_stream_producer(self.serialize()[1]).open_stream():
+            if last:  # not before, because Airflow stores an event after it was yielded
+                await last.save()
+            yield look
+            last = look
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Yield what changed since the last look."""
-        store = self.asset_state_store
         seen: Any = None
-        saved: Any = None
-        is_read = store is None
-        async for registry in shared_stream:
-            found = self._select(registry)
+        is_read = False
+        async for look in shared_stream:
+            found = self._select(look.registry)
             try:
-                if store and not is_read:
-                    seen = saved = await store.aget(CURSOR)
-                elif store and seen != saved:  # not before, because Airflow stores an event after it was yielded
-                    await store.aset(CURSOR, seen)
-                    saved = seen
+                if not is_read:
+                    seen = self._saved = await self._read_cursor()
                 is_read = True
                 changes = [] if seen is None else self._changes(seen, found)
                 events = await ask(self.mlflow_conn_id, partial(self._describe, changes)) if changes else []
@@ -108,6 +146,25 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
             for event in events:
                 yield TriggerEvent(event)
             seen = found
+            look.saves.append(partial(self._save_cursor, found))
+
+    async def _read_cursor(self) -> Any:
+        found = [await store.aget(CURSOR) for store in self._stores()]
+        return next((cursor for cursor in found if cursor is not None), None)
+
+    async def _save_cursor(self, cursor: dict[str, Any]) -> None:
+        if cursor == self._saved:
+            return
+        try:
+            for store in self._stores():
+                await store.aset(CURSOR, cursor)
+            self._saved = cursor
+        except Exception as error:  # saved after the next look
+            self.log.warning("Cannot save what was seen of the registry: %s", error)
+
+    def _stores(self) -> list[Any]:
+        """Return the state store of each watched asset: assets with equal watchers have one trigger between them."""
+        return list(self.asset_state_store._by_name.values()) if self.asset_state_store else []
 
     def _select(self, registry: dict[str, Any]) -> dict[str, dict[str, str]]:
         def counts(key: str) -> bool:

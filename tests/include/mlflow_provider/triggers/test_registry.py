@@ -4,6 +4,8 @@ import asyncio
 import json
 
 import pytest
+from airflow.sdk import Asset
+from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 from airflow.serialization.encoders import encode_trigger
 from airflow.triggers.shared_stream import SharedStreamManager
 
@@ -14,21 +16,27 @@ from ..scripted import Answer
 
 
 class Store:
-    """What the triggerer gives a watcher of one asset to keep things in; it lives in Airflow's database."""
+    """What the triggerer gives a watcher to keep things in, for one asset; it lives in Airflow's database."""
 
     def __init__(self):
         self.values = {}
+        self.is_away = False
 
     async def aget(self, key):
         return self.values.get(key)
 
     async def aset(self, key, value):
+        if self.is_away:
+            raise RuntimeError("the database is locked")
         self.values[key] = json.loads(json.dumps(value))
 
 
-def watcher(store=None, **arguments):
+def watcher(*stores, **arguments):
     trigger = MLflowRegistryEventTrigger(**{"poke_interval": 0.05, **arguments})
-    trigger.asset_state_store = store
+    if stores:
+        names = [f"asset {number}" for number in range(len(stores))]
+        trigger.asset_state_store = AssetStateStoreAccessors([Asset(name) for name in names])
+        trigger.asset_state_store._by_name.update(zip(names, stores, strict=True))
     return trigger
 
 
@@ -36,11 +44,13 @@ def watch(trigger, *actions):
     """Let the trigger look once, then after each action and once more; return its events."""
 
     async def looks():
-        stream = trigger.open_shared_stream(trigger.serialize()[1])
+        stream = trigger.create_shared_stream_producer(trigger.serialize()[1]).open_stream()
         for action in (None, *actions, None):
             if action:
                 await asyncio.to_thread(action)
-            yield await anext(stream)
+            look, _ = await anext(stream)
+            yield look
+            await look.save()
 
     async def collect():
         return [event.payload async for event in trigger.filter_shared_stream(looks())]
@@ -123,6 +133,46 @@ def test_after_a_restart_comes_what_happened_meanwhile_and_nothing_else(name, ad
     assert store.values == {CURSOR: {name: {"": "2"}}}
 
 
+def test_assets_with_equal_watchers_share_the_cursor(name, add):
+    old, new = Store(), Store()
+    watch(watcher(old, event="version", name=name))
+    add()
+    assert len(watch(watcher(old, new, event="version", name=name))) == 1
+    assert old.values == new.values == {CURSOR: {name: {"": "1"}}}
+
+
+def test_a_cursor_that_could_not_be_saved_is_saved_after_the_next_look(name, add):
+    store = Store()
+    store.is_away = True
+    assert len(watch(watcher(store, event="version", name=name), add, lambda: setattr(store, "is_away", False))) == 1
+    assert store.values == {CURSOR: {name: {"": "1"}}}
+
+
+def test_what_was_seen_is_saved_when_airflow_has_stored_the_event_and_not_before(scripted):
+    version = Answer(200, '{"model_version": {"name": "a", "version": "2", "run_id": "r"}}')
+    server = scripted(model("1"), model("2"), version, *[model("2")] * 500)
+    store = Store()
+    trigger = watcher(store, event="version", mlflow_conn_id="scripted")
+
+    async def run():
+        manager = SharedStreamManager()
+        key = trigger.shared_stream_key()
+        stream = trigger.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=trigger, key=key))
+        await anext(stream)
+        number = manager.bind_pending_event(trigger_id=1, key=key)
+        following = asyncio.create_task(anext(stream))
+        while len(server.requests) < 10:  # it goes on looking
+            await asyncio.sleep(0.05)
+        assert store.values[CURSOR] == {"a": {"": "1"}}
+        manager.confirm_persisted([number])
+        while store.values[CURSOR] != {"a": {"": "2"}}:
+            await asyncio.sleep(0.05)
+        following.cancel()
+        await manager.stop_all()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
 def model(version):
     return Answer(200, json.dumps({"registered_models": [{"name": "a", "latest_versions": [{"version": version}]}]}))
 
@@ -158,7 +208,7 @@ def test_many_watchers_share_one_look(scripted):
         return looks
 
     first, second = asyncio.run(share())
-    assert first == second == {"a": {"version": {"": "1"}, "alias": {}}}
+    assert first.registry == second.registry == {"a": {"version": {"": "1"}, "alias": {}}}
     assert len(server.requests) == 1
 
 
