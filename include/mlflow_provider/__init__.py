@@ -36,6 +36,15 @@ _FIELDS = {
         ),
     )
 }
+_OPTIONS = {
+    "webhook_receiver": {
+        "description": "Whether the API server has a receiver of MLflow's webhooks, /mlflow/webhooks/<connection id>.",
+        "version_added": "2.0.0",
+        "type": "boolean",
+        "example": None,
+        "default": "False",
+    }
+}
 _MODULES = {
     "hooks": ("base", "client", "deployment", "pyfunc"),
     "operators": ("deployment", "pyfunc", "registry"),
@@ -70,5 +79,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "asset-uris": [{"schemes": ["mlflow"], "handler": f"{__name__}.assets.sanitize_uri"}],
         "task-decorators": [{"name": "mlflow", "class-name": f"{__name__}.decorators.mlflow_task"}],
+        "plugins": [{"name": "mlflow", "plugin-class": f"{__name__}.plugin.MLflowPlugin"}],
+        "config": {"mlflow": {"description": "The MLflow provider.", "options": _OPTIONS}},
         "extra-links": [f"{__name__}.links.MLflowLink"],
     }

@@ -20,7 +20,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 20.0  # seconds; the extra field `timeout` overrides it
 DATABRICKS_DOMAINS = (".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net")
 DATABRICKS_URIS = ("databricks", "databricks-uc")  # MLflow's names for a workspace and its registry
-FIELDS = ("registry_uri", "ui_uri", "verify", "ca_bundle", "timeout", "headers")  # of a connection's extra
+FIELDS = ("registry_uri", "ui_uri", "verify", "ca_bundle", "timeout", "headers", "webhook_secret")  # of extra
 MAX_TIMEOUT = 1e6  # seconds; sockets cannot wait much longer
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 REGISTRY = ("api/2.0/mlflow/registered-models/", "api/2.0/mlflow/model-versions/")
@@ -45,6 +45,7 @@ class MLflowServer:
     timeout: float = READ_TIMEOUT
     verify: bool | str = True
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    webhook_secret: str = field(default="", repr=False)
 
     @property
     def token(self) -> str | None:
@@ -75,7 +76,7 @@ class MLflowServer:
         :param conn: ``host`` a URL, or a name with ``schema`` http or https, with or without ``port`` and path
             prefix; ``login`` and ``password``, or a token as password with the login ``token`` or none;
             ``extra`` a JSON object that may hold ``registry_uri``, ``ui_uri``, ``verify``, ``ca_bundle``
-            (path), ``timeout`` (seconds) and ``headers``. The log warns of other fields.
+            (path), ``timeout`` (seconds), ``headers`` and ``webhook_secret``. The log warns of other fields.
         :raises MLflowError: the connection names no host, or a field cannot be used
         """
         extra = _extra(conn)
@@ -90,6 +91,7 @@ class MLflowServer:
             timeout=_seconds(conn, extra.get("timeout")),
             verify=_verify(conn, extra),
             headers=_headers(conn, extra.get("headers")),
+            webhook_secret=str(extra.get("webhook_secret") or ""),
         )
         _check_sendable(conn, server)
         return server
