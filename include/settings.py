@@ -32,7 +32,7 @@ class Keep(NamedTuple):
     at_least: int = 0
 
 
-# What the DAG housekeeping keeps, by kind. Files that were not processed yet are not among them, nor labelled ones.
+# What the DAG housekeeping keeps, by kind. Files that wait and labelled files are never deleted.
 RETENTION = {
     "xcoms": Keep(30),  # of a run; later its tasks cannot be cleared any more
     "scratch": Keep(7),  # what killed trainings left behind

@@ -186,7 +186,7 @@ class Settings:
         """
         secret = self.secrets()
         connections = self._connections(secret)
-        # A temporary stack, with a copy of the project, uses its own services whatever is set.
+        # A temporary stack, with a copy of the project, uses its own services, also if these are set.
         own = connections if self.project == PROJECT else {}
         outside = (*own, "AIRFLOW_CONN_OPENMETADATA_DEFAULT", *LINEAGE_SETTINGS, *METRICS_SETTINGS)
         return {

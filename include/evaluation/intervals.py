@@ -2,8 +2,8 @@
 
 *Ratio of two RMSEs*: a limit at the level ``alpha`` is the ratio that only a share ``alpha`` of all subsets of the rows
 exceeds. Hartigan (1969), Using Subsample Values as Typical Values, JASA 64: 1303-1317; it is the test that flips the
-signs of differences. It is exact for any number of rows and any ``alpha``, whatever the errors' distribution, if both
-models' errors are distributed alike but for their scale, and approximate if not. The share comes from a saddlepoint
+signs of differences. It is exact for any number of rows and any ``alpha``, and for any distribution of the errors,
+if that of both models is the same except for its scale; if not, it is approximate. The share comes from a saddlepoint
 approximation: Robinson (1982), Saddlepoint Approximations for Permutation Tests and Confidence Intervals, JRSS B 44:
 91-101. Percentile, BCa and log-t bootstrap limits are too small: by simulation (20,000 pairs of models, 23 rows,
 errors with Student's t distribution, 5 degrees of freedom) log-t limits at 0.025 are exceeded in 6 %, at 0.0005 in 15

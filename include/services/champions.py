@@ -151,7 +151,7 @@ def serving_version(fallback: str | None = None) -> dict[str, str]:
 
 
 def check_inputs(version: str) -> None:
-    """Check that a version can predict rows of the problem: it may lack an input, which MLflow drops, but no other.
+    """Check that a version can predict rows of the problem: it may use fewer columns, but no others.
 
     :raises OtherInputsError: it needs a column that the problem does not have, or has as another type
     """
@@ -201,7 +201,7 @@ def promote(version: str, *, by: str, why: str, expected: str | None = None) -> 
 
 
 def hold(version: str, *, why: str) -> None:
-    """Put a version on hold: the gate does not promote it, nor a version that predicts the same."""
+    """Put a version on hold: the gate promotes neither it nor one that predicts the same."""
     connect().set_model_version_tag(MODEL, version, ON_HOLD, why[:MAX_REASON])
 
 

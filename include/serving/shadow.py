@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 class Shadow:
     """The oldest version that waits for a verdict, as long as there is one.
 
-    The request log calls it in its own thread. A version that cannot predict makes the log lack its predictions, and
-    nothing else.
+    The request log calls it in its own thread. If a version cannot predict, only its predictions are missing in
+    the log.
     """
 
     def __init__(self) -> None:

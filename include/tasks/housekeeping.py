@@ -1,7 +1,7 @@
 """The tasks of ``housekeeping``: delete what is older than ``RETENTION`` in ``include/settings.py`` and not needed.
 
-A kind is listed and deleted by one task, so that a failure stops no other kind. What the versions that are kept refer
-to in their tags is never deleted, nor what an open run of a DAG may still read.
+A kind is listed and deleted by one task, so that a failure stops no other kind. Never deleted is what the
+tags of kept versions refer to, and what an open run of a DAG may still read.
 """
 
 from __future__ import annotations

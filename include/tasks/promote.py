@@ -169,7 +169,7 @@ def _next_version(by_hand: bool) -> str:
 
 
 def _find_obstacle(version: str) -> str:
-    """Return why a version must not become champion whatever its evaluation says, or an empty string."""
+    """Return why a version must not become champion even if it passed the evaluation, or an empty string."""
     newest = champions.newest_champion()
     if champions.champion() == version:
         return ""

@@ -1,7 +1,7 @@
 """The rows that the model server answered, from its log, and the targets that were measured for them later.
 
 A labelled file with a column ``prediction_id`` may lack the inputs: they are those of the request. The rows are then
-kept for good beside the log, whose own files are deleted after a while.
+kept permanently beside the log, whose own files are deleted after a while.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def complete(content: bytes, uri: str) -> bytes:
         if asked.empty:
             return content
         if lacking := len(ids.difference(asked[PREDICTION_ID])):
-            log.warning("%s: %s of its prediction ids are not in the log: left out for good", uri, lacking)
+            log.warning("%s: %s of its prediction ids are not in the log: left out permanently", uri, lacking)
         own = rows.drop(columns=[name for name in PROBLEM.inputs if name in rows])
         joined = own.astype({PREDICTION_ID: str}).merge(asked, on=PREDICTION_ID)
         if PROBLEM.row_id and PROBLEM.row_id not in joined:

@@ -86,7 +86,7 @@ class MLflowDeploymentHook(MLflowBaseHook):
         try:
             return answer.to_json() if hasattr(answer, "to_json") else json.dumps(answer, default=_listed)
         except (TypeError, ValueError) as error:
-            raise MLflowError(f"The answer of {deployment_name!r} at {self.target_uri} is no JSON: {error}") from error
+            raise MLflowError(f"The answer of {deployment_name!r} at {self.target_uri} is not JSON: {error}") from error
 
     def _target_variables(self) -> dict[str, str | None]:
         if self.target_conn_id is None:

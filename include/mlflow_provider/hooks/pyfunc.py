@@ -69,7 +69,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
     def get_model_page(self, model_uri: str) -> str:
         """Return the address of MLflow's page of a model: its version, its run, or the logged model itself.
 
-        A URI that names a place alone, such as ``s3://``, has none, nor has one on Databricks.
+        There is none for a URI of files, such as ``s3://``, and none on Databricks.
         """
         if self.server.is_databricks:
             return ""

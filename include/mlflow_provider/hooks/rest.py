@@ -369,7 +369,7 @@ def _hint(status: int, code: str, message: str, conn_id: str) -> str:
         return f". Name this host in the server's --allowed-hosts, or another as host of connection {conn_id!r}."
     hints = {
         401: f". Check login and password of connection {conn_id!r}.",
-        403: f". The user of connection {conn_id!r} lacks this permission; MLflow says so of what is not there too.",
+        403: f". The user of connection {conn_id!r} lacks this permission, or the object does not exist.",
         404: ". Check host, port and path prefix of the connection; an old MLflow may not know this endpoint either.",
         429: ". The server limits requests: an Airflow pool limits the tasks that send them at once.",
     }

@@ -126,7 +126,7 @@ def _cast_booleans(column: pd.Series) -> pd.Series:
     names = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
     found = column.map(lambda cell: names.get(str(cell).lower()), na_action="ignore").astype(object)
     if wrong := list(column[found.isna() & column.notna()][:1]):
-        raise ValueError(f"{wrong[0]!r} is neither true nor false")
+        raise ValueError(f"{wrong[0]!r} is not a truth value")
     return found.where(column.notna(), None) if column.isna().any() else found.astype(bool)
 
 

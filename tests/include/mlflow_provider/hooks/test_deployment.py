@@ -83,7 +83,7 @@ def test_an_answer_that_json_cannot_hold_is_reported_and_a_deployment_is_not_und
     hook = MLflowDeploymentHook("scripted", "serving")
     monkeypatch.setattr(hook, "get_conn", lambda: Target({"name": "x", "since": date(2026, 1, 2)}))
     assert hook.create_deployment("x", "models:/a/1") == {"name": "x", "since": "2026-01-02"}
-    with pytest.raises(MLflowError, match="The answer of 'x' at serving is no JSON: it holds a date"):
+    with pytest.raises(MLflowError, match="The answer of 'x' at serving is not JSON: it holds a date"):
         hook.predict("x", TABLE)
 
 

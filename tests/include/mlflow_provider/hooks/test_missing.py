@@ -43,7 +43,7 @@ def test_a_model_of_somebody_else_is_not_taken_for_a_missing_one(hook, ordinary,
 
 
 def test_a_missing_model_is_still_an_error_unless_that_is_fine(ordinary, name):
-    with pytest.raises(MLflowAPIError, match="MLflow says so of what is not there too"):
+    with pytest.raises(MLflowAPIError, match="or the object does not exist"):
         ordinary.delete_registered_model(name)
 
 

@@ -56,13 +56,8 @@ def with_login(services: dict[str, str], buckets: None) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def process(start: Callable[..., MLflowProcess]) -> MLflowProcess:
-    return start(mlflow_3())
-
-
-@pytest.fixture(scope="session")
-def without_login(process: MLflowProcess) -> dict[str, Any]:
-    return {"host": process.url}
+def without_login(start: Callable[..., MLflowProcess]) -> dict[str, Any]:
+    return {"host": start(mlflow_3()).url}
 
 
 @pytest.fixture(scope="session")

@@ -77,13 +77,9 @@ class MLflowProcess:
         return []
 
     def pause(self) -> None:
-        """Have the server accept connections and answer nothing, until :meth:`resume`."""
+        """Have the server accept connections and answer nothing."""
         for process in self.processes():
             process.suspend()
-
-    def resume(self) -> None:
-        for process in self.processes():
-            process.resume()
 
     def wait_for_calls(self, number: int) -> None:
         """Wait until this process has so many connections to the server."""
