@@ -52,11 +52,6 @@ def test_ports_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert settings.load(tmp_path).ports == DEFAULT_PORTS | {"MLFLOW_PORT": 5050}
 
 
-def test_ports_are_stored_for_later_commands(tmp_path: Path) -> None:
-    Settings(home=tmp_path, ports=DEFAULT_PORTS | {"AIRFLOW_PORT": 8181}).create_folders()
-    assert settings.load(tmp_path).ports["AIRFLOW_PORT"] == 8181
-
-
 def test_the_ports_of_a_temporary_stack_differ_and_are_not_ephemeral(tmp_path: Path) -> None:
     ports = settings.temporary(tmp_path).ports
     with contextlib.ExitStack() as held, socket.socket() as outgoing:
@@ -73,14 +68,14 @@ def test_an_invalid_port_is_an_error(value: str, tmp_path: Path, monkeypatch: py
         settings.load(tmp_path)
 
 
-def test_executor_and_database_are_stored_for_later_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EXECUTOR", "celery")
-    monkeypatch.setenv("WORKERS", "3")
-    settings.load(tmp_path).create_folders()
-    for name in ("EXECUTOR", "WORKERS"):
-        monkeypatch.delenv(name)
+def test_options_are_stored_for_later_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        for name, value in {"EXECUTOR": "celery", "WORKERS": "3", "AIRFLOW_PORT": "8181"}.items():
+            patch.setenv(name, value)
+        settings.load(tmp_path).create_folders()
     stored = settings.load(tmp_path)
     assert (stored.executor, stored.workers, stored.database) == ("celery", 3, "postgresql")
+    assert stored.ports["AIRFLOW_PORT"] == 8181
 
 
 @pytest.mark.parametrize(
@@ -226,10 +221,3 @@ def test_openlineage_may_be_configured_from_outside(tmp_path: Path, monkeypatch:
 def test_the_socket_path_is_short_in_a_deep_folder(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 10)
     assert len(str(Settings(home=deep).socket)) < 100
-
-
-def test_the_settings_of_a_worker_are_those_of_its_program(tmp_path: Path) -> None:
-    stack = Settings(home=tmp_path, executor="celery", database="postgresql", workers=2)
-    stack.write_environments(stack.airflow_programs)
-    written = json.loads((tmp_path / "environments" / "worker.json").read_text())
-    assert written == stack.environments()["worker"]
