@@ -29,12 +29,14 @@ class CheckedModel:
     It is made for one request, whose rows it keeps.
 
     :ivar inputs: the checked rows, after a prediction
+    :ivar refused: rows of the request if they, or their predictions, cannot be used
     """
 
     def __init__(self, model: PyFuncModel) -> None:
         self.model = model
         self.metadata = model.metadata
         self.inputs = pd.DataFrame()
+        self.refused = 0
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return the model's columns, ``unseen`` replaced by ``warnings``: a text, empty if there is nothing to say.
@@ -53,6 +55,7 @@ class CheckedModel:
             wanted = params is not None and params.get(EXPLAIN) is True
             return predicted.join(explain(self.model, self.inputs)) if wanted else predicted
         except (TableError, PredictionError, CannotExplainError) as error:
+            self.refused = 0 if isinstance(error, CannotExplainError) else len(rows)
             raise MlflowException(str(error), error_code=BAD_REQUEST) from None
 
 

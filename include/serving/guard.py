@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PUBLIC_PATHS = ("/ping", "/health")  # for probes, which have no token
 MAX_WAIT = 10.0  # seconds for a client to send a request, headers and body
 MAX_SECONDS = 30.0  # for an answer
+MAX_BODIES = 10  # of the largest size that are in memory at a time
 
 
 class ExposedError(ValueError):
@@ -76,35 +78,48 @@ class Guard:
     def __init__(self, app: ASGIApp, rules: Rules | None = None) -> None:
         self.app, self.rules = app, rules or Rules()
         self._credentials = f"Bearer {self.rules.token}".encode()
+        self._held = 0  # bytes of the bodies that are being read or answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
+        try:
+            self._check(scope["path"], Headers(scope=scope))
+            await self._pass_on(scope, receive, send)
+        except RefusedError as refused:
+            response = PlainTextResponse(f"{refused}\n", refused.status, refused.headers)
+            await response(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, held = False, 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if size and self._held + size > MAX_BODIES * self.rules.limit:
+                text = "the server has too many large requests in memory: try again in a second"
+                raise RefusedError(503, text, {"Retry-After": "1", "Connection": "close"})
+            held, self._held = held + size, self._held + size
 
         async def send_and_note(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
         try:
-            self._check(scope["path"], Headers(scope=scope))
-            messages = [{"type": "http.request", "body": await self._read(receive), "more_body": False}]
-
-            async def replay() -> Message:
-                return messages.pop() if messages else await receive()
-
+            messages = [{"type": "http.request", "body": await self._read(receive, hold), "more_body": False}]
             async with asyncio.timeout(self.rules.seconds):
                 await self.app(scope, replay, send_and_note)
-        except RefusedError as refused:
-            response = PlainTextResponse(f"{refused}\n", refused.status, refused.headers)
-            await response(scope, receive, send)
         except TimeoutError:
-            text = f"there is no answer after {self.rules.seconds:g} s (SERVE_SECONDS): send fewer rows at once\n"
             if not started:
-                await PlainTextResponse(text, 504)(scope, receive, send)
+                text = f"there is no answer after {self.rules.seconds:g} s (SERVE_SECONDS): send fewer rows at once"
+                raise RefusedError(504, text) from None
+        finally:
+            self._held -= held
 
     def _check(self, path: str, headers: Headers) -> None:
         hosts = self.rules.hosts
@@ -118,8 +133,11 @@ class Guard:
         if length.isdecimal() and int(length[:20]) > self.rules.limit:
             raise self._too_large()
 
-    async def _read(self, receive: Receive) -> bytes:
-        """Return the body: its length need not be in a header."""
+    async def _read(self, receive: Receive, hold: Callable[[int], None]) -> bytes:
+        """Return the body: its length need not be in a header.
+
+        :param hold: is called with the bytes of each part
+        """
         parts, more, size = [], True, 0
         try:
             async with asyncio.timeout(self.rules.wait):
@@ -131,6 +149,7 @@ class Guard:
                     more, size = message.get("more_body", False), size + len(parts[-1])
                     if size > self.rules.limit:
                         raise self._too_large()
+                    hold(len(parts[-1]))
         except TimeoutError:
             raise RefusedError(408, f"the request did not arrive within {self.rules.wait:g} s") from None
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -21,7 +21,7 @@ from include.services import champions
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from include.serving.answer import Answer
+    from include.serving.answer import Answer, Observer
     from include.serving.request_log import RequestLog
     from include.serving.shadow import Shadow
 
@@ -29,15 +29,27 @@ BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 MEASURED = "/invocations"  # the path whose requests are counted
 
 
+class Watched(Protocol):
+    """A model server."""
+
+    observers: list[Observer]
+    routes: dict[str, ASGIApp]
+    refused_rows: int
+
+    @property
+    def version(self) -> str:
+        """The version that answers."""
+
+
 class Metrics:
     """Counts requests and rows; reads everything else when Prometheus asks.
 
-    :param version: returns the version that answers, empty if none does
+    :param server: whose requests are counted
     :param log: of the requests, if there is one
     :param shadow: the challenger that predicts too, if there is one
     """
 
-    def __init__(self, version: Callable[[], str], log: RequestLog | None = None, shadow: Shadow | None = None) -> None:
+    def __init__(self, server: Watched, log: RequestLog | None = None, shadow: Shadow | None = None) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "model_server_requests", "Requests for predictions by HTTP status", ["status"], registry=self.registry
@@ -50,7 +62,7 @@ class Metrics:
             "model_server_warned_rows", "Rows predicted with a warning, such as a new level", registry=self.registry
         )
         ProcessCollector(registry=self.registry)
-        self.registry.register(_State(version, log, shadow))
+        self.registry.register(_State(server, log, shadow))
 
     def observe(self, answer: Answer) -> None:
         """Count the rows of an answer."""
@@ -90,18 +102,21 @@ class Metrics:
 class _State:
     """A collector of what the server, its log and the shadow know."""
 
-    def __init__(self, version: Callable[[], str], log: RequestLog | None, shadow: Shadow | None) -> None:
-        self._version, self._log, self._shadow = version, log, shadow
+    def __init__(self, server: Watched, log: RequestLog | None, shadow: Shadow | None) -> None:
+        self._server, self._log, self._shadow = server, log, shadow
         self._since: tuple[str, float] = ("", 0.0)  # a version, and when it became champion
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric."""
-        version = self._version()
+        version = self._server.version
         yield _info("version", "The version that answers", {"model": champions.MODEL, "version": version})
         if since := self._find_since(version):
             yield GaugeMetricFamily(
                 "model_server_champion_since_seconds", "When the version became champion, Unix time", value=since
             )
+        yield CounterMetricFamily(
+            "model_server_refused_rows", "Rows that the checks of values have refused", value=self._server.refused_rows
+        )
         if log := self._log:
             yield GaugeMetricFamily("model_server_log_waiting_rows", "Rows that wait to be logged", value=log.waiting)
             yield CounterMetricFamily("model_server_log_written_rows", "Rows that were logged", value=log.written)

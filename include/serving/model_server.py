@@ -42,6 +42,7 @@ PATHS = {"/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "
 LARGE = 200_000  # bytes of a body, from which on it is answered in a thread: others must not wait for it
 CONNECTIONS = 1000  # at the same time; others get status 503
 THREADS = 2  # that answer at once; others wait
+DRAIN = 30  # seconds for requests that have begun when the server stops; what stops it must wait longer, see PATIENCE
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,13 @@ class ChampionServer:
 
     :ivar observers: are called with each answer that has predictions
     :ivar routes: other applications by their path
+    :ivar refused_rows: of requests that the checks of values have refused so far
     """
 
     def __init__(self) -> None:
         self.observers: list[Observer] = []
         self.routes: dict[str, ASGIApp] = {}
+        self.refused_rows = 0
         self._serving: tuple[str, Scorer | None] = ("", None)
         self._reason = NO_CHAMPION
         self._threads = ThreadPoolExecutor(THREADS, "answer")
@@ -85,6 +88,7 @@ class ChampionServer:
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         version, scorer = self._serving  # read once: it may be replaced at any time
         response = self._answer_at_once(scope, scorer) or await self._predict(scope, receive, scorer)
+        self.refused_rows += response.refused
         headers = [
             (b"content-type", response.media_type.encode()),
             (b"content-length", str(len(response.body)).encode()),
@@ -200,6 +204,7 @@ def main() -> None:
         http=ImpatientProtocol,
         ws="none",
         limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=DRAIN,
         log_level="warning",
         access_log=False,
         proxy_headers=False,

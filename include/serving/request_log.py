@@ -28,7 +28,7 @@ from include.spec import LOGGED, PREDICTION_ID
 ROWS = 10_000  # of a file
 SECONDS = 60.0  # that a row waits until it is written
 LIMIT = 100_000  # rows that wait while S3 is away: 2 kB each at first, 0.1 kB as soon as they are a file
-PATIENCE = 8.0  # seconds for the last rows when the server stops; supervisord kills it after ten
+PATIENCE = 8.0  # seconds for the last rows, after the last request, when the server stops
 
 _, TIME, VERSION, CHALLENGER, CHALLENGER_PREDICTED = LOGGED
 
@@ -179,7 +179,7 @@ def build_table(entries: Sequence[Entry]) -> pa.Table:
 
 def _add_challenger(table: pa.Table, version: str, predicted: Sequence[float] | np.ndarray) -> pa.Table:
     versions = pa.array([version] * table.num_rows, pa.string())
-    predictions = pa.array(predicted, pa.float64())
+    predictions = pa.array(predicted, pa.float64(), from_pandas=True)  # NaN is missing
     return table.append_column(CHALLENGER, versions).append_column(CHALLENGER_PREDICTED, predictions)
 
 

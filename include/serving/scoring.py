@@ -34,13 +34,17 @@ log = logging.getLogger(__name__)
 
 
 class Response(NamedTuple):
-    """A response, and the rows that it answers: none, unless its status is 200."""
+    """A response, and the rows that it answers: none, unless its status is 200.
+
+    :param refused: rows of the request, if the checks of values refuse it
+    """
 
     status: int
     body: bytes
     media_type: str = TEXT
     inputs: Mapping[str, Sequence[Any]] = {}
     outputs: Mapping[str, Sequence[Any]] = {}
+    refused: int = 0
 
 
 class Scorer:
@@ -87,7 +91,8 @@ class Scorer:
             if "unexpected error" in error.message:  # of the model; the trace is for those who run it
                 log.error("%s", error.json_kwargs.get("stack_trace", error.message))
             message = error.message if len(error.message) <= MAX_MESSAGE else f"{error.message[:MAX_MESSAGE]}..."
-            return _refuse(message, error.error_code, error.get_http_status_code())
+            refusal = _refuse(message, error.error_code, error.get_http_status_code())
+            return refusal._replace(refused=checked.refused)
         except Exception as error:  # MLflow's readers raise many kinds for a body that they cannot read
             log.warning("A request could not be read: %r", error)
             return _refuse(f"the rows cannot be read: {type(error).__name__}: {error}"[:MAX_MESSAGE])

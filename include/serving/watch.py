@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
-from include.serving.metrics import Metrics
+from include.serving.metrics import Metrics, Watched
 from include.serving.request_log import RequestLog
 from include.serving.shadow import Shadow
 from include.settings import REQUEST_LOG, SHADOW
@@ -14,20 +14,7 @@ from include.settings import REQUEST_LOG, SHADOW
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from include.serving.answer import Observer
-
 PATH = "/metrics"
-
-
-class Watched(Protocol):
-    """A model server."""
-
-    observers: list[Observer]
-    routes: dict[str, ASGIApp]
-
-    @property
-    def version(self) -> str:
-        """The version that answers."""
 
 
 def watch(server: Watched, app: ASGIApp) -> ASGIApp:
@@ -37,7 +24,7 @@ def watch(server: Watched, app: ASGIApp) -> ASGIApp:
     """
     shadow = Shadow() if SHADOW else None
     log = RequestLog(shadow) if REQUEST_LOG else None
-    metrics = Metrics(lambda: server.version, log, shadow)
+    metrics = Metrics(server, log, shadow)
     server.routes[PATH] = metrics.expose
     server.observers.append(metrics.observe)
     if log:

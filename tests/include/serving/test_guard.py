@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ def test_a_part_of_a_request_is_not_taken_for_all_of_it(
     monkeypatch.setattr(server, "observers", [answers.append])
     body = rows.to_csv(index=False).encode()
     head = f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: {len(body) + 9}"
-    counted = Metrics(lambda: "")
+    counted = Metrics(ChampionServer())
     with serving(counted.measure(Guard(server))) as url:
         address = httpx.URL(url)
         with socket.create_connection((address.host, address.port), timeout=10) as connection:
@@ -207,6 +208,29 @@ def test_a_client_that_sends_a_byte_at_a_time_is_not_waited_for(
                     time.sleep(0.05)
 
     assert time.monotonic() - started < 5
+
+
+def test_bodies_in_memory_are_bounded_and_released(
+    server: ChampionServer, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = write(records).encode()
+    monkeypatch.setattr(guard, "MAX_BODIES", 1)
+    monkeypatch.setattr(scoring.Scorer, "answer_clean", lambda *_: None)  # it is answered in a thread
+    answer, released = scoring.Scorer.answer, threading.Event()
+    monkeypatch.setattr(scoring.Scorer, "answer", lambda *given: released.wait(30) and answer(*given))
+    guarded = Guard(server, Rules(limit=len(body)))
+    with serving(guarded) as url, ThreadPoolExecutor(1) as other:
+        first = other.submit(httpx.post, f"{url}/invocations", content=body, headers=JSON, timeout=60)
+        wait_until(lambda: guarded._held)
+        refused = httpx.post(f"{url}/invocations", content=body, headers=JSON)
+        probed = httpx.get(f"{url}/ping")
+        released.set()
+        first.result()
+        again = httpx.post(f"{url}/invocations", content=body, headers=JSON, timeout=60)
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert [probed.status_code, first.result().status_code, again.status_code] == [200, 200, 200]
+    assert guarded._held == 0
 
 
 def test_an_answer_that_takes_too_long_is_given_up(

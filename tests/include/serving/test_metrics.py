@@ -32,6 +32,7 @@ from include.settings import INCLUDE
 from ..conftest import Registered
 from .conftest import Records, serving, wait_until
 
+NUMBER = PROBLEM.numbers[0]
 GRAFANA = INCLUDE.parent / "containers" / "grafana"
 QUERIES = [
     target["expr"].replace("$__rate_interval", "1m")
@@ -54,7 +55,12 @@ def read(url: str) -> dict[tuple[str, str], float]:
 
 
 def ask(url: str, records: Records) -> httpx.Response:
-    return httpx.post(f"{url}/invocations", json={"dataframe_records": records}, timeout=30)
+    return httpx.post(
+        f"{url}/invocations",
+        content=json.dumps({"dataframe_records": records}),
+        headers={"Content-Type": "application/json"},
+        timeout=30,
+    )
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def watched(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def test_requests_rows_versions_log_and_shadow_are_published(watched: str, records: Records) -> None:
     ask(watched, records)
-    ask(watched, [{}])
+    ask(watched, [records[0] | {NUMBER: math.inf}, records[1]])
     httpx.post(f"{watched}/invocations", content=b" " * 60_000)
     httpx.get(f"{watched}/ping")
     wait_until(lambda: read(watched)["model_server_log_written_rows_total", ""] == 3)
@@ -91,6 +97,7 @@ def test_requests_rows_versions_log_and_shadow_are_published(watched: str, recor
     assert found["model_server_request_seconds_count", ""] == 3
     assert found["model_server_rows_total", ""] == 3
     assert found["model_server_warned_rows_total", ""] == 0
+    assert found["model_server_refused_rows_total", ""] == 2
     assert found["model_server_version_info", champions.MODEL] == 1
     assert found["model_server_champion_since_seconds", ""] == datetime(2026, 11, 1, tzinfo=UTC).timestamp()
     assert found["model_server_shadow_info", "2"] == 1
@@ -114,7 +121,7 @@ def test_requests_are_in_the_bucket_with_the_id_of_the_response(watched: str, re
 
 
 def test_a_server_without_log_and_shadow_does_not_publish_them() -> None:
-    counted = Metrics(lambda: "")
+    counted = Metrics(ChampionServer())
     counted.observe(Answer("1", {}, {"prediction": [1.0, 2.0], "warnings": ["", "odd"]}, ["a-1", "a-2"]))
 
     samples = {sample.name: sample.value for family in counted.registry.collect() for sample in family.samples}

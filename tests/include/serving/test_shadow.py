@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -13,6 +14,8 @@ from include.serving.shadow import Shadow
 
 from ..conftest import Registered
 
+NUMBER = PROBLEM.numbers[0]
+
 
 @pytest.fixture
 def inputs(project_table: pd.DataFrame) -> pa.Table:
@@ -20,11 +23,12 @@ def inputs(project_table: pd.DataFrame) -> pa.Table:
 
 
 class Broken:
-    def __init__(self, predicted: float) -> None:
-        self.predicted = predicted
+    """Fails for a piece in which a number is missing, and predicts no number where it is zero."""
 
-    def predict(self, rows: pd.DataFrame) -> list[float]:
-        return [1 / self.predicted] * len(rows)
+    def predict(self, rows: pd.DataFrame) -> np.ndarray:
+        if rows[NUMBER].isna().any():
+            raise OSError("a number is missing")
+        return np.divide(36.0, rows[NUMBER])
 
 
 @pytest.fixture
@@ -50,17 +54,37 @@ def test_the_version_that_waits_predicts_until_it_has_a_verdict(waiting: Registe
     assert follower.version == ""
 
 
-@pytest.mark.parametrize("predicted", [0.0, float("nan")])  # an error, and no number
-def test_a_version_that_cannot_predict_is_logged_once_and_does_no_harm(
-    waiting: Registered,
-    inputs: pa.Table,
-    predicted: float,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_an_error_loses_the_predictions_of_its_rows_alone_and_is_logged_once(
+    waiting: Registered, inputs: pa.Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(shadow, "load_model", lambda uri: Broken(predicted))
+    monkeypatch.setattr(shadow, "load_model", lambda uri: Broken())
+    monkeypatch.setattr(shadow, "PIECE", 2)
+    place = inputs.column_names.index(NUMBER)
+    rows = pa.concat_tables([inputs, inputs]).set_column(place, NUMBER, pa.array([None, 1, 1, 0, 2, 3], pa.float64()))
     follower = Shadow()
 
-    assert [follower(inputs), follower(inputs)] == [None, None]
-    assert (follower.rows, follower.failures) == (0, 2)
-    assert caplog.text.count("No version predicts in the champion's shadow") == 1
+    found = follower(rows)
+
+    assert found is not None
+    assert np.nan_to_num(found[1]).tolist() == [0, 0, 36, 0, 18, 12]
+    assert (follower.rows, follower.failures) == (3, 2)
+    follower(rows[:2])
+    follower(rows[:2])
+    assert caplog.text.count("OSError: a number is missing") == 2
+
+
+def test_a_version_that_is_loaded_goes_on_while_mlflow_does_not_answer(
+    waiting: Registered, inputs: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("MLflow does not answer")
+
+    follower = Shadow()
+    follower(inputs)
+    monkeypatch.setattr(champions, "waiting", fail)
+
+    found = follower(inputs)
+
+    assert found is not None
+    assert found[0] == "2"
+    assert (follower.rows, follower.failures) == (6, 1)
