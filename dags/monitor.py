@@ -3,7 +3,8 @@
 Compares what the champion predicts now with what it was trained on: every morning at 6:00 UTC, and when new targets are
 uploaded.
 
-1. `find_champion` finds the champion.
+1. `join_files` joins the small files that the model server's log wrote on past days. `find_champion` finds the
+   champion.
 2. `select_recent` collects the rows that DAGs or the model server predicted recently and the champion does not know;
    `measure_drift` compares every input of them with the training rows.
 3. `select_labelled` collects the rows that were labelled recently, `predict_labelled` lets the champion predict them in
@@ -32,6 +33,7 @@ from include.services.assets import LABELLED, MONITORING, RETRAINING, object_uri
 from include.services.dag_defaults import DAG_DEFAULTS
 from include.settings import MODEL_ENVIRONMENTS
 from include.tasks import monitor as tasks
+from include.tasks.served import join_files
 from include.tasks.shadow import compare_shadow
 
 
@@ -70,7 +72,7 @@ def monitor() -> None:
         task(tasks.alert_team)(report),
         task(outlets=[RETRAINING])(tasks.request_retraining)(report),
     ]
-    start >> champion
+    start >> task(join_files)() >> champion
     task(multiple_outputs=False)(compare_shadow)(champion) >> end
     selected >> predict_labelled
     task.branch(tasks.decide)(report) >> actions >> end

@@ -203,7 +203,7 @@ class Settings:
             **inherited(),
             **{name: str(port) for name, port in self.ports.items()},
             "STACK_WORKERS": str(self.workers),
-            "STACK_SERVE_WAIT": str(ceil(float(os.environ.get("SERVE_SECONDS") or 30)) + 5),
+            "STACK_SERVE_WAIT": str(ceil(float(os.environ.get("SERVE_SECONDS") or 30)) + 15),  # and its log takes 8
             "SPT_NOENV": "1",  # Airflow renames its processes, which would overwrite STACK_HOME in their environment
             "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.project),

@@ -27,7 +27,7 @@ TAG = "champion."
 FEATURES_URI = "features_uri"  # the table that train made the version from
 DAG_RUN_ID = "airflow.dag_run_id"  # the run of train that made the version
 PROMOTED, REJECTED, ON_HOLD = "promoted_at", "not_promoted_because", "on_hold"
-SHADOW = "shadow"  # JSON: how the version did beside the champion on served rows that were measured
+SHADOW = "shadow."  # and a champion: JSON, how the version did beside it on served rows that were measured
 EVALUATION = "evaluation"  # JSON: what promote found on which slice of the holdout
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # UTC; sorts as text
 MAX_REASON = 1000  # characters; MLflow rejects a tag of more than 5000
@@ -96,9 +96,14 @@ def has_verdict(version: Mapping[str, Any]) -> bool:
     return not {PROMOTED, REJECTED}.isdisjoint(read_tags(version))
 
 
-def read_shadow(version: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a version did beside the champion on served rows, or nothing if they were not compared."""
-    return json.loads(read_tags(version).get(SHADOW, "{}"))
+def read_shadow(version: Mapping[str, Any], champion: str) -> dict[str, Any]:
+    """Return how a version did beside a champion on served rows, or nothing if they were not compared."""
+    return json.loads(read_tags(version).get(f"{SHADOW}{champion}", "{}"))
+
+
+def record_shadow(version: str, champion: str, compared: Mapping[str, Any]) -> None:
+    """Record how a version did beside a champion; a comparison goes on where it was if that is champion again."""
+    connect().set_model_version_tag(MODEL, version, f"{SHADOW}{champion}", json.dumps(compared))
 
 
 def trained() -> list[dict[str, Any]]:

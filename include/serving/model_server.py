@@ -15,6 +15,7 @@ import os
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -42,7 +43,6 @@ PATHS = {"/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "
 LARGE = 200_000  # bytes of a body, from which on it is answered in a thread: others must not wait for it
 CONNECTIONS = 1000  # at the same time; others get status 503
 THREADS = 2  # that answer at once; others wait
-DRAIN = 30  # seconds for requests that have begun when the server stops; what stops it must wait longer, see PATIENCE
 
 log = logging.getLogger(__name__)
 
@@ -194,8 +194,8 @@ def main() -> None:
     # skops inspects every loaded module, and Airflow's deprecated ones warn each time.
     warnings.filterwarnings("ignore", category=DeprecatedImportWarning)
     host, port = os.environ.get("SERVE_HOST", "127.0.0.1"), os.environ.get("SERVE_PORT", DEFAULT_PORTS["SERVE_PORT"])
-    server = ChampionServer()
-    app = watch(server, Guard(server, read_rules(host)))
+    server, rules = ChampionServer(), read_rules(host)
+    app = watch(server, Guard(server, rules))
     gc.freeze()  # the collector need not search the libraries again and again, for a tenth of a second each time
     uvicorn.run(
         app,
@@ -204,7 +204,7 @@ def main() -> None:
         http=ImpatientProtocol,
         ws="none",
         limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=DRAIN,
+        timeout_graceful_shutdown=ceil(rules.seconds),
         log_level="warning",
         access_log=False,
         proxy_headers=False,

@@ -184,8 +184,7 @@ def _find_obstacle(version: str) -> str:
 
 def _read_shadow(version: str) -> dict[str, Any]:
     """Return how a version did beside the present champion in the model server, if they were compared."""
-    shadow = champions.read_shadow(champions.connect().get_model_version(champions.MODEL, version))
-    return shadow if shadow.get("champion") == champions.champion() else {}
+    return champions.read_shadow(champions.connect().get_model_version(champions.MODEL, version), champions.champion())
 
 
 def _reject(version: str, by: str, reason: str) -> dict[str, Any]:

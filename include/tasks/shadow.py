@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,10 +11,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.problem import PROBLEM
 from include.services import alerts, champions
-from include.spec import LOGGED
 from include.tasks import served
-
-PREDICTION_ID, _, VERSION, CHALLENGER, CHALLENGER_PREDICTED = LOGGED
+from include.tasks.served import CHALLENGER, CHALLENGER_PREDICTED, VERSION
 
 SUMMARY = (
     "{verdict}: on {rows} served rows its RMSE is {ratio:.2f} times that of version {champion} "
@@ -28,46 +25,51 @@ log = logging.getLogger(__name__)
 def compare_shadow(champion: Mapping[str, str], run_id: str) -> dict[str, Any]:
     """Compare the version that waits with the champion, record the result at the version, and alert of a verdict.
 
-    :return: as :func:`include.evaluation.sequential.compare` returns it, with the ``champion`` and a ``summary``
+    The alert is sent before it is recorded that it was, so that it is sent again if this fails in between.
+
+    :return: as :func:`include.evaluation.sequential.compare` returns it, with a ``summary``, and whether it was
+        ``alerted``
     :raises AirflowSkipException: no version waits, there is a verdict already, or there are too few new rows for a look
     """
-    from include.evaluation.sequential import FIRST, UNDECIDED, compare, count_looks
+    from include.evaluation.sequential import UNDECIDED
 
     waiting = champions.waiting()
     if not waiting:
         raise AirflowSkipException("no version waits for a verdict")
     version = waiting[0]["version"]
-    before = champions.read_shadow(waiting[0])
-    looked = before["look"] if before.get("champion") == champion["version"] else 0
-    if looked and before["verdict"] != UNDECIDED:
-        raise AirflowSkipException(f"version {version} was compared: {before['summary']}")
-    errors = _measure_errors(champion["version"], waiting[0])
-    if count_looks(len(errors)) <= looked:
-        raise AirflowSkipException(
-            f"version {version} has predicted {len(errors)} measured rows beside version {champion['version']}, "
-            f"{FIRST << looked} are needed for the next look"
-        )
-    compared = compare(errors["challenger"], errors["champion"], PROBLEM.gate.confidence)
-    compared["champion"] = champion["version"]
-    compared["summary"] = SUMMARY.format(**compared)
-    champions.connect().set_model_version_tag(champions.MODEL, version, champions.SHADOW, json.dumps(compared))
-    log.info("Version %s is %s", version, compared["summary"])
+    compared = champions.read_shadow(waiting[0], champion["version"])
+    if compared.get("alerted"):
+        raise AirflowSkipException(f"version {version} was compared: {compared['summary']}")
+    if compared.get("verdict", UNDECIDED) == UNDECIDED:
+        compared = _look(champion["version"], waiting[0], compared.get("look", 0))
+        champions.record_shadow(version, champion["version"], compared)
+        log.info("Version %s is %s", version, compared["summary"])
     if compared["verdict"] != UNDECIDED:
         facts = {"DAG": "monitor", "run": run_id, "comparison": compared["summary"]}
         subject = f"{champions.MODEL} version {version} is {compared['verdict']} than the champion"
         alerts.send(alerts.Alert(subject, facts, alerts.run_url("monitor", run_id)))
+        compared |= {"alerted": True}
+        champions.record_shadow(version, champion["version"], compared)
     return compared
 
 
-def _measure_errors(champion: str, challenger: Mapping[str, Any]) -> Any:
-    """Return the errors of both versions on the rows that both predicted and whose target was measured.
+def _look(champion: str, challenger: Mapping[str, Any], looked: int) -> dict[str, Any]:
+    """Compare two versions on the rows that both predicted and whose target was measured.
 
     :param challenger: as MLflow describes it
+    :param looked: number of the last look
+    :raises AirflowSkipException: there are too few new rows
     """
-    since = datetime.fromtimestamp(int(challenger["creation_timestamp"]) / 1000, UTC)
-    targets = served.read_targets(since)
-    rows = served.find(set(targets.index), ["predicted", VERSION, CHALLENGER, CHALLENGER_PREDICTED], since)
-    both = rows[(rows[VERSION] == champion) & (rows[CHALLENGER] == challenger["version"])]
-    both = both.drop_duplicates(PREDICTION_ID).dropna()
-    target = both[PREDICTION_ID].map(targets).astype(float)  # else text, if there are none
-    return both.assign(champion=target - both["predicted"], challenger=target - both[CHALLENGER_PREDICTED])
+    from include.evaluation.sequential import FIRST, compare, count_looks
+
+    version = challenger["version"]
+    rows = served.read_measured(datetime.fromtimestamp(int(challenger["creation_timestamp"]) / 1000, UTC))
+    both = rows[(rows[VERSION] == champion) & (rows[CHALLENGER] == version)].dropna()
+    if count_looks(len(both)) <= looked:
+        raise AirflowSkipException(
+            f"version {version} has predicted {len(both)} measured rows beside version {champion}, "
+            f"{FIRST << looked} are needed for the next look"
+        )
+    errors = (both["target"] - both[name] for name in (CHALLENGER_PREDICTED, "predicted"))
+    compared = compare(*errors, PROBLEM.gate.confidence)
+    return compared | {"summary": SUMMARY.format(champion=champion, **compared), "alerted": False}

@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import Asset
 
 from include.data.labelled import check_labelled
+from include.data.reading import parse_rows
 from include.services import storage
 from include.tasks import served
 
@@ -52,41 +53,100 @@ def test_a_file_of_prediction_ids_and_targets_gets_the_inputs_of_the_requests(su
     assert rows["price"].tolist() == [400.0, 401.0]
     assert rows[HOUSES.inputs].to_dict("list") == ROWS[HOUSES.inputs].iloc[[2, 0]].to_dict("list")
     storage.delete(log)
-    assert served.complete(content, uri) == completed, "it is kept when the log is deleted"
+    assert check_labelled(served.complete(content, uri), uri, HOUSES).equals(rows), "it is kept when the log is deleted"
 
 
-def test_prediction_ids_that_the_log_lacks_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    served.complete(in_format(measured("a-1", "b-9", "c-1"), "csv"), "new.csv")
+def test_rows_that_the_log_lacks_join_when_it_has_them(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = in_format(measured("a-1", "b-9", "c-1"), "csv")
 
+    def read() -> list[str]:
+        return parse_rows(served.complete(content, "new.csv"), "new.csv")["prediction_id"].tolist()
+
+    assert read() == ["a-1"]
     assert "new.csv: 2 of its prediction ids are not in the log" in caplog.text
+    rows = ROWS[HOUSES.inputs].head(1)
+    storage.write_table(rows.assign(prediction_id="b-9"), f"{FOLDER}/requests/2026-11-26/120100-0123abcd.parquet")
+    assert read() == ["a-1", "b-9"]
+    monkeypatch.setattr(served, "PATIENCE", timedelta(0))
+    storage.write_table(rows.assign(prediction_id="c-1"), f"{FOLDER}/requests/2026-11-26/120200-0123abcd.parquet")
+    assert read() == ["a-1", "b-9"], "after a day, the log is not searched again"
+
+
+def test_spaces_around_a_prediction_id_do_not_matter() -> None:
+    completed = served.complete(in_format(measured(" a-1", "b-1 "), "csv"), "new.csv")
+
+    assert check_labelled(completed, "new.csv", HOUSES)["address"].tolist() == ["a-1", "b-1"]
+
+
+def test_a_file_with_inputs_keeps_them_and_gets_the_predictions() -> None:
+    own = ROWS.head(2).assign(prediction_id=["a-1", "unknown"], predicted=1.0, **{AREA: [71.0, 72.0]})
+
+    completed = parse_rows(served.complete(in_format(own, "parquet"), "new.parquet"), "new.parquet")
+
+    assert completed[AREA].tolist() == [71.0, 72.0]
+    assert completed["predicted"].fillna(0).tolist() == [300.0, 0]
 
 
 def test_other_labelled_files_stay_as_they_are() -> None:
-    with_inputs = ROWS.assign(prediction_id=["a-1", "a-2", "b-1"]).to_csv(index=False).encode()
-    of_others = in_format(measured("unknown"), "csv")
-
-    for content in (with_inputs, of_others, ROWS.to_csv(index=False).encode()):
+    for content in (in_format(measured("unknown"), "csv"), ROWS.to_csv(index=False).encode()):
         assert served.complete(content, f"{FOLDER}/labelled/new.csv") == content
-    assert storage.list_objects(served.MEASURED) == []
 
 
-def test_targets_are_found_by_the_prediction_and_the_last_file_counts(caplog: pytest.LogCaptureFixture) -> None:
-    storage.write_table(measured("a-1", "a-2", "b-1", prices=[400, "", 99_999]), f"{FOLDER}/labelled/1.csv")
-    storage.write_table(measured("a-1", prices=[410]), f"{FOLDER}/labelled/2.csv")
+def test_measured_rows_have_the_predictions_of_both_versions_and_the_last_file_counts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shadowed = ROWS[HOUSES.inputs].assign(
+        prediction_id=["c-1", "c-2", "c-3"], predicted=1.5, _version="3", _challenger="4", _challenger_predicted=2.5
+    )
+    storage.write_table(shadowed, f"{FOLDER}/requests/2026-11-26/130000-0123abcd.parquet")
+    storage.write_table(measured("c-1", "c-2", "c-3", prices=[400, "", 99_999]), f"{FOLDER}/labelled/1.csv")
+    storage.write_table(measured("c-1", prices=[410]), f"{FOLDER}/labelled/2.csv")
     storage.write_table(ROWS, f"{FOLDER}/labelled/3.csv")
     storage.write_bytes(b"", f"{FOLDER}/labelled/4.csv")
 
-    assert served.read_targets(SINCE).to_dict() == {"a-1": 410.0}
+    (row,) = served.read_measured(SINCE).itertuples(index=False, name=None)
+
+    assert row == ("c-1", 410.0, 1.5, "3", "4", 2.5)
     assert f"Left out: {FOLDER}/labelled/4.csv" in caplog.text
 
 
-def test_rows_are_found_by_their_predictions_in_files_that_have_the_columns() -> None:
-    shadowed = ROWS[HOUSES.inputs].assign(prediction_id=["c-1", "c-2", "c-3"], predicted=1.0, _challenger="4")
-    storage.write_table(shadowed, f"{FOLDER}/requests/2026-11-26/130000-0123abcd.parquet")
+def test_the_files_of_past_days_are_joined_by_their_columns_without_losing_or_repeating_a_row(log: str) -> None:
+    today = f"{FOLDER}/requests/{datetime.now(UTC):%Y-%m-%d}"
+    for name, ids, columns in (
+        (f"{FOLDER}/requests/2026-11-01/115900-1", ["d-1", "d-2", "d-3"], {}),
+        (f"{FOLDER}/requests/2026-11-01/120100-2", ["d-3", "e-2", "e-3"], {}),
+        (f"{FOLDER}/requests/2026-11-01/120200-3", ["f-1", "f-2", "f-3"], {"_challenger": "4"}),
+        (f"{FOLDER}/requests/2026-11-02/120000-4", ["g-1", "g-2", "g-3"], {}),
+        (f"{today}/000000-5", ["h-1", "h-2", "h-3"], {}),
+        (f"{today}/000100-6", ["i-1", "i-2", "i-3"], {}),
+    ):
+        storage.write_table(ROWS[HOUSES.inputs].assign(prediction_id=ids, **columns), f"{name}.parquet")
+    before = set(storage.list_objects(f"{FOLDER}/requests"))
 
-    assert served.find({"a-1", "c-2"}, ["predicted"])["prediction_id"].tolist() == ["a-1", "c-2"]
-    assert served.find({"a-1", "c-2"}, ["_challenger"])["prediction_id"].tolist() == ["c-2"]
-    assert served.find(set(), ["predicted"]).empty
+    served.join_files()
+
+    after = set(storage.list_objects(f"{FOLDER}/requests"))
+    (joined,) = after - before
+    assert joined.startswith(f"{FOLDER}/requests/2026-11-01/115900-")
+    assert before - after == {f"{FOLDER}/requests/2026-11-01/{name}.parquet" for name in ("115900-1", "120100-2")}
+    rows = storage.read_table(joined)
+    assert rows["prediction_id"].tolist() == ["d-1", "d-2", "d-3", "e-2", "e-3"]
+    assert rows[HOUSES.inputs].head(3).to_dict("list") == ROWS[HOUSES.inputs].to_dict("list")
+    served.join_files()
+    assert set(storage.list_objects(f"{FOLDER}/requests")) == after
+
+
+def test_files_are_joined_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("1", "2", "3"):
+        rows = ROWS[HOUSES.inputs].assign(prediction_id=[f"{name}-{row}" for row in range(3)])
+        storage.write_table(rows, uri := f"{FOLDER}/requests/2026-11-01/12000{name}-0.parquet")
+    monkeypatch.setattr(served, "JOINED", 2.5 * len(storage.read_bytes(uri)))
+
+    served.join_files()
+
+    assert len(storage.list_objects(f"{FOLDER}/requests/2026-11-01")) == 2
 
 
 def test_files_from_before_a_column_became_of_another_kind_are_left_out() -> None:

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.services import champions, storage
 from include.tasks import promote, served, shadow
 
-from ...toy import HOUSES
+from ...toy import HOUSES, make_rows
 from ..conftest import Registered
 
 FOLDER = "s3://data/unit-shadow"
@@ -28,6 +28,7 @@ def waiting(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """Version 1 is champion, version 2 was trained and waits."""
     monkeypatch.setattr(served, "PROBLEM", HOUSES)
     monkeypatch.setattr(served, "REQUESTS", f"{FOLDER}/requests")
+    monkeypatch.setattr(served, "MEASURED", f"{FOLDER}/measured")
     monkeypatch.setattr(served, "LABELLED", Asset("unit_shadow", uri=f"{FOLDER}/labelled"))
     hook, name = registered.hook, registered.name
     for version in ("1", "2"):
@@ -51,13 +52,15 @@ def measure(count: int, ratio: float, *, champion: str = "1", challenger: str = 
     price, error = rng.uniform(100, 500, count), rng.normal(0, 20, count)
     ids = [f"{name}-{row}" for row in range(count)]
     predicted = {"predicted": price + error, "_challenger_predicted": price + ratio * error}
-    logged = pd.DataFrame({"prediction_id": ids, "_version": champion, "_challenger": challenger, **predicted})
+    logged = make_rows(count)[HOUSES.inputs].assign(
+        prediction_id=ids, _version=champion, _challenger=challenger, **predicted
+    )
     storage.write_table(logged, f"{FOLDER}/requests/{name}.parquet")
     storage.write_table(pd.DataFrame({"prediction_id": ids, "price": price}), f"{FOLDER}/labelled/{name}.csv")
 
 
 def read_tag(registered: Registered) -> dict[str, Any]:
-    return champions.read_shadow(registered.hook.get_model_version(registered.name, "2"))
+    return champions.read_shadow(registered.hook.get_model_version(registered.name, "2"), "1")
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(0.5, "better"), (2.0, "worse")])
@@ -88,6 +91,34 @@ def test_the_next_look_is_due_when_the_rows_have_doubled(waiting: Registered, al
     with pytest.raises(AirflowSkipException, match="53 measured rows beside version 1, 64 are needed"):
         shadow.compare_shadow(CHAMPION, "manual__2")
     assert alerts == []
+
+
+def test_no_look_is_taken_twice_after_another_champion(waiting: Registered, alerts: list[Any]) -> None:
+    measure(40, 1.0)
+    shadow.compare_shadow(CHAMPION, "manual__1")
+    measure(40, 1.0, champion="7", name="b")
+    assert shadow.compare_shadow({"version": "7"}, "manual__2")["look"] == 1
+
+    with pytest.raises(AirflowSkipException, match="40 measured rows beside version 1, 64 are needed"):
+        shadow.compare_shadow(CHAMPION, "manual__3")
+
+
+def test_an_alert_that_could_not_be_sent_is_sent_by_the_next_run(
+    waiting: Registered, alerts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(alert: Any) -> None:
+        raise OSError("the mail server is away")
+
+    measure(100, 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(shadow.alerts, "send", fail)
+        with pytest.raises(OSError, match="away"):
+            shadow.compare_shadow(CHAMPION, "manual__1")
+    recorded = read_tag(waiting)
+    measure(1000, 1.0, name="b")
+
+    assert shadow.compare_shadow(CHAMPION, "manual__2") == recorded | {"alerted": True}
+    assert len(alerts) == 1
 
 
 def test_rows_beside_another_champion_or_of_another_challenger_do_not_count(waiting: Registered) -> None:
