@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from include.data.reading import Part
 
+MAX_LABELLED = 1_000_000  # rows of labelled files, which are in memory together
+REMEDY = "add the rows of older files to the table, and delete these files"
+
 log = logging.getLogger(__name__)
 
 
@@ -147,11 +150,15 @@ def read_labelled(since: datetime | None = None) -> tuple[dict[str, pd.DataFrame
     from include.data.labelled import check_labelled
     from include.data.reading import TableError
 
-    labelled, unusable = {}, {}
+    labelled: dict[str, pd.DataFrame] = {}
+    unusable: dict[str, str] = {}
     for uri in storage.list_tables(LABELLED.uri, since):
         try:
-            labelled[uri] = check_labelled(served.complete(storage.read_bytes(uri, MAX_FILE), uri), uri, PROBLEM)
-            note_read(uri, labelled[uri])
+            rows = check_labelled(served.complete(storage.read_bytes(uri, MAX_FILE), uri), uri, PROBLEM)
+            if (total := sum(map(len, [*labelled.values(), rows]))) > MAX_LABELLED:
+                raise TableError(f"{uri} makes {total:,} labelled rows, {MAX_LABELLED:,} is the limit: {REMEDY}")
+            labelled[uri] = rows
+            note_read(uri, rows)
         except (TableError, storage.TooLargeError) as error:
             unusable[uri] = str(error)
             log.warning("Left out: %s", error)

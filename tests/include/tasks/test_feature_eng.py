@@ -272,6 +272,21 @@ def test_a_labelled_file_of_any_name_joins_and_one_that_is_too_large_is_left_out
     assert publish()["address"].tolist()[120:] == ["Avenue 1"]
 
 
+def test_labelled_files_beyond_the_limit_of_rows_are_left_out(
+    project: Callable[..., str], publish: Publish, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    project(csv(make_rows()))
+    new = make_rows(6, seed=1).assign(address=[f"Avenue {number}" for number in range(6)])
+    for name, rows in {"a": new[:2], "b": new[2:5], "c": new[5:]}.items():
+        storage.write_bytes(csv(rows), f"{LABELS}/{name}.csv")
+    monkeypatch.setattr(tasks, "MAX_LABELLED", 3)
+
+    assert publish()["address"].tolist()[120:] == ["Avenue 0", "Avenue 1", "Avenue 5"]
+    assert (
+        f"{LABELS}/b.csv makes 5 labelled rows, 3 is the limit: add the rows of older files to the table" in caplog.text
+    )
+
+
 def test_nothing_is_fitted_on_a_holdout_row(
     project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
 ) -> None:
