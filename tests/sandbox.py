@@ -57,6 +57,11 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
+    @property
+    def names(self) -> list[str]:
+        """The workers that run."""
+        return [name for name in self._programs if name != "relay"]
+
     def start(self, name: str) -> None:
         """Start a worker; its tasks run once it has connected to Redis."""
         home = self.folder / name
