@@ -260,11 +260,17 @@ class MLflowClientHook(MLflowRestHook):
             pruned.append(old["version"])
         return pruned
 
-    def copy_model_version(self, src_model_uri: str, dst_name: str, exist_ok: bool = False) -> dict[str, Any]:
-        """Make a version of one model the next version of another, created if need be, with tags and description."""
+    def copy_model_version(
+        self, src_model_uri: str, dst_name: str, exist_ok: bool = False, tags: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Make a version of one model the next version of another, created if need be, with its description.
+
+        :param tags: of the copy; those of the original if None
+        """
         source = self.read_version_of(src_model_uri)
         self.create_registered_model(dst_name, exist_ok=True)
-        copied = {field: source.get(field) for field in ("run_id", "tags", "run_link", "description", "model_id")}
+        copied = {field: source.get(field) for field in ("run_id", "run_link", "description", "model_id")}
+        copied["tags"] = source.get("tags") if tags is None else tags
         uri = f"models:/{source['name']}/{source['version']}"
         return self.create_model_version(dst_name, uri, **copied, exist_ok=exist_ok)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -175,14 +175,20 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return local
 
     def copy_model_version(
-        self, source: MLflowPyfuncHook, model_uri: str, name: str, exist_ok: bool = False
+        self,
+        source: MLflowPyfuncHook,
+        model_uri: str,
+        name: str,
+        exist_ok: bool = False,
+        tags: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make a version of another server, files included, the next version of a model here, and return that.
 
-        Its tag ``copied_from`` is the page of the original, and ``artifact_sha256`` the hash of its files.
+        It has the tags ``copied_from``, the page of the original, and ``artifact_sha256``, the hash of its files.
 
         :param source: the hook of the other server
         :param exist_ok: return the copy of this version if the model has one
+        :param tags: other tags of the copy; those of the original if None
         :raises MLflowError: the files did not arrive as they were
         """
         original = source.client.read_version_of(model_uri)
@@ -205,7 +211,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
         artifact_uri = f"{run['artifact_uri']}/model"
         if (arrived := self.hash_model(artifact_uri)) != digest:
             raise MLflowError(f"{model_uri} arrived at {artifact_uri} with the SHA-256 {arrived}, not {digest}")
-        tags = {**_tags_of(original), ORIGIN_TAG: origin, HASH_TAG: digest}
+        tags = {**(_tags_of(original) if tags is None else tags), ORIGIN_TAG: origin, HASH_TAG: digest}
         description = original.get("description")
         return self.client.create_model_version(name, artifact_uri, run["run_id"], tags, description=description)
 

@@ -330,22 +330,24 @@ class SearchModelVersionsOperator(_RegistryOperator):
 class CopyModelVersionOperator(_RegistryOperator):
     """Makes a version of another model the next version of this one; returns ``{"model_version": {...}}``.
 
-    The copy has the tags and the description of the original. This model is created if it is not there. From another
+    The copy has the description of the original. This model is created if it is not there. From another
     server the files come along, and have to arrive with the SHA-256 that they had.
 
     :param model_uri: ``models:/name/3`` or ``models:/name@alias``: the version to copy
     :param exist_ok: return the copy of this version if the model has one, so that the task can run again
+    :param tags: of the copy; those of the original if None
     :param source_conn_id: the Airflow connection of the server that has the version, if that is another
     :param aws_conn_id: Airflow connection of models in S3
     """
 
-    template_fields: Sequence[str] = ("name", "model_uri", "source_conn_id")
+    template_fields: Sequence[str] = ("name", "model_uri", "tags", "source_conn_id")
 
     def __init__(
         self,
         *,
         model_uri: str,
         exist_ok: bool = False,
+        tags: Mapping[str, Any] | None = None,
         source_conn_id: str | None = None,
         aws_conn_id: str | None = "aws_default",
         **kwargs: Any,
@@ -353,6 +355,7 @@ class CopyModelVersionOperator(_RegistryOperator):
         super().__init__(**kwargs)
         self.model_uri = model_uri
         self.exist_ok = exist_ok
+        self.tags = tags
         self.source_conn_id = source_conn_id
         self.aws_conn_id = aws_conn_id
 
@@ -361,10 +364,10 @@ class CopyModelVersionOperator(_RegistryOperator):
         from ..hooks.pyfunc import MLflowPyfuncHook
 
         if not self.source_conn_id:
-            return self.answer(self.hook.copy_model_version(self.model_uri, self.name, self.exist_ok))
+            return self.answer(self.hook.copy_model_version(self.model_uri, self.name, self.exist_ok, self.tags))
         target = MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
         source = MLflowPyfuncHook(self.source_conn_id, self.aws_conn_id)
-        return self.answer(target.copy_model_version(source, self.model_uri, self.name, self.exist_ok))
+        return self.answer(target.copy_model_version(source, self.model_uri, self.name, self.exist_ok, self.tags))
 
 
 class ValidateModelVersionOperator(_VersionOperator):

@@ -229,6 +229,16 @@ def test_a_version_of_another_server_is_copied_once_with_its_files(hook, model, 
         ]
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_copy_may_have_other_tags_than_the_original(hook, model, second, lengths, elsewhere):
+    hook.create_model_version(model, lengths.uri, tags=TAGS)
+    copied = {"source_conn_id": second} if elsewhere else {}
+    copied |= {"model_uri": f"models:/{model}/1", "name": f"{model} production", "tags": {"released": "yes"}}
+    version = run(CopyModelVersionOperator, **copied)["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    assert tags.keys() - {HASH_TAG, ORIGIN_TAG} == {"released"}
+
+
 def test_a_version_whose_files_changed_on_the_way_is_not_registered(hook, model, second, lengths, monkeypatch):
     hook.create_model_version(model, lengths.uri)
     upload = MLflowPyfuncHook._upload
