@@ -76,6 +76,22 @@ MONITORING = {
     ),
     "cool_down_days": number(7, "Minimum days between two retraining requests"),
 }
+RELEASE = {
+    "source": Param(
+        "staging",
+        type="string",
+        pattern=r"^\w+$",
+        description="Environment to release from: connections mlflow_<source> and aws_<source>; default is this one",
+    ),
+    "model_uri": Param(
+        f"models:/{PROBLEM.registered_model}@champion",
+        type="string",
+        pattern="^models:/",
+        description="Version to release, such as models:/name/3 or models:/name@alias",
+    ),
+    "approval": Param(True, type="boolean", description="Require a person's approval, as where it enters production"),
+    "approval_minutes": APPROVAL["approval_minutes"],
+}
 ROLLBACK = {
     "version": version("Version number, such as 3. Leave empty to return to the previous champion"),
     "reason": Param(type="string", minLength=3, maxLength=1000, description="Stored with the version in MLflow"),

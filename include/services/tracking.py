@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import requests
+import yaml  # type: ignore[import-untyped]
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.digest_utils import compute_pandas_digest
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
+from mlflow.models import Model, infer_signature
 from mlflow.tracking import MlflowClient
 
 from include.mlflow_provider.hooks.base import MLflowBaseHook
@@ -75,17 +76,17 @@ class _Whole:
 
 
 @contextmanager
-def connected() -> Iterator[None]:
-    """Point MLflow's client library at the server of the connection, inside of this block only.
+def connected(conn_id: str = MLFLOW_CONN_ID) -> Iterator[None]:
+    """Point MLflow's client library at the server of a connection, inside of this block only.
 
     :raises TrackingError: MLflow does not answer, or refuses a request
     """
-    hook = MLflowBaseHook(MLFLOW_CONN_ID)
+    hook = MLflowBaseHook(conn_id)
     try:
         with hook.environment():
             yield
     except (MlflowException, requests.RequestException) as error:
-        raise TrackingError(f"MLflow on {hook.server.base_url} (connection {MLFLOW_CONN_ID}): {error}") from error
+        raise TrackingError(f"MLflow on {hook.server.base_url} (connection {conn_id}): {error}") from error
 
 
 @contextmanager
@@ -112,9 +113,9 @@ def log_files(files: Mapping[str, bytes], run_id: str) -> None:
         MlflowClient().log_artifacts(run_id, folder)
 
 
-def read_artifact(run_id: str, name: str) -> bytes | None:
+def read_artifact(run_id: str, name: str, conn_id: str = MLFLOW_CONN_ID) -> bytes | None:
     """Return the content of a file among a run's artifacts, or None if it does not exist."""
-    with connected(), TemporaryDirectory() as folder:
+    with connected(conn_id), TemporaryDirectory() as folder:
         if name not in {file.path for file in MlflowClient().list_artifacts(run_id)}:
             return None
         return Path(MlflowClient().download_artifacts(run_id, name, folder)).read_bytes()
@@ -158,8 +159,10 @@ def log_model(model: IntervalRegressor, rows: pd.DataFrame) -> Any:
 
 def read_inputs(model_uri: str) -> dict[str, str]:
     """Return the type of each input of a model, from its signature; nothing if it has none."""
-    with connected():
-        signature = mlflow.models.get_model_info(model_uri).signature
+    hook = MLflowPyfuncHook(MLFLOW_CONN_ID)
+    # Not by get_model_info, which asks this server for the logged model of a version that comes from another one.
+    described = yaml.safe_load(hook.read_model_file(hook.get_model_artifact_uri(model_uri), "MLmodel"))
+    signature = Model.from_dict(described).signature
     return {column.name: column.type.name for column in signature.inputs} if signature else {}
 
 

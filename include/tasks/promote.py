@@ -60,7 +60,7 @@ def promote_to_champion(evaluated: Mapping[str, Any], response: dict[str, Any] |
     :return: ``promoted``, ``reason`` and ``by``
     """
     version, (by, decision) = evaluated["version"], describe_response(response)
-    if obstacle := _find_obstacle(version):
+    if obstacle := find_obstacle(version):
         return _reject(version, by, obstacle)
     reason = "; ".join(filter(None, [decision, evaluated["reason"], _read_shadow(version).get("summary")]))
     try:
@@ -168,7 +168,7 @@ def _next_version(by_hand: bool) -> str:
     return next(iter([*waiting, *newest]), "")
 
 
-def _find_obstacle(version: str) -> str:
+def find_obstacle(version: str) -> str:
     """Return why a version must not become champion even if it passed the evaluation, or an empty string."""
     newest = champions.newest_champion()
     if champions.champion() == version:

@@ -62,9 +62,7 @@ def move_champion(chosen: Mapping[str, Any], predicted: Any, params: Mapping[str
     from include.evaluation.model_card import plain
 
     version, reason = chosen["version"], params["reason"]
-    values = _read_predictions(predicted)
-    if len(values) != ROWS or not all(isinstance(value, int | float) and isfinite(value) for value in values):
-        raise AirflowFailException(f"no rollback: version {version} predicts {predicted}, not {ROWS} finite numbers")
+    check_predictions(predicted, f"no rollback: version {version}")
     by = getattr(dag_run, "triggering_user_name", None) or "unknown"
     with fail_without_retry(champions.ChampionChangedError):
         champions.promote(version, by=by, why=reason, expected=chosen["champion"])
@@ -79,7 +77,14 @@ def move_champion(chosen: Mapping[str, Any], predicted: Any, params: Mapping[str
     return version
 
 
-def _read_predictions(predicted: Any) -> list[Any]:
-    """Return the values of the column ``prediction`` of a table as JSON, or of a plain list."""
+def check_predictions(predicted: Any, subject: str) -> None:
+    """Check that a version has predicted a finite number for each of ``ROWS`` rows.
+
+    :param predicted: a table as JSON with the column ``prediction``, or a plain list
+    :param subject: the begin of the error
+    :raises AirflowFailException: it has not
+    """
     table = json.loads(predicted) if isinstance(predicted, str) else predicted
-    return list(table["prediction"].values()) if isinstance(table, dict) else list(table)
+    values = list(table["prediction"].values()) if isinstance(table, dict) else list(table)
+    if len(values) != ROWS or not all(isinstance(value, int | float) and isfinite(value) for value in values):
+        raise AirflowFailException(f"{subject} predicts {predicted}, not {ROWS} finite numbers")
