@@ -109,7 +109,7 @@ check: setup ## Check code, format, types, container files, workflows and packag
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/hadolint Dockerfile deploy/Dockerfile
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.override.yml containers/*.yml containers/s3/*.yml
