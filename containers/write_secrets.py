@@ -111,6 +111,7 @@ def write_secrets(settings: Settings, airflow: Path, mlflow: Path, postgres: Pat
     write_mlflow(mlflow, f"postgresql+psycopg2://mlflow:{mlflow_password}@postgres:5432", mlflow_key, endpoint)
     write(mlflow / "airflow.json", json.dumps(mlflow_account(settings)))
     write_s3(s3, airflow_key, mlflow_key)
+    keep(serve / "token", secrets.token_urlsafe(32))
     logs = [name for name in ("SERVE_LOG", "SERVE_SHADOW") if settings.get(name) == "1"]
     needed = [MLFLOW_CONNECTION, *([AWS_CONNECTION, *logs] if logs else [])]
     write(serve / "server.env", _lines({name: settings[name] for name in needed}))

@@ -27,8 +27,8 @@ OVERRIDE = (PROJECT / "docker-compose.override.yml").read_text()
 AIRFLOW = ["scheduler", "dag-processor", "api-server", "triggerer"]
 CONNECTIONS = [AWS_CONNECTION, MLFLOW_CONNECTION]  # SECURITY.md names the exception
 SERVING = ["postgres", "minio", "mlflow", "api-server", "serve"]
-SERVING += ["openmetadata-postgres", "openmetadata-search", "openmetadata", "redis"]
-ADDED = ("openmetadata.yml", "celery.yml")
+SERVING += ["openmetadata-postgres", "openmetadata-search", "openmetadata", "redis", "worker"]
+ADDED = ("openmetadata.yml", "celery.yml", "serve.yml")
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,8 @@ def test_secrets_are_mounted_only_where_they_are_needed(services: dict[str, Any]
         expected = "openmetadata" if name.startswith("openmetadata") else expected
         if name in ("redis", "worker", "scheduler", "api-server", "triggerer", "celery-secrets"):
             secret -= {"secrets_celery"}
+        if name in ("worker", "scheduler"):
+            secret -= {"secrets_serve"}  # for the smoke test
         assert secret <= {f"secrets_{expected}"} or name == "secrets", name
     assert "secrets_airflow" not in mounts_of(services["worker"], "volume")  # tasks use Airflow's API
 
@@ -164,7 +166,6 @@ def test_openmetadata_has_a_file_of_its_own_and_no_other_service_needs_it(servic
 
 def test_the_model_server_starts_on_demand_without_privileges(services: dict[str, Any]) -> None:
     serve = services["serve"]
-    assert {name for name, service in services.items() if service.get("profiles") == ["serve"]} == {"serve"}
     assert not [name for name, service in services.items() if "serve" in service.get("depends_on", {})]
     assert [(port["host_ip"], port["published"]) for port in serve["ports"]] == [("127.0.0.1", "5002")]
     assert (serve["cap_drop"], serve["user"], serve["read_only"]) == (["ALL"], "astro", True)
@@ -176,12 +177,15 @@ def test_the_scheduler_has_the_address_of_the_model_server(services: dict[str, A
     listens = services["serve"]["environment"]
     assert services["scheduler"]["environment"]["MODEL_SERVER"] == f"http://serve:{listens['SERVE_PORT']}"
     assert listens["SERVE_HOST"] == "0.0.0.0"  # noqa: S104 # within its own container
+    tokens = {services[name]["environment"]["SERVE_TOKEN_FILE"] for name in ("serve", "scheduler", "worker")}
+    assert tokens == {"/secrets/serve/token"}
     assert listens["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
-def test_the_limits_of_requests_reach_the_model_server(project: Path) -> None:
-    limits = {"MAX_REQUEST_MB": "3", "MAX_REQUEST_ROWS": "7", "SERVE_SECONDS": "5"}
-    assert limits.items() <= merged(project, **limits)["serve"]["environment"].items()
+def test_settings_reach_the_model_server(project: Path) -> None:
+    given = {"MAX_REQUEST_MB": "3", "MAX_REQUEST_ROWS": "7", "SERVE_SECONDS": "5"}
+    serve = merged(project, ("serve.yml",), **given, SERVE_HOSTS="one.example,two")["serve"]
+    assert (given | {"SERVE_HOSTS": "serve,one.example,two"}).items() <= serve["environment"].items()
 
 
 def test_tasks_run_in_workers_with_the_code_read_only(project: Path) -> None:
