@@ -34,7 +34,11 @@ from airflow.sdk import dag, task
 
 @dag(schedule=None)
 def old():
-    task(print)("done")
+    @task
+    def work():
+        return "done"
+
+    work()
 
 old()
 """
@@ -326,7 +330,8 @@ def test_an_older_airflow_is_upgraded_and_restored(own_stack: Stack, tmp_path: P
     settings.create_folders()
     (settings.home / "versions.json").write_text(json.dumps(installed_versions() | {"airflow": OLD_AIRFLOW}))
     (tmp_path / "dags").mkdir()
-    (tmp_path / "dags" / "old.py").write_text(OLD_DAG)
+    for folder in (tmp_path, settings.project):
+        (folder / "dags" / "old.py").write_text(OLD_DAG)
     old = _install_airflow(tmp_path / "old")
     environment = inherited() | {
         "AIRFLOW_HOME": str(settings.home / "airflow"),
@@ -337,7 +342,8 @@ def test_an_older_airflow_is_upgraded_and_restored(own_stack: Stack, tmp_path: P
     }
 
     def run_old(*arguments: str) -> str:
-        return subprocess.run([old, *arguments], env=environment, check=True, capture_output=True, text=True).stdout
+        """Return the last line that a command of the older Airflow prints, in its own version of the database."""
+        return subprocess.check_output([old, *arguments], env=environment, text=True).splitlines()[-1]
 
     for arguments in (["db", "migrate"], ["dags", "reserialize"], ["dags", "test", "old"]):
         run_old(*arguments)

@@ -142,7 +142,7 @@ def test_status_prints_state_and_address_of_each_service(own_stack: Stack, capsy
         command_line.status(own_stack, [])
     printed = capsys.readouterr().out
     assert f"is ready at {own_stack.settings.s3_url}" in printed
-    assert printed.count("is not running") == 3
+    assert printed.count("is not running") == 4
     assert "is not running (make serve)" in printed
 
 
