@@ -199,9 +199,8 @@ def _check_runs(stack: Stack, ready: set[str], now: datetime) -> Iterator[Findin
     query = f"attributes.status = 'RUNNING' and attributes.start_time < {before}"
     for run in hook.search_runs([experiment["experiment_id"]], query) if experiment else []:
         info = run["info"]
-        yield Finding(
-            f"MLflow run {info['run_name']}", f"{info['run_id']} is still RUNNING", "a task was killed: end it"
-        )
+        state = f"{info['run_id']} is still RUNNING"
+        yield Finding(f"MLflow run {info['run_name']}", state, "a task was killed: trigger the DAG housekeeping")
 
 
 def _check_files(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from prometheus_client.parser import text_string_to_metric_families
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
 from include.settings import AWS_CONN_ID, DATA_BUCKET, RETENTION, XCOM_BUCKET
+from local.airflow import POLL
 from local.housekeeping import clean, find_waiting, trim_events
 from local.stack import Stack
 from tests.airflow import Airflow
@@ -87,3 +90,25 @@ def test_old_lineage_is_deleted_and_tasks_may_write_meanwhile(stack: Stack, airf
 
     assert trim_events(file, datetime.now(UTC) - timedelta(days=90), dry_run=False) == 1
     assert file.read_text().startswith(before)
+
+
+def test_the_state_of_pipeline_and_airflow_is_published(stack: Stack, airflow: Airflow, dry_run: str) -> None:
+    def read() -> dict[str, float]:
+        """Return each sample by its name and its last label."""
+        families = text_string_to_metric_families(httpx.get(f"{stack.settings.metrics_url}/metrics").text)
+        samples = [sample for family in families for sample in family.samples]
+        return {" ".join([sample.name, *list(sample.labels.values())[-1:]]): sample.value for sample in samples}
+
+    stack.start(["metrics"])
+    try:
+        deadline = time.monotonic() + 120
+        while "pipeline_measured_seconds" not in (found := read()):
+            assert time.monotonic() < deadline, f"not measured: {list(found)}"
+            time.sleep(POLL)
+    finally:
+        stack.stop_program("metrics")
+
+    assert found["airflow_healthy scheduler"] == found["airflow_healthy triggerer"] == 1
+    assert "airflow_runs failed" in found
+    assert found["pipeline_files_waiting"] == 0
+    assert not [name for name in found if name.startswith("pipeline_findings") and name.endswith("error")]

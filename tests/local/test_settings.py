@@ -211,8 +211,11 @@ def test_the_environment_file_for_the_astro_cli_is_readable_by_this_user_only(tm
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_openlineage_may_be_configured_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openlineage_and_metrics_may_be_configured_from_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = {f"AIRFLOW__OPENLINEAGE__{name}": name for name in ("TRANSPORT", "CONFIG_CONN_ID", "DISABLED")}
+    given |= {"AIRFLOW__METRICS__OTEL_ON": "True", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:9090"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert Settings(home=tmp_path).environment().items() >= given.items()

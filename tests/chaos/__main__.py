@@ -1,0 +1,207 @@
+"""Break a stack at random while the pipeline runs, and check after each round that nothing was lost or made twice.
+
+A round depends on the seed and its number alone, so that ``make chaos SEED=n ROUND=k`` repeats it. The rounds are
+written to ``.local/chaos.csv``, and a table of them by kind is printed as Markdown.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+
+from include.mlflow_provider.hooks.base import patched_environment
+from include.problem import PROBLEM
+from include.services import storage
+from include.services.assets import INCOMING, PREDICTIONS, PROCESSING
+from local.airflow import POLL
+from local.demo import DAGS
+from local.settings import PROJECT, load, temporary
+from local.stack import SERVICES, Stack
+from tests.airflow import Airflow
+from tests.chaos.faults import Fault, applied, draw, find_missing
+from tests.chaos.invariants import ANSWER, Invariants
+
+BACK_WITHIN, IDLE_WITHIN = 120, 900  # seconds after a fault
+FOLLOWED = [*DAGS, "predict_incoming"]
+# The newest version is judged again, with limits that it passes, so that a person is asked.
+ASK = {"margin": 1e6, "max_rmse": 1e12, "subgroup_max_rmse": {}, "confidence": 0.51, "approval": True}
+SIZE = "1500m"  # of the file system that is filled
+
+Row = dict[str, Any]
+
+
+def main(rounds: int, seed: int, only: int) -> int:
+    """Run the rounds, or one of them, and return how many had a violation."""
+    if missing := find_missing():
+        raise SystemExit(f"make chaos {missing}")
+    with running() as stack:
+        rows = []
+        for row in run(stack, seed, [only] if only else range(1, rounds + 1)):
+            rows.append(row)
+            sys.stdout.write(f"{row['round']:4} {row['fault']:34} back {row['back']:4.0f} s, idle {row['idle']:4.0f} s")
+            sys.stdout.write(f"  {row['violations'] or 'ok'}\n")
+            sys.stdout.flush()
+            pd.DataFrame(rows).to_csv(PROJECT / ".local" / "chaos.csv", index=False)
+    sys.stdout.write(f"\nSeed {seed}, {len(rows)} rounds:\n\n{tabulate(pd.DataFrame(rows))}\n")
+    return sum(bool(row["violations"]) for row in rows)
+
+
+def run(stack: Stack, seed: int, numbers: Any) -> Iterator[Row]:
+    """Run the pipeline twice undisturbed, then yield a row about each round: ``fault``, ``back``, ``violations`` ..."""
+    airflow = Airflow(stack.settings)
+    airflow.wait_for_dags(FOLLOWED)
+    for _ in range(2):
+        started = airflow.trigger("feature_eng")
+        settle(airflow, IDLE_WITHIN)
+    invariants = Invariants(stack, _read_rows(airflow, started))
+    programs = tuple(
+        program
+        for service in SERVICES.values()
+        for program in stack._programs(service)
+        if program != "housekeeping"  # it sleeps
+    )
+    for number in numbers:
+        fault = draw(seed, number, programs)
+        yield {"round": number, "fault": str(fault), "kind": fault.kind} | run_round(number, fault, stack, invariants)
+
+
+def run_round(number: int, fault: Fault, stack: Stack, invariants: Invariants) -> Row:
+    """Start everything, apply the fault, and wait until the services are back and all runs have ended."""
+    airflow = Airflow(stack.settings)
+    before = {dag_id: set(airflow.run_ids(dag_id)) for dag_id in FOLLOWED}
+    files = [f"{number}-{part}" for part in ("early", "late")]
+    inputs = invariants.expected[PROBLEM.inputs].reset_index()
+    violations = []
+    _upload(files[0], inputs[:3])
+    airflow.trigger("feature_eng")
+    airflow.trigger("promote", ASK)
+    settle(airflow, fault.after, until_idle=False)
+    try:
+        with applied(fault, stack):
+            time.sleep(fault.seconds if fault.kind != "kill" else 0)
+    except LookupError as error:
+        violations.append(str(error))
+    ended = time.monotonic()
+    while (missing := _find_missing(stack)) and time.monotonic() - ended < BACK_WITHIN:
+        time.sleep(POLL)
+    back = time.monotonic() - ended
+    if missing:
+        violations.append(f"not back after {BACK_WITHIN} s: {missing}")
+        stack.stop()
+        stack.start(list(SERVICES))
+    _upload(files[1], inputs[3:5])
+    try:
+        settle(airflow, IDLE_WITHIN)
+    except TimeoutError as error:
+        violations.append(str(error))
+    idle = time.monotonic() - ended
+    for dag_id, known in before.items():
+        for run_id in set(airflow.run_ids(dag_id)) - known:
+            if (state := airflow.run(dag_id, run_id)["state"]) != "success":
+                failed = [task["task_id"] for task in airflow.tasks(dag_id, run_id) if task["state"] == "failed"]
+                violations.append(f"{dag_id} {run_id} {state}: {', '.join(failed)}")
+    violations += invariants.violations(airflow, files)
+    return {"back": back, "idle": idle, "violations": "; ".join(violations)}
+
+
+def settle(airflow: Airflow, seconds: float, *, until_idle: bool = True) -> None:
+    """Approve what waits for a person, until no run and no file is left, or for some seconds.
+
+    :raises TimeoutError: something is left after that time
+    """
+    deadline, idle, busy = time.monotonic() + seconds, 0, ["Airflow or S3"]
+    while time.monotonic() < deadline:
+        with suppress(httpx.HTTPError, storage.StorageError):
+            _approve(airflow)
+            active = airflow.get("dags/~/dagRuns", state=["queued", "running"], limit=100)["dag_runs"]
+            busy = [run["dag_id"] for run in active]
+            busy += storage.list_objects(INCOMING.uri) + storage.list_objects(PROCESSING)
+            if not busy:
+                busy = [f"an event for {dag_id}" for dag_id in FOLLOWED if airflow._events_waiting(dag_id)]
+            idle = 0 if busy else idle + 1
+            if until_idle and idle == 3:  # an event may become a run between two requests
+                return
+        time.sleep(3 * POLL)
+    if until_idle:
+        raise TimeoutError(f"not idle after {seconds} s: {', '.join(busy)}")
+
+
+def _find_missing(stack: Stack) -> str:
+    """Return the services that do not run or do not answer."""
+    services = SERVICES.values()
+    return ", ".join(one.title for one in services if not (stack.is_running(one) and stack.is_ready(one)))
+
+
+def tabulate(rows: pd.DataFrame) -> str:
+    """Return a Markdown table of the rounds by kind of fault."""
+    groups = rows.assign(wrong=rows["violations"] != "").groupby("kind")
+    counts = groups.agg(rounds=("round", "size"), back=("back", "max"), idle=("idle", "max"), wrong=("wrong", "sum"))
+    titles = ["fault", "rounds", "services back, at most", "all runs ended, at most", "with a violation"]
+    lines = [titles, ["---"] * len(titles)]
+    lines += [
+        [kind, str(one.rounds), f"{one.back:.0f} s", f"{one.idle:.0f} s", str(one.wrong)]
+        for kind, one in zip(counts.index, counts.itertuples(), strict=True)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@contextmanager
+def running() -> Iterator[Stack]:
+    """A stack of its own on a small file system, with its connections in this process."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        folder = Path(name)
+        settings = load(folder)  # EXECUTOR and DATABASE
+        options = {name: getattr(settings, name) for name in ("executor", "workers", "database")}
+        stack = Stack(replace(temporary(folder, **options), model_environments=folder / "models"))
+        stack.settings.home.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "chaos", stack.settings.home], check=True)
+        try:
+            stack.start(list(SERVICES))
+            with patched_environment(stack.settings.environment()):
+                yield stack
+        finally:
+            stack.stop()
+            shutil.copytree(stack.settings.logs, PROJECT / ".local" / "chaos-logs", dirs_exist_ok=True)
+            subprocess.run(["umount", "--lazy", stack.settings.home], check=True)
+
+
+def _read_rows(airflow: Airflow, run_id: str) -> pd.DataFrame:
+    """Return all rows by id with their undisturbed predictions."""
+    features = airflow.events("feature_eng", run_id)[0]
+    events = airflow.get("assets/events", order_by="-timestamp", limit=10)["asset_events"]
+    uri = next(event["extra"]["uri"] for event in events if event["name"] == PREDICTIONS.name)
+    predicted = pd.read_csv(io.BytesIO(storage.read_bytes(uri)), dtype={PROBLEM.id: str})
+    table = storage.read_table(features["extra"]["uri"])[[PROBLEM.id, *PROBLEM.inputs]].astype({PROBLEM.id: str})
+    return table.merge(predicted[[PROBLEM.id, *ANSWER]], on=PROBLEM.id).set_index(PROBLEM.id)
+
+
+def _upload(name: str, rows: pd.DataFrame) -> None:
+    storage.write_bytes(rows.to_csv(index=False).encode(), f"{INCOMING.uri.rstrip('/')}/{name}.csv")
+
+
+def _approve(airflow: Airflow) -> None:
+    """Answer the promotions that wait for a person."""
+    for run in airflow.get("dags/promote/dagRuns", state=["running"])["dag_runs"]:
+        for task in airflow.tasks("promote", run["dag_run_id"]):
+            if task["task_id"] == "approve" and task["state"] == "awaiting_input":
+                airflow.answer("promote", run["dag_run_id"], "approve", "Approve")
+
+
+if __name__ == "__main__":
+    given = {name: int(os.environ.get(name) or 0) for name in ("ROUNDS", "SEED", "ROUND")}
+    logging.disable(logging.WARNING)
+    sys.exit(main(given["ROUNDS"] or 10, given["SEED"], given["ROUND"]))
