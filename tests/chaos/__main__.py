@@ -48,8 +48,8 @@ def main(rounds: int, seed: int, only: int) -> int:
     """Run the rounds, or one of them, and return how many had a violation."""
     if missing := find_missing():
         raise SystemExit(f"make chaos {missing}")
-    with running() as stack:
-        rows = []
+    rows: list[Row] = []
+    with running() as stack, suppress(KeyboardInterrupt):
         for row in run(stack, seed, [only] if only else range(1, rounds + 1)):
             rows.append(row)
             sys.stdout.write(f"{row['round']:4} {row['fault']:34} back {row['back']:4.0f} s, idle {row['idle']:4.0f} s")
@@ -63,7 +63,7 @@ def main(rounds: int, seed: int, only: int) -> int:
 def run(stack: Stack, seed: int, numbers: Any) -> Iterator[Row]:
     """Run the pipeline twice undisturbed, then yield a row about each round: ``fault``, ``back``, ``violations`` ..."""
     airflow = Airflow(stack.settings)
-    airflow.wait_for_dags(FOLLOWED)
+    airflow.wait_for_dags(FOLLOWED, timeout=BACK_WITHIN)
     for _ in range(2):
         started = airflow.trigger("feature_eng")
         settle(airflow, IDLE_WITHIN)

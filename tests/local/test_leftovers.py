@@ -78,3 +78,18 @@ def test_programs_write_to_a_folder_that_the_next_start_empties(stack: Stack) ->
     assert list(folder.iterdir()) == []
     stack.stop()
     assert not folder.exists()
+
+
+def test_a_program_that_was_killed_starts_without_the_children_that_it_left(stack: Stack) -> None:
+    try:
+        stack.start(["s3", "mlflow"])
+        killed = psutil.Process(int(stack._info("mlflow")["pid"]))
+        children = killed.children(recursive=True)
+        others = [process for process in stack.processes() if process not in (killed, *children)]
+        killed.kill()
+        assert children
+        assert psutil.wait_procs(children, timeout=30)[1] == []
+        stack.start(["mlflow"])
+        assert all(process.is_running() for process in others)
+    finally:
+        stack.stop()
