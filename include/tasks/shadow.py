@@ -70,6 +70,6 @@ def _look(champion: str, challenger: Mapping[str, Any], looked: int) -> dict[str
             f"version {version} has predicted {len(both)} measured rows beside version {champion}, "
             f"{FIRST << looked} are needed for the next look"
         )
-    errors = (both["target"] - both[name] for name in (CHALLENGER_PREDICTED, "predicted"))
-    compared = compare(*errors, PROBLEM.gate.confidence)
+    challenger_errors, champion_errors = (both["target"] - both[name] for name in (CHALLENGER_PREDICTED, "predicted"))
+    compared = compare(challenger_errors, champion_errors, PROBLEM.gate.confidence)
     return compared | {"summary": SUMMARY.format(champion=champion, **compared), "alerted": False}
