@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import email
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
-from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +39,7 @@ from tests.end_to_end.conftest import (
     wait_for_success,
     without_target,
 )
+from tests.network import Mailbox, free_port, html_of
 
 LOGIN, PASSWORD = "airflow", "a-password-of-the-mail-server"
 COUNT, MEASURED = 100, 60  # new rows, and those with a target
@@ -69,16 +67,7 @@ late()
 """
 
 
-class Mailbox:
-    """Every mail that the server accepted."""
-
-    def __init__(self) -> None:
-        self.mails: list[Message] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
-        self.mails.append(email.message_from_bytes(envelope.content))
-        return "250 OK"
-
+class WatchedMailbox(Mailbox):
     def wait_for(self, subject: str, timeout: float = 60) -> str:
         """Return the content of the one mail with this subject, and empty the mailbox."""
         deadline = time.monotonic() + timeout
@@ -88,17 +77,13 @@ class Mailbox:
         assert len(found) == 1
         self.mails.clear()
         assert found[0]["To"] == "team@example.org"
-        (part,) = [part for part in found[0].walk() if part.get_content_type() == "text/html"]
-        return part.get_payload(decode=True).decode()
+        return html_of(found[0])
 
 
 @pytest.fixture(scope="module")
-def mailbox(airflow: Airflow) -> Iterator[Mailbox]:
+def mailbox(airflow: Airflow) -> Iterator[WatchedMailbox]:
     """An SMTP server with a login, and an Airflow that sends its alerts there."""
-    box = Mailbox()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    box, port = WatchedMailbox(), free_port()
     server = Controller(
         box,
         hostname="127.0.0.1",
@@ -198,7 +183,7 @@ def test_the_champions_own_rows_predicted_again_do_not_count(airflow: Airflow, c
 
 
 def test_new_rows_of_the_same_kind_trigger_nothing(
-    airflow: Airflow, champion: dict[str, str], mailbox: Mailbox, put_rows: Callable[[pd.DataFrame, str], None]
+    airflow: Airflow, champion: dict[str, str], mailbox: WatchedMailbox, put_rows: Callable[[pd.DataFrame, str], None]
 ) -> None:
     put_rows(without_target(new_rows(COUNT)), f"{PUBLISHED}/same.csv")
     run_id, states = run_monitor(airflow)
@@ -212,7 +197,7 @@ def test_new_rows_of_the_same_kind_trigger_nothing(
 def test_drift_sends_an_alert_but_requests_no_retraining_without_new_rows_to_learn_from(
     airflow: Airflow,
     champion: dict[str, str],
-    mailbox: Mailbox,
+    mailbox: WatchedMailbox,
     put_rows: Callable[[pd.DataFrame, str], None],
 ) -> None:
     column = finest_number()
@@ -245,7 +230,7 @@ def test_drift_sends_an_alert_but_requests_no_retraining_without_new_rows_to_lea
 def test_new_targets_are_compared_at_once_and_learned_from_once(
     airflow: Airflow,
     champion: dict[str, str],
-    mailbox: Mailbox,
+    mailbox: WatchedMailbox,
     only_features: None,
     put_rows: Callable[[pd.DataFrame, str], None],
 ) -> None:
@@ -315,7 +300,7 @@ def served(stack: Stack, champion: dict[str, str], monkeypatch: pytest.MonkeyPat
 def test_served_rows_are_compared_and_their_targets_join_by_prediction_id(
     airflow: Airflow,
     champion: dict[str, str],
-    mailbox: Mailbox,
+    mailbox: WatchedMailbox,
     served: list[str],
     put_rows: Callable[[pd.DataFrame, str], None],
 ) -> None:
@@ -343,7 +328,7 @@ def monitor_runs(airflow: Airflow) -> set[str]:
 
 
 def test_an_alert_of_a_failed_task_has_its_error_and_a_link_to_its_log(
-    airflow: Airflow, first: Pipeline, mailbox: Mailbox, table_file: Path
+    airflow: Airflow, first: Pipeline, mailbox: WatchedMailbox, table_file: Path
 ) -> None:
     table_file.unlink()
     run_id = airflow.trigger("feature_eng")
@@ -359,7 +344,7 @@ def test_an_alert_of_a_failed_task_has_its_error_and_a_link_to_its_log(
 
 
 def test_an_alert_of_a_missed_deadline_is_sent_while_the_run_goes_on(
-    stack: Stack, airflow: Airflow, mailbox: Mailbox, tmp_path: Path
+    stack: Stack, airflow: Airflow, mailbox: WatchedMailbox, tmp_path: Path
 ) -> None:
     file = stack.settings.project / "dags" / "late.py"
     file.write_text(LATE)

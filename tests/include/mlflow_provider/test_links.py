@@ -6,23 +6,9 @@ from urllib.parse import quote
 import pytest
 
 from include.mlflow_provider.links import MLflowLink
+from include.mlflow_provider.operators import registry
 from include.mlflow_provider.operators.deployment import CreateDeploymentOperator
 from include.mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
-from include.mlflow_provider.operators.registry import (
-    CreateModelVersionOperator,
-    CreateRegisteredModelOperator,
-    DeleteModelVersionOperator,
-    DeleteRegisteredModelAliasOperator,
-    DeleteRegisteredModelOperator,
-    GetLatestModelVersionsOperator,
-    GetModelVersionOperator,
-    GetRegisteredModelOperator,
-    PruneModelVersionsOperator,
-    SearchModelVersionsOperator,
-    SetModelVersionTagOperator,
-    SetRegisteredModelAliasOperator,
-    TransitionModelVersionStageOperator,
-)
 
 from .conftest import LENGTHS
 
@@ -39,19 +25,23 @@ def link_of(operator):
 @pytest.mark.parametrize(
     ("operator_class", "arguments", "page"),
     [
-        (CreateRegisteredModelOperator, {"exist_ok": True}, "models/{name}"),
-        (GetRegisteredModelOperator, {}, "models/{name}"),
-        (GetLatestModelVersionsOperator, {}, "models/{name}"),
-        (CreateModelVersionOperator, {"source": "{uri}"}, "models/{name}/versions/2"),
-        (GetModelVersionOperator, {"version": "1"}, "models/{name}/versions/1"),
-        (TransitionModelVersionStageOperator, {"version": "1", "stage": "Staging"}, "models/{name}/versions/1"),
-        (SetRegisteredModelAliasOperator, {"alias": "a", "version": "1"}, "models/{name}/versions/1"),
-        (DeleteRegisteredModelAliasOperator, {"alias": "a"}, "models/{name}"),
-        (SetModelVersionTagOperator, {"version": 1, "key": "a", "value": 1}, "models/{name}/versions/1"),
-        (SearchModelVersionsOperator, {}, "models/{name}"),
-        (PruneModelVersionsOperator, {"keep": 1}, "models/{name}"),
-        (DeleteModelVersionOperator, {"version": "1"}, "models/{name}"),
-        (DeleteRegisteredModelOperator, {}, "models"),
+        (registry.CreateRegisteredModelOperator, {"exist_ok": True}, "models/{name}"),
+        (registry.GetRegisteredModelOperator, {}, "models/{name}"),
+        (registry.GetLatestModelVersionsOperator, {}, "models/{name}"),
+        (registry.CreateModelVersionOperator, {"source": "{uri}"}, "models/{name}/versions/2"),
+        (registry.GetModelVersionOperator, {"version": "1"}, "models/{name}/versions/1"),
+        (
+            registry.TransitionModelVersionStageOperator,
+            {"version": "1", "stage": "Staging"},
+            "models/{name}/versions/1",
+        ),
+        (registry.SetRegisteredModelAliasOperator, {"alias": "a", "version": "1"}, "models/{name}/versions/1"),
+        (registry.DeleteRegisteredModelAliasOperator, {"alias": "a"}, "models/{name}"),
+        (registry.SetModelVersionTagOperator, {"version": 1, "key": "a", "value": 1}, "models/{name}/versions/1"),
+        (registry.SearchModelVersionsOperator, {}, "models/{name}"),
+        (registry.PruneModelVersionsOperator, {"keep": 1}, "models/{name}"),
+        (registry.DeleteModelVersionOperator, {"version": "1"}, "models/{name}"),
+        (registry.DeleteRegisteredModelOperator, {}, "models"),
     ],
 )
 def test_a_task_leads_to_the_page_of_what_it_worked_on(
@@ -65,7 +55,7 @@ def test_a_task_leads_to_the_page_of_what_it_worked_on(
 
 
 def test_a_task_that_failed_leads_nowhere(services, name):
-    operator = GetRegisteredModelOperator(task_id="task", name=name)
+    operator = registry.GetRegisteredModelOperator(task_id="task", name=name)
     with pytest.raises(Exception, match="RESOURCE_DOES_NOT_EXIST"):
         operator.execute({})
     assert link_of(operator) == ""

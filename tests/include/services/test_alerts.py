@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import email
 import json
-import socket
 import threading
 from collections.abc import Iterator
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
@@ -19,27 +16,9 @@ from airflow.sdk.log import mask_secret
 
 from include.services.alerts import GUIDE, Alert, alert_failure, alert_missed_deadline, send
 
+from ...network import Mailbox, free_port
+
 ALERT = Alert("train.train_model failed", {"task": "train_model", "error": "1 < 2 & {{ 6 * 7 }}"}, "http://x/log?try=1")
-
-
-class Mailbox:
-    def __init__(self) -> None:
-        self.mails: list[Message] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
-        self.mails.append(email.message_from_bytes(envelope.content))
-        return "250 OK"
-
-    def content(self) -> str:
-        (mail,) = self.mails
-        (part,) = [part for part in mail.walk() if part.get_content_type() == "text/html"]
-        return part.get_payload(decode=True).decode()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

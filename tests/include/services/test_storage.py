@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -34,6 +33,8 @@ from include.services.storage import (
     write_table,
 )
 
+from ...network import free_port
+
 pytestmark = pytest.mark.usefixtures("buckets")
 
 TABLE = pd.DataFrame({"id": [3, 1], "age": [2.5, None], "sex": ["f", "m"]}, index=[7, 9])
@@ -55,9 +56,7 @@ def reconnect(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Reco
 
 @pytest.fixture
 def dead_server() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def test_writing_again_replaces_the_object() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from include.model.training import train_model
 from include.problem import PROBLEM
 from include.services import champions, storage, tracking
 
+from ...network import free_port
 from ...toy import HOUSES
 
 INPUTS = PROBLEM.inputs
@@ -230,9 +230,7 @@ def test_the_server_is_known_inside_the_block_only(services: dict[str, Any], mon
 def test_a_server_that_cannot_be_used_is_named_within_a_minute(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        wrong = {"host": f"http://127.0.0.1:{probe.getsockname()[1]}", "password": "not-the-password"}[change]
+    wrong = {"host": f"http://127.0.0.1:{free_port()}", "password": "not-the-password"}[change]
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"]) | {change: wrong}
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps(connection))
     started = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,8 @@ from include.model.interval_regressor import PARTS, IntervalRegressor, fill
 from include.model.training import build_model, fit_with_intervals
 from include.problem import PROBLEM
 from include.serving.guard import ImpatientProtocol
+
+from ...network import free_port
 
 Records = list[dict[str, Any]]
 
@@ -78,9 +79,7 @@ def stored(training: pd.DataFrame) -> Any:
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Serve an application on a free port, and give its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, http=ImpatientProtocol, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from include.serving.model_server import ChampionServer
 from include.serving.request_log import RequestLog
 from include.settings import INCLUDE
 
+from ...network import free_port
 from ..conftest import Registered
 from .conftest import Records, serving, wait_until
 
@@ -135,9 +135,7 @@ def test_a_server_without_log_and_shadow_does_not_publish_them() -> None:
 def test_every_query_of_the_dashboard_has_an_answer_from_prometheus(
     watched: str, records: Records, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     config = yaml.safe_load((GRAFANA / "prometheus.yml").read_text())
     config["global"]["scrape_interval"] = "500ms"
     config["rule_files"] = [str(GRAFANA / "alerts.yml")]

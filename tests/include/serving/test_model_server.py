@@ -27,6 +27,7 @@ from include.serving.model_client import ServingError, is_up, served_version, sm
 from include.serving.model_server import ChampionServer
 from include.spec import Category, Limits
 
+from ...network import free_port
 from ..conftest import Registered
 from .conftest import Records, fit, serving, wait_until
 
@@ -326,9 +327,7 @@ def test_the_smoke_test_accepts_any_finite_number(
 
 
 def test_a_server_that_is_not_running_is_an_error_with_the_remedy(rows: pd.DataFrame) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     assert not is_up(url)
     with pytest.raises(ServingError, match=r"Is the model server running\? make serve"):
         smoke_test(url, rows)
