@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
@@ -13,8 +14,13 @@ from include.services.alerts import alert_failure, alert_missed_deadline
 from include.services.memory import OutOfMemoryPolicy, limit_memory
 from include.settings import AWS_CONN_ID, HEAVY_TASKS, MLFLOW_CONN_ID
 
-# For mapped tasks that fit or predict: of one DAG so many run at once, and other DAGs find a free slot.
-HEAVY: dict[str, Any] = {"max_active_tis_per_dag": HEAVY_TASKS}
+# For mapped tasks that fit or predict: of one DAG HEAVY_TASKS run at once, of all DAGs one more, so that a second run
+# goes on beside a heavy one. They take as much of the default pool: tasks of a pool of their own would wait forever
+# where it was not created.
+HEAVY: dict[str, Any] = {
+    "max_active_tis_per_dag": HEAVY_TASKS,
+    "pool_slots": conf.getint("core", "default_pool_task_slot_count") // (HEAVY_TASKS + 2) + 1,
+}
 OWNER = f"{PROBLEM.name}-team"
 
 

@@ -23,6 +23,7 @@ DAG_FILES = sorted(DAGS.glob("*.py"))
 NAMES = [file.stem for file in DAG_FILES]
 TUTORIAL = "mlflow_tutorial_dag"  # stands alone, without what the DAGs of the pipeline share
 # boto3 is not among them: Airflow itself loads it to check the URI of an asset in S3.
+POOL = 128  # slots of the default pool, unless it was changed
 HEAVY = {"matplotlib", "mlflow", "numpy", "pandas", "pandera", "pyarrow", "scipy", "sklearn", "skops"}
 
 
@@ -120,7 +121,9 @@ def test_few_mapped_tasks_fit_or_predict_at_the_same_time(dag_bag: DagBag) -> No
         "predict_incoming": "predict_file.run_prediction",
     }
     for dag_id, task_id in heavy.items():
-        assert dag_bag.dags[dag_id].get_task(task_id).max_active_tis_per_dag == HEAVY_TASKS
+        task = dag_bag.dags[dag_id].get_task(task_id)
+        assert task.max_active_tis_per_dag == HEAVY_TASKS
+        assert (HEAVY_TASKS + 1) * task.pool_slots < POOL < (HEAVY_TASKS + 2) * task.pool_slots
 
 
 def test_every_task_has_a_timeout(dag: DAG) -> None:
