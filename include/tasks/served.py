@@ -57,7 +57,7 @@ def complete(content: bytes, uri: str) -> bytes:
     """Return a labelled file with what the log has of the rows that its prediction ids name.
 
     These are the predictions of both versions and, if the file lacks inputs, those of the request; rows that the log
-    lacks are then left out. They are looked for again until a day after some were found, or none at the first time.
+    lacks are then left out. They are looked for again until a day after the last were found.
 
     :param content: of the file; any other one is returned as it is
     :raises TableError: the file is not a table
@@ -74,7 +74,8 @@ def complete(content: bytes, uri: str) -> bytes:
     if logged.empty:
         return content
     has_inputs = set(PROBLEM.inputs) <= set(rows)
-    added = PREDICTIONS if has_inputs else [*PROBLEM.inputs, *PREDICTIONS]
+    wanted = PREDICTIONS if has_inputs else [*PROBLEM.inputs, *PREDICTIONS]
+    added = [name for name in wanted if name in logged]  # an input may be newer
     own = rows.drop(columns=[name for name in added if name in rows])
     joined = own.merge(logged[[PREDICTION_ID, *added]], how="left" if has_inputs else "inner")
     if PROBLEM.row_id and PROBLEM.row_id not in joined:
@@ -199,9 +200,8 @@ def _read(uris: Sequence[str], columns: Sequence[str], optional: Sequence[str] =
             else:
                 waiting.append(file.read([*columns, *(name for name in optional if name in file.schema_arrow.names)]))
         if waiting and (number == len(uris) or sum(table.num_rows for table in waiting) >= GROUP):
-            yield (
-                pa.concat_tables(waiting, promote_options="default").to_pandas().reindex(columns=[*columns, *optional])
-            )
+            rows = pa.concat_tables(waiting, promote_options="default").to_pandas()
+            yield rows.reindex(columns=[*columns, *optional])
             waiting.clear()
 
 

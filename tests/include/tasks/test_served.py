@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
@@ -11,8 +12,9 @@ import pytest
 from airflow.sdk import Asset
 
 from include.data.labelled import check_labelled
-from include.data.reading import parse_rows
+from include.data.reading import TableError, parse_rows
 from include.services import storage
+from include.spec import Number
 from include.tasks import served
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
@@ -72,6 +74,16 @@ def test_rows_that_the_log_lacks_join_when_it_has_them(
     monkeypatch.setattr(served, "PATIENCE", timedelta(0))
     storage.write_table(rows.assign(prediction_id="c-1"), f"{FOLDER}/requests/2026-11-26/120200-0123abcd.parquet")
     assert read() == ["a-1", "b-9"], "after a day, the log is not searched again"
+
+
+def test_a_kept_row_that_lacks_a_new_input_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = in_format(measured("a-1"), "csv")
+    served.complete(content, "new.csv")
+    problem = replace(HOUSES, features=(*HOUSES.features, Number("garden")))
+    monkeypatch.setattr(served, "PROBLEM", problem)
+
+    with pytest.raises(TableError, match="garden"):
+        check_labelled(served.complete(content, "new.csv"), "new.csv", problem)
 
 
 def test_spaces_around_a_prediction_id_do_not_matter() -> None:
