@@ -15,7 +15,7 @@ from airflow.configuration import AIRFLOW_HOME
 
 from include.settings import MODEL_ENVIRONMENTS
 
-FOLDER = Path(MODEL_ENVIRONMENTS or AIRFLOW_HOME)  # of locks that were compiled
+FOLDER = Path(MODEL_ENVIRONMENTS or f"{AIRFLOW_HOME}/model_environments")  # which tasks can write to, and which is kept
 MAX_SECONDS = 60.0  # a few are usual; uv alone gives up after two minutes where the network drops what is sent
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -317,23 +318,18 @@ def test_source_gives_the_problem_back(problem: Problem) -> None:
     assert run(render_problem(problem, [], PROJECT)) == problem
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_source_with_an_odd_name_gives_it_back_and_is_clean(name: str, tmp_path: Path) -> None:
-    problem = Problem(
-        name="odd",
-        title=name,
-        summary=name,
-        table="include/odd.csv",
-        row_id=f"{name} 2",
-        target=Number(name, name, unit=name, possible=(-1e300, 1e300), expected=(-12345.678, 1e15)),
-        features=(Category(f"{name} 3", levels=(name, f"{name}!"), nullable=True), Number(f"{name} 4")),
-        gate=Gate(max_rmse=1e-7, subgroup_max_rmse={f"{name} 3": 2.5}),
+def test_source_with_odd_names_gives_them_back_and_is_clean(tmp_path: Path) -> None:
+    odd = "".join(NAMES)
+    problem = replace(
+        HOUSES,
+        title=odd,
+        target=Number(odd, odd, unit=odd, possible=(-1e300, 1e300), expected=(-12345.678, 1e15)),
+        features=(
+            *(Category(f"{name} 2", levels=(name, f"{name}!"), nullable=True) for name in NAMES),
+            *map(Number, NAMES),
+        ),
+        gate=Gate(max_rmse=1e-7, subgroup_max_rmse={f"{name} 2": 2.5 for name in NAMES}),
         limits=Limits(max_missing=0.25),
-        experiment=name,
-        registered_model=name,
-        artifact_bucket="odd",
-        picture="odd.png",
-        predictions_file="odd.csv",
     )
 
     source = render_problem(problem, ["A comment."], PROJECT)
