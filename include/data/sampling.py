@@ -61,7 +61,7 @@ def _draw_beside(hashes: np.ndarray, most: int, slices: Sequence[pd.Series]) -> 
     used = [np.isin(hashes, _hash(ids)) for ids in slices]
     kept, fresh = np.flatnonzero(used[-1]), np.flatnonzero(~np.logical_or.reduce(used))
     kept = kept[_draw(hashes[kept], most)]
-    if len(kept):
+    if len(kept):  # their largest hash is the share of all rows that they were drawn as
         fresh = fresh[hashes[fresh] <= hashes[kept].max()]
     return np.union1d(kept, fresh[_draw(hashes[fresh], most)])
 
