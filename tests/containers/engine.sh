@@ -4,7 +4,7 @@
 #
 # Engine, containers, networks and mounts live in namespaces that end with the command. So nothing of them is left
 # behind, published ports collide with nothing on this machine, and no rule of its firewall changes. Images are kept in
-# .local/containers. Needs Linux and root; without them, the command runs without an engine.
+# .local/containers. Needs Linux, root, Debian's packages and namespaces; without them, the command runs without an engine.
 set -euo pipefail
 
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,11 +13,16 @@ home=${CONTAINERS_HOME:-$project/.local/containers}
 cgroup=/containers-test
 
 # --- On the machine ----------------------------------------------------------------------------------------------
+can_have_engine() {
+  [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] && install_missing &&
+    unshare --net --mount --pid --ipc --fork --mount-proc true
+}
+
 install_missing() {
-  if command -v dockerd docker mmdebstrap slirp4netns ip iptables | wc -l | grep -q 6; then return; fi
+  if command -v dockerd docker mmdebstrap slirp4netns ip iptables pgrep | wc -l | grep -q 7; then return; fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    docker.io mmdebstrap slirp4netns iproute2 iptables >/dev/null
+    docker.io mmdebstrap slirp4netns iproute2 iptables procps >/dev/null
 }
 
 make_base() {
@@ -60,7 +65,7 @@ start_engine() {
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent $cgroup \
     --bip 10.210.0.1/24 --default-address-pool base=10.211.0.0/16,size=24 >"$home/engine.log" 2>&1 &
   until docker info >/dev/null 2>&1; do
-    kill -0 $! || { tail -n 20 "$home/engine.log" >&2 && exit 1; }
+    kill -0 $! || { tail -n 3 "$home/engine.log" >&2 && return 1; }
     sleep 0.2
   done
   docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes >/dev/null # of a run that was killed
@@ -91,14 +96,13 @@ pinned() { sed -n "s|^ *image: .*\($2:[^ ]*\).*|\1|p" "$project/$1" | head -n 1;
 if [ "${1-}" = --inside ]; then
   run=$2
   shift 2
-  start_engine "$run"
-  build_images
+  if start_engine "$run"; then build_images; else unset DOCKER_HOST; fi
   "$@"
-elif [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
-  install_missing
+elif can_have_engine; then
   mkdir -p "$home"
   make_base
   run_in_namespaces "$@"
 else
+  echo "No container engine: it takes Linux, root, packages of Debian, namespaces and /dev/net/tun, or DOCKER_HOST"
   "$@"
 fi
