@@ -174,23 +174,24 @@ def _compile_additive(models: Sequence[Any], domain: Domain) -> Predict:
 
 
 def _compile_encoders(models: Sequence[Any], domain: Domain) -> Predict:
-    """Compile encoding and imputation, which give the very same numbers; scale and predict as scikit-learn does."""
-    encoders = [model[0][0] for model in models]
+    """Compile encoding and imputation, which give the very same numbers; scale, predict, and scale back."""
+    encoders, scalers = [model[0][0] for model in models], [model[0][1] for model in models]
     encode = Additive(lambda rows: np.hstack([encoder.transform(rows) for encoder in encoders]), domain)
-    ends = np.cumsum([model[0][1].n_features_in_ for model in models])[:-1]
-    predictors = [_compile_rest(model[0][1], model[-1]) for model in models]
+    (means, scales), (target_means, target_scales) = map(_join_scalers, (scalers, [m[-1].transformer_ for m in models]))
+    ends = np.cumsum([scaler.n_features_in_ for scaler in scalers])
+    parts = [slice(end - scaler.n_features_in_, end) for end, scaler in zip(ends, scalers, strict=True)]
+    predictors = [_find_predict(model[-1].regressor_) for model in models]
 
     def predict(columns: Columns) -> np.ndarray:
-        parts = np.split(encode(columns), ends, axis=1)
-        return np.column_stack([predictor(part) for predictor, part in zip(predictors, parts, strict=True)])
+        features = (encode(columns) - means) / scales
+        predicted = [predictor(features[:, part]) for predictor, part in zip(predictors, parts, strict=True)]
+        return np.array(predicted).T * target_scales + target_means
 
     return predict
 
 
-def _compile_rest(scaler: Any, regressor: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what a pipeline does with encoded cells: scale, predict, and scale back."""
-    target, predict = regressor.transformer_, _find_predict(regressor.regressor_)
-    return lambda cells: predict((cells - scaler.mean_) / scaler.scale_) * target.scale_ + target.mean_
+def _join_scalers(scalers: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([one.mean_ for one in scalers]), np.concatenate([one.scale_ for one in scalers])
 
 
 def _find_predict(regressor: Any) -> Callable[[np.ndarray], np.ndarray]:
