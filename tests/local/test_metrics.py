@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -18,6 +17,7 @@ from include.services import champions
 from local.metrics import Pipeline
 from local.settings import PROJECT, temporary
 from local.stack import Stack
+from tests.promtool import check_alerts, needs_prometheus
 
 GRAFANA = PROJECT / "containers" / "grafana"
 RULES = yaml.safe_load((GRAFANA / "pipeline.yml").read_text())["groups"][0]["rules"]
@@ -106,30 +106,9 @@ def test_what_the_doctor_finds_is_published(stack: Stack) -> None:
         assert registry.get_sample_value("pipeline_findings", labels) == expected
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="not installed: apt-get install prometheus")
+@needs_prometheus
 def test_each_alert_fires_for_its_fault_alone(tmp_path: Path) -> None:
-    def build(series: dict[str, str], firing: str) -> dict[str, Any]:
-        """A test of promtool, in which one alert fires at the end, beside the one that always does."""
-        return {
-            "interval": "1m",
-            "input_series": [{"series": name, "values": values} for name, values in series.items()],
-            "promql_expr_test": [
-                {
-                    "expr": f'count(ALERTS{{alertstate="firing", alertname="{rule["alert"]}"}}) or vector(0)',
-                    "eval_time": "3000m",
-                    "exp_samples": [{"labels": "{}", "value": int(rule["alert"] in (firing, "Watchdog"))}],
-                }
-                for rule in RULES
-            ],
-        }
-
-    tests = [build(GOOD, ""), *(build(series, name) for name, series in BAD.items())]
-    file = tmp_path / "test.yml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(GRAFANA / "pipeline.yml")], "tests": tests}))
-    checked = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
-
-    assert {rule["alert"] for rule in RULES} == {*BAD, "Watchdog"}
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    check_alerts(GRAFANA / "pipeline.yml", GOOD, BAD, tmp_path, minutes=3000, always="Watchdog")
 
 
 @pytest.mark.skipif(not shutil.which("amtool"), reason="not installed: apt-get install prometheus-alertmanager")

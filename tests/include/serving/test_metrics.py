@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -29,6 +27,7 @@ from include.serving.request_log import RequestLog
 from include.settings import INCLUDE
 
 from ...network import free_port
+from ...promtool import check_alerts, needs_prometheus
 from ..conftest import Registered
 from .conftest import Records, serving, wait_until
 
@@ -39,10 +38,6 @@ QUERIES = [
     for panel in json.loads((GRAFANA / "dashboard.json").read_text())["panels"]
     for target in panel["targets"]
 ]
-needs_prometheus = pytest.mark.skipif(
-    not (shutil.which("prometheus") and shutil.which("promtool")),
-    reason="Prometheus is not installed: apt-get install --no-install-recommends prometheus",
-)
 
 
 def read(url: str) -> dict[tuple[str, str], float]:
@@ -212,28 +207,4 @@ GOOD = {
 
 @needs_prometheus
 def test_each_alert_fires_for_its_fault_alone(tmp_path: Path) -> None:
-    rules = {rule["alert"]: rule for rule in yaml.safe_load((GRAFANA / "alerts.yml").read_text())["groups"][0]["rules"]}
-
-    def build(series: dict[str, str], firing: str) -> dict[str, Any]:
-        """A test of promtool, in which one alert fires after an hour, or none."""
-        return {
-            "interval": "1m",
-            "input_series": [{"series": name, "values": values} for name, values in series.items()],
-            "promql_expr_test": [
-                {
-                    "expr": f'count(ALERTS{{alertstate="firing", alertname="{name}"}}) or vector(0)',
-                    "eval_time": "50m",
-                    "exp_samples": [{"labels": "{}", "value": int(name == firing)}],
-                }
-                for name in rules
-            ],
-        }
-
-    tests = [build(GOOD, ""), *(build(series, name) for name, series in BAD.items())]
-    file = tmp_path / "test.yml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(GRAFANA / "alerts.yml")], "tests": tests}))
-
-    checked = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True)
-
-    assert rules.keys() == BAD.keys()
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    check_alerts(GRAFANA / "alerts.yml", GOOD, BAD, tmp_path, minutes=50)
