@@ -16,7 +16,7 @@ from include.services import assets
 from local.settings import PROJECT
 
 DOCUMENTS = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
-DOCUMENTS += [*sorted((PROJECT / "docs").glob("*.md")), PROJECT / "include/mlflow_provider/README.md"]
+DOCUMENTS += [*sorted((PROJECT / "docs").glob("*.md")), *sorted((PROJECT / "include/mlflow_provider").rglob("*.md"))]
 FOLDERS = ("dags", "include", "local", "containers", "tests", "docs", r"\.ci", r"\.github")
 CHOSEN_BY_THE_READER = {"include/possum.jpeg", "include/houses.csv"}
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")

@@ -81,15 +81,14 @@ def worse(second: Pipeline, experiment_id: str) -> Version:
     rows = storage.read_table(trained["features_uri"])[PROBLEM.inputs].head(3)
     largest = float(read_rows()[TARGET].max())
     with tracking.connected():
-        file = Path(mlflow.pyfunc.get_model_dependencies(champions.model_uri(trained["version"])))
-        requirements = [line for line in file.read_text().splitlines() if not line.startswith("-c ")]
+        file = mlflow.pyfunc.get_model_dependencies(champions.model_uri(trained["version"]))
         with mlflow.start_run(experiment_id=experiment_id) as run:
             model = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(Path(__file__).with_name("worse_model.py")),
                 model_config={"prediction": largest},
                 signature=infer_signature(rows, pd.DataFrame({"prediction": [largest]})),
-                pip_requirements=requirements,
+                pip_requirements=[f"-r {file}"],  # with the lock; the path alone is read without
             )
     return register(f"models:/{model.model_id}", run.info.run_id, trained["features_uri"])
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
+from ..environment import patched_environment
 from .server import MLflowServer
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 CREDENTIALS = Path("~/.mlflow/credentials")  # https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/
-_LOCK = threading.RLock()
 
 
 class MLflowBaseHook(BaseHook):
@@ -35,6 +34,8 @@ class MLflowBaseHook(BaseHook):
         "MLFLOW_REGISTRY_URI",
         "DATABRICKS_HOST",
         "DATABRICKS_TOKEN",
+        "DATABRICKS_CLIENT_ID",
+        "DATABRICKS_CLIENT_SECRET",
     ]
 
     def __init__(self, mlflow_conn_id: str = default_conn_name) -> None:
@@ -49,7 +50,12 @@ class MLflowBaseHook(BaseHook):
     @cached_property
     def server(self) -> MLflowServer:
         """The server that the connection points to."""
-        return MLflowServer.from_connection(self.connection)
+        server = MLflowServer.from_connection(self.connection)
+        if not server.plugin_uri:
+            return server
+        from .clouds import plugin_credentials  # brings mlflow
+
+        return replace(server, base_url=plugin_credentials(server).host.rstrip("/"))
 
     def get_env_vars(self) -> dict[str, str]:
         """Return the environment variables with which the ``mlflow`` library reaches the server.
@@ -57,7 +63,7 @@ class MLflowBaseHook(BaseHook):
         A call to a dead server then fails within two read time-outs (40 s by default). What the library finds in
         ``~/.mlflow/credentials`` wins over a token, and no variable names another file: the log warns of it.
         """
-        variables = {"MLFLOW_TRACKING_URI": self.server.base_url, **self._login()}
+        variables = {"MLFLOW_TRACKING_URI": self.server.plugin_uri or self.server.base_url, **self._login()}
         if isinstance(self.server.verify, str):
             variables["MLFLOW_TRACKING_SERVER_CERT_PATH"] = self.server.verify
         elif not self.server.verify:
@@ -85,33 +91,15 @@ class MLflowBaseHook(BaseHook):
 
     def _login(self) -> dict[str, str]:
         server = self.server
+        if server.is_service_principal:
+            login = {"DATABRICKS_CLIENT_ID": server.login or "", "DATABRICKS_CLIENT_SECRET": server.password or ""}
+            return {"DATABRICKS_HOST": server.base_url, **login}
         if server.is_databricks:
             return {"DATABRICKS_HOST": server.base_url, "DATABRICKS_TOKEN": server.password or ""}
+        if server.plugin_uri:
+            return {}
         if server.token:
             return {"MLFLOW_TRACKING_TOKEN": server.token}
         if server.login:
             return {"MLFLOW_TRACKING_USERNAME": server.login, "MLFLOW_TRACKING_PASSWORD": server.password or ""}
         return {}
-
-
-@contextmanager
-def patched_environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Change ``os.environ`` inside the block, where None removes a variable, and restore exactly what was there.
-
-    One thread of the process at a time is inside such a block; the same thread may nest them.
-    """
-    with _LOCK:
-        before = {name: os.environ.get(name) for name in changes}
-        _apply(changes)
-        try:
-            yield
-        finally:
-            _apply(before)
-
-
-def _apply(changes: Mapping[str, str | None]) -> None:
-    for name, value in changes.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..environment import patched_environment
 from ..exceptions import MLflowError
-from .base import MLflowBaseHook, patched_environment
+from .base import MLflowBaseHook
 
 if TYPE_CHECKING:
     from mlflow.deployments import BaseDeploymentClient

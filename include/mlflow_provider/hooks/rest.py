@@ -21,6 +21,7 @@ from urllib3.util import Retry
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
 from .base import MLflowBaseHook
+from .clouds import DatabricksAuth, PluginAuth
 from .server import CONNECT_TIMEOUT, MLflowServer
 
 API = "api/2.0/mlflow"
@@ -289,6 +290,10 @@ def _is_read(method: str, url: str) -> bool:
 
 
 def _auth(server: MLflowServer, auth_type: Any) -> Any:
+    if server.plugin_uri:
+        return PluginAuth(server)
+    if server.is_service_principal:
+        return DatabricksAuth(server)
     if server.is_databricks or not server.login or server.token:
         return _TokenAuth(server.password or "")
     if auth_type is HTTPBasicAuth:

@@ -21,6 +21,7 @@ READ_TIMEOUT = 20.0  # seconds; the extra field `timeout` overrides it
 DATABRICKS_DOMAINS = (".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net")
 DATABRICKS_URIS = ("databricks", "databricks-uc")  # MLflow's names for a workspace and its registry
 FIELDS = ("registry_uri", "ui_uri", "verify", "ca_bundle", "timeout", "headers", "webhook_secret")  # of extra
+PLUGIN_URIS = ("arn:", "azureml:")  # of SageMaker and Azure Machine Learning, which MLflow's plugins translate
 MAX_TIMEOUT = 1e6  # seconds; sockets cannot wait much longer
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 REGISTRY = ("api/2.0/mlflow/registered-models/", "api/2.0/mlflow/model-versions/")
@@ -33,6 +34,7 @@ class MLflowServer:
     """Address, login and HTTP settings of one MLflow server; see :meth:`from_connection`.
 
     :param base_url: scheme, host, port and path prefix, without login and without a closing slash; likewise the others
+    :param plugin_uri: of a server whose address and login only a plugin of MLflow knows; then ``base_url`` is empty
     :param verify: False switches the TLS check off, a string is the path of a CA bundle
     """
 
@@ -46,6 +48,7 @@ class MLflowServer:
     verify: bool | str = True
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     webhook_secret: str = field(default="", repr=False)
+    plugin_uri: str = ""
 
     @property
     def token(self) -> str | None:
@@ -56,6 +59,11 @@ class MLflowServer:
     def is_databricks(self) -> bool:
         """Whether the host is a Databricks workspace."""
         return _is_databricks(urlsplit(self.base_url).hostname)
+
+    @property
+    def is_service_principal(self) -> bool:
+        """Whether login and password are those of a Databricks service principal, for OAuth."""
+        return self.is_databricks and bool(self.login and self.password) and not self.token
 
     def url(self, endpoint: str) -> str:
         """Return the address of an endpoint of the REST API, such as ``api/2.0/mlflow/runs/search``."""
@@ -75,15 +83,19 @@ class MLflowServer:
 
         :param conn: ``host`` a URL, or a name with ``schema`` http or https, with or without ``port`` and path
             prefix; ``login`` and ``password``, or a token as password with the login ``token`` or none;
+            a URI that begins with ``arn:`` or ``azureml:`` is left to MLflow's plugin of that name;
             ``extra`` a JSON object that may hold ``registry_uri``, ``ui_uri``, ``verify``, ``ca_bundle``
             (path), ``timeout`` (seconds), ``headers`` and ``webhook_secret``. The log warns of other fields.
         :raises MLflowError: the connection names no host, or a field cannot be used
         """
         extra = _extra(conn)
-        address = _address(conn, conn.host, "host")
+        host = (conn.host or "").strip()
+        plugin_uri = host if host.startswith(PLUGIN_URIS) else ""
+        address = SplitResult("", "", "", "", "") if plugin_uri else _address(conn, conn.host, "host")
         server = cls(
             conn_id=conn.conn_id,
-            base_url=_url(address, conn.port),
+            base_url="" if plugin_uri else _url(address, conn.port),
+            plugin_uri=plugin_uri,
             registry_url=_optional_url(conn, extra, "registry_uri"),
             ui_url=_optional_url(conn, extra, "ui_uri"),
             login=conn.login or unquote(address.username or "") or None,

@@ -24,7 +24,9 @@ LEFT_OUT = (
     "test_contract.py",
     "test_package.py",
     "test_provider.py",
-    "test_readme.py",
+    "test_examples.py",
+    "test_pages.py",
+    "pages.py",
 )
 CONFTEST = """
 import pytest

@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import suppress
 
-from include.mlflow_provider.hooks.base import patched_environment
+from include.mlflow_provider.environment import patched_environment
 
 
 def test_variables_are_set_and_removed_inside_and_restored_after(monkeypatch):
