@@ -28,7 +28,14 @@ class _DeploymentOperator(BaseOperator):
 
     ui_color = "#f4a460"
 
-    def __init__(self, *, mlflow_conn_id: str, target_uri: str, target_conn_id: str | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        mlflow_conn_id: str = "mlflow_default",
+        target_uri: str,
+        target_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.mlflow_conn_id = mlflow_conn_id
         self.target_uri = target_uri
@@ -60,17 +67,14 @@ class CreateDeploymentOperator(_DeploymentOperator):
     def __init__(
         self,
         *,
-        mlflow_conn_id: str = "mlflow_default",
         name: str,
         model_uri: str,
-        target_uri: str,
-        target_conn_id: str | None = None,
         flavor: str | None = None,
         config: dict[str, Any] | None = None,
         endpoint: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, target_uri=target_uri, target_conn_id=target_conn_id, **kwargs)
+        super().__init__(**kwargs)
         self.name = name
         self.model_uri = model_uri
         self.flavor = flavor
@@ -98,15 +102,12 @@ class PredictOperator(_DeploymentOperator):
     def __init__(
         self,
         *,
-        mlflow_conn_id: str = "mlflow_default",
         deployment_name: str,
         inputs: Any = None,
         endpoint: str | None = None,
-        target_uri: str,
-        target_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, target_uri=target_uri, target_conn_id=target_conn_id, **kwargs)
+        super().__init__(**kwargs)
         self.deployment_name = deployment_name
         self.inputs = inputs
         self.endpoint = endpoint

@@ -57,8 +57,8 @@ class _VersionOperator(_RegistryOperator):
 
     template_fields: Sequence[str] = ("name", "version")
 
-    def __init__(self, *, mlflow_conn_id: str = "mlflow_default", name: str, version: str, **kwargs: Any) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+    def __init__(self, *, version: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.version = version
 
 
@@ -74,14 +74,12 @@ class CreateRegisteredModelOperator(_RegistryOperator):
     def __init__(
         self,
         *,
-        mlflow_conn_id: str = "mlflow_default",
-        name: str,
         tags: list[dict[str, str]] | None = None,
         description: str | None = None,
         exist_ok: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        super().__init__(**kwargs)
         self.tags = tags
         self.description = description
         self.exist_ok = exist_ok
@@ -109,10 +107,8 @@ class DeleteRegisteredModelOperator(_RegistryOperator):
     :param missing_ok: succeed if the model does not exist, so that the task can run again
     """
 
-    def __init__(
-        self, *, mlflow_conn_id: str = "mlflow_default", name: str, missing_ok: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+    def __init__(self, *, missing_ok: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.missing_ok = missing_ok
 
     def execute(self, context: Context) -> None:
@@ -131,10 +127,8 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
 
     template_fields: Sequence[str] = ("name", "stages")
 
-    def __init__(
-        self, *, mlflow_conn_id: str = "mlflow_default", name: str, stages: list[str] | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+    def __init__(self, *, stages: list[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.stages = stages
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -160,8 +154,6 @@ class CreateModelVersionOperator(_RegistryOperator):
     def __init__(
         self,
         *,
-        mlflow_conn_id: str = "mlflow_default",
-        name: str,
         source: str,
         run_id: str | None = None,
         tags: list[dict[str, str]] | None = None,
@@ -171,7 +163,7 @@ class CreateModelVersionOperator(_RegistryOperator):
         exist_ok: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, **kwargs)
+        super().__init__(**kwargs)
         self.source = source
         self.run_id = run_id
         self.tags = tags
@@ -200,16 +192,8 @@ class DeleteModelVersionOperator(_VersionOperator):
     :param missing_ok: succeed if the version does not exist, so that the task can run again
     """
 
-    def __init__(
-        self,
-        *,
-        mlflow_conn_id: str = "mlflow_default",
-        name: str,
-        version: str,
-        missing_ok: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, version=version, **kwargs)
+    def __init__(self, *, missing_ok: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.missing_ok = missing_ok
 
     def execute(self, context: Context) -> None:
@@ -233,15 +217,12 @@ class TransitionModelVersionStageOperator(_VersionOperator):
     def __init__(
         self,
         *,
-        mlflow_conn_id: str = "mlflow_default",
-        name: str,
-        version: str,
         stage: str,
         archive_existing_versions: bool | None = False,
         alias: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mlflow_conn_id=mlflow_conn_id, name=name, version=version, **kwargs)
+        super().__init__(**kwargs)
         self.stage = stage
         self.archive_existing_versions = archive_existing_versions
         self.alias = alias

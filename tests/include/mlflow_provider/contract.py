@@ -78,7 +78,16 @@ def offered(old: Surface) -> Surface:
     found = getattr(importlib.import_module(f"{PACKAGE}.{old.module}"), old.name)
     methods = {name: _signature(getattr(found, name)) for name in old.methods if _has(found, name)}
     fields = tuple(getattr(found, "template_fields", ()))
-    return Surface(old.module, old.name, _signature(found.__init__), fields, methods)
+    return Surface(old.module, old.name, _constructor(found), fields, methods)
+
+
+def _constructor(found: type) -> dict[str, Argument]:
+    """Return the arguments of a class, and those that its ``**kwargs`` hand to the base classes of this package."""
+    arguments = _signature(found.__init__)
+    for base in found.__mro__[1:]:
+        if "kwargs" in arguments and base.__module__.startswith(PACKAGE):
+            arguments = _signature(base.__init__) | arguments
+    return arguments
 
 
 def _has(found: type, name: str) -> bool:
