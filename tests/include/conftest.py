@@ -21,7 +21,8 @@ from include.data.reading import parse_rows
 from include.data.split import select_rows, select_training
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
-from include.services import champions, storage, tracking
+from include.services import alerts, champions, storage, tracking
+from include.services.alerts import Alert
 from include.services.champions import CHAMPION_ALIAS
 from include.settings import AWS_CONN_ID, DATA_BUCKET, INCLUDE, XCOM_BUCKET
 from include.spec import Problem
@@ -122,3 +123,11 @@ def log_constant(experiment_id: str, table: pd.DataFrame) -> str:
             pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("mlflow-skinny", "pandas")],
         )
     return run.info.run_id
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Alert]:
+    """The alerts that were sent."""
+    sent: list[Alert] = []
+    monkeypatch.setattr(alerts, "send", sent.append)
+    return sent

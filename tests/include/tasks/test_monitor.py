@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.services import champions, storage, tracking
+from include.services.alerts import Alert
 from include.services.assets import LABELLED, PREDICTIONS
 from include.tasks import feature_eng, monitor, recent
 
@@ -273,9 +274,7 @@ def test_a_request_of_retraining_has_version_and_findings() -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "requested before, not again before 2026-12-01 06:00 UTC", "not requested: x"])
-def test_the_alert_names_findings_notes_and_what_follows(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
-    sent: list[Any] = []
-    monkeypatch.setattr(monitor.alerts, "send", sent.append)
+def test_the_alert_names_findings_notes_and_what_follows(sent: list[Alert], reason: str) -> None:
     report = {
         "version": "3",
         "findings": ["a", "b"],

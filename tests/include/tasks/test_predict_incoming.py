@@ -77,14 +77,6 @@ def claim(upload: Upload) -> Upload:
     return put
 
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[Alert]:
-    """The alerts that were sent."""
-    alerts: list[Alert] = []
-    monkeypatch.setattr(incoming.alerts, "send", alerts.append)
-    return alerts
-
-
 def predict(rows_uri: str, **columns: Any) -> str:
     """Predict a price of 300 for every row, as ``run_prediction`` writes it."""
     values = {"prediction": 300.0, "lower": 260.0, "upper": 340.0} | columns

@@ -12,6 +12,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.services import champions, storage
+from include.services.alerts import Alert
 from include.tasks import promote, served, shadow
 
 from ...toy import HOUSES, make_rows
@@ -39,13 +40,6 @@ def waiting(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator
     storage.delete_folder(FOLDER)
 
 
-@pytest.fixture
-def alerts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    sent: list[Any] = []
-    monkeypatch.setattr(shadow.alerts, "send", sent.append)
-    return sent
-
-
 def measure(count: int, ratio: float, *, champion: str = "1", challenger: str = "2", name: str = "a") -> None:
     """Log rows that both versions predicted, and upload their targets; the challenger errs so many times as much."""
     rng = np.random.default_rng(0)
@@ -65,7 +59,7 @@ def read_tag(registered: Registered) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(0.5, "better"), (2.0, "worse")])
 def test_a_verdict_is_recorded_once_and_sent_to_the_team(
-    waiting: Registered, alerts: list[Any], ratio: float, verdict: str
+    waiting: Registered, sent: list[Alert], ratio: float, verdict: str
 ) -> None:
     measure(100, ratio)
 
@@ -74,14 +68,14 @@ def test_a_verdict_is_recorded_once_and_sent_to_the_team(
     assert read_tag(waiting) == compared
     assert (compared["verdict"], compared["rows"], compared["look"]) == (verdict, 100, 2)
     assert f"{verdict}: on 100 served rows its RMSE is {ratio:.2f} times that of version 1" in compared["summary"]
-    (alert,) = alerts
+    (alert,) = sent
     assert f"version 2 is {verdict} than the champion" in alert.subject
     measure(1000, 1.0, name="b")
     with pytest.raises(AirflowSkipException, match=f"version 2 was compared: {verdict}"):
         shadow.compare_shadow(CHAMPION, "manual__2")
 
 
-def test_the_next_look_is_due_when_the_rows_have_doubled(waiting: Registered, alerts: list[Any]) -> None:
+def test_the_next_look_is_due_when_the_rows_have_doubled(waiting: Registered, sent: list[Alert]) -> None:
     measure(31, 1.0)
     with pytest.raises(AirflowSkipException, match="predicted 31 measured rows beside version 1, 32 are needed"):
         shadow.compare_shadow(CHAMPION, "manual__1")
@@ -90,10 +84,10 @@ def test_the_next_look_is_due_when_the_rows_have_doubled(waiting: Registered, al
     measure(20, 1.0, name="c")
     with pytest.raises(AirflowSkipException, match="53 measured rows beside version 1, 64 are needed"):
         shadow.compare_shadow(CHAMPION, "manual__2")
-    assert alerts == []
+    assert sent == []
 
 
-def test_no_look_is_taken_twice_after_another_champion(waiting: Registered, alerts: list[Any]) -> None:
+def test_no_look_is_taken_twice_after_another_champion(waiting: Registered, sent: list[Alert]) -> None:
     measure(40, 1.0)
     shadow.compare_shadow(CHAMPION, "manual__1")
     measure(40, 1.0, champion="7", name="b")
@@ -104,7 +98,7 @@ def test_no_look_is_taken_twice_after_another_champion(waiting: Registered, aler
 
 
 def test_an_alert_that_could_not_be_sent_is_sent_by_the_next_run(
-    waiting: Registered, alerts: list[Any], monkeypatch: pytest.MonkeyPatch
+    waiting: Registered, sent: list[Alert], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(alert: Any) -> None:
         raise OSError("the mail server is away")
@@ -118,7 +112,7 @@ def test_an_alert_that_could_not_be_sent_is_sent_by_the_next_run(
     measure(1000, 1.0, name="b")
 
     assert shadow.compare_shadow(CHAMPION, "manual__2") == recorded | {"alerted": True}
-    assert len(alerts) == 1
+    assert len(sent) == 1
 
 
 def test_rows_beside_another_champion_or_of_another_challenger_do_not_count(waiting: Registered) -> None:
@@ -137,7 +131,7 @@ def test_without_a_version_that_waits_the_task_is_skipped(waiting: Registered) -
 
 
 def test_a_version_that_is_worse_on_served_rows_is_not_promoted_even_if_approved(
-    waiting: Registered, alerts: list[Any]
+    waiting: Registered, sent: list[Alert]
 ) -> None:
     measure(100, 2.0)
     shadow.compare_shadow(CHAMPION, "manual__1")
@@ -150,7 +144,7 @@ def test_a_version_that_is_worse_on_served_rows_is_not_promoted_even_if_approved
     assert champions.champion() == "1"
 
 
-def test_the_reason_of_a_promotion_has_what_was_measured_on_served_rows(waiting: Registered, alerts: list[Any]) -> None:
+def test_the_reason_of_a_promotion_has_what_was_measured_on_served_rows(waiting: Registered, sent: list[Alert]) -> None:
     measure(100, 0.5)
     shadow.compare_shadow(CHAMPION, "manual__1")
 
