@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psycopg2
 import pytest
 
@@ -27,6 +26,8 @@ from local.backup import BackupError, back_up, installed_versions, read_versions
 from local.settings import inherited, load, temporary
 from local.stack import Stack
 from tests.sandbox import find_missing_postgres
+
+from .conftest import s3
 
 OLD_MLFLOW, OLD_AIRFLOW = "3.16.0", "3.3.1"
 OLD_DAG = """
@@ -55,7 +56,7 @@ def own_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack
 
 def write(stack: Stack) -> dict[str, Any]:
     """Log a run with an artifact, register it and make it champion; return what MLflow and S3 say then."""
-    client = _s3(stack)
+    client = s3(stack)
     for bucket in ("data", PROBLEM.artifact_bucket):
         client.create_bucket(Bucket=bucket)
     client.put_object(Bucket="data", Key="features/r1/features.parquet", Body=b"rows")
@@ -75,7 +76,7 @@ def write(stack: Stack) -> dict[str, Any]:
 
 def read(stack: Stack) -> dict[str, Any]:
     """Return runs, versions and the champion in MLflow, and all objects in S3."""
-    hook, client = MLflowClientHook(), _s3(stack)
+    hook, client = MLflowClientHook(), s3(stack)
     experiments = [experiment["experiment_id"] for experiment in hook.search_experiments()]
     objects = {
         (bucket, entry["Key"]): client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
@@ -89,12 +90,6 @@ def read(stack: Stack) -> dict[str, Any]:
         "champion": hook.get_model_version_by_alias("lengths", "champion")["version"],
         "objects": objects,
     }
-
-
-def _s3(stack: Stack) -> Any:
-    secret = stack.settings.secrets()
-    keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
-    return boto3.client("s3", endpoint_url=stack.settings.s3_url, region_name="us-east-1", **keys)
 
 
 def test_a_backup_of_a_running_stack_restores_all_of_it_elsewhere(

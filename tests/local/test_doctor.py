@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import psutil
 import pytest
 
@@ -22,20 +21,7 @@ from local.settings import temporary
 from local.stack import Stack
 from tests.sandbox import find_missing
 
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """S3 and MLflow of a stack of its own, with Airflow's connections to them."""
-    stack = Stack(temporary(tmp_path_factory.mktemp("doctor")))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
-            patch.setenv(name, stack.settings.environment()[name])
-        try:
-            stack.start(["s3", "mlflow"])
-            s3(stack).create_bucket(Bucket="data")
-            yield stack
-        finally:
-            stack.stop()
+from .conftest import s3
 
 
 @pytest.fixture
@@ -52,12 +38,6 @@ def errors(stack: Stack, now: datetime | None = None) -> list[Finding]:
 
 def remedies(stack: Stack, now: datetime | None = None) -> dict[str, str]:
     return {found.subject: found.state for found in examine(stack, now) if found.remedy}
-
-
-def s3(stack: Stack) -> boto3.client:
-    secret = stack.settings.secrets()
-    keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
-    return boto3.client("s3", endpoint_url=stack.settings.s3_url, region_name="us-east-1", **keys)
 
 
 def test_a_stack_that_runs_has_no_errors(running: Stack) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
@@ -15,9 +13,11 @@ from prometheus_client import CollectorRegistry
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.services import champions
 from local.metrics import Pipeline
-from local.settings import PROJECT, temporary
+from local.settings import PROJECT
 from local.stack import Stack
 from tests.promtool import check_alerts, needs_prometheus
+
+from .conftest import s3
 
 GRAFANA = PROJECT / "containers" / "grafana"
 RULES = yaml.safe_load((GRAFANA / "pipeline.yml").read_text())["groups"][0]["rules"]
@@ -53,28 +53,16 @@ GOOD = {
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """S3 and MLflow of a stack of its own, with a rejected file, one that waits, and a version without a verdict."""
-    stack = Stack(temporary(tmp_path_factory.mktemp("metrics")))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
-            patch.setenv(name, stack.settings.environment()[name])
-        try:
-            stack.start(["s3", "mlflow"])
-            secret = stack.settings.secrets()
-            keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
-            client = boto3.client("s3", endpoint_url=stack.settings.s3_url, region_name="us-east-1", **keys)
-            client.create_bucket(Bucket="data")
-            for key in ("processing/new.csv", "rejected/bad.csv", "rejected/bad.csv.reason.txt"):
-                client.put_object(Bucket="data", Key=key, Body=b"x")
-            hook = MLflowClientHook()
-            hook.create_registered_model(champions.MODEL)
-            run_id = hook.create_run(hook.create_experiment("metrics"))["info"]["run_id"]
-            tags = {champions.FEATURES_URI: "s3://data/f.parquet", champions.DAG_RUN_ID: "manual"}
-            hook.create_model_version(champions.MODEL, "s3://data/model", run_id, tags)
-            yield stack
-        finally:
-            stack.stop()
+def stack(running: Stack) -> Stack:
+    """A stack with a rejected file, one that waits, and a version without a verdict."""
+    for key in ("processing/new.csv", "rejected/bad.csv", "rejected/bad.csv.reason.txt"):
+        s3(running).put_object(Bucket="data", Key=key, Body=b"x")
+    hook = MLflowClientHook()
+    hook.create_registered_model(champions.MODEL)
+    run_id = hook.create_run(hook.create_experiment("metrics"))["info"]["run_id"]
+    tags = {champions.FEATURES_URI: "s3://data/f.parquet", champions.DAG_RUN_ID: "manual"}
+    hook.create_model_version(champions.MODEL, "s3://data/model", run_id, tags)
+    return running
 
 
 def read(stack: Stack) -> dict[str, float]:

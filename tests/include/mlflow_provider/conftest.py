@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from airflow.sdk import Connection
 
+from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from .scripted import Answer, ScriptedServer
@@ -40,6 +41,12 @@ def services(stack: Any, services: dict[str, Any]) -> dict[str, Any]:
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"])
     connection |= {"login": "admin", "password": stack.settings.secrets()["MLFLOW_PASSWORD"]}
     return services | {"AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps(connection)}
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between retries that take no time."""
+    monkeypatch.setattr(rest, "BACKOFF", 0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,6 @@ SEARCH = "api/2.0/mlflow/experiments/search"
 CREATE = "api/2.0/mlflow/experiments/create"
 
 
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch):
-    """Pauses between retries that take no time."""
-    monkeypatch.setattr(rest, "BACKOFF", 0.01)
-
-
 def client(**arguments):
     return MLflowClientHook(mlflow_conn_id="scripted", **arguments)
 

@@ -57,15 +57,13 @@ DATABASE = "(sqlite3.OperationalError) database is locked (Background on this er
 
 @pytest.mark.parametrize("status", [400, 503])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_request_that_the_database_took_back_is_sent_again(scripted, monkeypatch, method, status):
-    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+def test_a_request_that_the_database_took_back_is_sent_again(scripted, method, status):
     server = scripted(Answer(status, DATABASE), Answer(status, DATABASE), Answer(200, "{}"))
     assert MLflowClientHook(mlflow_conn_id="scripted").call(method, "api/2.0/mlflow/registered-models/alias") == {}
     assert len(server.requests) == 3
 
 
-def test_a_database_that_keeps_failing_is_reported(scripted, monkeypatch):
-    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+def test_a_database_that_keeps_failing_is_reported(scripted):
     server = scripted(Answer(400, DATABASE))
     with pytest.raises(MLflowAPIError, match="database is locked"):
         MLflowClientHook(mlflow_conn_id="scripted").set_registered_model_alias("a", "b", 1)

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.hooks import rest
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from .proxy import Authority
@@ -25,12 +24,6 @@ READER = {"username": "reader", "password": "only-for-reading"}
 NO_BUNDLE = "Check schema and port of connection 'real', and the file that `ca_bundle` in its extra names"
 NO_MLFLOW = "Check host, port and path prefix of the connection"
 NO_TRUST = "Set `ca_bundle` in the extra of connection 'real' to the path of a file with the authority"
-
-
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch):
-    """Pauses between retries that take no time."""
-    monkeypatch.setattr(rest, "BACKOFF", 0.01)
 
 
 @pytest.fixture

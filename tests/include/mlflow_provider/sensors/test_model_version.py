@@ -34,9 +34,7 @@ FIRST, LATER = {"task_reschedule_count": 0}, {"task_reschedule_count": 1}
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch):
-    """Pauses between retries that take no time."""
-    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+def short_waits(monkeypatch):
     monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.01)
 
 

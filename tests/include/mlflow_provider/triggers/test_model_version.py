@@ -18,9 +18,7 @@ LAG = SLOW / 2  # seconds that a coroutine may be late: far more than it is, les
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch):
-    """Pauses between retries that take no time."""
-    monkeypatch.setattr(rest, "BACKOFF", 0.01)
+def short_waits(monkeypatch):
     monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.01)
 
 

@@ -1,0 +1,33 @@
+"""A stack of its own for the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from local.settings import temporary
+from local.stack import Stack
+
+
+def s3(stack: Stack) -> Any:
+    secret = stack.settings.secrets()
+    keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
+    return boto3.client("s3", endpoint_url=stack.settings.s3_url, region_name="us-east-1", **keys)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """S3 and MLflow of a stack of its own, with Airflow's connections to them and the bucket of data."""
+    stack = Stack(temporary(tmp_path_factory.mktemp("running")))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
+            patch.setenv(name, stack.settings.environment()[name])
+        try:
+            stack.start(["s3", "mlflow"])
+            s3(stack).create_bucket(Bucket="data")
+            yield stack
+        finally:
+            stack.stop()
