@@ -94,7 +94,7 @@ def compose(project: Path) -> Iterator[Compose]:
     docker("tag", IMAGE, "possums-serve")
     compose = Compose(project, variables={"S3_SERVER": "seaweedfs"}, added=("serve.yml",))
     yield compose
-    replace(compose, added=("serve.yml", "celery.yml")).run("down", "--volumes")
+    replace(compose, added=("serve.yml", "celery.yml")).run("down", "--volumes", "--timeout", "1")
     own = ("--quiet", "--filter", f"label=com.docker.compose.project={compose.name}")
     assert docker("ps", "--all", *own) + docker("volume", "ls", *own) + docker("network", "ls", *own) == ""
 
@@ -480,7 +480,7 @@ def hosts_running(airflow: Airflow, run_id: str, task_id: str) -> list[str]:
 
 
 def test_a_copied_example_starts_on_this_machine_only(compose: Compose, celery: Compose) -> None:
-    celery.run("down")
+    celery.run("down", "--timeout", "1")
     volumes = docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={compose.name}").split()
     docker("volume", "rm", *(name for name in volumes if not name.endswith(("_packages", "_environments"))))
     shutil.copy(compose.project / ".env_example", compose.project / ".env")
