@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from cryptography.fernet import Fernet
 
 import include.mlflow_provider as provider
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.triggers.registry import CURSOR
+from include.settings import AWS_CONN_ID, XCOM_BUCKET
 from local.airflow import POLL, Airflow
 from local.settings import USER
 from local.stack import Stack
@@ -31,6 +33,10 @@ def example(dag_id: str) -> str:
 
 @contextmanager
 def parsed(stack: Stack, airflow: Airflow, dag_id: str, code: str) -> Iterator[None]:
+    """The DAG in the stack's DAG folder, and the bucket that XComs are written to."""
+    s3 = S3Hook(AWS_CONN_ID)
+    if not s3.check_for_bucket(XCOM_BUCKET):
+        s3.create_bucket(XCOM_BUCKET)
     file = stack.settings.project / "dags" / f"{dag_id}.py"
     file.write_text(code)
     airflow.wait_for_dags([dag_id])
@@ -109,7 +115,7 @@ def cursor(airflow: Airflow, asset_id: int) -> Any:
 def champions(airflow: Airflow, asset_id: int) -> list[str]:
     """Return the version in each event of the asset, in order, once no run is waiting or active."""
     airflow.wait_until_idle(DAG_ID)
-    events = airflow.get("assets/events", asset_id=asset_id, order_by="id")["asset_events"]
+    events = airflow.get("assets/events", asset_id=asset_id, order_by="timestamp")["asset_events"]
     return [event["extra"]["payload"]["version"] for event in events]
 
 
