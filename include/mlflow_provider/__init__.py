@@ -34,6 +34,7 @@ _FIELDS = {
             "Seconds to wait for an answer",
             {"type": ["number", "null"], "minimum": 1, "default": 20},
         ),
+        ("webhook_secret", "Webhook secret", "What MLflow signs its webhooks with", _TEXT | {"format": "password"}),
     )
 }
 _OPTIONS = {
