@@ -15,6 +15,7 @@ from include.spec import Gate
 
 GATE = Gate(max_rmse=99)
 ROWS, LOOKS = 23, 52
+MOST_ROWS = 2000  # in which a challenger as good as the champion is found to be no worse
 LEVELS = np.array([spend(GATE.confidence, look) for look in range(1, LOOKS + 1)])
 CONDITIONS = list(product((0.5, 0.85, 0.95, 0.99), (False, True)))
 ALIKE = 0.8  # share of the variance that correlated challengers have in common, beside the champion's
@@ -147,15 +148,18 @@ def test_so_many_rows_show_that_a_model_is_better_by_a_tenth(correlation: float,
 
 @pytest.mark.extended
 def test_power_in_figures(report: Report) -> None:
-    for heavy, look in product((False, True), (1, 10, 52)):
-        for correlation, ratio in product((0.99, 0.95, 0.85, 0.5), (1.3, 1.2, 1.1, 1.0, 0.9, 0.8)):
-            share = promotes(ratio, correlation, heavy, look, 10_000)
-            report(f"23 rows, look {look}, correlation {correlation}, heavy {heavy}, ratio {ratio}: {share:.3f}")
-        for correlation, ratio in product((0.99, 0.95, 0.85, 0.5), (1.0, 0.9)):
+    for heavy, look, correlation in product((False, True), (1, 10, 52), (0.99, 0.95, 0.85, 0.5)):
+        case = f"look {look}, correlation {correlation}, heavy {heavy}"
+        ratios = (1.3, 1.2, 1.1, 1.0, 0.9, 0.8)
+        shares = [promotes(ratio, correlation, heavy, look, 10_000) for ratio in ratios]
+        report(f"23 rows, {case}: {dict(zip(ratios, shares, strict=True))}")
+        assert shares == sorted(shares), f"a better challenger passes less often: {case}: {shares}"
+        for ratio in (1.0, 0.9):
             rows = 7
-            while promotes(ratio, correlation, heavy, look, 2000, rows) < 0.8 and rows < 2000:
+            while promotes(ratio, correlation, heavy, look, 2000, rows) < 0.8 and rows < MOST_ROWS:
                 rows += max(1, rows // 20)
-            report(f"power 0.8 at ratio {ratio}: {rows} rows (look {look}, correlation {correlation}, heavy {heavy})")
+            report(f"power 0.8 at ratio {ratio}: {rows} rows ({case})")
+            assert rows < MOST_ROWS, case
 
 
 def covered(heavy: bool, rows: int, samples: int) -> dict[str, float]:
