@@ -154,12 +154,12 @@ def test_a_delivery_that_comes_again_is_dropped_even_at_the_same_moment():
 
 
 def test_the_plugin_adds_the_receiver_only_where_the_setting_says_so():
-    code = "from mlflow_provider.plugin import MLflowPlugin as p; print([app['url_prefix'] for app in p.fastapi_apps])"
+    code = "from airflow.plugins_manager import get_fastapi_plugins as p; print([app['url_prefix'] for app in p()[0]])"
     inherited = {"AIRFLOW_HOME": settings.AIRFLOW_HOME, "PYTHONPATH": str(Path(webhooks.__file__).parents[1])}
 
     def prefixes(**setting):
         command = [sys.executable, "-c", code]
         return subprocess.run(command, env=inherited | setting, capture_output=True, text=True, check=True).stdout
 
-    assert prefixes() == "[]\n"
-    assert prefixes(AIRFLOW__MLFLOW__WEBHOOK_RECEIVER="True") == "['/mlflow']\n"
+    assert prefixes().endswith("[]\n")
+    assert prefixes(AIRFLOW__MLFLOW__WEBHOOK_RECEIVER="True").endswith("['/mlflow']\n")
