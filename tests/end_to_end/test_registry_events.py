@@ -143,7 +143,6 @@ def test_each_change_of_the_champion_starts_one_run_whatever_happens_to_the_trig
     assert states == ["success"] * 3
 
 
-@pytest.mark.extended
 def test_mlflow_sends_its_webhook_and_a_dag_starts(
     receiver: str, administrator: MLflowClientHook, airflow: Airflow
 ) -> None:
