@@ -95,14 +95,19 @@ def registered_run(buckets: None, project_table: pd.DataFrame) -> str:
 @pytest.fixture
 def registered(registered_run: str, monkeypatch: pytest.MonkeyPatch) -> Registered:
     """Two versions and no champion, under the name that the project's model has during the test."""
+    return register(registered_run, monkeypatch)
+
+
+def register(run_id: str, monkeypatch: pytest.MonkeyPatch) -> Registered:
+    """Register the model of a run twice, under the name that the project's model has during the test."""
     hook = MLflowClientHook()
     name = f"Constant {uuid4().hex[:8]}"
-    model = hook.get_run(registered_run)["outputs"]["model_outputs"][0]["model_id"]
+    model = hook.get_run(run_id)["outputs"]["model_outputs"][0]["model_id"]
     hook.create_registered_model(name)
     for _ in range(2):
-        hook.create_model_version(name, f"models:/{model}", registered_run)
+        hook.create_model_version(name, f"models:/{model}", run_id)
     monkeypatch.setattr(champions, "MODEL", name)
-    return Registered(name, registered_run, hook)
+    return Registered(name, run_id, hook)
 
 
 def log_constant(experiment_id: str, table: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from mlflow.tracking import MlflowClient
 
 from include.mlflow_provider.exceptions import MLflowError
+from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.services import champions, storage, tracking
 from include.services.assets import MODEL_EVALUATED, PREDICTIONS
@@ -25,9 +26,10 @@ from include.tasks.predict import add_line_to_file, complete_requirements
 
 from ...events import inlet_events
 from ...toy import AREA, HOUSES
-from ..conftest import Registered
+from ..conftest import Registered, log_constant, register
 
 RUN = "manual__unit-predict"
+ADDED = "unit-package"
 
 
 def packages_added_to(content: str) -> str:
@@ -85,42 +87,40 @@ def test_a_last_line_without_an_end_gets_one() -> None:
 
 
 @pytest.fixture
-def needed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A package that no model of these tests names yet, needed in addition to pandas."""
-    package = f"unit-{request.node.name[5:25].replace('_', '-').strip('-')}"
-    monkeypatch.setattr(predict, "NEEDED", ("pandas", package))
-    return package
+def lacking(buckets: None, project_table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Registered:
+    """Two versions whose ``requirements.txt``, which is that of no other test, lacks the package ``ADDED``."""
+    monkeypatch.setattr(predict, "NEEDED", ("pandas", ADDED))
+    experiment_id = MLflowClientHook().create_experiment("lacking", exist_ok=True)
+    return register(log_constant(experiment_id, project_table), monkeypatch)
 
 
-def test_a_package_that_a_registered_model_lacks_is_added_and_its_hash_follows(
-    registered: Registered, needed: str
-) -> None:
-    pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{registered.name}/1"
-    registered.hook.set_model_version_tag(registered.name, "1", HASH_TAG, before := pyfunc.hash_model(model_uri))
+def test_a_package_that_a_registered_model_lacks_is_added_and_its_hash_follows(lacking: Registered) -> None:
+    pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{lacking.name}/1"
+    lacking.hook.set_model_version_tag(lacking.name, "1", HASH_TAG, before := pyfunc.hash_model(model_uri))
 
     uri = add_line_to_file("1")
     changed = storage.read_bytes(uri)
     assert add_line_to_file("1") == uri
 
-    assert changed.decode().splitlines()[-1] == needed
+    assert changed.decode().splitlines()[-1] == ADDED
     assert storage.read_bytes(uri) == changed
     assert pyfunc.get_recorded_hash(model_uri) == pyfunc.hash_model(model_uri) != before
 
 
-def test_a_model_whose_files_were_changed_gets_no_new_hash(registered: Registered, needed: str) -> None:
-    registered.hook.set_model_version_tag(registered.name, "1", HASH_TAG, "0" * 64)
+def test_a_model_whose_files_were_changed_gets_no_new_hash(lacking: Registered) -> None:
+    lacking.hook.set_model_version_tag(lacking.name, "1", HASH_TAG, "0" * 64)
 
     with pytest.raises(MLflowError, match="are not those that were registered"):
         add_line_to_file("1")
 
-    assert MLflowPyfuncHook().get_recorded_hash(f"models:/{registered.name}/1") == "0" * 64
+    assert MLflowPyfuncHook().get_recorded_hash(f"models:/{lacking.name}/1") == "0" * 64
 
 
 def test_a_task_that_was_killed_before_it_wrote_the_file_is_completed(
-    registered: Registered, needed: str, monkeypatch: pytest.MonkeyPatch
+    lacking: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{registered.name}/1"
-    registered.hook.set_model_version_tag(registered.name, "1", HASH_TAG, pyfunc.hash_model(model_uri))
+    pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{lacking.name}/1"
+    lacking.hook.set_model_version_tag(lacking.name, "1", HASH_TAG, pyfunc.hash_model(model_uri))
     with monkeypatch.context() as killed:
         killed.setattr(storage, "write_bytes", lambda content, uri: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -128,7 +128,7 @@ def test_a_task_that_was_killed_before_it_wrote_the_file_is_completed(
 
     uri = add_line_to_file("1")
 
-    assert storage.read_bytes(uri).decode().splitlines()[-1] == needed
+    assert storage.read_bytes(uri).decode().splitlines()[-1] == ADDED
     assert pyfunc.get_recorded_hash(model_uri) == pyfunc.hash_model(model_uri)
 
 
