@@ -231,7 +231,7 @@ CHECKS: tuple[Callable[[Stack, set[str], datetime], Iterator[Finding]], ...] = (
 def _is_started(stack: Stack, program: str) -> bool:
     try:
         return program in stack.settings.airflow_programs and stack._info(program)["statename"] != "STOPPED"
-    except OSError:  # there is no supervisor
+    except OSError:  # the supervisor does not run
         return False
 
 

@@ -116,7 +116,7 @@ class Guard:
                 await self.app(scope, replay, send_and_note)
         except TimeoutError:
             if not started:
-                text = f"there is no answer after {self.rules.seconds:g} s (SERVE_SECONDS): send fewer rows at once"
+                text = f"no answer within {self.rules.seconds:g} s (SERVE_SECONDS): send fewer rows at once"
                 raise RefusedError(504, text) from None
         finally:
             self._held -= held

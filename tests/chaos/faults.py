@@ -67,7 +67,7 @@ def draw(seed: int, number: int, programs: tuple[str, ...]) -> Fault:
 def applied(fault: Fault, stack: Stack) -> Iterator[None]:
     """Apply a fault, and take it back at the end of the block.
 
-    :raises LookupError: there is no process to kill
+    :raises LookupError: the process to kill was not found
     """
     match fault.kind:
         case "kill":

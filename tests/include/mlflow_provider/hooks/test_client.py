@@ -88,11 +88,11 @@ def test_an_error_names_code_message_url_and_connection(hook):
 
 
 def test_a_status_can_be_accepted_and_the_error_says_how(hook):
-    path, nobody = "api/2.0/mlflow/registered-models/get", {"name": "nobody"}
+    path, missing = "api/2.0/mlflow/registered-models/get", {"name": "nobody"}
     getter = MLflowClientHook("GET")
     with pytest.raises(MLflowAPIError, match=r"call run\(\.\.\., accept_status=\[404\]\)"):
-        getter.run(path, request_params=nobody)
-    assert getter.run(path, request_params=nobody, accept_status={404}).status_code == 404
+        getter.run(path, request_params=missing)
+    assert getter.run(path, request_params=missing, accept_status={404}).status_code == 404
 
 
 def test_a_hook_has_one_session_and_threads_keep_their_retries_apart(scripted):
