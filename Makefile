@@ -193,7 +193,9 @@ lock: $(UV) ## Lock the pinned packages again
 setup: $(ENVS)/airflow/.provider $(ENVS)/mlflow/.complete ## Build the two environments if they are missing
 
 # The DAGs import the provider in place; only an installed one is in Airflow's list of providers and connection types.
+# airflow-provider-mlflow, its name in earlier environments, has to go first: Airflow refuses to start with both.
 $(ENVS)/airflow/.provider: include/mlflow_provider/pyproject.toml $(ENVS)/airflow/.complete
+	@$(UV) pip uninstall --quiet --python $(@D) airflow-provider-mlflow
 	@$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable $(<D)
 	@touch $@
 

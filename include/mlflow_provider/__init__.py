@@ -58,7 +58,7 @@ def get_provider_info() -> dict[str, Any]:
     """Describe this package to Airflow's providers manager, in the fields of Airflow's provider schema."""
     integration = "MLflow"
     return {
-        "package-name": "airflow-provider-mlflow",
+        "package-name": "mlflow-for-airflow",
         "name": integration,
         "description": "MLflow tracking, model registry, deployment and prediction for Apache Airflow 3.",
         "versions": [__version__],

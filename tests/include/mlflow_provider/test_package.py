@@ -46,7 +46,7 @@ def list_of(clean, airflow_home):
 
 def test_airflow_lists_it(list_of):
     versions = {item["package_name"]: item["version"] for item in list_of("list")}
-    assert versions["airflow-provider-mlflow"] == provider.__version__
+    assert versions["mlflow-for-airflow"] == provider.__version__
 
 
 def test_airflow_knows_the_connection_type_and_the_link(list_of):
