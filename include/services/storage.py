@@ -7,17 +7,17 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from itertools import chain
 from math import inf
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.spec import AbstractBufferedFile
 
 from include.problem import PROBLEM
 from include.services.lineage import Table, combine, describe, note_read, note_written
@@ -215,7 +215,7 @@ def read_batches(uri: str, columns: Sequence[str] | None = None) -> Iterator[pd.
     note_read(uri, combine(described))
 
 
-def open_object(uri: str) -> RawIOBase:
+def open_object(uri: str) -> AbstractBufferedFile:
     """Return an object as a file that can be read and sought; only what is read is fetched.
 
     :raises StorageError: it cannot be read, or was replaced since it was opened
@@ -244,39 +244,21 @@ def artifact_uri(uri: str) -> str:
     return f"s3://{PROBLEM.artifact_bucket}/{path}"
 
 
-class _ObjectFile(RawIOBase):
+class _ObjectFile(AbstractBufferedFile):
     def __init__(self, uri: str) -> None:
-        self._uri, self._position = uri, 0
         with _connection(uri) as (hook, bucket, key):
             found = hook.get_conn().head_object(Bucket=bucket, Key=key)
-        self._size, self._etag = found["ContentLength"], found["ETag"]
+        self._etag = found["ETag"]
+        super().__init__(None, uri, size=found["ContentLength"], cache_type="none")
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        self._position = offset + {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._size}[whence]
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        end = min(self._position + len(buffer), self._size)
-        count = max(end - self._position, 0)
-        if count:
-            with _connection(self._uri) as (hook, bucket, key):
-                part = f"bytes={self._position}-{end - 1}"
-                found = hook.get_conn().get_object(Bucket=bucket, Key=key, Range=part)
-                if found["ETag"] != self._etag:
-                    raise StorageError(f"{self._uri} was replaced while it was read: try again")
-                # Without its length, boto3 compares the part with the checksum of the object, which rclone sends.
-                buffer[:count] = found["Body"].read(count)
-        self._position += count
-        return count
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        end = min(end, self.size)
+        with _connection(self.path) as (hook, bucket, key):
+            found = hook.get_conn().get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}")
+            if found["ETag"] != self._etag:
+                raise StorageError(f"{self.path} was replaced while it was read: try again")
+            # Without its length, boto3 compares the part with the checksum of the object, which rclone sends.
+            return found["Body"].read(end - start)
 
 
 def _read_parquet(uri: str, columns: Sequence[str] | None) -> Iterator[pd.DataFrame]:
