@@ -24,87 +24,70 @@ BIN := $(ENVS)/airflow/bin
 # Compile at installation: where bytecode cannot be written later, imports take more than twice as long without it.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help
+.PHONY: help demo adapt up serve trace lineage setup-openmetadata ingest down status logs password doctor backup \
+  restore housekeeping test test-extended test-provider check audit vulnerabilities sbom env containers \
+  standalone format bench bench-scale bench-serve chaos clean lock setup
+
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo
 demo: setup ## Start all services, run the DAGs, print the results
 	@$(RUN) demo
 
 # The values come from the environment, so that blanks and quotes in names need no escaping. Write $ as $$.
-.PHONY: adapt
 adapt: setup ## Describe your own table in include/problem.py (TABLE=my.csv or a folder, TARGET=price [ID=id] [FORCE=1])
 	@$(BIN)/python -m local.adapt --table="$$TABLE" --target="$$TARGET" $${ID:+--id="$$ID"} $${FORCE:+--force}
 
-.PHONY: up
 up: setup ## Start the services (SERVICES="s3 mlflow airflow") [EXECUTOR=celery WORKERS=2] [DATABASE=postgresql]
 	@$(RUN) up $(SERVICES)
 
-.PHONY: serve
 serve: setup ## Serve the champion over HTTP (SERVE_PORT=5002)
 	@$(RUN) serve
 
-.PHONY: trace
 trace: setup ## Print run, data and commit of predictions (FILE=s3://...csv)
 	@$(RUN) trace $(FILE)
 
-.PHONY: lineage
 lineage: setup ## Print and draw the lineage of predictions (FILE=s3://...csv)
 	@$(RUN) lineage $(FILE)
 
-.PHONY: setup-openmetadata
 setup-openmetadata: $(ENVS)/openmetadata/.complete ## Build the environment of OpenMetadata's connector (optional)
 
-.PHONY: ingest
 ingest: setup $(if $(OPENMETADATA_PYTHON),,setup-openmetadata) ## Send MLflow's models to OpenMetadata (WORKFLOW=include/openmetadata/mlflow.yaml)
 	@$(RUN) ingest $(WORKFLOW)
 
-.PHONY: down
 down: ## Stop every service
 	@$(call if_set_up,$(RUN) down)
 
-.PHONY: status
 status: ## Print the state and address of each service
 	@$(call if_set_up,$(RUN) status)
 
-.PHONY: logs
 logs: ## Follow the services' logs (Ctrl-C to stop)
 	@$(call if_set_up,tail -n 20 -F .local/logs/*.log)
 
-.PHONY: password
 password: setup ## Print the logins of Airflow and MLflow
 	@$(RUN) password
 
-.PHONY: doctor
 doctor: ## Look for everything that can be wrong, and print the remedies
 	@$(call if_set_up,$(RUN) doctor)
 
-.PHONY: backup
 backup: setup ## Write databases, objects and secrets to an archive (KEY=<file> encrypts it)
 	@$(RUN) backup $(if $(KEY),"$(KEY)")
 
-.PHONY: restore
 restore: setup ## Stop the services and restore an archive (FILE=... [KEY=<file>])
 	@$(RUN) restore $(if $(FILE),"$(FILE)" $(if $(KEY),"$(KEY)"))
 
-.PHONY: housekeeping
 housekeeping: setup ## Clean up databases, logs and lineage, as once a day (DRY_RUN=1)
 	@$(RUN) housekeeping $(if $(DRY_RUN),dry-run)
 
-.PHONY: test
 test: setup ## Run the test suite on temporary services
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 20
 
-.PHONY: test-extended
 test-extended: setup ## Run the longest tests: tuning, promotion and rollback on real services, long simulations
 	@$(BIN)/python -m pytest -m extended tests
 
-.PHONY: test-provider
 test-provider: setup ## Run the tests of the MLflow provider
 	@$(BIN)/python -m pytest tests/include/mlflow_provider
 
-.PHONY: check
 check: setup ## Check code, format, types, container files, workflows and packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -119,7 +102,6 @@ check: setup ## Check code, format, types, container files, workflows and packag
 	@if $(LIST_ANSWERS); then $(MAKE) vulnerabilities; else \
 	  echo "Skipped the check for known vulnerabilities: their list cannot be reached."; fi
 
-.PHONY: audit
 audit: setup ## Check that no locked package was yanked (exceptions: local/requirements/withdrawn.txt)
 	@for name in $(LOCKS); do \
 	  output=$$($(UV) pip install --dry-run --no-deps --require-hashes --reinstall --python $(ENVS)/airflow \
@@ -128,7 +110,6 @@ audit: setup ## Check that no locked package was yanked (exceptions: local/requi
 	    || exit 1; \
 	done; echo "No locked package was yanked."
 
-.PHONY: vulnerabilities
 vulnerabilities: $(UV) ## Check locked packages for known vulnerabilities (exceptions: local/requirements/vulnerable.txt)
 	@for name in $(LOCKS); do \
 	  $(PIP_AUDIT) --strict --require-hashes \
@@ -136,60 +117,48 @@ vulnerabilities: $(UV) ## Check locked packages for known vulnerabilities (excep
 	    --requirement local/requirements/$$name.txt || exit 1; \
 	done
 
-.PHONY: sbom
 sbom: setup ## Write each environment's packages as CycloneDX: sbom-airflow.json, sbom-mlflow.json, ...
 	@for name in $(LOCKS); do \
 	  $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom-$$name.json \
 	    local/requirements/$$name.txt || exit 1; \
 	done
 
-.PHONY: env
 env: ## Write .env with generated passwords, for `astro dev start`
 	@$(PYTHON) containers/make_env.py
 
-.PHONY: containers
 containers: setup ## Run `astro dev start` on a Docker engine, with the DAGs (Linux as root, or DOCKER_HOST)
 	@$(if $(DOCKER_HOST),,tests/containers/engine.sh) $(BIN)/python -m pytest -m containers --capture no tests/containers/test_running.py
 
-.PHONY: standalone
 standalone: setup ## Start Airflow with `astro dev start --standalone`, with the local S3 and MLflow
 	@$(RUN) up s3 mlflow
 	@$(RUN) standalone
 	@PYTHONPATH="$$PWD" astro dev start --standalone --env .local/standalone.env
 
-.PHONY: format
 format: setup ## Format the code and fix lint findings
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-.PHONY: bench
 bench: setup ## Compare the pipeline's run time with empty DAGs of the same shape
 	@$(BIN)/python -m local.bench
 
-.PHONY: bench-scale
 bench-scale: setup ## Measure seconds and memory of each task (ROWS="10000 100000 1000000")
 	@$(BIN)/python -m local.bench_scale $(ROWS)
 
-.PHONY: bench-serve
 bench-serve: setup ## Compare the model server with `mlflow models serve` and LitServe (CANDIDATE=RidgeCV)
 	@$(BIN)/python -m local.bench_serve $(CANDIDATE)
 
-.PHONY: chaos
 chaos: setup ## Break a stack at random and check that nothing is lost (ROUNDS=10 SEED=0 [ROUND=3]; Linux as root)
 	@$(BIN)/python -m tests.chaos
 
-.PHONY: clean
 clean: ## Delete the local data after confirmation, but not the environments
 	@$(call if_set_up,$(RUN) clean)
 
-.PHONY: lock
 lock: $(UV) ## Lock the pinned packages again
 	@for name in $(LOCKS); do \
 	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" \
 	    --output-file local/requirements/$$name.txt local/requirements/$$name.in || exit 1; done
 
-.PHONY: setup
 setup: $(ENVS)/airflow/.provider $(ENVS)/mlflow/.complete ## Build the two environments if they are missing
 
 # The DAGs import the provider in place; only an installed one is in Airflow's list of providers and connection types.
