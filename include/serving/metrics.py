@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -33,6 +33,8 @@ class Watched(Protocol):
     """A model server."""
 
     observers: list[Observer]
+    on_start: list[Callable[[], None]]
+    on_stop: list[Callable[[], None]]
     routes: dict[str, ASGIApp]
     refused_rows: int
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+
+import httpx
 
 from include.settings import SERVE_TOKEN_FILE
 
@@ -55,7 +54,7 @@ def served_version(url: str) -> str:
 
     :raises ServingError: no server responds
     """
-    return _send(Request(f"{url}/ping"))[1]  # noqa: S310 # the address is a setting of this project
+    return _send("GET", f"{url}/ping").headers.get(VERSION_HEADER, "")
 
 
 def smoke_test(url: str, rows: pd.DataFrame, version: str | None = None, timeout: float = 60) -> str:
@@ -69,17 +68,16 @@ def smoke_test(url: str, rows: pd.DataFrame, version: str | None = None, timeout
     """
     if version:
         _wait_for_version(url, version, timeout)
-    body = json.dumps({"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}).encode()
+    body = {"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}
+    token = read_token()
     started = time.monotonic()
-    headers = {"Content-Type": "application/json"}
-    if token := read_token():
-        headers["Authorization"] = f"Bearer {token}"
-    request = Request(f"{url}/invocations", body, headers)  # noqa: S310 # see above
-    status, answered, text = _send(request)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    response = _send("POST", f"{url}/invocations", json=body, headers=headers)
     took = (time.monotonic() - started) * 1000
+    status, answered, text = response.status_code, response.headers.get(VERSION_HEADER, ""), response.text
     if status != 200 or (version and answered != version):
         raise ServingError(f"{url}/invocations responds with {status}, version {answered or 'unknown'}: {text}")
-    predictions = json.loads(text)["predictions"]
+    predictions = response.json()["predictions"]
     if len(predictions) != len(rows) or not all(_is_valid(prediction) for prediction in predictions):
         raise ServingError(f"{url}, version {answered}, predicts for {len(rows)} rows: {text[:500]}")
     return f"version {answered} at {url} predicted {len(rows)} rows in {took:.0f} ms"
@@ -102,12 +100,9 @@ def _is_valid(prediction: Any) -> bool:
     return lower is None or upper is None or lower <= value <= upper
 
 
-def _send(request: Request) -> tuple[int, str, str]:
-    """Return status, version and text of a response, of any status."""
+def _send(method: str, url: str, **request: Any) -> httpx.Response:
+    """Return the response, of any status."""
     try:
-        with urlopen(request, timeout=20) as response:  # noqa: S310 # as above
-            return response.status, response.headers.get(VERSION_HEADER, ""), response.read().decode()
-    except HTTPError as response:
-        return response.code, response.headers.get(VERSION_HEADER, ""), response.read().decode()
-    except (URLError, HTTPException, OSError) as error:
-        raise ServingError(f"{request.full_url}: {error}. Is the model server running? make serve") from error
+        return httpx.request(method, url, timeout=20, **request)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ServingError(f"{url}: {error}. Is the model server running? make serve") from error

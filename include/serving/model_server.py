@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from uuid import uuid4
 import uvicorn
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
 from mlflow.version import VERSION
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from include.services.champions import CHAMPION_ALIAS, MODEL, OtherInputsError, check_inputs, find_champion, model_uri
@@ -55,12 +57,16 @@ class ChampionServer:
     nothing.
 
     :ivar observers: are called with each answer that has predictions
+    :ivar on_start: are called when the server starts
+    :ivar on_stop: are called when it stops, after the last answer
     :ivar routes: other applications by their path
     :ivar refused_rows: of requests that the checks of values have refused so far
     """
 
     def __init__(self) -> None:
         self.observers: list[Observer] = []
+        self.on_start: list[Callable[[], None]] = []
+        self.on_stop: list[Callable[[], None]] = []
         self.routes: dict[str, ASGIApp] = {}
         self.refused_rows = 0
         self._serving: tuple[str, Scorer | None] = ("", None)
@@ -182,9 +188,13 @@ class ChampionServer:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         threading.Thread(target=self.follow, name="follow the champion", daemon=True).start()
+        for start in self.on_start:
+            start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._stopped.set()
+        for stop in self.on_stop:
+            await run_in_threadpool(stop)
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -294,6 +294,11 @@ def test_the_smoke_test_fails_if_rows_are_refused(champion: str, rows: pd.DataFr
         smoke_test(champion, rows.drop(columns=name))
 
 
+def respond(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    response = httpx.Response(200, headers={"X-Model-Version": "1"}, text=text)
+    monkeypatch.setattr(model_client, "_send", lambda *_, **__: response)
+
+
 @pytest.mark.parametrize(
     "prediction",
     [
@@ -310,7 +315,7 @@ def test_the_smoke_test_fails_if_a_prediction_is_not_a_number_in_its_interval(
     rows: pd.DataFrame, prediction: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = json.dumps({"predictions": [ANSWER, ANSWER, prediction]})
-    monkeypatch.setattr(model_client, "_send", lambda request: (200, "1", body))
+    respond(monkeypatch, body)
 
     with pytest.raises(ServingError, match="predicts for 3 rows"):
         smoke_test("http://127.0.0.1", rows)
@@ -321,7 +326,7 @@ def test_the_smoke_test_accepts_any_finite_number(
     rows: pd.DataFrame, prediction: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = json.dumps({"predictions": [prediction] * 3})
-    monkeypatch.setattr(model_client, "_send", lambda request: (200, "1", body))
+    respond(monkeypatch, body)
 
     assert smoke_test("http://127.0.0.1", rows).startswith("version 1 at http://127.0.0.1 predicted 3 rows in ")
 
