@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,7 +19,7 @@ from celery import Celery
 
 from local.airflow import Airflow
 from local.backup import DATABASES, installed_versions, read_versions
-from local.settings import AIRFLOW_USER, ENVIRONMENTS, PROJECT, USER
+from local.settings import AIRFLOW_USER, ENVIRONMENTS, PROJECT, USER, find_obstacle
 from local.stack import SERVICES, Stack, last_line
 
 LITTLE_SPACE, NO_SPACE = 5e9, 1e9  # bytes
@@ -237,13 +236,8 @@ def _is_started(stack: Stack, program: str) -> bool:
 
 def _find_holder(port: int) -> str:
     """Return the name of the process that listens on a port, or an empty string if the port is free."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            return ""
-        except OSError:
-            pass
+    if not find_obstacle(port):
+        return ""
     try:
         found = (one for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port and one.pid)
         return next((f"{psutil.Process(one.pid).name()} (process {one.pid})" for one in found), "another program")

@@ -14,15 +14,13 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
-from math import ceil
+from itertools import filterfalse, islice
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
 from containers.write_secrets import AUTH_INI, AWS_CONNECTION, MLFLOW_CONNECTION
-from include.problem import PROBLEM
 from include.settings import AWS_CONN_ID, DATA_BUCKET, DEFAULT_PORTS
 from local import postgres
 
@@ -83,7 +81,7 @@ class Settings:
 
     @property
     def airflow_programs(self) -> tuple[str, ...]:
-        """The programs of ``supervisord.conf`` that Airflow consists of."""
+        """The programs of ``local/programs.py`` that Airflow consists of."""
         database = ("postgres",) if self.database == "postgresql" else ()
         workers = (f"worker:worker-{number}" for number in range(self.workers))
         return (*database, *(("redis", *workers) if self.executor == "celery" else ()), *AIRFLOW_PROGRAMS)
@@ -161,7 +159,7 @@ class Settings:
         return {name: value or "" for name, value in dotenv_values(file).items()}
 
     def environments(self) -> dict[str, dict[str, str]]:
-        """Return the environment of each program of ``supervisord.conf``: only the secrets that it needs."""
+        """Return the environment of each program of ``local/programs.py``: only the secrets that it needs."""
         secret, own = self.secrets(), {"TMPDIR": str(self.temporary)}
         base, airflow = self.base_environment() | own, self.environment() | own
         logs = [AWS_CONNECTION] if "1" in (os.environ.get("SERVE_LOG"), os.environ.get("SERVE_SHADOW")) else []
@@ -198,24 +196,16 @@ class Settings:
 
     def base_environment(self) -> dict[str, str]:
         """Return the variables that every program has: those of ``INHERITED``, paths and ports, but no secret."""
-        connector = ENVIRONMENTS / "openmetadata" / "bin" / "python"
+        connector = str(ENVIRONMENTS / "openmetadata" / "bin" / "python")
         return {
             **inherited(),
             **{name: str(port) for name, port in self.ports.items()},
-            "STACK_WORKERS": str(self.workers),
-            "STACK_SERVE_WAIT": str(ceil(float(os.environ.get("SERVE_SECONDS") or 30)) + 15),  # and its log takes 8
             "SPT_NOENV": "1",  # Airflow renames its processes, which would overwrite STACK_HOME in their environment
             "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.project),
             "STACK_HOME": str(self.home),
-            "STACK_LOGS": str(self.logs),
-            "STACK_SOCKET": str(self.socket),
-            "STACK_PYTHON": sys.executable,
-            "STACK_RUN": str(Path(__file__).with_name("run.py")),
-            "ENVIRONMENTS": str(ENVIRONMENTS),
             "MODEL_ENVIRONMENTS": str(self.model_environments),
-            "OPENMETADATA_PYTHON": os.environ.get("OPENMETADATA_PYTHON") or str(connector),
-            "ARTIFACT_BUCKET": PROBLEM.artifact_bucket,
+            "OPENMETADATA_PYTHON": os.environ.get("OPENMETADATA_PYTHON") or connector,
         }
 
     def _mlflow_server(self, secret: dict[str, str]) -> dict[str, str]:
@@ -369,14 +359,18 @@ def _s3_server(secret: dict[str, str]) -> dict[str, str]:
 def _free_ports() -> list[int]:
     """Return a port for each service that no outgoing connection can take first."""
     candidates = secrets.SystemRandom().sample(SERVER_PORTS, 100)
-    return list(islice(filter(_is_free, candidates), len(DEFAULT_PORTS)))
+    return list(islice(filterfalse(find_obstacle, candidates), len(DEFAULT_PORTS)))
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe, contextlib.suppress(OSError):
-        probe.bind(("127.0.0.1", port))
-        return True
-    return False
+def find_obstacle(port: int) -> str:
+    """Return why no server can listen on a port, such as "Address already in use", or an empty string."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def _number(name: str, value: str, kind: str, most: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,8 @@ from supervisor.xmlrpc import SupervisorTransport
 from containers.mlflow_accounts import ensure_user
 from local.backup import upgrade
 from local.postgres import find_program
-from local.settings import AIRFLOW_PROGRAMS, AIRFLOW_USER, USER, Settings, stored_options
+from local.programs import write_configuration
+from local.settings import AIRFLOW_PROGRAMS, AIRFLOW_USER, USER, Settings, find_obstacle, stored_options
 
 START_TIMEOUT, STOP_TIMEOUT = 180, 120  # seconds
 
@@ -34,7 +34,7 @@ class Service:
 
     :param name: the name on the command line; the settings have its address as ``<name>_url``
     :param title: the name in messages
-    :param programs: its programs in ``supervisord.conf``
+    :param programs: its programs, of ``local/programs.py``
     :param port: the setting of its port
     :param health: the path to request, and the status codes that mean ready
     :param optional: whether it starts only when named
@@ -105,7 +105,7 @@ class Stack:
         shutil.rmtree(self.settings.socket.parent, ignore_errors=True)  # a supervisor that was killed leaves its socket
 
     def stop_program(self, name: str) -> None:
-        """Stop one program of ``supervisord.conf`` that is running, and wait until it has ended."""
+        """Stop one program that is running, and wait until it has ended."""
         self.supervisor.supervisor.stopProcess(name)
 
     def is_running(self, service: Service) -> bool:
@@ -179,15 +179,11 @@ class Stack:
 
     def _check_port(self, title: str, name: str) -> None:
         port = self.settings.ports[name]
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise StackError(
-                    f"Port {port} ({title}) cannot be used ({error.strerror}): stop the program that uses it, "
-                    f"or choose another port, for example: make up {name}={port + 1000}"
-                ) from error
+        if obstacle := find_obstacle(port):
+            raise StackError(
+                f"Port {port} ({title}) cannot be used ({obstacle}): stop the program that uses it, "
+                f"or choose another port, for example: make up {name}={port + 1000}"
+            )
 
     def _prepare(self, wanted: list[Service]) -> list[Service]:
         """Return the services that do not run yet, after checking their ports and starting the supervisor."""
@@ -239,7 +235,7 @@ class Stack:
 
     def _start_supervisor(self) -> None:
         self.settings.create_folders()
-        configuration = Path(__file__).with_name("supervisord.conf")
+        configuration = write_configuration(self.settings)
         command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration)]
         subprocess.run(command, env=self.settings.base_environment(), cwd=self.settings.project, check=True)
         self.supervisor.supervisor.getState()  # the socket exists now; wait for the first response

@@ -31,7 +31,7 @@ class Fault:
     """One fault of one target.
 
     :param kind: ``kill``, ``stop``, ``reset``, ``fill`` or ``skew``
-    :param target: a program of ``supervisord.conf``, ``task``, ``model``, ``supervisor``, ``disk``, or a port's setting
+    :param target: a program of the stack, ``task``, ``model``, ``supervisor``, ``disk``, or a port's setting
     :param after: seconds from the beginning of the round
     :param seconds: how long it lasts
     :param skew: seconds that the clock is wrong

@@ -12,7 +12,6 @@ import pytest
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
-from include.problem import PROBLEM
 from include.settings import DEFAULT_PORTS
 from local import __main__ as command_line
 from local import settings
@@ -179,7 +178,6 @@ def test_the_common_settings_are_those_of_the_example(tmp_path: Path) -> None:
     assert environment["AIRFLOW__CORE__XCOM_BACKEND"] == "include.services.xcom.XComBackend"
     assert environment["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] == "s3://aws_default@localxcom/xcom"
     assert not [name for name, value in environment.items() if "loopback-only" in value]
-    assert environment["ARTIFACT_BUCKET"] == PROBLEM.artifact_bucket
 
 
 def test_airflows_connection_to_s3_has_the_stacks_key_and_the_timeouts_of_the_example(tmp_path: Path) -> None:
