@@ -1,6 +1,6 @@
 """The problem that this project solves: the only file that knows the table.
 
-``make adapt TABLE=my.csv TARGET=price`` writes it for another table; ``docs/your-own-data.md`` explains every field.
+``make adapt TABLE=my.csv TARGET=price`` writes it for another table; ``include/spec.py`` explains every field.
 Prose for the model card is in ``include/problem.md``.
 """
 

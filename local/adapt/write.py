@@ -20,7 +20,7 @@ NAMING_THE_BUCKET = ("docker-compose.override.yml", ".env_example")
 PROSE = Path(__file__).with_name("problem.md")
 TEMPLATE = '''"""The problem that this project solves: the only file that knows the table.
 
-``make adapt`` wrote it; ``docs/your-own-data.md`` explains every field. Prose for the model card is in
+``make adapt`` wrote it; ``include/spec.py`` explains every field. Prose for the model card is in
 ``include/problem.md``.
 """
 

@@ -1,4 +1,4 @@
-"""The commands of the page run, and its tables name the fields that there are."""
+"""The commands of the page run, and page and docstrings name the fields that there are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from include import spec
 from include.data.cleaning import MISSING
+from include.spec import Category, Gate, Limits, Number, Problem
 from local.settings import ENVIRONMENTS, PROJECT
 from tests.checkout import copy_project
 from tests.toy import make_rows
@@ -44,11 +44,6 @@ def run(command: str, project: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def table(heading: str) -> list[str]:
-    """Return the first column of the table below a heading."""
-    return re.findall(r"^\| `(\w+)` \|", PAGE.partition(f"### {heading}\n")[2].partition("\n#")[0], re.MULTILINE)
-
-
 def test_the_commands_run_one_after_the_other(project: Path) -> None:
     assert len(COMMANDS) == 3
 
@@ -61,9 +56,17 @@ def test_the_commands_run_one_after_the_other(project: Path) -> None:
     assert "make demo" in done.stdout
 
 
-@pytest.mark.parametrize("described", [spec.Problem, spec.Number, spec.Category, spec.Gate, spec.Limits])
-def test_every_field_is_explained(described: Any) -> None:
-    assert table(described.__name__) == [field.name for field in fields(described)]
+def test_every_field_of_a_problem_is_explained() -> None:
+    explained = re.findall(r"^\| `(\w+)` \|", PAGE.partition("### Problem\n")[2].partition("\n#")[0], re.MULTILINE)
+
+    assert explained == [field.name for field in fields(Problem)]
+
+
+@pytest.mark.parametrize("described", [Problem, Number, Category, Gate, Limits])
+def test_every_field_is_in_the_docstring(described: Any) -> None:
+    explained = re.findall(r":param (\w+):", described.__doc__)
+
+    assert explained == [field.name for field in fields(described)]
 
 
 def test_the_texts_for_missing_cells_are_those_of_the_checks() -> None:
