@@ -6,7 +6,7 @@ An impossible description raises :class:`ProblemError` when it is imported, with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from math import inf, isfinite
@@ -193,8 +193,13 @@ class Problem:
     illustration: str = ""
 
     def __post_init__(self) -> None:
-        for name, fault in self._faults():
-            raise ProblemError(f"include/problem.py: {name} {fault}")
+        self._check_columns()
+        self._check_names()
+        share = self.holdout_share
+        _require(0.05 <= share <= 0.5, "holdout_share", f"must lie between 0.05 and 0.5: {share:g}")
+        for column in self.gate.subgroup_max_rmse:
+            known = column in self.categories
+            _require(known, "gate.subgroup_max_rmse", f"names {column!r}, which is not a category among the features")
 
     @property
     def id(self) -> str:
@@ -222,6 +227,11 @@ class Problem:
         return [column.name for column in self.features]
 
     @property
+    def columns(self) -> list[str]:
+        """The names of all columns that the pipeline reads: id, features and target."""
+        return [self.id, *self.inputs, self.target.name]
+
+    @property
     def subgroups(self) -> list[str]:
         """The categories whose groups the gate judges."""
         return list(self.gate.subgroup_max_rmse)
@@ -241,31 +251,25 @@ class Problem:
         """
         return {column.name: column for column in (self.target, *self.features)}[name]
 
-    def _faults(self) -> Iterator[tuple[str, str]]:
-        yield from self._column_faults()
-        yield from self._name_faults()
-        if not 0.05 <= self.holdout_share <= 0.5:
-            yield "holdout_share", f"must lie between 0.05 and 0.5: {self.holdout_share:g}"
-        for column in self.gate.subgroup_max_rmse:
-            if column not in self.categories:
-                yield "gate.subgroup_max_rmse", f"names {column!r}, which is not a category among the features"
+    def _check_columns(self) -> None:
+        names, target = [column.name for column in self.features], self.target
+        some = isinstance(self.features, tuple) and bool(names)
+        _require(some, "features", "must be a tuple with at least one column")
+        for column in sorted(names):
+            _require(names.count(column) == 1, "features", f"names {column!r} twice")
+        _require(isinstance(target, Number), "target", "must be a Number: regression needs numbers")
+        _require(target.name not in names, "target", f"{target.name!r} is among the features")
+        known = [*names, target.name]
+        _require(self.row_id not in known, "row_id", f"{self.row_id!r} is the target or a feature too")
+        row_id = [] if self.row_id is None else [self.row_id]
+        for kind, columns in (("target", [target.name]), ("features", names), ("row_id", row_id)):
+            for column in columns:
+                blank = f"has the column {column!r}: it must have a name without blanks around it"
+                _require(bool(column) and column == column.strip(), kind, blank)
+                used = f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
+                _require(column not in RESERVED[kind], kind, used)
 
-    def _column_faults(self) -> Iterator[tuple[str, str]]:
-        names = [column.name for column in self.features]
-        if not names or not isinstance(self.features, tuple):
-            yield "features", "must be a tuple with at least one column"
-        for column in sorted({column for column in names if names.count(column) > 1}):
-            yield "features", f"names {column!r} twice"
-        if not isinstance(self.target, Number):
-            yield "target", "must be a Number: regression needs numbers"
-        if self.target.name in names:
-            yield "target", f"{self.target.name!r} is among the features"
-        if self.row_id in (*names, self.target.name):
-            yield "row_id", f"{self.row_id!r} is the target or a feature too"
-        row_id = [] if self.row_id is None else [("row_id", self.row_id)]
-        yield from _name_clashes([("target", self.target.name), *(("features", name) for name in names), *row_id])
-
-    def _name_faults(self) -> Iterator[tuple[str, str]]:
+    def _check_names(self) -> None:
         patterns = {
             "name": (r"[a-z][a-z0-9_]{0,39}", "lower-case letters, digits and _, at most 40"),
             "table": (
@@ -279,14 +283,5 @@ class Problem:
             "registered_model": (r"[^/:]+", "a name without / and :"),
         }
         for name, (pattern, meaning) in patterns.items():
-            if not re.fullmatch(pattern, getattr(self, name)):
-                yield name, f"must be {meaning}, not {getattr(self, name)!r}"
-
-
-def _name_clashes(columns: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the names of columns, each given with its field."""
-    for field_name, column in columns:
-        if not column or column != column.strip():
-            yield field_name, f"has the column {column!r}: it must have a name without blanks around it"
-        if column in RESERVED[field_name]:
-            yield field_name, f"has the column {column!r}, a name that the pipeline uses: rename it in the table"
+            value = getattr(self, name)
+            _require(bool(re.fullmatch(pattern, value)), name, f"must be {meaning}, not {value!r}")

@@ -41,7 +41,7 @@ def compute_features(table: pd.DataFrame, transformer: Pipeline, problem: Proble
 
 def feature_names(transformer: Pipeline, problem: Problem) -> list[str]:
     """Return a name for each feature of a fitted transformer: unique, and different from the table's own columns."""
-    taken = {problem.id, *problem.inputs, problem.target.name}
+    taken = set(problem.columns)
     names = (name.partition("__")[2] for name in transformer[0].get_feature_names_out())
     return list(_make_unique(names, taken))
 

@@ -117,7 +117,7 @@ def describe_model(model: Pipeline, selected: Mapping[str, Any]) -> dict[str, An
 
 def _check_features(transformer: Pipeline, table: pd.DataFrame, problem: Problem) -> None:
     computed = compute_features(table, transformer, problem)
-    saved = table.drop(columns=[problem.id, *problem.inputs, problem.target.name, SPLIT])
+    saved = table.drop(columns=[*problem.columns, SPLIT])
     if list(saved) != list(computed) or not np.allclose(saved, computed):
         raise ValueError(
             "the features in the table are not those that the model computes: include/data/features.py has changed "

@@ -49,14 +49,10 @@ def count_new_rows(features_uri: str, before_uri: str) -> int:
     """
     import numpy as np
 
-    if not before_uri or not {SPLIT, *_columns()} <= set(samples.list_columns(before_uri)):
+    if not before_uri or not {SPLIT, *PROBLEM.columns} <= set(samples.list_columns(before_uri)):
         return 0
     now, then = _hash_training(features_uri), _hash_training(before_uri)
     return len(now) - len(then) if np.isin(then, now).all() else 0
-
-
-def _columns() -> list[str]:
-    return [PROBLEM.id, *PROBLEM.inputs, PROBLEM.target.name]
 
 
 def _hash_training(uri: str) -> np.ndarray:
@@ -66,6 +62,6 @@ def _hash_training(uri: str) -> np.ndarray:
 
     numbers = dict.fromkeys([*PROBLEM.numbers, PROBLEM.target.name], float)
     texts = dict.fromkeys([PROBLEM.id, *PROBLEM.categories], object)
-    batches = samples.read_training(uri, PROBLEM, [*_columns(), SPLIT])
-    hashes = [pd.util.hash_pandas_object(batch[_columns()].astype(texts | numbers), index=False) for batch in batches]
-    return np.concatenate(hashes)
+    batches = samples.read_training(uri, PROBLEM, [*PROBLEM.columns, SPLIT])
+    rows = (batch[PROBLEM.columns].astype(texts | numbers) for batch in batches)
+    return np.concatenate([pd.util.hash_pandas_object(some, index=False) for some in rows])
