@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        return COMMANDS[arguments.command](Stack(load()), arguments.names)
+        return COMMANDS[arguments.command](Stack(load()), arguments.names) or 0
     except (StackError, BackupError, PermissionError, TimeoutError) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
@@ -43,7 +44,7 @@ def main() -> int:
         return 130
 
 
-def up(stack: Stack, services: list[str]) -> int:
+def up(stack: Stack, services: list[str]) -> None:
     """Start services, by default all but the optional ones, and print each when it is ready."""
     services = services or [service.name for service in SERVICES.values() if not service.optional]
 
@@ -52,24 +53,21 @@ def up(stack: Stack, services: list[str]) -> int:
 
     with console.status(f"Starting {', '.join(services)}"):
         stack.start(services, on_ready=ready)
-    return 0
 
 
-def demo(stack: Stack, _: list[str]) -> int:
+def demo(stack: Stack, _: list[str]) -> None:
     """Start the services, run the DAGs and print the results."""
     from local.demo import run_demo
 
     up(stack, [])
     _connect(stack.settings)
     run_demo(stack.settings, console)
-    return 0
 
 
-def serve(stack: Stack, _: list[str]) -> int:
+def serve(stack: Stack, _: list[str]) -> None:
     """Start the model server, and MLflow and S3 unless MLflow runs elsewhere."""
     up(stack, ["serve"] if os.environ.get(MLFLOW_CONNECTION) else ["s3", "mlflow", "serve"])
-    console.print(f"The champion is served at {stack.settings.serve_url}/invocations. Stop it with make down.")
-    return 0
+    console.print(f"The champion is served at {stack.settings.url('serve')}/invocations. Stop it with make down.")
 
 
 def trace(stack: Stack, names: list[str]) -> int:
@@ -91,7 +89,7 @@ def trace(stack: Stack, names: list[str]) -> int:
     return int(any("CHANGED" in line for lines in trail.values() for line in lines))
 
 
-def lineage(stack: Stack, names: list[str]) -> int:
+def lineage(stack: Stack, names: list[str]) -> None:
     """Print and draw the lineage of predictions, by default of the last ones published."""
     from include.services.lineage_graph import LineageError
     from local.lineage import show_lineage
@@ -101,7 +99,6 @@ def lineage(stack: Stack, names: list[str]) -> int:
         show_lineage(settings.lineage, settings.home / "lineage.png", console, *names[:1])
     except LineageError as error:
         raise StackError(str(error)) from error
-    return 0
 
 
 def ingest(stack: Stack, names: list[str]) -> int:
@@ -123,34 +120,31 @@ def ingest(stack: Stack, names: list[str]) -> int:
         raise StackError(str(error)) from error
 
 
-def down(stack: Stack, _: list[str]) -> int:
+def down(stack: Stack, _: list[str]) -> None:
     """Stop every service."""
     with console.status("Stopping"):
         stack.stop()
     console.print("All services are stopped.")
-    return 0
 
 
-def status(stack: Stack, _: list[str]) -> int:
+def status(stack: Stack, _: list[str]) -> None:
     """Print the state and address of each service."""
     for service in SERVICES.values():
         state = "is not running" + (f" (make {service.name})" if service.optional else "")
         if stack.is_running(service):
-            url = getattr(stack.settings, f"{service.name}_url")
+            url = stack.settings.url(service.name)
             state = f"is {'ready' if stack.is_ready(service) else 'starting'} at {url}"
         console.print(f"{service.title:8} {state}")
-    return 0
 
 
-def password(stack: Stack, _: list[str]) -> int:
+def password(stack: Stack, _: list[str]) -> None:
     """Print the logins of Airflow and MLflow."""
     secret = stack.settings.secrets()
-    console.print(f"Airflow  {stack.settings.airflow_url}  user {USER}  password {secret['AIRFLOW_PASSWORD']}")
-    console.print(f"MLflow   {stack.settings.mlflow_url}  user {USER}  password {secret['MLFLOW_PASSWORD']}")
-    return 0
+    console.print(f"Airflow  {stack.settings.url('airflow')}  user {USER}  password {secret['AIRFLOW_PASSWORD']}")
+    console.print(f"MLflow   {stack.settings.url('mlflow')}  user {USER}  password {secret['MLFLOW_PASSWORD']}")
 
 
-def standalone(stack: Stack, _: list[str]) -> int:
+def standalone(stack: Stack, _: list[str]) -> None:
     """Write the environment file for ``astro dev start --standalone``, which uses the local MLflow and S3."""
     environment = stack.settings.environment()
     names = [MLFLOW_CONNECTION, AWS_CONNECTION, "AIRFLOW__CORE__FERNET_KEY", *common_settings(), *LINEAGE_SETTINGS]
@@ -158,10 +152,9 @@ def standalone(stack: Stack, _: list[str]) -> int:
     file = stack.settings.home / "standalone.env"
     file.touch(mode=0o600)
     file.write_text(text)
-    return 0
 
 
-def backup(stack: Stack, names: list[str]) -> int:
+def backup(stack: Stack, names: list[str]) -> None:
     """Write an archive of databases, objects and secrets, encrypted if there is a key file; services may run."""
     archive = back_up(stack.settings, Path(names[0]) if names else None)
     console.print(f"{archive} has {archive.stat().st_size / 1e6:.1f} MB.", soft_wrap=True)
@@ -169,10 +162,9 @@ def backup(stack: Stack, names: list[str]) -> int:
         console.print(f"Keep {names[0]} elsewhere: without it, the archive cannot be read.", soft_wrap=True)
     else:
         console.print("It contains passwords: encrypt it with KEY=<file> before it leaves this machine.")
-    return 0
 
 
-def restore(stack: Stack, names: list[str]) -> int:
+def restore(stack: Stack, names: list[str]) -> None:
     """Read an archive, stop all services, and put it in place of the present data, which is kept beside it."""
     from local.backup import restore
 
@@ -180,16 +172,14 @@ def restore(stack: Stack, names: list[str]) -> int:
         raise StackError("give an archive: make restore FILE=.local/backups/<time>.tar.gz")
     replaced = restore(stack.settings, *map(Path, names), stop=stack.stop)
     console.print(f"Restored; start it with make up. What was there is in {replaced}.", soft_wrap=True)
-    return 0
 
 
-def housekeeping(stack: Stack, names: list[str]) -> int:
+def housekeeping(stack: Stack, names: list[str]) -> None:
     """Clean up databases, logs and lineage events, as the supervisor does once a day."""
     from local.housekeeping import clean
 
     for line in clean(stack.settings, datetime.now(UTC), dry_run="dry-run" in names):
         console.print(line, soft_wrap=True)
-    return 0
 
 
 def doctor(stack: Stack, _: list[str]) -> int:
@@ -233,7 +223,7 @@ _FUNCTIONS = (
     *(up, serve, trace, lineage, ingest, down, status, demo, password, standalone, clean),
     *(backup, restore, housekeeping, doctor),
 )
-COMMANDS = {function.__name__: function for function in _FUNCTIONS}
+COMMANDS: dict[str, Callable[[Stack, list[str]], int | None]] = {function.__name__: function for function in _FUNCTIONS}
 
 if __name__ == "__main__":
     sys.exit(main())

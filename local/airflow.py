@@ -25,7 +25,7 @@ class Airflow:
     def __init__(self, settings: Settings) -> None:
         # uvicorn closes a connection after an error, and never answers a request that has come on it meanwhile.
         self._http = httpx.Client(
-            base_url=settings.airflow_url,
+            base_url=settings.url("airflow"),
             timeout=30,
             limits=httpx.Limits(max_keepalive_connections=0),
             event_hooks={"response": [_raise_with_reason]},

@@ -94,11 +94,7 @@ def _run(airflow: Airflow, dag_ids: list[str]) -> tuple[Seconds, dict[str, Tasks
 
 
 def write_floor(folder: Path, instances: dict[str, Tasks]) -> None:
-    """Write empty DAGs with the tasks that ran, and the edges and assets of the real ones.
-
-    :param folder: folder of the DAG files
-    :param instances: task instances of a run of each DAG
-    """
+    """Write empty DAGs with the tasks of which there are instances, and the edges and assets of the real ones."""
     for dag_id, ran in instances.items():
         dag = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
         succeeded = {task["task_id"] for task in ran if task["state"] == "success"}

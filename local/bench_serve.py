@@ -194,7 +194,7 @@ def _start(folder: Path, name: str, running: ExitStack) -> tuple[list[Address], 
     with console.status("Starting the model server"):
         started = time.monotonic()
         stack.start(["serve"])
-        smoke_test(stack.settings.serve_url, rows.head(1), version="1", timeout=WAIT)
+        smoke_test(stack.settings.url("serve"), rows.head(1), version="1", timeout=WAIT)
     console.print(f"The model server answered {time.monotonic() - started:.1f} s after its start")
     servers = [Address("this project", stack.settings.ports["SERVE_PORT"])]
     for peer, packages in (("mlflow models serve", []), (LITSERVE, [LITSERVE])):

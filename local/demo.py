@@ -66,7 +66,7 @@ def _follow(airflow: Airflow, dag_id: str, run_id: str, settings: Settings, cons
             status.update(f"{dag_id}: {done} of {len(tasks)} tasks, running: {', '.join(running) or 'none'}")
     failures = [_describe_failure(airflow, task, settings) for task in tasks if task["state"] == "failed"]
     if airflow.run(dag_id, run_id)["state"] != "success":
-        no_task = f"{dag_id} {run_id} failed without a failed task: {settings.airflow_url}"
+        no_task = f"{dag_id} {run_id} failed without a failed task: {settings.url('airflow')}"
         raise DemoError("\n".join(failures) or no_task)
     for failure in failures:  # a tuning candidate, for example, may fail without failing the run
         console.print(f"  [yellow]continued without[/] {escape(failure)}")
@@ -105,8 +105,8 @@ def _tabulate_results(airflow: Airflow, runs: dict[str, str], settings: Settings
             "Picture": str(picture) if picture.exists() else f"{predicted['uri'].rpartition('/')[0]}/{picture.name}",
         },
         {
-            "Airflow": settings.airflow_url,
-            "MLflow": settings.mlflow_url,
+            "Airflow": settings.url("airflow"),
+            "MLflow": settings.url("mlflow"),
             "Login": f"user {USER} for both; `make password` prints the passwords",
             "Stop": "make down",
         },

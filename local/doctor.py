@@ -149,7 +149,7 @@ def _check_celery(stack: Stack, ready: set[str], now: datetime) -> Iterator[Find
 
 def _check_clocks(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
     for service in (SERVICES[name] for name in sorted(ready)):
-        date = httpx.get(getattr(stack.settings, f"{service.name}_url") + service.health[0]).headers.get("date")
+        date = httpx.get(stack.settings.url(service.name) + service.health[0]).headers.get("date")
         if date and (apart := abs((parsedate_to_datetime(date) - now).total_seconds())) > MAX_CLOCK_DIFFERENCE:
             yield Finding(f"clock of {service.title}", f"{apart:.0f} s apart", "set the clock (NTP)", is_error=True)
 
@@ -159,14 +159,14 @@ def _check_logins(stack: Stack, ready: set[str], now: datetime) -> Iterator[Find
     remedy = "secrets.env does not fit the data: put the right one back, or make restore"
     if "mlflow" in ready:
         for user, password in ((USER, "MLFLOW_PASSWORD"), (AIRFLOW_USER, "AIRFLOW_MLFLOW_PASSWORD")):
-            url = f"{stack.settings.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
+            url = f"{stack.settings.url('mlflow')}/api/2.0/mlflow/experiments/search?max_results=1"
             refused = httpx.get(url, auth=(user, secret[password])).is_error
             yield Finding(f"login of {user} in MLflow", "refused" if refused else "works", remedy * refused, refused)
     if "s3" in ready:
         for owner in ("", "MLFLOW_"):
             keys = {"aws_access_key_id": secret[f"{owner}S3_ACCESS_KEY"]}
             keys["aws_secret_access_key"] = secret[f"{owner}S3_SECRET_KEY"]
-            boto3.client("s3", endpoint_url=stack.settings.s3_url, region_name="us-east-1", **keys).list_buckets()
+            boto3.client("s3", endpoint_url=stack.settings.url("s3"), region_name="us-east-1", **keys).list_buckets()
         yield Finding("keys of S3", "work")
 
 
@@ -180,7 +180,7 @@ def _check_airflow(stack: Stack, ready: set[str], now: datetime) -> Iterator[Fin
         yield Finding(f"DAG file {error['filename']}", reason, "correct the file", is_error=True)
     before = (now - WAITING).isoformat()
     for run in airflow.get("dags/~/dagRuns", state=["queued", "running"], run_after_lte=before, limit=100)["dag_runs"]:
-        page = f"{stack.settings.airflow_url}/dags/{run['dag_id']}/runs/{run['dag_run_id']}"
+        page = f"{stack.settings.url('airflow')}/dags/{run['dag_id']}/runs/{run['dag_run_id']}"
         state = f"{run['state']} since {run['run_after'][:16]}"
         yield Finding(f"run of {run['dag_id']}", state, f"it may wait for an approval: {page}")
 

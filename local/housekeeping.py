@@ -50,7 +50,7 @@ def remove_deleted(settings: Settings, days: float) -> int:
     """Remove the runs and models that were deleted in MLflow more than `days` ago, with their artifacts."""
     login = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": settings.secrets()["MLFLOW_PASSWORD"]}
     command = [str(ENVIRONMENTS / "mlflow" / "bin" / "mlflow"), "gc", "--older-than", f"{days}d"]
-    command += ["--backend-store-uri", "sqlite:///mlflow.db", "--tracking-uri", settings.mlflow_url]
+    command += ["--backend-store-uri", "sqlite:///mlflow.db", "--tracking-uri", settings.url("mlflow")]
     command += ["--artifacts-destination", f"s3://{PROBLEM.artifact_bucket}"]
     environment = settings.environments()["mlflow"] | login
     return _run(command, environment, settings.home / "mlflow").count("has been permanently deleted")

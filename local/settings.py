@@ -122,30 +122,10 @@ class Settings:
         """Folder of the programs' temporary files, which those that are killed leave behind; a short path, too."""
         return self.socket.parent / "tmp"
 
-    @property
-    def airflow_url(self) -> str:
-        """URL of Airflow's UI and REST API."""
-        return f"http://localhost:{self.ports['AIRFLOW_PORT']}"
-
-    @property
-    def mlflow_url(self) -> str:
-        """URL of MLflow's UI and REST API."""
-        return f"http://localhost:{self.ports['MLFLOW_PORT']}"
-
-    @property
-    def s3_url(self) -> str:
-        """URL of the S3 server."""
-        return f"http://127.0.0.1:{self.ports['S3_PORT']}"
-
-    @property
-    def serve_url(self) -> str:
-        """URL of the model server."""
-        return f"http://127.0.0.1:{self.ports['SERVE_PORT']}"
-
-    @property
-    def metrics_url(self) -> str:
-        """URL of the metrics for Prometheus."""
-        return f"http://127.0.0.1:{self.ports['METRICS_PORT']}"
+    def url(self, service: str) -> str:
+        """Return the URL of ``airflow``, ``mlflow``, ``s3``, ``serve`` or ``metrics``."""
+        host = "localhost" if service in ("airflow", "mlflow") else "127.0.0.1"  # of UIs, and of APIs alone
+        return f"http://{host}:{self.ports[f'{service.upper()}_PORT']}"
 
     def secrets(self) -> dict[str, str]:
         """Return the stack's secrets from ``secrets.env`` (mode 0600), after generating the missing ones."""
@@ -213,7 +193,7 @@ class Settings:
             "AWS_ACCESS_KEY_ID": secret["MLFLOW_S3_ACCESS_KEY"],
             "AWS_SECRET_ACCESS_KEY": secret["MLFLOW_S3_SECRET_KEY"],
             "AWS_DEFAULT_REGION": "us-east-1",
-            "MLFLOW_S3_ENDPOINT_URL": self.s3_url,
+            "MLFLOW_S3_ENDPOINT_URL": self.url("s3"),
             "MLFLOW_AUTH_ADMIN_USERNAME": USER,
             "MLFLOW_AUTH_ADMIN_PASSWORD": secret["MLFLOW_PASSWORD"],
             "MLFLOW_AUTH_CONFIG_PATH": str(self.home / "mlflow" / "auth.ini"),
@@ -236,7 +216,7 @@ class Settings:
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
             "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
             "API__SECRET_KEY": secret["AIRFLOW_SECRET_KEY"],
-            "API__BASE_URL": self.airflow_url,
+            "API__BASE_URL": self.url("airflow"),
             "API_AUTH__JWT_SECRET": secret["AIRFLOW_JWT_SECRET"],
             "OPENLINEAGE__TRANSPORT": json.dumps(transport),
         }
@@ -264,7 +244,7 @@ class Settings:
         mlflow |= {"login": AIRFLOW_USER, "password": secret["AIRFLOW_MLFLOW_PASSWORD"]}
         s3: dict[str, Any] = json.loads(_example()[AWS_CONNECTION])
         s3 |= {"login": secret["S3_ACCESS_KEY"], "password": secret["S3_SECRET_KEY"]}
-        s3["extra"]["endpoint_url"] = self.s3_url
+        s3["extra"]["endpoint_url"] = self.url("s3")
         return {MLFLOW_CONNECTION: json.dumps(mlflow), AWS_CONNECTION: json.dumps(s3)}
 
     def create_folders(self) -> None:

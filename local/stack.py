@@ -32,7 +32,7 @@ START_TIMEOUT, STOP_TIMEOUT = 180, 120  # seconds
 class Service:
     """A service of the stack.
 
-    :param name: the name on the command line; the settings have its address as ``<name>_url``
+    :param name: the name on the command line
     :param title: the name in messages
     :param programs: its programs, of ``local/programs.py``
     :param port: the setting of its port
@@ -120,7 +120,7 @@ class Stack:
         """Return whether a service accepts requests."""
         path, codes = service.health
         try:
-            response = httpx.get(getattr(self.settings, f"{service.name}_url") + path)
+            response = httpx.get(self.settings.url(service.name) + path)
         except httpx.TransportError:
             return False
         if service.name == "airflow" and response.is_success:
@@ -166,10 +166,7 @@ class Stack:
             time.sleep(0.2)
 
     def _has_started(self, service: Service) -> bool:
-        """Return whether all programs run; without this check, another server on the port would pass for the service.
-
-        :raises StackError: if one of them has failed
-        """
+        """Return whether all programs run: another server on the port must not pass for the service."""
         infos = {program: self._info(program) for program in self._programs(service)}
         for program, info in infos.items():
             if info["statename"] == "FATAL":
@@ -261,7 +258,7 @@ class Stack:
     def _create_airflow_user(self) -> None:
         secret = self.settings.secrets()
         administrator = (USER, secret["MLFLOW_PASSWORD"])
-        ensure_user(self.settings.mlflow_url, administrator, (AIRFLOW_USER, secret["AIRFLOW_MLFLOW_PASSWORD"]))
+        ensure_user(self.settings.url("mlflow"), administrator, (AIRFLOW_USER, secret["AIRFLOW_MLFLOW_PASSWORD"]))
 
     def _end_leftovers(self) -> None:
         """End processes that outlived their supervisor, such as workers of a killed scheduler; delete their files."""

@@ -117,7 +117,7 @@ class Invariants:
         """The model server predicts as undisturbed."""
         known = self.expected.head(5)
         rows = json.loads(known[PROBLEM.inputs].to_json(orient="records"))
-        url = f"{self.stack.settings.serve_url}/invocations"
+        url = f"{self.stack.settings.url('serve')}/invocations"
         response = httpx.post(url, json={"dataframe_records": rows}, timeout=60)
         if response.is_error:
             yield f"the model server answers {response.status_code}: {response.text[:200]}"

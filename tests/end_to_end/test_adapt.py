@@ -77,7 +77,7 @@ class Adapted:
 
     def mlflow(self, endpoint: str, **params: str) -> dict[str, Any]:
         login = (USER, self.settings.secrets()["MLFLOW_PASSWORD"])
-        response = httpx.get(f"{self.settings.mlflow_url}/api/2.0/mlflow/{endpoint}", params=params, auth=login)
+        response = httpx.get(f"{self.settings.url('mlflow')}/api/2.0/mlflow/{endpoint}", params=params, auth=login)
         return response.raise_for_status().json()
 
     def upload(self, rows: pd.DataFrame, folder: str, name: str) -> None:

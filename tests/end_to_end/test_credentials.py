@@ -74,7 +74,7 @@ def hidden(stack: Stack, airflow: Airflow) -> dict[str, str]:
     own = stack.settings.secrets()
     made = {name: secrets.token_hex(16) for name in ("password", "header", "token")}
     headers = json.dumps({"headers": {"X-Key": made["header"]}})
-    refused = {"host": stack.settings.mlflow_url, "login": USER, "password": made["password"], "extra": headers}
+    refused = {"host": stack.settings.url("mlflow"), "login": USER, "password": made["password"], "extra": headers}
     airflow.create_connection("refused", conn_type="mlflow", **refused)
     airflow.create_connection("silent", conn_type="mlflow", host="http://127.0.0.1:9", password=made["token"])
     words = {"own": own["MLFLOW_PASSWORD"], "refused": made["password"]}

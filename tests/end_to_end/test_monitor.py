@@ -282,7 +282,7 @@ def served(stack: Stack, champion: dict[str, str], monkeypatch: pytest.MonkeyPat
     """The ids of new rows that a model server with a log has answered; it has stopped."""
     monkeypatch.setenv("SERVE_LOG", "1")
     stack.start(["serve"])
-    url, rows = stack.settings.serve_url, new_rows(COUNT)[PROBLEM.inputs]
+    url, rows = stack.settings.url("serve"), new_rows(COUNT)[PROBLEM.inputs]
     ids = []
     try:
         smoke_test(url, rows.head(1), version=champion["version"])

@@ -95,7 +95,7 @@ def test_old_lineage_is_deleted_and_tasks_may_write_meanwhile(stack: Stack, airf
 def test_the_state_of_pipeline_and_airflow_is_published(stack: Stack, airflow: Airflow, dry_run: str) -> None:
     def read() -> dict[str, float]:
         """Return each sample by its name and its last label."""
-        families = text_string_to_metric_families(httpx.get(f"{stack.settings.metrics_url}/metrics").text)
+        families = text_string_to_metric_families(httpx.get(f"{stack.settings.url('metrics')}/metrics").text)
         samples = [sample for family in families for sample in family.samples]
         return {" ".join([sample.name, *list(sample.labels.values())[-1:]]): sample.value for sample in samples}
 

@@ -114,8 +114,8 @@ def test_the_demo_prints_the_results(first: Pipeline, stack: Stack) -> None:
         "/features.parquet",
         f"/{PROBLEM.predictions_file}",
         str(stack.settings.project / PICTURE),
-        stack.settings.airflow_url,
-        stack.settings.mlflow_url,
+        stack.settings.url("airflow"),
+        stack.settings.url("mlflow"),
     ):
         assert text in first.printed
 

@@ -75,7 +75,7 @@ def receiver(stack: Stack, services: dict[str, str], airflow: Airflow) -> Iterat
     for program, variables in changes.items():
         restart(stack, program, variables)
     with parsed(stack, airflow, HOOKED_ID, example(HOOKED_ID)):
-        yield f"{stack.settings.airflow_url}/mlflow/webhooks/mlflow_default"
+        yield f"{stack.settings.url('airflow')}/mlflow/webhooks/mlflow_default"
     for program in changes:
         restart(stack, program, {})
 

@@ -38,8 +38,8 @@ def versions(first: Pipeline, second: Pipeline) -> Iterator[tuple[str, str]]:
 def url(stack: Stack, versions: tuple[str, str]) -> Iterator[str]:
     """The address of the model server, with the older version answering."""
     stack.start(["serve"])
-    model_client.smoke_test(stack.settings.serve_url, ROWS, version=versions[0])
-    yield stack.settings.serve_url
+    model_client.smoke_test(stack.settings.url("serve"), ROWS, version=versions[0])
+    yield stack.settings.url("serve")
     stack.stop_program("model-server")
 
 

@@ -15,7 +15,7 @@ from local.stack import Stack
 def s3(stack: Stack) -> Any:
     secret = stack.settings.secrets()
     keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
-    return boto3.client("s3", endpoint_url=stack.settings.s3_url, region_name="us-east-1", **keys)
+    return boto3.client("s3", endpoint_url=stack.settings.url("s3"), region_name="us-east-1", **keys)
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ class FailingServer:
 def settings(tmp_path: Path) -> Iterator[Settings]:
     """Settings whose Airflow is a ``FailingServer``."""
     settings = temporary(tmp_path)
-    port = httpx.URL(settings.airflow_url).port
+    port = httpx.URL(settings.url("airflow")).port
     server = uvicorn.Server(uvicorn.Config(FailingServer(), port=port, lifespan="off", log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -18,11 +18,11 @@ def airflow_login(stack: Stack) -> tuple[str, str]:
 
 @pytest.mark.parametrize("path", ["/", "/api/2.0/mlflow/experiments/search", "/api/2.0/mlflow-artifacts/artifacts"])
 def test_mlflow_shows_nothing_without_a_login(stack: Stack, path: str) -> None:
-    assert httpx.get(f"{stack.settings.mlflow_url}{path}").status_code == 401
+    assert httpx.get(f"{stack.settings.url('mlflow')}{path}").status_code == 401
 
 
 def test_airflows_mlflow_user_owns_only_what_it_creates(stack: Stack) -> None:
-    url = f"{stack.settings.mlflow_url}/api/2.0/mlflow"
+    url = f"{stack.settings.url('mlflow')}/api/2.0/mlflow"
     administrator = (USER, stack.settings.secrets()["MLFLOW_PASSWORD"])
     made = httpx.post(f"{url}/experiments/create", json={"name": "not Airflow's"}, auth=administrator).json()
     refused = httpx.post(f"{url}/experiments/delete", json=made, auth=airflow_login(stack))
@@ -34,7 +34,7 @@ def test_airflows_mlflow_user_owns_only_what_it_creates(stack: Stack) -> None:
 
 
 def test_an_existing_user_gets_the_new_password(stack: Stack) -> None:
-    url, administrator = stack.settings.mlflow_url, (USER, stack.settings.secrets()["MLFLOW_PASSWORD"])
+    url, administrator = stack.settings.url("mlflow"), (USER, stack.settings.secrets()["MLFLOW_PASSWORD"])
     for password in ("the first password", "the second password"):
         ensure_user(url, administrator, ("somebody", password))
         search = httpx.get(f"{url}/api/2.0/mlflow/experiments/search?max_results=1", auth=("somebody", password))
@@ -51,6 +51,6 @@ def test_s3_accepts_the_keys_of_airflow_and_mlflow_only(stack: Stack, prefix: st
 
 
 def buckets(stack: Stack, key: str, secret: str) -> dict:
-    url = stack.settings.s3_url
+    url = stack.settings.url("s3")
     keys = {"aws_access_key_id": key, "aws_secret_access_key": secret}
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).list_buckets()

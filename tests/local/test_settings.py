@@ -186,7 +186,7 @@ def test_airflows_connection_to_s3_has_the_stacks_key_and_the_timeouts_of_the_ex
     assert (connection["login"], connection["password"]) == tuple(
         stack.secrets()[name] for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY")
     )
-    assert connection["extra"]["endpoint_url"] == stack.s3_url
+    assert connection["extra"]["endpoint_url"] == stack.url("s3")
     assert connection["extra"]["config_kwargs"]["connect_timeout"] == 5
 
 
@@ -200,7 +200,7 @@ def test_missing_secrets_of_an_older_stack_are_added(tmp_path: Path) -> None:
 def test_the_environment_file_for_the_astro_cli_is_readable_by_this_user_only(tmp_path: Path) -> None:
     tmp_path.joinpath("home").mkdir()
     stack = Stack(Settings(home=tmp_path / "home"))
-    assert command_line.standalone(stack, []) == 0
+    command_line.standalone(stack, [])
     file = tmp_path / "home" / "standalone.env"
     written = dotenv_values(file)
     assert json.loads(written["AIRFLOW_CONN_MLFLOW_DEFAULT"])["host"] == "http://127.0.0.1:5000"

@@ -141,7 +141,7 @@ def test_status_prints_state_and_address_of_each_service(own_stack: Stack, capsy
         patch.setattr(command_line, "console", command_line.Console(highlight=False, width=200))
         command_line.status(own_stack, [])
     printed = capsys.readouterr().out
-    assert f"is ready at {own_stack.settings.s3_url}" in printed
+    assert f"is ready at {own_stack.settings.url('s3')}" in printed
     assert printed.count("is not running") == 4
     assert "is not running (make serve)" in printed
 
