@@ -110,18 +110,12 @@ def _add_to_index(index: _Index, named: pd.DataFrame, keys: pd.Series, outcome: 
 
 
 def _describe_waiting(rows: pd.DataFrame, keys: pd.Series, problem: Problem) -> pd.Series:
-    """Return what a row that waits for its target is found by.
-
-    Without an id, the n-th row of equal inputs is the n-th of the table.
-    """
+    """Return what a row that waits for its target is found by: without an id, the n-th of equal inputs is the n-th."""
     return keys if problem.row_id else rows[ROW_HASH]
 
 
 def _judge(rows: pd.DataFrame, keys: pd.Series, index: _Index, problem: Problem) -> pd.Series:
-    """Return what becomes of each row.
-
-    :param keys: the description of each row
-    """
+    """Return what becomes of each row, by its description in `keys`."""
     # Looked up one by one: map and isin would copy the whole dictionary or set.
     targets = keys.map(index.known.get).astype(float)
     missing = targets.isna()

@@ -17,10 +17,7 @@ from include.spec import Problem
 
 
 def draw_rows(rows: pd.DataFrame, most: int, problem: Problem) -> pd.DataFrame:
-    """Return all rows, or `most` of them, in their order.
-
-    :param rows: any columns, ``problem.id`` among them
-    """
+    """Return all rows, or `most` of them, in their order; they have the column ``problem.id``."""
     return rows.iloc[_draw(_hash(rows[problem.id]), most)]
 
 

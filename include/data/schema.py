@@ -51,10 +51,7 @@ class Failures:
         return Failures(tuple(shown[:MAX_SHOWN]), self.count + other.count)
 
     def result(self, severity: str, column: str, check: str, name: Callable[[int], str] = name_row) -> Result:
-        """Return the result of the check, with a line for each failure that is shown.
-
-        :param name: of a row
-        """
+        """Return the result of the check, with a line for each failure that is shown; `name` names a row."""
         lines = tuple(text if row is None else f"{name(row)}{text}" for row, text in self.shown)
         return Result(severity, column, check, lines, self.count)
 

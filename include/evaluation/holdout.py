@@ -129,13 +129,9 @@ def assess(
     :param rows: of one slice of the holdout; for fewer than ``MIN_ROWS`` no answer is read, and the verdict says so
     :param answers: by role: of the ``challenger`` and, where there is one, of the ``champion`` that it is compared with
         and of the ``best`` earlier champion on these rows
-    :param version: the challenger's number
-    :param mean: of the target over the challenger's training rows
     :param champion: the champion's number, if there is an answer of it
     :param earlier: what was returned when other versions were judged by this slice, with their ``version`` and the
-        ``champion`` that they were compared with
-    :param held: ``predictions`` of versions that were rolled back, on this slice
-    :param newest_champion: the largest number of a version that has been champion
+        ``champion`` that they were compared with; the other arguments are those of :class:`Contest`
     :return: ``scores`` by role and of predicting the ``mean``; the challenger's ``subgroups``, ``importances``,
         ``checks`` and ``verdict``; the number of the ``look`` and its ``confidence``; the fingerprint of the
         ``predictions``; ``rmse`` and ``champion_rmse``; the number of rows with a level that no training row had
@@ -197,15 +193,8 @@ def _keep_for_few_rows(count: int, problem: Problem, gate: Gate) -> dict[str, An
         "are needed: add rows"
     )
     verdict = Verdict(False, missing, [Check("enough rows", False, missing)])
-    nothing: dict[str, Any] = {
-        "scores": {},
-        "subgroups": [],
-        "importances": [],
-        "rmse": None,
-        "champion_rmse": None,
-        "unseen": 0,
-    }
-    return nothing | _record(verdict, 0, gate, "")
+    nothing: dict[str, Any] = {"scores": {}, "subgroups": [], "importances": [], "unseen": 0}
+    return nothing | {"rmse": None, "champion_rmse": None} | _record(verdict, 0, gate, "")
 
 
 def _record(verdict: Verdict, look: int, gate: Gate, predictions: str) -> dict[str, Any]:

@@ -34,10 +34,9 @@ def select_expired(
 
 
 def group_objects(objects: Iterable[tuple[str, int, datetime]], name: Callable[[str], str]) -> list[Item]:
-    """Return objects as items, last used when the last of them was written.
+    """Return objects (URI, size, time of writing) as items, last used when the last of them was written.
 
-    :param objects: URI, size and time of writing of each
-    :param name: the item that a URI belongs to
+    :param name: returns the item that a URI belongs to
     """
     named = sorted(((name(entry[0]), entry) for entry in objects), key=lambda pair: pair[0])
     groups = [(item, [entry for _, entry in pairs]) for item, pairs in groupby(named, key=lambda pair: pair[0])]
@@ -64,8 +63,5 @@ def name_file(uri: str) -> str:
 
 
 def last_champions(champions: Sequence[str], count: int) -> set[str]:
-    """Return the versions that were champion last.
-
-    :param champions: in the order in which they became champion, possibly several times
-    """
+    """Return the versions that were champion last, of all in the order in which they became champion."""
     return set(list(dict.fromkeys(reversed(champions)))[:count])

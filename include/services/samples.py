@@ -66,10 +66,7 @@ def read_sample(
 
 
 def read_training(uri: str, problem: Problem, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Yield the training rows of a table in batches.
-
-    :param columns: those to yield, the target and ``_split`` among them
-    """
+    """Yield columns of the training rows of a table in batches; the target and ``_split`` are among them."""
     from include.data.split import select_training
 
     return (select_training(batch, problem) for batch in storage.read_batches(uri, columns))
@@ -89,10 +86,7 @@ def read_head(uri: str) -> tuple[pd.DataFrame, int]:
 
 
 def read_parts(uri: str, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Yield a table in parts of so many rows; the last one may have fewer.
-
-    :param columns: those to yield
-    """
+    """Yield columns of a table in parts of so many rows; the last one may have fewer."""
     import pandas as pd
 
     waiting: list[pd.DataFrame] = []

@@ -49,8 +49,7 @@ def write_bytes(content: bytes, uri: str) -> str:
 def read_bytes(uri: str, limit: float = inf) -> bytes:
     """Return an object's content.
 
-    :param limit: bytes that are read at most
-    :raises TooLargeError: the object has more
+    :raises TooLargeError: it has more bytes than `limit`
     """
     with _connection(uri) as (hook, bucket, key):
         found = hook.get_key(key, bucket)
@@ -194,10 +193,7 @@ def write_batches(batches: Iterable[pd.DataFrame], uri: str, *, index: bool = Fa
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return a Parquet object as a table.
-
-    :param columns: that are fetched; all if None
-    """
+    """Return a Parquet object as a table: these columns, or all if None."""
     import pandas as pd
 
     table = pd.read_parquet(open_object(uri), columns=columns and list(columns))
@@ -206,10 +202,7 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
 
 
 def read_batches(uri: str, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a Parquet object as tables of at most ``BATCH_ROWS`` rows; one table if there are no rows.
-
-    :param columns: that are fetched; all if None
-    """
+    """Yield columns of a Parquet object, all if None, in tables of up to ``BATCH_ROWS`` rows; at least one table."""
     described: list[Table] = []
     yield from _describe_each(_read_parquet(uri, columns), described)
     note_read(uri, combine(described))

@@ -47,10 +47,7 @@ class TrackingError(RuntimeError):
 
 
 class TableDataset(PandasDataset):
-    """A table in storage as MLflow describes it, of which only the first rows are read.
-
-    :param uri: of a Parquet object
-    """
+    """A Parquet object as MLflow describes it, of which only the first rows are read."""
 
     def __init__(self, uri: str, target: str | None = None, name: str | None = None) -> None:
         head, self._total = samples.read_head(uri)
@@ -103,10 +100,7 @@ def start_run(name: str, experiment_id: str, tags: Mapping[str, str] | None = No
 
 
 def log_files(files: Mapping[str, bytes], run_id: str) -> None:
-    """Add files to a run's artifacts, replacing those of the same name.
-
-    :param files: content by name
-    """
+    """Add files (content by name) to a run's artifacts, replacing those of the same name."""
     with connected(), TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)

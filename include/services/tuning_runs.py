@@ -24,10 +24,7 @@ def start_tuning(experiment_id: str) -> str:
 
 @contextmanager
 def candidate_run(candidate: Mapping[str, Any], tuning_id: str) -> Iterator[None]:
-    """Run the block inside the run of a candidate, a child of the tuning's run; an error makes it FAILED.
-
-    :param candidate: ``name``, ``estimator`` and ``grid``
-    """
+    """Run the block inside the run of a candidate, a child of the tuning's run; an error makes it FAILED."""
     with connected():
         experiment_id = MlflowClient().get_run(tuning_id).info.experiment_id
         settings = {"experiment_id": experiment_id, "run_name": candidate["name"], "parent_run_id": tuning_id}
@@ -37,10 +34,7 @@ def candidate_run(candidate: Mapping[str, Any], tuning_id: str) -> Iterator[None
 
 
 def log_candidate(summary: pd.DataFrame) -> None:
-    """Log the scores of a candidate's best setting, inside of ``candidate_run``.
-
-    :param summary: as :func:`include.model.tuning.summarize` returns it
-    """
+    """Log the best setting of :func:`include.model.tuning.summarize`, inside of ``candidate_run``."""
     best = summary.iloc[0]
     mlflow.log_params({"hyper_parameters": best["hyper_parameters"], "settings": len(summary)})
     mlflow.log_metrics({name: best[name] for name in summary if name.startswith("cv_")})

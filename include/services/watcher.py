@@ -75,12 +75,7 @@ class S3FolderTrigger(BaseEventTrigger):
                 await asyncio.sleep(self.poll)
 
     def count_due(self, new: Iterable[str], old: Iterable[str], now: float) -> int:
-        """Return how many objects are to be announced.
-
-        :param new: identities of the objects in the folder
-        :param old: identities of the leftovers
-        :param now: seconds
-        """
+        """Return how many objects are to be announced, by the identities of new ones and of leftovers."""
         again = now + self.remind if self.leftovers else math.inf
         if self._due is None:
             self._due = {} if self.leftovers else dict.fromkeys(new, again)

@@ -60,10 +60,7 @@ class CheckedModel:
 
 
 def _describe(predicted: Any, inputs: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions with the column ``warnings``.
-
-    :raises PredictionError: one is impossible
-    """
+    """Return predictions with the column ``warnings``; one that is impossible is a PredictionError."""
     named = predicted if isinstance(predicted, pd.DataFrame) else pd.DataFrame({"prediction": predicted})
     named = named.set_axis(inputs.index)
     check_predictions(named["prediction"], PROBLEM, pd.Series(inputs.index + 1).map("row {}".format))

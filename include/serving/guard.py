@@ -134,10 +134,7 @@ class Guard:
             raise self._too_large()
 
     async def _read(self, receive: Receive, hold: Callable[[int], None]) -> bytes:
-        """Return the body: its length need not be in a header.
-
-        :param hold: is called with the bytes of each part
-        """
+        """Return the body, whose length need not be in a header; call `hold` with the bytes of each part."""
         parts, more, size = [], True, 0
         try:
             async with asyncio.timeout(self.rules.wait):

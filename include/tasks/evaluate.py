@@ -131,8 +131,9 @@ def _leave_out_trained(rows: pd.DataFrame, tables: Sequence[str]) -> pd.DataFram
     from include.data.identity import remove_trained
 
     for uri in filter(None, dict.fromkeys(tables)):
-        columns = _columns() & set(samples.list_columns(uri))
-        if _columns() - {PROBLEM.id} <= columns:
+        wanted = {SPLIT, *PROBLEM.columns}
+        columns = wanted.intersection(samples.list_columns(uri))
+        if wanted - {PROBLEM.id} <= columns:
             training = samples.read_training(uri, PROBLEM, sorted(columns))
             learned = (batch if PROBLEM.id in batch else batch.assign(**{PROBLEM.id: ""}) for batch in training)
             rows = remove_trained(rows, learned, PROBLEM)
@@ -143,7 +144,7 @@ def _read_slices() -> dict[str, pd.Series]:
     """Return the ids of the rows of each slice that versions were compared on, by URI, the oldest first."""
     tags = champions.read_tags(champions.connect().get_registered_model(champions.MODEL) or {})
     uris = [uri for name, uri in sorted(tags.items()) if name.startswith(SLICE) and storage.exists(uri)]
-    usable = [uri for uri in uris if _columns() <= set(samples.list_columns(uri))]
+    usable = [uri for uri in uris if {SPLIT, *PROBLEM.columns}.issubset(samples.list_columns(uri))]
     return {uri: storage.read_table(uri, [PROBLEM.id])[PROBLEM.id] for uri in usable}
 
 
@@ -186,10 +187,6 @@ def _look_back(challenger: Version, contest: Mapping[str, Any]) -> dict[str, Any
         "newest_champion": max(map(int, past), default=0),
         "contestants": {role: number for role, number in roles.items() if number} if enough else {},
     }
-
-
-def _columns() -> set[str]:
-    return {PROBLEM.id, SPLIT, PROBLEM.target.name, *PROBLEM.inputs}
 
 
 def _uri(run_id: str, name: str) -> str:

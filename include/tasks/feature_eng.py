@@ -166,10 +166,7 @@ def read_labelled(since: datetime | None = None) -> tuple[dict[str, pd.DataFrame
 
 
 def _read_source(sizes: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Yield the rows of the table as they are.
-
-    :param sizes: gets the number of rows of each part
-    """
+    """Yield the rows of the table as they are; `sizes` gets the number of rows of each part."""
     from include.data.reading import read_parts
 
     source = PROBLEM.table if "://" in PROBLEM.table else str(INCLUDE.parent / PROBLEM.table)

@@ -196,8 +196,7 @@ def _check_enough(rows: pd.DataFrame, minimum: float) -> None:
 
 def _read_training(features_uri: str) -> pd.DataFrame:
     """Return the rows that the champion was trained on, or a sample of them."""
-    columns = [PROBLEM.id, *PROBLEM.inputs, PROBLEM.target.name]
-    return samples.read_sample(features_uri, PROBLEM, training=MAX_ROWS, columns=columns)
+    return samples.read_sample(features_uri, PROBLEM, training=MAX_ROWS, columns=PROBLEM.columns)
 
 
 def _uri(run_id: str, name: str) -> str:

@@ -101,11 +101,7 @@ def complete_requirements(content: bytes) -> bytes:
 
 
 def plot_predictions(targets: Sequence[str], predicted: Sequence[str], model: Mapping[str, str], run_id: str) -> str:
-    """Draw the predictions: into ``include/plots``, to the version's run in MLflow, and to S3. Return the URI.
-
-    :param targets: the parts of :func:`fetch_target`
-    :param predicted: the parts with the predictions
-    """
+    """Draw the predictions, to disk, S3 and the version's run; arguments and URI as in :func:`save_predictions`."""
     from include.charts.predictions import plot_predictions
     from include.charts.style import render
     from include.services import tracking
@@ -130,9 +126,7 @@ def save_predictions(
 ) -> str:
     """Publish the predictions of all parts beside the true values, with their audit trail, and return the URI.
 
-    :param targets: the parts of :func:`fetch_target`
-    :param predicted: the parts with the predictions
-    :param parts: as :func:`fetch_feature_df_no_target` returns them
+    :param targets: as :func:`fetch_target` returns them; `parts` as :func:`fetch_feature_df_no_target`
     :raises AirflowFailException: a row has no prediction, or one that is impossible
     """
     from include.data.predictions import PredictionError
@@ -148,10 +142,7 @@ def save_predictions(
 
 
 def _pin_table(run_id: str, default: str) -> str:
-    """Return the table that a DAG run predicts: that of the newest version when this is first called.
-
-    :param default: the table if no version has one, or all are gone
-    """
+    """Return the table that a DAG run predicts: that of the newest version when first called, else the default."""
     pinned = object_uri(PREDICTIONS, run_id, "features_uri")
     if not storage.exists(pinned):
         uris = (champions.read_tags(version)[champions.FEATURES_URI] for version in reversed(champions.trained()))

@@ -43,7 +43,8 @@ def read_known(uri: str, select: Callable[[pd.DataFrame], pd.DataFrame] = lambda
         raise AirflowSkipException(
             f"the champion's table {uri} lacks {', '.join(sorted(lacking))}: comparisons resume with the next champion"
         )
-    return np.sort(np.concatenate([_hash_rows(select(rows)) for rows in storage.read_batches(uri, _columns())]))
+    batches = storage.read_batches(uri, [*PROBLEM.columns, SPLIT])
+    return np.sort(np.concatenate([_hash_rows(select(rows)) for rows in batches]))
 
 
 def read_recent_inputs(known: np.ndarray, days: float) -> pd.DataFrame:
@@ -96,12 +97,8 @@ def count_new_rows(version: Mapping[str, Any]) -> int:
     return sum(len(_select_new(rows, known)) for rows in training)
 
 
-def _columns() -> list[str]:
-    return [PROBLEM.id, *PROBLEM.inputs, PROBLEM.target.name, SPLIT]
-
-
 def _lacking(uri: str) -> set[str]:
-    return set(_columns()).difference(samples.list_columns(uri))
+    return {SPLIT, *PROBLEM.columns}.difference(samples.list_columns(uri))
 
 
 def _ago(days: float) -> datetime:
@@ -149,10 +146,7 @@ def _read_inputs(uri: str) -> Iterator[pd.DataFrame]:
 
 
 def _draw(tables: Iterable[pd.DataFrame], known: np.ndarray | None) -> pd.DataFrame:
-    """Return the rows of tables that are not known, each once; at most ``MAX_ROWS`` are in memory.
-
-    :param known: keys; None: every row counts
-    """
+    """Return the rows of tables whose keys are not known (None: all), each once; at most ``MAX_ROWS`` are in memory."""
     import pandas as pd
 
     from include.data.sampling import draw_rows
