@@ -12,7 +12,7 @@ export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT METRICS_PORT POSTGRES_PORT RE
 export EXECUTOR WORKERS DATABASE
 # Number of archives that `make backup` keeps.
 export BACKUPS
-export ROUNDS SEED ROUND
+export ROUNDS SEED
 # Services that `make up` starts: s3, mlflow, airflow, serve (the model server), metrics (for Prometheus).
 SERVICES ?= s3 mlflow airflow
 
@@ -147,7 +147,7 @@ bench-scale: setup ## Measure seconds and memory of each task (ROWS="10000 10000
 bench-serve: setup ## Compare the model server with `mlflow models serve` and LitServe (CANDIDATE=RidgeCV)
 	@$(BIN)/python -m local.bench_serve $(CANDIDATE)
 
-chaos: setup ## Break a stack at random and check that nothing is lost (ROUNDS=10 SEED=0 [ROUND=3]; Linux as root)
+chaos: setup ## Break a stack at random and check that nothing is lost (ROUNDS=10 or 3-3, SEED=0; Linux as root)
 	@$(BIN)/python -m tests.chaos
 
 clean: ## Delete the local data after confirmation, but not the environments

@@ -1,7 +1,8 @@
 """Break a stack at random while the pipeline runs, and check after each round that nothing was lost or made twice.
 
-A round depends on the seed and its number alone, so that ``make chaos SEED=n ROUND=k`` repeats it. The rounds are
-written to ``.local/chaos.csv``, and a table of them by kind is printed as Markdown.
+A round depends on the seed and its number alone, so that ``make chaos SEED=n ROUNDS=k-k`` repeats it. Every promotion
+needs an approval, which a thread gives. The rounds are written to ``.local/chaos.csv``, and a table of them by kind is
+printed as Markdown.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -25,7 +27,7 @@ import pandas as pd
 
 from include.mlflow_provider.hooks.base import patched_environment
 from include.problem import PROBLEM
-from include.services import storage
+from include.services import approval, storage
 from include.services.assets import INCOMING, PREDICTIONS, PROCESSING
 from local.airflow import POLL
 from local.demo import DAGS
@@ -42,13 +44,13 @@ SIZE = "1500m"  # of the file system that is filled
 Row = dict[str, Any]
 
 
-def main(rounds: int, seed: int, only: int) -> int:
-    """Run the rounds, or one of them, and return how many had a violation."""
+def main(numbers: Sequence[int], seed: int) -> int:
+    """Run the rounds of these numbers, and return how many had a violation."""
     if missing := find_missing():
         raise SystemExit(f"make chaos {missing}")
     rows: list[Row] = []
-    with running() as stack, suppress(KeyboardInterrupt):
-        for row in run(stack, seed, [only] if only else range(1, rounds + 1)):
+    with running() as stack, approving(stack), suppress(KeyboardInterrupt):
+        for row in run(stack, seed, numbers):
             rows.append(row)
             sys.stdout.write(f"{row['round']:4} {row['fault']:34} back {row['back']:4.0f} s, idle {row['idle']:4.0f} s")
             sys.stdout.write(f"  {row['violations'] or 'ok'}\n")
@@ -58,7 +60,7 @@ def main(rounds: int, seed: int, only: int) -> int:
     return sum(bool(row["violations"]) for row in rows)
 
 
-def run(stack: Stack, seed: int, numbers: Any) -> Iterator[Row]:
+def run(stack: Stack, seed: int, numbers: Sequence[int]) -> Iterator[Row]:
     """Run the pipeline twice undisturbed, then yield a row about each round: ``fault``, ``back``, ``violations`` ..."""
     airflow = Airflow(stack.settings)
     airflow.wait_for_dags(FOLLOWED, timeout=BACK_WITHIN)
@@ -113,6 +115,28 @@ def run_round(number: int, fault: Fault, stack: Stack, invariants: Invariants) -
                 violations.append(f"{dag_id} {run_id} {state}: {', '.join(failed)}")
     violations += invariants.violations(airflow, files)
     return {"back": back, "idle": idle, "violations": "; ".join(violations)}
+
+
+@contextmanager
+def approving(stack: Stack) -> Iterator[None]:
+    """Require an approval of every promotion, and give it whenever Airflow can be reached."""
+    airflow, ended = Airflow(stack.settings), Event()
+    airflow.send("POST", "variables", {"key": approval.VARIABLE, "value": "true"})
+
+    def approve() -> None:
+        while not ended.wait(1):
+            with suppress(httpx.HTTPError):
+                waiting = airflow.get("dags/~/dagRuns/~/hitlDetails", response_received=False)["hitl_details"]
+                for task in (detail["task_instance"] for detail in waiting):
+                    airflow.answer(task["dag_id"], task["dag_run_id"], task["task_id"], "Approve")
+
+    thread = Thread(target=approve)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def settle(airflow: Airflow, seconds: float) -> None:
@@ -189,6 +213,6 @@ def _upload(name: str, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    given = {name: int(os.environ.get(name) or 0) for name in ("ROUNDS", "SEED", "ROUND")}
+    first, _, last = (os.environ.get("ROUNDS") or "1-10").rpartition("-")
     logging.disable(logging.WARNING)
-    sys.exit(main(given["ROUNDS"] or 10, given["SEED"], given["ROUND"]))
+    sys.exit(main(range(int(first or 1), int(last) + 1), int(os.environ.get("SEED") or 0)))

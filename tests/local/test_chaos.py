@@ -13,7 +13,7 @@ import pytest
 
 from local.settings import temporary
 from local.stack import SERVICES, Stack
-from tests.chaos.__main__ import run, running, tabulate
+from tests.chaos.__main__ import approving, run, running, tabulate
 from tests.chaos.faults import Fault, applied, draw, find_missing
 
 PROGRAMS = ("s3", "mlflow", "scheduler", "api-server")
@@ -83,7 +83,7 @@ def test_a_full_disk_is_full_and_empty_again(stack: Stack) -> None:
 @needs_root
 @pytest.mark.extended
 def test_ten_random_faults_lose_nothing_and_make_nothing_twice() -> None:
-    with running() as stack:
+    with running() as stack, approving(stack):
         violations = {row["fault"]: row["violations"] for row in run(stack, 15, range(1, 11))}
 
     assert {fault: found for fault, found in violations.items() if found} == {}
