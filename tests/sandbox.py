@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def _try(*command: str) -> str:
 
 
 class Workers:
-    """Workers of one stack, each of one slot, with names that are their hosts' names."""
+    """Workers of one stack, each of one slot and one core, with names that are their hosts' names."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
@@ -47,6 +48,7 @@ class Workers:
         self.ports = [str(stack.settings.ports[name]) for name in SERVICES]
         self._cleanup = ExitStack()
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
+        self._cores: dict[str, int] = {}
 
     def __enter__(self) -> Workers:
         self.sockets = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))  # sockets need a short path
@@ -63,13 +65,15 @@ class Workers:
         return [name for name in self._programs if name != "relay"]
 
     def start(self, name: str) -> None:
-        """Start a worker; its tasks run once it has connected to Redis."""
+        """Start a worker on the core that has the fewest; its tasks run once it has connected to Redis."""
+        used = [self._cores[other] for other in self.names]
+        self._cores[name] = core = min(sorted(os.sched_getaffinity(0)), key=used.count)
         home = self.folder / name
         for inner in ("airflow", "lineage"):
             (home / inner).mkdir(parents=True)
         relay = [sys.executable, str(RELAY), "inside", str(self.sockets), *self.ports, "--"]
         command = [*relay, "airflow", "celery", "worker", "--skip-serve-logs", "--celery-hostname", name]
-        self._run(name, [*self._sandbox(name, home), *command])
+        self._run(name, ["taskset", "--cpu-list", str(core), *self._sandbox(name, home), *command])
 
     def kill(self, name: str) -> None:
         """Kill all processes of a worker at once: they are children of its sandbox's first one."""
