@@ -1,4 +1,4 @@
-"""The state of the local stack and of its pipeline for Prometheus: what a person on call must know."""
+"""The state of the local stack and of its pipeline, and Airflow's own metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 from prometheus_client import REGISTRY, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -20,6 +21,7 @@ from local.airflow import Airflow
 from local.doctor import examine
 from local.settings import load
 from local.stack import Stack
+from local.statsd import Server, Statsd
 
 PERIOD = 60  # seconds between two measurements
 DAY = timedelta(days=1)
@@ -106,9 +108,11 @@ def gauge(name: str, text: str, values: float | Mapping[str, float] | None = Non
 def main() -> None:
     """Measure again and again, and answer Prometheus on this machine only."""
     stack = Stack(load(Path(os.environ["STACK_HOME"])))
-    pipeline = Pipeline(stack)
-    REGISTRY.register(pipeline)
-    start_http_server(stack.settings.ports["METRICS_PORT"], addr="127.0.0.1")
+    pipeline, statsd, port = Pipeline(stack), Statsd(), stack.settings.ports["METRICS_PORT"]
+    for collector in (pipeline, statsd):
+        REGISTRY.register(collector)
+    Thread(target=Server(statsd, port).serve_forever, daemon=True).start()  # the port of UDP
+    start_http_server(port, addr="127.0.0.1")
     while True:
         pipeline.measure()
         time.sleep(PERIOD)

@@ -102,7 +102,7 @@ def test_the_state_of_pipeline_and_airflow_is_published(stack: Stack, airflow: A
     stack.start(["metrics"])
     try:
         deadline = time.monotonic() + 120
-        while "pipeline_measured_seconds" not in (found := read()):
+        while not {"pipeline_measured_seconds", "airflow_scheduler_heartbeat_total"} <= (found := read()).keys():
             assert time.monotonic() < deadline, f"not measured: {list(found)}"
             time.sleep(POLL)
     finally:
