@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import ssl
-import sys
-import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -16,13 +15,15 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError
 from urllib3.util import Retry
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
 from .base import MLflowBaseHook
 from .clouds import DatabricksAuth, PluginAuth
 from .server import CONNECT_TIMEOUT, MLflowServer
+
+log = logging.getLogger(__name__)
 
 API = "api/2.0/mlflow"
 # Text fields that an entity in a response must have.
@@ -35,7 +36,7 @@ IDENTITY = {
 }
 DATABASE_ERROR = "sqlalche.me"  # SQLAlchemy ends its messages with a link
 RETRIES = 3
-BACKOFF = 0.5  # seconds before the second retry, doubled for each one after it
+BACKOFF = 0.5  # seconds before the first retry at most, doubled for each one after it
 RETRY_BUDGET = 20.0  # seconds after which no further attempt starts
 RETRY_AFTER_MAX = 8  # seconds
 READING_POSTS = ("/search", "/get-latest-versions")  # endpoints that change nothing, though they want a POST
@@ -70,9 +71,9 @@ class MLflowRestHook(MLflowBaseHook):
 
     def get_conn(self, headers: dict[str, str] | None = None) -> requests.Session:
         """Return a new session with the connection's login, TLS settings, headers, time-outs and retries."""
-        session = requests.Session()
-        session.mount("http://", _BoundedAdapter(self.server.timeout))
-        session.mount("https://", _BoundedAdapter(self.server.timeout))
+        session, adapter = requests.Session(), _RetryingAdapter(self.server.timeout)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
         session.verify = self.server.verify
         session.headers.update(self.server.headers | (headers or {}))
         session.auth = _auth(self.server, self.auth_type)
@@ -131,8 +132,6 @@ class MLflowRestHook(MLflowBaseHook):
             yield from found
             if not token:
                 return
-            if token == query.get("page_token"):
-                raise self.misfit("a page names itself as the next one", endpoint)
             query["page_token"] = token
 
     def misfit(self, problem: str, what: str = "") -> MLflowAPIError:
@@ -162,37 +161,22 @@ class MLflowRestHook(MLflowBaseHook):
         # not followed, because on most of them a change would become a GET, with a login from .netrc.
         options = {"verify": self.session.verify, "allow_redirects": False, **payload, **request_kwargs}
         with self.explained(f"{method} {url}"):
-            response = self._send_until_done(method, url, options)
+            response = self.session.request(method, url, **options)
         if response.status_code not in accept_status and (response.is_redirect or response.status_code >= 400):
             error_of = _redirection if response.is_redirect else _refusal
             raise error_of(response, self.mlflow_conn_id)
         return response
 
-    def _send_until_done(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
-        """Send a request, and again if MLflow's database failed: it takes back what a failed request had changed."""
-        deadline = time.monotonic() + RETRY_BUDGET
-        for attempt in range(RETRIES):
-            response = self.session.request(method, url, **options)
-            if response.status_code < 400 or DATABASE_ERROR not in response.text:
-                return response
-            # The first failure may come late: MLflow waits 30 s for a free connection to its database.
-            if attempt and time.monotonic() > deadline:
-                return response
-            self.log.warning("MLflow's database failed, retrying: %s %s", method, url)
-            time.sleep(BACKOFF * 2**attempt * (1 + random.random()) / 2)  # noqa: S311
-        return self.session.request(method, url, **options)
-
     @contextmanager
     def explained(self, request: str) -> Iterator[None]:
         """Turn a failed exchange, named by its verb and URL, into an error that says what to check."""
-        handled = sys.exception()
         try:
             yield
         except requests.RequestException as error:
-            raise _no_answer(request, self.mlflow_conn_id, error, handled) from error
+            raise _no_answer(request, self.mlflow_conn_id, error) from error
         except (TypeError, ValueError, RecursionError, HTTPError) as error:  # of arguments that no request can carry
             unmade = requests.exceptions.InvalidJSONError(str(error))
-            raise _no_answer(request, self.mlflow_conn_id, unmade, handled) from error
+            raise _no_answer(request, self.mlflow_conn_id, unmade) from error
 
 
 def is_identified(key: str, entity: Any) -> bool:
@@ -206,63 +190,38 @@ def is_identified(key: str, entity: Any) -> bool:
     return True
 
 
-class _BoundedRetry(Retry):
-    """Retries that stop starting new attempts after ``RETRY_BUDGET`` seconds.
+class _RetryingAdapter(HTTPAdapter):
+    """Sends requests with time-outs, and again where that is safe, until ``RETRY_BUDGET`` is used up.
 
-    Connection failures, 429, and 503 that says when to come again are retried for every request; a lost answer, 500,
-    502, 504 and another 503 only for those that read: the server may have acted on others. TLS errors are not retried.
+    Every request is sent again if no connection came about, the server put it off (429, or 503 that says when to come
+    again), or its database failed, which takes back what a request had changed; those that read also after a lost
+    answer, 500, 502, 503 and 504. TLS errors are final.
     """
 
-    deadline = float("inf")
-
-    @classmethod
-    def starting_now(cls, reads: bool) -> _BoundedRetry:
-        retry = cls(
-            total=RETRIES,
-            other=0,
-            allowed_methods=None if reads else frozenset({"GET"}),
-            status_forcelist={500, 502, 503, 504},
-            backoff_factor=BACKOFF,
-            backoff_jitter=BACKOFF / 2,
-            raise_on_status=False,
-            retry_after_max=RETRY_AFTER_MAX,
-        )
-        retry.deadline = time.monotonic() + RETRY_BUDGET
-        return retry
-
-    def new(self, **kwargs: Any) -> _BoundedRetry:
-        retry = super().new(**kwargs)
-        retry.deadline = self.deadline
-        return retry
-
-    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        was_refused = status_code == 429 or (status_code == 503 and has_retry_after)
-        return was_refused or super().is_retry(method, status_code, has_retry_after)
-
-    def is_exhausted(self) -> bool:
-        return time.monotonic() > self.deadline or super().is_exhausted()
-
-
-class _BoundedAdapter(HTTPAdapter):
-    """Sets time-outs and retries for each request of a session."""
-
     def __init__(self, timeout: float) -> None:
-        self._of_thread = threading.local()
         super().__init__()
         self.timeout = (CONNECT_TIMEOUT, timeout)
 
-    @property
-    def max_retries(self) -> Retry:
-        """The retries of the request that this thread sends: the base class reads them from here."""
-        return self._of_thread.retries
-
-    @max_retries.setter
-    def max_retries(self, retries: Retry) -> None:
-        self._of_thread.retries = retries
-
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        self.max_retries = _BoundedRetry.starting_now(_is_read(request.method or "", request.url or ""))
         kwargs["timeout"] = kwargs.get("timeout") or self.timeout
+        reads = _is_read(request.method or "", request.url or "")
+        deadline = time.monotonic() + RETRY_BUDGET
+        for attempt in range(RETRIES):
+            pause = BACKOFF * 2**attempt * random.uniform(0.5, 1)  # noqa: S311
+            try:
+                response = super().send(request, **kwargs)
+                database_failed = response.status_code >= 400 and DATABASE_ERROR in response.text
+                # The first failure may come late: MLflow waits 30 s for a free connection to its database.
+                is_final = time.monotonic() > deadline and not (database_failed and attempt == 0)
+                if is_final or not (database_failed or _is_temporary(response, reads)):
+                    return response
+                pause = _seconds_asked_for(response) or pause
+            except (requests.ConnectionError, requests.Timeout) as error:
+                is_safe = reads or _is_unsent(error)
+                if time.monotonic() > deadline or not is_safe or isinstance(error, requests.exceptions.SSLError):
+                    raise
+            log.warning("Retrying in %.1f s: %s %s", pause, request.method, (request.url or "").partition("?")[0])
+            time.sleep(pause)
         return super().send(request, **kwargs)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
@@ -270,6 +229,23 @@ class _BoundedAdapter(HTTPAdapter):
             super().cert_verify(conn, url, verify, cert)
         except OSError as error:  # of a CA bundle that is not there
             raise requests.exceptions.SSLError(error) from error
+
+
+def _is_temporary(response: requests.Response, reads: bool) -> bool:
+    was_put_off = response.status_code == 429 or (response.status_code == 503 and "Retry-After" in response.headers)
+    return was_put_off or (reads and response.status_code in (500, 502, 503, 504))
+
+
+def _seconds_asked_for(response: requests.Response) -> float:
+    with suppress(InvalidHeader, ValueError, OverflowError):
+        return min(Retry().parse_retry_after(response.headers.get("Retry-After", "0")), RETRY_AFTER_MAX)
+    return 0.0
+
+
+def _is_unsent(error: requests.RequestException) -> bool:
+    """Return whether the server cannot have received the request, because no connection came about."""
+    unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
+    return any(isinstance(cause, unsent) for cause in _chain(error))
 
 
 class _TokenAuth(AuthBase):
@@ -314,47 +290,39 @@ def _refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
     is_mlflow = isinstance(body, dict) and "error_code" in body
     code = str(body["error_code"]) if is_mlflow else ""
     message = str(body.get("message", "")) if is_mlflow else _excerpt(response)
-    return MLflowAPIError(
-        f"MLflow answered {status} {code or response.reason}: {message} "
-        f"({_origin(response, conn_id)}){_hint(status, code, message, conn_id)}",
-        status,
-        code,
-    )
+    problem = f"MLflow answered {status} {code or response.reason}: {message}"
+    return _error(response, conn_id, problem, _hint(status, code, message, conn_id), code)
 
 
 def _foreign(response: requests.Response, conn_id: str, key: str = "") -> MLflowAPIError:
     kind = f"an answer without a usable {key!r}" if key else response.headers.get("Content-Type", "no content type")
-    return MLflowAPIError(
-        f"Not MLflow's JSON but {kind}: {_excerpt(response)!r} ({_origin(response, conn_id)}). A proxy or login "
-        "page may answer in MLflow's place: check host, schema and path prefix of the connection.",
-        response.status_code,
-    )
+    remedy = "A proxy or login page may answer in MLflow's place: check host, schema and path prefix of the connection."
+    return _error(response, conn_id, f"Not MLflow's JSON but {kind}: {_excerpt(response)!r}", remedy)
 
 
 def _redirection(response: requests.Response, conn_id: str) -> MLflowAPIError:
-    try:
-        target = urlsplit(urljoin(response.url, response.headers["Location"]))
-        address = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
-    except ValueError:
-        address = "one that cannot be read"
-    return MLflowAPIError(
-        f"Answered {response.status_code} {response.reason}: the address is now {address} "
-        f"({_origin(response, conn_id)}). Set host and schema of the connection to it if that is MLflow; "
-        "if it is a login page, MLflow cannot be reached here with the connection's login.",
-        response.status_code,
+    target = urlsplit(urljoin(response.url, response.headers["Location"]))
+    address = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
+    problem = f"Answered {response.status_code} {response.reason}: the address is now {address}"
+    remedy = (
+        "Set host and schema of the connection to it if that is MLflow; "
+        "if it is a login page, MLflow cannot be reached here with the connection's login."
     )
+    return _error(response, conn_id, problem, remedy)
 
 
-def _no_answer(
-    request: str, conn_id: str, error: requests.RequestException, handled: BaseException | None
-) -> MLflowConnectionError:
-    """Return the error for a request without an answer; the error that the caller was handling is not to blame."""
-    causes = list(_chain(error, handled))
+def _error(response: requests.Response, conn_id: str, problem: str, remedy: str, code: str = "") -> MLflowAPIError:
+    origin = f"{response.request.method} {(response.url or '').partition('?')[0]}, connection {conn_id!r}"
+    return MLflowAPIError(f"{problem} ({origin}){remedy and f'. {remedy}'}", response.status_code, code)
+
+
+def _no_answer(request: str, conn_id: str, error: requests.RequestException) -> MLflowConnectionError:
     # At the bottom is what happened, such as "Connection refused", without the layers around it.
-    reason = [cause for cause in causes if isinstance(cause, OSError)][-1]
+    reason = [cause for cause in _chain(error) if isinstance(cause, OSError)][-1]
+    is_harmless = _is_read(*request.split(" ", 1)) or isinstance(error, UNMADE) or _is_unsent(error)
     return MLflowConnectionError(
         f"No answer from MLflow: {request} (connection {conn_id!r}): {str(reason) or type(reason).__name__}. "
-        f"{_remedy(error, reason, conn_id)}{_doubt(request, causes)}"
+        f"{_remedy(error, reason, conn_id)}{'' if is_harmless else ' MLflow may have acted on it all the same.'}"
     )
 
 
@@ -362,23 +330,18 @@ def _excerpt(response: requests.Response) -> str:
     return " ".join(response.text.split())[:EXCERPT]
 
 
-def _origin(response: requests.Response, conn_id: str) -> str:
-    url = (response.url or "").partition("?")[0]
-    return f"{response.request.method} {url}, connection {conn_id!r}"
-
-
 def _hint(status: int, code: str, message: str, conn_id: str) -> str:
     if status == 404 and code:
-        return ". Check the name or id."
+        return "Check the name or id."
     if status == 403 and "Host header" in message:
-        return f". Name this host in the server's --allowed-hosts, or another as host of connection {conn_id!r}."
+        return f"Name this host in the server's --allowed-hosts, or another as host of connection {conn_id!r}."
     hints = {
-        401: f". Check login and password of connection {conn_id!r}.",
-        403: f". The user of connection {conn_id!r} lacks this permission, or the object does not exist.",
-        404: ". Check host, port and path prefix of the connection; an old MLflow may not know this endpoint either.",
-        429: ". The server limits requests: an Airflow pool limits the tasks that send them at once.",
+        401: f"Check login and password of connection {conn_id!r}.",
+        403: f"The user of connection {conn_id!r} lacks this permission, or the object does not exist.",
+        404: "Check host, port and path prefix of the connection; an old MLflow may not know this endpoint either.",
+        429: "The server limits requests: an Airflow pool limits the tasks that send them at once.",
     }
-    return hints.get(status, ". The server's log, or that of a proxy before it, tells why." if status >= 500 else "")
+    return hints.get(status, "The server's log, or that of a proxy before it, tells why." if status >= 500 else "")
 
 
 def _remedy(error: requests.RequestException, reason: BaseException, conn_id: str) -> str:
@@ -394,18 +357,10 @@ def _remedy(error: requests.RequestException, reason: BaseException, conn_id: st
     return f"Check that the server runs and that host, port and schema of connection {conn_id!r} fit."
 
 
-def _doubt(request: str, causes: list[BaseException]) -> str:
-    """Return what to add for a request that MLflow may or may not have received."""
-    unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
-    if _is_read(*request.split(" ", 1)) or isinstance(causes[0], UNMADE) or any(isinstance(c, unsent) for c in causes):
-        return ""
-    return " MLflow may have acted on it all the same."
-
-
-def _chain(error: BaseException, end: BaseException | None) -> Iterator[BaseException]:
+def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what led to it; urllib3 keeps some of that in the arguments or as the ``reason``."""
     link: BaseException | None = error
     while link:
         yield link
-        found = (link.__cause__, link.__context__, getattr(link, "reason", None), *link.args)
-        link = next((item for item in found if isinstance(item, BaseException) and item is not end), None)
+        found = (link.__cause__, getattr(link, "reason", None), *link.args)
+        link = next((item for item in found if isinstance(item, BaseException)), None)

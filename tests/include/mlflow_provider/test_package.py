@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -53,12 +52,6 @@ def test_airflow_knows_the_connection_type_and_the_link(list_of):
     (hook,) = [hook for hook in list_of("hooks") if hook["connection_type"] == "mlflow"]
     assert hook["class"] == "mlflow_provider.hooks.client.MLflowClientHook"
     assert "mlflow_provider.links.MLflowLink" in [link["extra_link_class_name"] for link in list_of("links")]
-
-
-def test_a_urllib3_that_lacks_what_the_hooks_use_is_refused(wheel, clean):
-    command = [find_uv_bin(), "pip", "install", "--dry-run", "--python", clean.parent, wheel, "urllib3==2.6.2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "depends on urllib3>=2.6.3" in " ".join(done.stderr.split())
 
 
 def test_a_dag_of_the_old_package_is_parsed(clean, airflow_home):
