@@ -16,24 +16,16 @@ _FORM = {
 }
 
 _TEXT = {"type": ["string", "null"]}
+_FLAG = {"type": ["boolean", "null"], "default": True}
+_SECONDS = {"type": ["number", "null"], "minimum": 1, "default": 20}
 _FIELDS = {
     name: {"label": label, "description": description, "schema": schema}
     for name, label, description, schema in (
         ("registry_uri", "Registry URI", "URL of the server with the model registry, if that is another", _TEXT),
         ("ui_uri", "UI URI", "URL at which browsers reach MLflow, if another: links in Airflow use it", _TEXT),
-        (
-            "verify",
-            "Verify TLS",
-            "Whether the server's certificate must be trusted",
-            {"type": ["boolean", "null"], "default": True},
-        ),
+        ("verify", "Verify TLS", "Whether the server's certificate must be trusted", _FLAG),
         ("ca_bundle", "CA bundle", "Path, on the workers, of a PEM file with the authorities to trust", _TEXT),
-        (
-            "timeout",
-            "Timeout",
-            "Seconds to wait for an answer",
-            {"type": ["number", "null"], "minimum": 1, "default": 20},
-        ),
+        ("timeout", "Timeout", "Seconds to wait for an answer", _SECONDS),
         ("webhook_secret", "Webhook secret", "What MLflow signs its webhooks with", _TEXT | {"format": "password"}),
     )
 }

@@ -51,10 +51,8 @@ class _MLflowDecoratedOperator(DecoratedOperator, PythonOperator):
         experiment_id = hook.create_experiment(self.experiment, exist_ok=True)
         airflow = {f"airflow.{name}": str(getattr(ti, name)) for name in ("dag_id", "run_id", "task_id", "try_number")}
         tags = airflow | {str(key): str(value) for key, value in (self.tags or {}).items()}
-        how: dict[str, Any] = {"run_name": self.run_name or self.task_id, "tags": tags}
-        if self.parent_run_id:
-            how["parent_run_id"] = self.parent_run_id
-        with hook.environment(), mlflow.start_run(experiment_id=experiment_id, **how) as run:
+        how: dict[str, Any] = {"run_name": self.run_name or self.task_id, "parent_run_id": self.parent_run_id or None}
+        with hook.environment(), mlflow.start_run(experiment_id=experiment_id, tags=tags, **how) as run:
             self.mlflow_page = hook.server.page("experiments", experiment_id, "runs", run.info.run_id)
             ti.xcom_push(key=RUN_ID, value=run.info.run_id)
             try:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow.sdk import RetryPolicy
+from airflow.sdk import Context, RetryPolicy
 from airflow.sdk.definitions.retry_policy import RetryDecision
 
 from .exceptions import MLflowAPIError
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 
 class MLflowRetryPolicy(RetryPolicy):

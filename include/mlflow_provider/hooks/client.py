@@ -13,12 +13,23 @@ from urllib.parse import quote
 
 from ..exceptions import MLflowAPIError, MLflowConnectionError, MLflowError
 from .rest import API, MLflowRestHook
+from .values import (
+    as_list,
+    as_metric,
+    as_optional_text,
+    as_tag,
+    as_tags,
+    as_text,
+    as_texts,
+    as_whole_number,
+    check_alias,
+    records,
+)
 
 MODELS = f"{API}/registered-models"
 VERSIONS = f"{API}/model-versions"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
 CHUNK = 1 << 20  # bytes
-INT64 = range(-(2**63), 2**63)
 STAGES = ("none", "staging", "production", "archived")
 
 Tags = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -30,8 +41,6 @@ RunView = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
 _VERSION_URI = re.compile(r"models:(?:/|/{3,})([^/]+)(?:/([^/]+)|@([^/@]+))")
 # models:/m-<id>, or an artifact folder that ends in models/m-<id>/artifacts
 _LOGGED_MODEL = re.compile(r"(?:^models:|/models)/+(m-[0-9a-f]+)(?:/artifacts)?/?$")
-# What MLflow takes as an alias; "latest" and "v3" have a meaning of their own.
-_ALIAS = re.compile(r"(?!(?i:latest|v\d+)$)[\w-]{1,255}")
 
 
 class MLflowClientHook(MLflowRestHook):
@@ -62,12 +71,12 @@ class MLflowClientHook(MLflowRestHook):
 
     def get_experiment_by_name(self, name: str) -> dict[str, Any] | None:
         """Return an experiment, deleted ones included, or None if there is none of this name."""
-        query = {"experiment_name": _text("the experiment", name)}
+        query = {"experiment_name": as_text("the experiment", name)}
         return self._get_if_there(f"{API}/experiments/get-by-name", query, "experiment")
 
     def create_experiment(self, name: str, exist_ok: bool = False) -> str:
         """Create an experiment, or find one that may exist but is not deleted, and return its id."""
-        body = {"name": _text("the experiment", name)}
+        body = {"name": as_text("the experiment", name)}
         found = self._create(
             lambda: {"experiment_id": self.call("POST", f"{API}/experiments/create", body, "experiment_id", str)},
             lambda: _active(self.get_experiment_by_name(name)),
@@ -77,11 +86,11 @@ class MLflowClientHook(MLflowRestHook):
 
     def get_logged_model(self, model_id: str) -> dict[str, Any]:
         """Return a logged model, such as ``m-1f0c...``: its info and data."""
-        return self.call("GET", f"{API}/logged-models/{quote(_text('model_id', model_id), safe='')}", key="model")
+        return self.call("GET", f"{API}/logged-models/{quote(as_text('model_id', model_id), safe='')}", key="model")
 
     def search_logged_models(self, experiment_ids: Sequence[str], filter_string: str = "") -> Iterator[dict[str, Any]]:
         """Yield the logged models that match, such as ``name = 'a' AND source_run_id = '8e3f...'``, newest first."""
-        body = _given(experiment_ids=_texts("experiment_ids", experiment_ids), filter=filter_string)
+        body = _given(experiment_ids=as_texts("experiment_ids", experiment_ids), filter=filter_string)
         return self.pages(f"{API}/logged-models/search", "models", body, method="POST")
 
     # Runs
@@ -90,14 +99,14 @@ class MLflowClientHook(MLflowRestHook):
         self, experiment_id: str, start_time: int | None = None, tags: Tags | None = None, run_name: str | None = None
     ) -> dict[str, Any]:
         """Start a run, now if no time is given; it is RUNNING until :meth:`set_terminated`."""
-        start_time = _now() if start_time is None else _whole("start_time", start_time)
-        fields = _given(tags=_tag_list(tags), run_name=_optional(run_name))
-        body = {"experiment_id": _text("experiment_id", experiment_id), "start_time": start_time, **fields}
+        start_time = _now() if start_time is None else as_whole_number("start_time", start_time)
+        fields = _given(tags=as_tags(tags), run_name=as_optional_text(run_name))
+        body = {"experiment_id": as_text("experiment_id", experiment_id), "start_time": start_time, **fields}
         return self.call("POST", f"{API}/runs/create", body, "run")
 
     def get_run(self, run_id: str) -> dict[str, Any]:
         """Return a run: its info, data and inputs."""
-        return self.call("GET", f"{API}/runs/get", {"run_id": _text("run_id", run_id)}, "run")
+        return self.call("GET", f"{API}/runs/get", {"run_id": as_text("run_id", run_id)}, "run")
 
     def search_runs(
         self,
@@ -108,7 +117,7 @@ class MLflowClientHook(MLflowRestHook):
     ) -> Iterator[dict[str, Any]]:
         """Yield the runs that match, such as ``metrics.rmse < 1.3 and params.alpha = '10'``, newest first."""
         lists = {"experiment_ids": experiment_ids, "order_by": order_by or ()}
-        texts = {name: _texts(name, values) for name, values in lists.items()}
+        texts = {name: as_texts(name, values) for name, values in lists.items()}
         body = _given(**texts, filter=filter_string, run_view_type=run_view_type)
         return self.pages(f"{API}/runs/search", "runs", body, method="POST")
 
@@ -116,8 +125,8 @@ class MLflowClientHook(MLflowRestHook):
         self, run_id: str, status: RunStatus = "FINISHED", end_time: int | None = None
     ) -> dict[str, Any]:
         """End a run, now if no time is given, and return its info."""
-        end_time = _now() if end_time is None else _whole("end_time", end_time)
-        body = {"run_id": _text("run_id", run_id), "status": status, "end_time": end_time}
+        end_time = _now() if end_time is None else as_whole_number("end_time", end_time)
+        body = {"run_id": as_text("run_id", run_id), "status": status, "end_time": end_time}
         return self.call("POST", f"{API}/runs/update", body, "run_info")
 
     def log_batch(
@@ -136,16 +145,16 @@ class MLflowClientHook(MLflowRestHook):
         """
         now = _now()
         body = {
-            "run_id": _text("run_id", run_id),
-            "metrics": [_metric(metric, now) for metric in _list("metrics", metrics)],
-            "params": _tag_list(params, "params"),
-            "tags": _tag_list(tags),
+            "run_id": as_text("run_id", run_id),
+            "metrics": [as_metric(metric, now) for metric in as_list("metrics", metrics)],
+            "params": as_tags(params, "params"),
+            "tags": as_tags(tags),
         }
         self.call("POST", f"{API}/runs/log-batch", body)
 
     def get_metric_history(self, run_id: str, key: str) -> Iterator[dict[str, Any]]:
         """Yield every value that a metric had: ``key``, ``value`` (a float), ``timestamp`` and ``step`` at least."""
-        query = {"run_id": _text("run_id", run_id), "metric_key": _text("the metric", key)}
+        query = {"run_id": as_text("run_id", run_id), "metric_key": as_text("the metric", key)}
         return map(self._read_metric, self.pages(f"{API}/metrics/get-history", "metrics", query))
 
     # Registered models
@@ -154,7 +163,7 @@ class MLflowClientHook(MLflowRestHook):
         self, name: str, tags: Tags | None = None, description: str | None = None, exist_ok: bool = False
     ) -> dict[str, Any]:
         """Create a registered model, or return one that may exist, as it is."""
-        body = {**_model(name), **_given(tags=_tag_list(tags), description=_optional(description))}
+        body = {**_model(name), **_given(tags=as_tags(tags), description=as_optional_text(description))}
         return self._create(
             lambda: self.call("POST", f"{MODELS}/create", body, "registered_model"),
             lambda: self.get_registered_model(name),
@@ -171,7 +180,7 @@ class MLflowClientHook(MLflowRestHook):
 
     def get_latest_versions(self, name: str, stages: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return the newest version of each stage, such as ``["Production"]``, or of all, ``None`` included."""
-        body = {**_model(name), **_given(stages=_texts("stages", stages or ()))}
+        body = {**_model(name), **_given(stages=as_texts("stages", stages or ()))}
         return records(self.call("POST", f"{MODELS}/get-latest-versions", body).get("model_versions", []))
 
     def delete_registered_model(self, name: str, missing_ok: bool = False) -> None:
@@ -180,7 +189,7 @@ class MLflowClientHook(MLflowRestHook):
 
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         """Set a tag of a registered model, in place of one of the same key."""
-        self.call("POST", f"{MODELS}/set-tag", {**_model(name), **_tag(key, value)})
+        self.call("POST", f"{MODELS}/set-tag", {**_model(name), **as_tag(key, value)})
 
     def set_registered_model_alias(self, name: str, alias: str, version: str | int) -> None:
         """Point an alias of a registered model to a version."""
@@ -188,12 +197,12 @@ class MLflowClientHook(MLflowRestHook):
 
     def get_model_version_by_alias(self, name: str, alias: str) -> dict[str, Any]:
         """Return the version of a registered model that carries an alias."""
-        query = {**_model(name), "alias": _text("the alias", alias)}
+        query = {**_model(name), "alias": as_text("the alias", alias)}
         return self.call("GET", f"{MODELS}/alias", query, "model_version")
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Take an alias from the version that carries it, if one does."""
-        self.call("DELETE", f"{MODELS}/alias", {**_model(name), "alias": _text("the alias", alias)})
+        self.call("DELETE", f"{MODELS}/alias", {**_model(name), "alias": as_text("the alias", alias)})
 
     # Model versions
 
@@ -216,9 +225,9 @@ class MLflowClientHook(MLflowRestHook):
         :param exist_ok: return a version of the same name, source and run if there is one. The server does
             not guard this: two calls at the same moment still make two versions.
         """
-        body = {**_model(name), "source": _text("source", source)}
+        body = {**_model(name), "source": as_text("source", source)}
         texts = {"run_id": run_id, "run_link": run_link, "description": description, "model_id": model_id}
-        fields = _given(tags=_tag_list(tags), **{field: _optional(text) for field, text in texts.items()})
+        fields = _given(tags=as_tags(tags), **{field: as_optional_text(text) for field, text in texts.items()})
         if logged := logged_model_id(body["source"]):
             fields.setdefault("model_id", logged)
         wanted = {**body, **({"run_id": fields["run_id"]} if run_id else {})}
@@ -236,7 +245,7 @@ class MLflowClientHook(MLflowRestHook):
 
     def search_versions_of(self, name: str, filter_string: str | None = None) -> list[dict[str, Any]]:
         """Return the versions of a registered model that match, such as ``tags.checked = 'yes'``, newest first."""
-        name = _text("the model", name)
+        name = as_text("the model", name)
         conditions = filter(None, [_condition("name", name), filter_string])
         found = self.search_model_versions(" and ".join(conditions))
         versions = [self._read_version(version) for version in found if version.get("name") == name]
@@ -247,7 +256,7 @@ class MLflowClientHook(MLflowRestHook):
 
         :return: the numbers of the versions that were, or in a dry run would be, deleted, newest first
         """
-        if (count := _whole("keep", keep)) < 1:
+        if (count := as_whole_number("keep", keep)) < 1:
             raise MLflowError(f"keep is {keep!r}: give a whole number above 0")
         pruned = []
         for old in self.search_versions_of(name)[count:]:
@@ -276,7 +285,7 @@ class MLflowClientHook(MLflowRestHook):
 
     def update_model_version(self, name: str, version: str | int, description: str) -> dict[str, Any]:
         """Give a version another description."""
-        body = {**_version(name, version), "description": _optional(description) or ""}
+        body = {**_version(name, version), "description": as_optional_text(description) or ""}
         return self.call("PATCH", f"{VERSIONS}/update", body, "model_version")
 
     def delete_model_version(self, name: str, version: str | int, missing_ok: bool = False) -> None:
@@ -285,17 +294,19 @@ class MLflowClientHook(MLflowRestHook):
 
     def set_model_version_tag(self, name: str, version: str | int, key: str, value: Any) -> None:
         """Set a tag of a version, in place of one of the same key."""
-        self.call("POST", f"{VERSIONS}/set-tag", {**_version(name, version), **_tag(key, value)})
+        self.call("POST", f"{VERSIONS}/set-tag", {**_version(name, version), **as_tag(key, value)})
 
     def delete_model_version_tag(self, name: str, version: str | int, key: str) -> None:
         """Remove a tag of a version, if it has one of this key."""
-        self.call("DELETE", f"{VERSIONS}/delete-tag", {**_version(name, version), "key": _text("the tag", key)})
+        self.call("DELETE", f"{VERSIONS}/delete-tag", {**_version(name, version), "key": as_text("the tag", key)})
 
     def transition_model_version_stage(
         self, name: str, version: str | int, stage: str, archive_existing_versions: bool = False
     ) -> dict[str, Any]:
         """Move a version to ``Staging``, ``Production``, ``Archived`` or ``None``, and archive those there if asked."""
-        settings = {"stage": check_stage(stage), "archive_existing_versions": bool(archive_existing_versions)}
+        if str(stage).lower() not in STAGES:
+            raise MLflowError(f"{stage!r} is not a stage: MLflow has Staging, Production, Archived and None")
+        settings = {"stage": str(stage), "archive_existing_versions": bool(archive_existing_versions)}
         body = {**_version(name, version), **settings}
         return self.call("POST", f"{VERSIONS}/transition-stage", body, "model_version")
 
@@ -315,7 +326,13 @@ class MLflowClientHook(MLflowRestHook):
         name, which, alias = found.groups()
         if alias:
             return name, self.get_model_version_by_alias(name, alias)["version"]
-        return name, which if which.isdigit() else self._newest(name, which)
+        if which.isdigit():
+            return name, which
+        versions = self.get_latest_versions(name, None if which.lower() == "latest" else [which])
+        if not versions:
+            where = f"connection {self.mlflow_conn_id!r}"
+            raise MLflowError(f"The registered model {name!r} has no version that is {which!r} ({where})")
+        return name, str(max(int(self._read_version(version)["version"]) for version in versions))
 
     def read_version_of(self, uri: str) -> dict[str, Any]:
         """Return the version that a URI names now, as :meth:`find_model_version` finds it, or an error."""
@@ -409,13 +426,6 @@ class MLflowClientHook(MLflowRestHook):
             if not missing_ok or not self.is_missing(error, params["name"]):
                 raise
 
-    def _newest(self, name: str, stage: str) -> str:
-        versions = self.get_latest_versions(name, None if stage.lower() == "latest" else [stage])
-        if not versions:
-            where = f"connection {self.mlflow_conn_id!r}"
-            raise MLflowError(f"The registered model {name!r} has no version that is {stage!r} ({where})")
-        return str(max(int(self._read_version(version)["version"]) for version in versions))
-
     def _version_like(self, wanted: dict[str, str]) -> dict[str, Any] | None:
         conditions = [_condition(field, wanted.get(field, "")) for field in ("name", "run_id")]
         for version in self.search_model_versions(" and ".join(filter(None, conditions))):
@@ -454,28 +464,6 @@ def logged_model_id(source: str) -> str | None:
     return found[1] if found else None
 
 
-def check_alias(alias: Any) -> str:
-    """Return an alias, or raise :class:`MLflowError` if MLflow would refuse it."""
-    alias = _text("the alias", alias)
-    if not _ALIAS.fullmatch(alias):
-        raise MLflowError(
-            f"{alias!r} cannot be an alias: use letters, digits, _ and -, but neither 'latest' nor a form like 'v3'"
-        )
-    return alias
-
-
-def check_stage(stage: Any) -> str:
-    """Return the name of a stage, or raise :class:`MLflowError` if MLflow does not have it."""
-    if str(stage).lower() not in STAGES:
-        raise MLflowError(f"{stage!r} is not a stage: MLflow has Staging, Production, Archived and None")
-    return str(stage)
-
-
-def records(found: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list in a response; anything else becomes an empty list."""
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
 def _active(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
     if experiment and experiment.get("lifecycle_stage") == "deleted":
         experiment_id = experiment["experiment_id"]
@@ -501,71 +489,9 @@ def _condition(field: str, value: str) -> str:
     return f'{field}="{value}"' if "'" in value else f"{field}='{value}'"
 
 
-def _text(what: str, value: Any) -> str:
-    if value is None or value == "" or isinstance(value, bytes | Mapping | list | tuple | set):
-        raise MLflowError(f"{what} is {value!r}: give a text or a number")
-    return str(value)
-
-
-def _optional(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _list(what: str, values: Any) -> list[Any]:
-    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
-        raise MLflowError(f"{what} is {values!r}: give a list")
-    return list(values)
-
-
-def _texts(what: str, values: Any) -> list[str]:
-    values = [values] if isinstance(values, str | int) else _list(what, values)
-    return [_text(f"an item of {what}", value) for value in values]
-
-
 def _model(name: Any) -> dict[str, str]:
-    return {"name": _text("the model", name)}
+    return {"name": as_text("the model", name)}
 
 
 def _version(name: Any, version: Any) -> dict[str, str]:
-    return {**_model(name), "version": _text("the version", version)}
-
-
-def _tag(key: Any, value: Any) -> dict[str, str]:
-    return {"key": _text("the key of a tag", key), "value": str(value)}
-
-
-def _tag_list(tags: Any, what: str = "tags") -> list[dict[str, str]]:
-    if isinstance(tags, Mapping):
-        return [_tag(key, value) for key, value in tags.items()]
-    items: list[Any] = [tags] if isinstance(tags, str | bytes) else list(tags or ())
-    if not all(isinstance(item, Mapping) and {"key", "value"} <= set(item) for item in items):
-        raise MLflowError(f"{what} is {tags!r}: give {{key: value}} or [{{'key': key, 'value': value}}]")
-    return [_tag(item["key"], item["value"]) for item in items]
-
-
-def _metric(metric: Any, now: int) -> dict[str, Any]:
-    if not isinstance(metric, Mapping) or not {"key", "value"} <= set(metric):
-        raise MLflowError(f"{metric!r} is not a metric: give {{'key': 'rmse', 'value': 1.26}}, with 'step' if you like")
-    key = _text("the key of a metric", metric["key"])
-    step, timestamp = (_whole(f"{name} of metric {key!r}", metric.get(name) or 0) for name in ("step", "timestamp"))
-    return {"key": key, "value": _number(key, metric["value"]), "step": step, "timestamp": timestamp or now}
-
-
-def _whole(what: str, value: Any) -> int:
-    with suppress(TypeError, ValueError, OverflowError):
-        number = int(value)
-        if number in INT64 and (isinstance(value, str) or number == value):
-            return number
-    unit = ", in ms since 1970" if "time" in what else ""
-    raise MLflowError(f"{what} is {value!r}: give a whole number{unit}")
-
-
-def _number(key: str, value: Any) -> float | str:
-    """Return a number that JSON can hold, or its name in protobuf's JSON, in which MLflow speaks."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise MLflowError(f"metric {key!r} has the value {value!r}: give a number") from None
-    if math.isnan(number):
-        return "NaN"
-    return number if math.isfinite(number) else f"{'-' if number < 0 else ''}Infinity"
+    return {**_model(name), "version": as_text("the version", version)}

@@ -13,8 +13,9 @@ from typing import Any
 from ..exceptions import MLflowError
 from ..objects import fetch_folder, hash_folder, is_s3, read_text
 from .base import MLflowBaseHook
-from .client import MLflowClientHook, records
+from .client import MLflowClientHook
 from .rest import is_identified
+from .values import records
 
 HASH_TAG = "artifact_sha256"
 ORIGIN_TAG = "copied_from"

@@ -82,7 +82,6 @@ class CreateDeploymentOperator(_DeploymentOperator):
         self.endpoint = endpoint
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Deploy the model."""
         from ..hooks.pyfunc import MLflowPyfuncHook
 
         # First, because after a deployment nothing may fail: tried again, the task would find the name taken.
@@ -99,19 +98,11 @@ class PredictOperator(_DeploymentOperator):
 
     template_fields: Sequence[str] = ("deployment_name", "inputs", "endpoint", *TARGET)
 
-    def __init__(
-        self,
-        *,
-        deployment_name: str,
-        inputs: Any = None,
-        endpoint: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, deployment_name: str, inputs: Any = None, endpoint: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deployment_name = deployment_name
         self.inputs = inputs
         self.endpoint = endpoint
 
     def execute(self, context: Context) -> str:
-        """Predict."""
         return self.hook.predict(self.deployment_name, self.inputs, self.endpoint)

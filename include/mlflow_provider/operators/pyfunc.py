@@ -128,7 +128,6 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         self.return_limit = return_limit
 
     def execute(self, context: Context) -> Any:
-        """Predict."""
         output_uri = str(self.output_uri or "")
         output = f"output{table_suffix(output_uri)}" if output_uri else None
         if self.dst_path and not Path(self.dst_path).is_dir():
@@ -216,22 +215,19 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             return
         from airflow.configuration import AIRFLOW_HOME
 
-        recipe = self._recipe(pyfunc, artifact_uri)
+        named = [PackageIndexHook(name).get_connection_url() for name in self.index_urls_from_connection_ids or ()]
+        recipe = Recipe(
+            self.python_version or f"{sys.version_info.major}.{sys.version_info.minor}",
+            *read_requirements(pyfunc, artifact_uri),
+            list(self.pip_install_options or ()),
+            [*(self.index_urls or ()), *named],
+        )
         folder = Path(self.venv_cache_path or Path(AIRFLOW_HOME) / "model_environments").absolute()
         with Environments(folder, self.venv_cache_gb).use(recipe.key, partial(recipe.build, programs, inherited)) as (
             environment,
             lock,
         ):
             yield str(environment / "bin" / "python"), [lock]
-
-    def _recipe(self, pyfunc: MLflowPyfuncHook, artifact_uri: str) -> Recipe:
-        named = [PackageIndexHook(name).get_connection_url() for name in self.index_urls_from_connection_ids or ()]
-        return Recipe(
-            self.python_version or f"{sys.version_info.major}.{sys.version_info.minor}",
-            *read_requirements(pyfunc, artifact_uri),
-            list(self.pip_install_options or ()),
-            [*(self.index_urls or ()), *named],
-        )
 
     def _variables(self, pyfunc: MLflowPyfuncHook, inherited: dict[str, str], context: Context) -> dict[str, str]:
         variables = {**(inherited if self.inherit_env else {}), **(self.env_vars or {}), **pyfunc.get_env_vars()}

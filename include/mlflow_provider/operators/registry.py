@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from ..hooks.values import check_alias
 from ..links import MLflowLink
 
 if TYPE_CHECKING:
@@ -85,7 +86,6 @@ class CreateRegisteredModelOperator(_RegistryOperator):
         self.exist_ok = exist_ok
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Create the model."""
         model = self.hook.create_registered_model(self.name, self.tags, self.description, self.exist_ok)
         self.link(self.name)
         return {"registered_model": model}
@@ -95,7 +95,6 @@ class GetRegisteredModelOperator(_RegistryOperator):
     """Returns a registered model as ``{"registered_model": {...}}``."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Fetch the model."""
         model = self.hook.get_registered_model(self.name, missing_ok=False)
         self.link(self.name)
         return {"registered_model": model}
@@ -112,7 +111,6 @@ class DeleteRegisteredModelOperator(_RegistryOperator):
         self.missing_ok = missing_ok
 
     def execute(self, context: Context) -> None:
-        """Delete the model."""
         self.hook.delete_registered_model(self.name, missing_ok=self.missing_ok)
         self.link()
 
@@ -132,7 +130,6 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
         self.stages = stages
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Fetch the versions."""
         versions = self.hook.get_latest_versions(self.name, self.stages)
         self.link(self.name)
         return {"model_versions": versions} if versions else {}
@@ -173,7 +170,6 @@ class CreateModelVersionOperator(_RegistryOperator):
         self.exist_ok = exist_ok
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Register the version."""
         fields = {name: getattr(self, name) for name in self.template_fields}
         return self.answer(self.hook.create_model_version(**fields, exist_ok=self.exist_ok))
 
@@ -182,7 +178,6 @@ class GetModelVersionOperator(_VersionOperator):
     """Returns one version of a registered model as ``{"model_version": {...}}``."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Fetch the version."""
         return self.answer(self.hook.get_model_version(self.name, self.version))
 
 
@@ -197,7 +192,6 @@ class DeleteModelVersionOperator(_VersionOperator):
         self.missing_ok = missing_ok
 
     def execute(self, context: Context) -> None:
-        """Delete the version."""
         self.hook.delete_model_version(self.name, self.version, missing_ok=self.missing_ok)
         self.link(self.name)
 
@@ -215,12 +209,7 @@ class TransitionModelVersionStageOperator(_VersionOperator):
     template_fields: Sequence[str] = ("name", "version", "alias")
 
     def __init__(
-        self,
-        *,
-        stage: str,
-        archive_existing_versions: bool | None = False,
-        alias: str | None = None,
-        **kwargs: Any,
+        self, *, stage: str, archive_existing_versions: bool | None = False, alias: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.stage = stage
@@ -228,9 +217,6 @@ class TransitionModelVersionStageOperator(_VersionOperator):
         self.alias = alias
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Move the version."""
-        from ..hooks.client import check_alias
-
         if self.alias:
             check_alias(self.alias)
         archive = bool(self.archive_existing_versions)
@@ -253,7 +239,6 @@ class SetRegisteredModelAliasOperator(_VersionOperator):
         self.alias = alias
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Set the alias."""
         self.hook.set_registered_model_alias(self.name, self.alias, self.version)
         return self.answer(self.hook.get_model_version(self.name, self.version))
 
@@ -268,7 +253,6 @@ class DeleteRegisteredModelAliasOperator(_RegistryOperator):
         self.alias = alias
 
     def execute(self, context: Context) -> None:
-        """Remove the alias."""
         self.hook.delete_registered_model_alias(self.name, self.alias)
         self.link(self.name)
 
@@ -284,7 +268,6 @@ class SetModelVersionTagOperator(_VersionOperator):
         self.value = value
 
     def execute(self, context: Context) -> None:
-        """Set the tag."""
         self.hook.set_model_version_tag(self.name, self.version, self.key, self.value)
         self.link(self.name, "versions", str(self.version))
 
@@ -302,7 +285,6 @@ class SearchModelVersionsOperator(_RegistryOperator):
         self.filter_string = filter_string
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Search the versions."""
         versions = self.hook.search_versions_of(self.name, self.filter_string)
         self.link(self.name)
         return {"model_versions": versions}
@@ -341,7 +323,6 @@ class CopyModelVersionOperator(_RegistryOperator):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Copy the version."""
         from ..hooks.pyfunc import MLflowPyfuncHook
 
         if not self.source_conn_id:
@@ -371,7 +352,6 @@ class ValidateModelVersionOperator(_VersionOperator):
         self.at_most = at_most or {}
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Compare the metrics."""
         answer = self.answer(self.hook.get_model_version(self.name, self.version))
         names = {*self.at_least, *self.at_most}
         metrics = {name: self.hook.get_model_version_metric(answer["model_version"], name) for name in names}
@@ -402,7 +382,6 @@ class PruneModelVersionsOperator(_RegistryOperator):
         self.preview = preview
 
     def execute(self, context: Context) -> list[str]:
-        """Delete the versions."""
         is_dry = str(self.preview).lower() not in ("false", "0", "no", "none", "")
         pruned = self.hook.prune_model_versions(self.name, self.keep, dry_run=is_dry)
         self.log.info("%s %s", "Would delete" if is_dry else "Deleted", ", ".join(pruned) or "nothing")

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from ..exceptions import MLflowError
 from ..links import MLflowLink
 from ..triggers._condition import NotYetError, VersionCondition
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
 LIMITS = {"at_least", "at_most"}

@@ -14,20 +14,21 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 from ..exceptions import MLflowError
+from ..hooks.values import records
 from .model_version import ask
 
 if TYPE_CHECKING:
     from ..hooks.client import MLflowClientHook
 
 CURSOR = "mlflow_cursor"
-LONGEST_PAUSE = 300.0  # seconds between two looks at a server that is away
+LONGEST_PAUSE = 300.0  # seconds between two requests to a server that is away
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Look:
-    """What one look at the registry found, and what is to be saved once its events are stored."""
+class Snapshot:
+    """What is in the registry, and what is to be saved once the events of it are stored."""
 
     registry: dict[str, Any]
     saves: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -38,21 +39,21 @@ class Look:
             await save()
 
 
-class RegistryLooks(SharedStreamProducer):
-    """Looks at the registry again and again, for all watchers of a connection."""
+class RegistryPoller(SharedStreamProducer):
+    """Reads the registry again and again, for all watchers of a connection."""
 
     def __init__(self, conn_id: str, poke_interval: float, tags: bool) -> None:
         self.conn_id = conn_id
         self.poke_interval = poke_interval
         self.read = _read_tags if tags else _read_models
 
-    async def open_stream(self) -> AsyncIterator[tuple[Look, Look]]:
+    async def open_stream(self) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
         """Yield what is in the registry, twice: for the watchers and for :meth:`advance`."""
         pause = self.poke_interval
         while True:
             try:
-                look = Look(await ask(self.conn_id, self.read))
-                yield look, look
+                snapshot = Snapshot(await ask(self.conn_id, self.read))
+                yield snapshot, snapshot
                 pause = self.poke_interval
             except Exception as error:  # a watcher that ended would not start again by itself
                 log.warning("The registry of connection %r cannot be read: %s", self.conn_id, error)
@@ -60,7 +61,7 @@ class RegistryLooks(SharedStreamProducer):
             await asyncio.sleep(pause)
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Save what was seen in looks whose events are in Airflow's database."""
+        """Save what was seen in snapshots whose events are in Airflow's database."""
         for item in batch:
             if not item.outcome.failed:
                 await item.broker_payload.save()
@@ -69,7 +70,7 @@ class RegistryLooks(SharedStreamProducer):
 class MLflowRegistryEventTrigger(BaseEventTrigger):
     """Fires when a version is created, an alias moves or a tag of a version is set; for an ``AssetWatcher``.
 
-    Watchers of one connection share one look at the registry. What was seen is kept in the asset's state store
+    Watchers of one connection share one poll of the registry. What was seen is kept in the asset's state store
     (Airflow 3.3) as soon as its events are stored: after a restart, what happened meanwhile fires and nothing else.
     Only if the triggerer is killed in the second between the two does an event come twice. What is there when a
     watcher starts for the first time fires no event. A server that is away is waited for, with growing pauses.
@@ -79,7 +80,7 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
     :param event: ``version``, ``alias`` or ``tag``
     :param name: of the registered model, or a pattern such as ``team-*``
     :param key: the alias or tag that counts; any if not given
-    :param poke_interval: seconds between two looks
+    :param poke_interval: seconds between two polls
     """
 
     def __init__(
@@ -107,46 +108,46 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     def shared_stream_key(self) -> Hashable:
-        """Name the looks that this watcher can share; only for tags are all versions read."""
+        """Name the polls that this watcher can share; only for tags are all versions read."""
         return ("mlflow", self.mlflow_conn_id, self.poke_interval, self.event == "tag")
 
     @classmethod
-    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> RegistryLooks:
-        """Return the looks of all watchers with the same key."""
-        return RegistryLooks(kwargs["mlflow_conn_id"], kwargs["poke_interval"], kwargs["event"] == "tag")
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> RegistryPoller:
+        """Return the poller of all watchers with the same key."""
+        return RegistryPoller(kwargs["mlflow_conn_id"], kwargs["poke_interval"], kwargs["event"] == "tag")
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch alone, where Airflow shares no streams."""
-        async for event in self.filter_shared_stream(self._look_alone()):
+        async for event in self.filter_shared_stream(self._poll_alone()):
             yield event
 
-    async def _look_alone(self) -> AsyncIterator[Look]:
+    async def _poll_alone(self) -> AsyncIterator[Snapshot]:
         last = None
-        async for look, _ in self.create_shared_stream_producer(self.serialize()[1]).open_stream():
+        async for snapshot, _ in self.create_shared_stream_producer(self.serialize()[1]).open_stream():
             if last:  # not before, because Airflow stores an event after it was yielded
                 await last.save()
-            yield look
-            last = look
+            yield snapshot
+            last = snapshot
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
-        """Yield what changed since the last look."""
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Snapshot]) -> AsyncIterator[TriggerEvent]:
+        """Yield what changed since the last snapshot."""
         seen: Any = None
         is_read = False
-        async for look in shared_stream:
-            found = self._select(look.registry)
+        async for snapshot in shared_stream:
+            found = self._select(snapshot.registry)
             try:
                 if not is_read:
                     seen = self._saved = await self._read_cursor()
                 is_read = True
                 changes = [] if seen is None else self._changes(seen, found)
                 events = await ask(self.mlflow_conn_id, partial(self._describe, changes)) if changes else []
-            except Exception as error:  # all of it is found again at the next look
+            except Exception as error:  # all of it is found again in the next snapshot
                 self.log.warning("Cannot determine what changed in the registry: %s", error)
                 continue
             for event in events:
                 yield TriggerEvent(event)
             seen = found
-            look.saves.append(partial(self._save_cursor, found))
+            snapshot.saves.append(partial(self._save_cursor, found))
 
     async def _read_cursor(self) -> Any:
         found = [await store.aget(CURSOR) for store in self._stores()]
@@ -159,7 +160,7 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
             for store in self._stores():
                 await store.aset(CURSOR, cursor)
             self._saved = cursor
-        except Exception as error:  # saved after the next look
+        except Exception as error:  # saved after the next snapshot
             self.log.warning("Cannot save what was seen of the registry: %s", error)
 
     def _stores(self) -> list[Any]:
@@ -205,8 +206,6 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
 
 def _read_models(hook: MLflowClientHook) -> dict[str, Any]:
     """Return the newest version and the aliases of each model."""
-    from ..hooks.client import records
-
     found = {}
     for model in hook.search_registered_models():
         newest = max((int(version["version"]) for version in records(model.get("latest_versions"))), default=0)
@@ -217,8 +216,6 @@ def _read_models(hook: MLflowClientHook) -> dict[str, Any]:
 
 def _read_tags(hook: MLflowClientHook) -> dict[str, Any]:
     """Return the tags of each model's versions, under ``<version> <key>``."""
-    from ..hooks.client import records
-
     found: dict[str, Any] = {}
     for version in hook.search_model_versions():
         tags = {f"{version['version']} {tag['key']}": tag.get("value", "") for tag in records(version.get("tags"))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,17 @@ WHOLE = "predict the whole table at once with chunk_size=None"
 def write(results: Iterable[tuple[Chunk, Any]], path: Path) -> None:
     """Write what a model made of each chunk to one Parquet or CSV file, or raise a ValueError."""
     writer = write_parquet if path.suffix == ".parquet" else write_csv
-    writer(as_frames(results), path)
+    writer(((chunk, as_frame(result, chunk)) for chunk, result in results), path)
 
 
-def as_frames(results: Iterable[tuple[Chunk, Any]]) -> Iterator[tuple[Chunk, pd.DataFrame]]:
-    """Yield each chunk with its result as a table that has the chunk's index."""
-    for chunk, result in results:
-        check_rows(chunk, result)
-        yield chunk, as_frame(result, chunk.data.index if hasattr(chunk.data, "iloc") else None)
+def as_frame(result: Any, chunk: Chunk) -> pd.DataFrame:
+    """Return a result as a table: the model's own columns or ``prediction``, and the chunk's index if it is as long."""
+    import pandas as pd
+
+    check_rows(chunk, result)
+    frame = result if isinstance(result, pd.DataFrame) else _frame_of(result)
+    has_index = hasattr(chunk.data, "iloc") and len(chunk.data) == len(frame)
+    return frame.set_axis(chunk.data.index, axis=0) if has_index else frame
 
 
 def check_rows(chunk: Chunk, result: Any) -> None:
@@ -50,15 +53,6 @@ def length_of(value: Any) -> int | None:
     if getattr(value, "shape", ()):
         return value.shape[0]
     return len(value) if isinstance(value, (list, tuple)) else None
-
-
-def as_frame(result: Any, index: Any = None) -> pd.DataFrame:
-    """Return a result as a table: the model's own columns or ``prediction``, and the index if it is as long."""
-    import pandas as pd
-
-    frame = result if isinstance(result, pd.DataFrame) else _frame_of(result)
-    has_index = index is not None and len(index) == len(frame)
-    return frame.set_axis(index, axis=0) if has_index else frame
 
 
 def _frame_of(result: Any) -> pd.DataFrame:

@@ -53,16 +53,8 @@ async def lag_during(work):
 
 
 def test_it_is_rebuilt_from_what_it_serializes():
-    arguments = {
-        "name": "m",
-        "version": 3,
-        "alias": "champion",
-        "metric": "rmse",
-        "at_least": None,
-        "at_most": 1.3,
-        "mlflow_conn_id": "scripted",
-        "poke_interval": 120.0,
-    }
+    arguments = {"name": "m", "version": 3, "alias": "champion", "metric": "rmse", "at_least": None, "at_most": 1.3}
+    arguments |= {"mlflow_conn_id": "scripted", "poke_interval": 120.0}
     path, kwargs = trigger(**arguments).serialize()
     assert kwargs == arguments
     assert import_string(path)(**kwargs).serialize() == (path, arguments)

@@ -14,6 +14,8 @@ from include.mlflow_provider.triggers.registry import CURSOR, MLflowRegistryEven
 
 from ..scripted import Answer
 
+VERSION = Answer(200, '{"model_version": {"name": "a", "version": "2", "run_id": "r"}}')
+
 
 class Store:
     """What the triggerer gives a watcher to keep things in, for one asset; it lives in Airflow's database."""
@@ -41,19 +43,19 @@ def watcher(*stores, **arguments):
 
 
 def watch(trigger, *actions):
-    """Let the trigger look once, then after each action and once more; return its events."""
+    """Poll once, then after each action and once more; return the events of the trigger."""
 
-    async def looks():
+    async def snapshots():
         stream = trigger.create_shared_stream_producer(trigger.serialize()[1]).open_stream()
         for action in (None, *actions, None):
             if action:
                 await asyncio.to_thread(action)
-            look, _ = await anext(stream)
-            yield look
-            await look.save()
+            snapshot, _ = await anext(stream)
+            yield snapshot
+            await snapshot.save()
 
     async def collect():
-        return [event.payload async for event in trigger.filter_shared_stream(looks())]
+        return [event.payload async for event in trigger.filter_shared_stream(snapshots())]
 
     return asyncio.run(asyncio.wait_for(collect(), 60))
 
@@ -141,7 +143,7 @@ def test_assets_with_equal_watchers_share_the_cursor(name, add):
     assert old.values == new.values == {CURSOR: {name: {"": "1"}}}
 
 
-def test_a_cursor_that_could_not_be_saved_is_saved_after_the_next_look(name, add):
+def test_a_cursor_that_could_not_be_saved_is_saved_after_the_next_snapshot(name, add):
     store = Store()
     store.is_away = True
     assert len(watch(watcher(store, event="version", name=name), add, lambda: setattr(store, "is_away", False))) == 1
@@ -149,8 +151,7 @@ def test_a_cursor_that_could_not_be_saved_is_saved_after_the_next_look(name, add
 
 
 def test_what_was_seen_is_saved_when_airflow_has_stored_the_event_and_not_before(scripted):
-    version = Answer(200, '{"model_version": {"name": "a", "version": "2", "run_id": "r"}}')
-    server = scripted(model("1"), model("2"), version, *[model("2")] * 500)
+    server = scripted(model("1"), model("2"), VERSION, *[model("2")] * 500)
     store = Store()
     trigger = watcher(store, event="version", mlflow_conn_id="scripted")
 
@@ -161,7 +162,7 @@ def test_what_was_seen_is_saved_when_airflow_has_stored_the_event_and_not_before
         await anext(stream)
         number = manager.bind_pending_event(trigger_id=1, key=key)
         following = asyncio.create_task(anext(stream))
-        while len(server.requests) < 10:  # it goes on looking
+        while len(server.requests) < 10:  # it goes on polling
             await asyncio.sleep(0.05)
         assert store.values[CURSOR] == {"a": {"": "1"}}
         manager.confirm_persisted([number])
@@ -183,15 +184,14 @@ def impatience(monkeypatch):
 
 
 def test_a_server_that_is_away_is_waited_for_and_no_event_is_lost(scripted, impatience):
-    version = Answer(200, '{"model_version": {"name": "a", "version": "2", "run_id": "r"}}')
     away = [Answer(503), Answer(500, "no")]
-    scripted(model("1"), *away, model("2"), Answer(503), model("2"), version, model("2"))
+    scripted(model("1"), *away, model("2"), Answer(503), model("2"), VERSION, model("2"))
     trigger = watcher(event="version", mlflow_conn_id="scripted")
     found = watch(trigger, lambda: None, lambda: None)
     assert [(event["version"], event["run_id"]) for event in found] == [("2", "r")]
 
 
-def test_many_watchers_share_one_look(scripted):
+def test_many_watchers_share_one_poll(scripted):
     server = scripted(model("1"))
 
     async def share():
@@ -203,9 +203,9 @@ def test_many_watchers_share_one_look(scripted):
             manager.subscribe(trigger_id=number, trigger=trigger, key=trigger.shared_stream_key())
             for number, trigger in enumerate(triggers)
         ]
-        looks = [await asyncio.wait_for(anext(stream), 30) for stream in streams]
+        found = [await asyncio.wait_for(anext(stream), 30) for stream in streams]
         await manager.stop_all()
-        return looks
+        return found
 
     first, second = asyncio.run(share())
     assert first.registry == second.registry == {"a": {"version": {"": "1"}, "alias": {}}}
@@ -213,8 +213,7 @@ def test_many_watchers_share_one_look(scripted):
 
 
 def test_it_watches_alone_where_no_stream_is_shared(scripted):
-    version = Answer(200, '{"model_version": {"name": "a", "version": "2", "run_id": "r"}}')
-    scripted(model("1"), model("2"), version)
+    scripted(model("1"), model("2"), VERSION)
 
     async def first():
         return await anext(watcher(event="version", mlflow_conn_id="scripted").run())
