@@ -76,10 +76,23 @@ def experiment_id(hook: MLflowClientHook) -> str:
     return hook.create_experiment("provider", exist_ok=True)
 
 
-@pytest.fixture(scope="session")
-def lengths(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
-    """A model of two columns of doubles, with a signature."""
-    return _log_model("lengths.py", hook, experiment_id)
+def _logged(file: str, **arguments: str) -> Any:
+    """Return a fixture: the model of a file in ``models``, logged once."""
+
+    @pytest.fixture(scope="session")
+    def model(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
+        import mlflow
+
+        with hook.environment(), mlflow.start_run(experiment_id=experiment_id) as run:
+            info = mlflow.pyfunc.log_model(name="model", **model_arguments(file, **arguments))
+        return LoggedModel(info.model_id, run.info.run_id)
+
+    return model
+
+
+lengths = _logged("lengths.py")  # of two columns of doubles, with a signature
+outdated = _logged("lengths.py", pandas="2.0.0")  # asks for another pandas than is installed here
+whoami, endless, quitter = map(_logged, ("whoami.py", "endless.py", "quitter.py"))
 
 
 @pytest.fixture(scope="session")
@@ -89,27 +102,6 @@ def lengths_in_s3(hook: MLflowClientHook, lengths: LoggedModel) -> str:
 
     artifact_uri = hook.get_logged_model(lengths.model_id)["info"]["artifact_uri"]
     return artifact_uri.replace("mlflow-artifacts:/", f"s3://{PROBLEM.artifact_bucket}/")
-
-
-@pytest.fixture(scope="session")
-def whoami(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
-    return _log_model("whoami.py", hook, experiment_id)
-
-
-@pytest.fixture(scope="session")
-def endless(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
-    return _log_model("endless.py", hook, experiment_id)
-
-
-@pytest.fixture(scope="session")
-def quitter(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
-    return _log_model("quitter.py", hook, experiment_id)
-
-
-@pytest.fixture(scope="session")
-def outdated(buckets: None, hook: MLflowClientHook, experiment_id: str) -> LoggedModel:
-    """A model that asks for another pandas than is installed here."""
-    return _log_model("lengths.py", hook, experiment_id, pandas="2.0.0")
 
 
 @pytest.fixture
@@ -144,16 +136,6 @@ def add_version(hook: MLflowClientHook, name: str, experiment_id: str) -> Callab
         return hook.create_model_version(name, f"s3://nowhere/{run_id}", run_id)
 
     return register
-
-
-def _log_model(
-    file: str, hook: MLflowClientHook, experiment_id: str, pandas: str = metadata.version("pandas")
-) -> LoggedModel:
-    import mlflow
-
-    with hook.environment(), mlflow.start_run(experiment_id=experiment_id) as run:
-        info = mlflow.pyfunc.log_model(name="model", **model_arguments(file, pandas))
-    return LoggedModel(info.model_id, run.info.run_id)
 
 
 def model_arguments(file: str, pandas: str = metadata.version("pandas")) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A small HTTP server whose answers a test sets."""
+"""Small HTTP servers: one whose answers a test sets, and what every one of them does."""
 
 from __future__ import annotations
 
@@ -19,16 +19,11 @@ class Answer:
     seconds: float = 0.0
 
 
-class ScriptedServer:
-    """Gives one answer after the other, the last one again and again, and remembers the requests."""
+class LocalServer:
+    """An HTTP server on a port of this machine; TLS if there is a file with a certificate and its key."""
 
-    def __init__(self, answers: list[Answer], certificate: Path | None = None) -> None:
-        self.answers = answers
-        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.stopping = threading.Event()
-        self._one_at_a_time = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
+    def __init__(self, handler: type[BaseHTTPRequestHandler], certificate: Path | None = None) -> None:
+        self._http = _Server(("127.0.0.1", 0), handler)
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate)
@@ -36,14 +31,33 @@ class ScriptedServer:
         self.port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
+    def stop(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # of connections that wait; the usual 5 would turn some of twenty away
+
+
+class ScriptedServer(LocalServer):
+    """Gives one answer after the other, the last one again and again, and remembers the requests."""
+
+    def __init__(self, answers: list[Answer], certificate: Path | None = None) -> None:
+        self.answers = answers
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.stopping = threading.Event()
+        self._one_at_a_time = threading.Lock()
+        super().__init__(_handler(self), certificate)
+
     def next(self) -> Answer:
         with self._one_at_a_time:
             return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def stop(self) -> None:
         self.stopping.set()
-        self._http.shutdown()
-        self._http.server_close()
+        super().stop()
 
 
 def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import mlflow
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.mlflow_provider.decorators import RUN_ID, _MLflowDecoratedOperator, mlflow_task
+from include.mlflow_provider.decorators import RUN_ID, _MLflowDecoratedOperator
 
 
 @pytest.fixture
@@ -66,11 +67,4 @@ def test_the_login_is_gone_after_the_task(run_task, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run_task(lambda: None)
     assert mlflow.active_run() is None
-    import os
-
     assert "MLFLOW_TRACKING_URI" not in os.environ
-
-
-def test_it_is_a_decorator_of_tasks():
-    made = mlflow_task(lambda: None, experiment="a")
-    assert made.operator_class is _MLflowDecoratedOperator

@@ -30,11 +30,7 @@ def link_of(operator):
         (registry.GetLatestModelVersionsOperator, {}, "models/{name}"),
         (registry.CreateModelVersionOperator, {"source": "{uri}"}, "models/{name}/versions/2"),
         (registry.GetModelVersionOperator, {"version": "1"}, "models/{name}/versions/1"),
-        (
-            registry.TransitionModelVersionStageOperator,
-            {"version": "1", "stage": "Staging"},
-            "models/{name}/versions/1",
-        ),
+        (registry.TransitionModelVersionStageOperator, {"version": 1, "stage": "Staging"}, "models/{name}/versions/1"),
         (registry.SetRegisteredModelAliasOperator, {"alias": "a", "version": "1"}, "models/{name}/versions/1"),
         (registry.DeleteRegisteredModelAliasOperator, {"alias": "a"}, "models/{name}"),
         (registry.SetModelVersionTagOperator, {"version": 1, "key": "a", "value": 1}, "models/{name}/versions/1"),
@@ -68,26 +64,20 @@ def test_a_task_that_failed_leads_nowhere(services, name):
         ("models:/{name}/1", "models/{page}/versions/1"),
         ("{lengths.uri}", "experiments/{experiment_id}/models/{lengths.model_id}"),
         ("runs:/{lengths.run_id}/model", "experiments/{experiment_id}/runs/{lengths.run_id}"),
+        ("{folder}", ""),  # which MLflow does not know
     ],
 )
 def test_a_prediction_leads_to_the_page_of_its_model(
-    hook, name, version, lengths, experiment_id, environments, model_uri, page
+    hook, name, version, lengths, lengths_in_s3, experiment_id, environments, model_uri, page
 ):
     hook.set_registered_model_alias(name, "tail", "1")
     names = {"name": name, "page": quote(name), "lengths": lengths, "experiment_id": experiment_id}
+    names["folder"] = lengths_in_s3
     operator = ModelLoadAndPredictOperator(
         task_id="task", model_uri=model_uri.format(**names), data=LENGTHS, venv_cache_path=environments
     )
     assert operator.execute(CONTEXT) == pytest.approx([130.1, 129.0, 133.0])
-    assert link_of(operator) == f"{hook.base_url}/#/{page.format(**names)}"
-
-
-def test_a_prediction_with_a_model_that_mlflow_does_not_know_leads_nowhere(lengths_in_s3, environments):
-    operator = ModelLoadAndPredictOperator(
-        task_id="task", model_uri=lengths_in_s3, data=LENGTHS, venv_cache_path=environments
-    )
-    operator.execute(CONTEXT)
-    assert link_of(operator) == ""
+    assert link_of(operator) == (page and f"{hook.base_url}/#/{page.format(**names)}")
 
 
 def test_a_deployment_leads_to_the_page_of_its_model(hook, serving, name, version):

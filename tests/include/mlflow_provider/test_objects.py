@@ -76,18 +76,10 @@ def test_a_folder_is_copied_with_its_subfolders(tmp_path):
         assert found == {name: name for name in ("MLmodel", "code/a.py", "code/deep/b.py")}
 
 
-def test_a_missing_object_is_named_with_its_connection(tmp_path):
+def test_what_is_not_there_is_named_with_its_connection(source, tmp_path):
     with pytest.raises(MLflowError, match=r"Could not read s3://provider-tests/no.csv \(S3 connection 'aws_default'"):
         fetch(f"{BUCKET}/no.csv", tmp_path / "a", "aws_default")
-
-
-def test_a_folder_without_objects_is_an_error(tmp_path):
-    with pytest.raises(
-        MLflowError, match=r"Could not read s3://provider-tests/nothing .* there is nothing of this name"
-    ):
-        fetch_folder(f"{BUCKET}/nothing", tmp_path, "aws_default")
-
-
-def test_a_bucket_that_is_not_there_is_an_error(source):
-    with pytest.raises(MLflowError, match=r"Could not write s3://not-there/a"):
+    with pytest.raises(MLflowError, match=r"Could not read s3://provider-tests/no .* there is nothing of this name"):
+        fetch_folder(f"{BUCKET}/no", tmp_path, "aws_default")
+    with pytest.raises(MLflowError, match="Could not write s3://not-there/a"):
         publish(source, "s3://not-there/a", "aws_default")

@@ -65,8 +65,8 @@ def message(entity="model_version_alias", action="created", **data):
     return json.dumps({"entity": entity, "action": action, "data": data or ALIAS}).encode()
 
 
-def send(body=None, secret=SECRET, age=0, conn_id="hooked", **headers):
-    body, delivery, moment = body or message(), uuid4().hex, str(int(time.time()) - age)
+def send(body=None, secret=SECRET, age=0, conn_id="hooked", delivery=None, **headers):
+    body, delivery, moment = body or message(), delivery or uuid4().hex, str(int(time.time()) - age)
     signed = f"{delivery}.{moment}.".encode() + body
     sent = {
         "X-MLflow-Delivery-Id": delivery,
@@ -140,15 +140,8 @@ def test_a_signed_body_that_is_not_mlflows_is_refused(body):
 
 
 def test_a_delivery_that_comes_again_is_dropped_even_at_the_same_moment():
-    body, delivery, moment = message(), "d", str(int(time.time()))
-    signature = hmac.digest(SECRET.encode(), f"{delivery}.{moment}.".encode() + body, sha256)
-    headers = {
-        "X-MLflow-Delivery-Id": delivery,
-        "X-MLflow-Timestamp": moment,
-        "X-MLflow-Signature": f"v1,{b64encode(signature).decode()}",
-    }
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: send(body, **headers).status_code, range(8)))
+        answers = list(threads.map(lambda _: send(delivery="d").status_code, range(8)))
     assert answers == [204] * 8
     assert len(events()) == 2
 

@@ -13,42 +13,26 @@ from include.mlflow_provider.hooks.base import MLflowBaseHook
     [
         (
             {"host": "https://mlflow/prefix", "port": 8443, "login": "me", "password": "word"},
-            {
-                "MLFLOW_TRACKING_URI": "https://mlflow:8443/prefix",
-                "MLFLOW_TRACKING_USERNAME": "me",
-                "MLFLOW_TRACKING_PASSWORD": "word",
-            },
+            {"URI": "https://mlflow:8443/prefix", "USERNAME": "me", "PASSWORD": "word"},
         ),
-        (
-            {"host": "mlflow", "login": "token", "password": "t0ken"},
-            {"MLFLOW_TRACKING_URI": "http://mlflow", "MLFLOW_TRACKING_TOKEN": "t0ken"},
-        ),
+        ({"host": "mlflow", "login": "token", "password": "t0ken"}, {"URI": "http://mlflow", "TOKEN": "t0ken"}),
         (
             {"host": "dbc-1.cloud.databricks.com", "login": "token", "password": "t0ken"},
-            {
-                "MLFLOW_TRACKING_URI": "databricks",
-                "DATABRICKS_HOST": "https://dbc-1.cloud.databricks.com",
-                "DATABRICKS_TOKEN": "t0ken",
-            },
+            {"URI": "databricks", "DATABRICKS_HOST": "https://dbc-1.cloud.databricks.com", "DATABRICKS_TOKEN": "t0ken"},
         ),
         (
             {"host": "mlflow", "extra": {"registry_uri": "https://registry"}},
-            {"MLFLOW_TRACKING_URI": "http://mlflow", "MLFLOW_REGISTRY_URI": "https://registry"},
+            {"URI": "http://mlflow", "MLFLOW_REGISTRY_URI": "https://registry"},
         ),
-        (
-            {"host": "mlflow", "extra": {"verify": "/ca.pem"}},
-            {"MLFLOW_TRACKING_URI": "http://mlflow", "MLFLOW_TRACKING_SERVER_CERT_PATH": "/ca.pem"},
-        ),
-        (
-            {"host": "mlflow", "extra": {"verify": False}},
-            {"MLFLOW_TRACKING_URI": "http://mlflow", "MLFLOW_TRACKING_INSECURE_TLS": "true"},
-        ),
+        ({"host": "mlflow", "extra": {"verify": "/ca.pem"}}, {"URI": "http://mlflow", "SERVER_CERT_PATH": "/ca.pem"}),
+        ({"host": "mlflow", "extra": {"verify": False}}, {"URI": "http://mlflow", "INSECURE_TLS": "true"}),
     ],
 )
 def test_variables_follow_the_connection(connect, fields, variables):
     connect(**fields)
     found = MLflowBaseHook("scripted").get_env_vars()
-    assert {name: value for name, value in found.items() if name in MLflowBaseHook.mlflow_env_variables} == variables
+    logins = {name: value for name, value in found.items() if name in MLflowBaseHook.mlflow_env_variables}
+    assert {name.removeprefix("MLFLOW_TRACKING_"): value for name, value in logins.items()} == variables
 
 
 def test_two_attempts_at_a_dead_server_end_well_below_a_minute(connect):

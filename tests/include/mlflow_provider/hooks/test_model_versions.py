@@ -44,12 +44,6 @@ def test_a_version_is_copied_to_another_model_with_all_it_says(hook, name, lengt
     assert len(folders) == 1
 
 
-def test_the_version_behind_an_alias_is_copied_as_the_next_one(hook, name, version):
-    hook.set_registered_model_alias(name, "champion", 1)
-    hook.copy_model_version(f"models:/{name}@champion", f"{name} production")
-    assert hook.copy_model_version(f"models:/{name}@champion", f"{name} production")["version"] == "2"
-
-
 def test_only_a_version_can_be_copied(hook, name):
     with pytest.raises(MLflowError, match="names no model version"):
         hook.copy_model_version("models:/m-1f0c", name)

@@ -9,6 +9,18 @@ from include.mlflow_provider.hooks.client import MLflowClientHook
 from ..scripted import Answer
 
 NONE = Answer(404, '{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+TAKEN = Answer(400, '{"error_code": "RESOURCE_ALREADY_EXISTS"}')
+MODEL = Answer(200, '{"registered_model": {"name": "a"}}')
+EXPERIMENT = Answer(200, '{"experiment": {"experiment_id": "7"}}')
+TROUBLE = [Answer(400, "QueuePool limit"), Answer(500), Answer(seconds=60)]
+
+
+def create_model():
+    return MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True)
+
+
+def create_experiment():
+    return MLflowClientHook(mlflow_conn_id="scripted").create_experiment("a", exist_ok=True)
 
 
 def test_a_model_that_exists_is_an_error_or_returned_as_it_is(hook, name):
@@ -18,38 +30,37 @@ def test_a_model_that_exists_is_an_error_or_returned_as_it_is(hook, name):
     assert hook.create_registered_model(name, description="second", exist_ok=True)["description"] == "first"
 
 
-@pytest.mark.parametrize("answer", [Answer(400, "QueuePool limit"), Answer(500), Answer(seconds=60)])
-def test_a_model_that_exists_is_returned_whatever_became_of_the_request_to_create_it(scripted, answer):
-    server = scripted(NONE, answer, Answer(200, '{"registered_model": {"name": "a"}}'), extra={"timeout": 0.2})
-    client = MLflowClientHook(mlflow_conn_id="scripted")
-    assert client.create_registered_model("a", exist_ok=True) == {"name": "a"}
+@pytest.mark.parametrize("answer", TROUBLE)
+@pytest.mark.parametrize(
+    ("create", "found", "expected"), [(create_model, MODEL, {"name": "a"}), (create_experiment, EXPERIMENT, "7")]
+)
+def test_what_exists_is_found_whatever_became_of_the_request_to_create_it(scripted, answer, create, found, expected):
+    server = scripted(NONE, answer, found, extra={"timeout": 0.2})
+    assert create() == expected
     assert [request[0] for request in server.requests] == ["GET", "POST", "GET"]
 
 
 def test_a_model_that_exists_needs_no_permission_to_create_one(scripted):
-    server = scripted(Answer(200, '{"registered_model": {"name": "a"}}'), Answer(403))
-    assert MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True) == {"name": "a"}
+    server = scripted(MODEL, Answer(403))
+    assert create_model() == {"name": "a"}
     assert len(server.requests) == 1
 
 
-def test_the_error_of_a_creation_stays_if_the_server_does_not_tell_whether_the_model_exists(scripted):
-    scripted(NONE, Answer(400, "QueuePool limit"), Answer(403, "not yours"))
-    with pytest.raises(MLflowAPIError, match="QueuePool limit"):
-        MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True)
-
-
-@pytest.mark.parametrize("follow_up", [Answer(400, "QueuePool limit"), Answer(500), Answer(seconds=60)])
+@pytest.mark.parametrize("follow_up", TROUBLE)
 def test_a_model_that_exists_for_sure_is_asked_for_again(scripted, monkeypatch, follow_up):
     monkeypatch.setattr(rest, "RETRY_BUDGET", 0.0)
-    taken = Answer(400, '{"error_code": "RESOURCE_ALREADY_EXISTS"}')
-    scripted(NONE, taken, follow_up, Answer(200, '{"registered_model": {"name": "a"}}'), extra={"timeout": 0.2})
-    assert MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True) == {"name": "a"}
+    scripted(NONE, TAKEN, follow_up, MODEL, extra={"timeout": 0.2})
+    assert create_model() == {"name": "a"}
 
 
-def test_a_model_that_exists_and_cannot_be_seen_is_an_error_that_says_so(scripted):
-    scripted(NONE, Answer(400, '{"error_code": "RESOURCE_ALREADY_EXISTS"}'), Answer(403, "not yours"))
-    with pytest.raises(MLflowAPIError, match="not yours"):
-        MLflowClientHook(mlflow_conn_id="scripted").create_registered_model("a", exist_ok=True)
+@pytest.mark.parametrize(
+    ("answer", "error"), [(Answer(400, "QueuePool limit"), "QueuePool limit"), (TAKEN, "not yours")]
+)
+@pytest.mark.parametrize("create", [create_model, create_experiment])
+def test_an_error_stays_if_the_server_does_not_show_what_may_exist(scripted, create, answer, error):
+    scripted(NONE, answer, Answer(403, "not yours"))
+    with pytest.raises(MLflowAPIError, match=error):
+        create()
 
 
 DATABASE = "(sqlite3.OperationalError) database is locked (Background on this error at: https://sqlalche.me/e/20/e3q8)"
@@ -75,8 +86,3 @@ def test_models_are_searched_through_all_pages(hook, name, monkeypatch):
     monkeypatch.setattr(MLflowClientHook, "page_size", 2)
     assert {model["name"] for model in hook.search_registered_models(f'name LIKE "{name}%"')} == created
     assert created <= {model["name"] for model in hook.search_registered_models()}
-
-
-def test_a_model_without_versions_has_no_latest_ones(hook, name):
-    hook.create_registered_model(name)
-    assert hook.get_latest_versions(name) == []

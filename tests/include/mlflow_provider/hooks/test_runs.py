@@ -22,9 +22,6 @@ def test_a_run_starts_now_and_runs(hook, experiment_id):
     assert (info["status"], info["run_name"], info["experiment_id"]) == ("RUNNING", "ridge", experiment_id)
     assert before - 1 <= info["start_time"] / 1000 <= time.time() + 1
     assert values(run, "tags")["data"] == "possum"
-
-
-def test_a_run_can_have_started_at_another_time(hook, experiment_id):
     assert hook.create_run(experiment_id, start_time=1000)["info"]["start_time"] == 1000
 
 

@@ -5,10 +5,6 @@ import pytest
 from include.mlflow_provider.exceptions import MLflowAPIError, MLflowError
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
-from ..scripted import Answer
-
-NONE = Answer(404, '{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
-
 
 def test_a_search_walks_through_all_pages(hook, name, monkeypatch):
     created = {hook.create_experiment(f"{name} {number}") for number in range(3)}
@@ -23,20 +19,6 @@ def test_creating_an_experiment_twice_is_an_error_unless_that_is_fine(hook, name
     assert hook.create_experiment(name, exist_ok=True) == experiment_id
     with pytest.raises(MLflowAPIError, match="RESOURCE_ALREADY_EXISTS"):
         hook.create_experiment(name)
-
-
-@pytest.mark.parametrize("answer", [Answer(400, "QueuePool limit"), Answer(500), Answer(seconds=60)])
-def test_an_experiment_that_exists_is_found_whatever_became_of_the_request_to_create_it(scripted, answer):
-    server = scripted(NONE, answer, Answer(200, '{"experiment": {"experiment_id": "7"}}'), extra={"timeout": 0.2})
-    client = MLflowClientHook(mlflow_conn_id="scripted")
-    assert client.create_experiment("a", exist_ok=True) == "7"
-    assert [request[0] for request in server.requests] == ["GET", "POST", "GET"]
-
-
-def test_the_error_of_a_creation_stays_if_the_server_does_not_tell_whether_the_experiment_exists(scripted):
-    scripted(NONE, Answer(400, "QueuePool limit"), Answer(403, "not yours"))
-    with pytest.raises(MLflowAPIError, match="QueuePool limit"):
-        MLflowClientHook(mlflow_conn_id="scripted").create_experiment("a", exist_ok=True)
 
 
 def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(hook, name):

@@ -37,11 +37,7 @@ def test_a_model_that_mlflow_does_not_show_is_not_deployed(scripted, monkeypatch
     scripted(Answer(403))
     with pytest.raises(MLflowAPIError, match="403"):
         run(
-            CreateDeploymentOperator,
-            mlflow_conn_id="scripted",
-            name="x",
-            model_uri="models:/x@champion",
-            target_uri="serving",
+            CreateDeploymentOperator, mlflow_conn_id="scripted", name="x", model_uri="models:/x@a", target_uri="serving"
         )
     assert not deployed
 

@@ -10,40 +10,12 @@ from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.operators._model_process.inputs import read_value
 from include.mlflow_provider.operators._subprocess import stage_input, table_suffix
 
-INDEX = pd.Index([7, 9], name="case")
-FRAME = pd.DataFrame({"sex": ["f", "m"], "head": [94.1, np.nan]}, index=INDEX)
-
-
-@pytest.mark.parametrize(
-    ("data", "suffix"),
-    [
-        (FRAME, ".cells"),
-        (FRAME["head"], ".cells"),
-        (pd.Series([1.0, 2.0]), ".cells"),
-        (np.array([[1.5, 2.0]]), ".npy"),
-        ({"head": np.array([1.0, 2.0])}, ".pickle"),
-    ],
-)
-def test_a_value_arrives_as_it_left(data, suffix, tmp_path):
-    file = stage_input(data, tmp_path, None)
-    found = read_value(file)
-    assert file.suffix == suffix
-    assert type(found) is type(data)
-    if isinstance(data, dict):
-        data, found = data["head"], found["head"]
-    if isinstance(data, pd.Series):
-        pd.testing.assert_series_equal(
-            found,
-            data,
-        )
-    elif isinstance(data, pd.DataFrame):
-        pd.testing.assert_frame_equal(found, data)
-    else:
-        np.testing.assert_array_equal(found, data)
-
-
+FRAME = pd.DataFrame({"sex": ["f", "m"], "head": [94.1, np.nan]}, index=pd.Index([7, 9], name="case"))
 DAYS = pd.date_range("2026-01-01", periods=2)
-ODD = {
+TABLES = {
+    "usual": FRAME,
+    "column": FRAME["head"],
+    "series without a name": pd.Series([1.0, 2.0]),
     "categories": pd.DataFrame({"x": pd.Categorical(["m", "f"], ["f", "m", "unknown"], ordered=True)}),
     "numbers as categories": pd.DataFrame({"x": pd.Categorical([5, 3], [9, 5, 3])}),
     "dicts": pd.DataFrame({"x": [{"a": 1}, {"b": [2]}]}),
@@ -71,10 +43,11 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
-def test_a_frame_of_any_kind_arrives_as_it_left(kind, tmp_path):
-    data = ODD[kind]
-    found = read_value(stage_input(data, tmp_path, None))
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_frame_of_any_kind_arrives_as_it_left_in_plain_cells(kind, tmp_path):
+    data = TABLES[kind]
+    found = read_value(file := stage_input(data, tmp_path, None))
+    assert file.suffix == ".cells"
     equal = pd.testing.assert_series_equal if data.ndim == 1 else pd.testing.assert_frame_equal
     equal(found, data, check_index_type="exact", check_freq=False)
 
@@ -86,9 +59,13 @@ def test_a_path_is_as_good_as_a_uri(tmp_path):
         assert stage_input(path, folder, "aws_default").read_bytes() == source.read_bytes()
 
 
-def test_a_sparse_matrix_arrives(tmp_path):
-    found = read_value(stage_input(csr_matrix(np.eye(2)), tmp_path, None))
-    np.testing.assert_array_equal(found.toarray(), np.eye(2))
+def test_an_array_a_dict_and_a_sparse_matrix_arrive(tmp_path):
+    array = np.array([[1.5, 2.0]])
+    np.testing.assert_array_equal(read_value(file := stage_input(array, tmp_path, None)), array)
+    assert file.suffix == ".npy"
+    np.testing.assert_array_equal(read_value(stage_input({"head": array}, tmp_path, None))["head"], array)
+    found = read_value(stage_input(csr_matrix(array), tmp_path, None))
+    np.testing.assert_array_equal(found.toarray(), array)
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/folder/", "s3://bucket/a.xlsx", "just a word"])

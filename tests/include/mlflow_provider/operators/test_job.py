@@ -6,7 +6,6 @@ import pickle
 import signal
 import subprocess
 import sys
-from threading import Event
 
 import pytest
 
@@ -30,16 +29,8 @@ def test_a_child_that_imports_the_program_again_does_not_start_it(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_parts_are_announced_in_turn(tmp_path):
-    asked = Event()
-
-    def bring_input():
-        assert asked.wait(10)
-        return tmp_path / "b"
-
-    delivery = deliver(tmp_path, model=lambda: tmp_path / "a", input=bring_input)
-    asked.set()
-    assert delivery.result(10) is None
+def test_parts_are_announced(tmp_path):
+    assert deliver(tmp_path, model=lambda: tmp_path / "a", input=lambda: tmp_path / "b").result(10) is None
     assert [(tmp_path / name).read_text() for name in ("model", "input")] == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 

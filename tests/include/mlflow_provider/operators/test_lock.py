@@ -12,8 +12,6 @@ from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.operators._environment import Recipe, is_lock
 from include.mlflow_provider.operators._subprocess import Programs
 
-from ..conftest import MODELS
-
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -55,16 +53,3 @@ def test_a_package_with_another_hash_is_refused(locked, tmp_path):
 )
 def test_a_lock_has_a_hash_for_each_package(text, expected):
     assert is_lock(text) is expected
-
-
-def test_another_model_is_saved_with_the_requirements_and_the_lock_of_one_that_is_there(locked, tmp_path):
-    from mlflow import pyfunc
-
-    code, lock = str(MODELS / "whoami.py"), tmp_path / "constraints.txt"
-    lock.write_text(locked)
-    pyfunc.save_model(str(tmp_path / "old"), python_model=code, pip_requirements=["iniconfig", f"-c {lock}"])
-    file = pyfunc.get_model_dependencies(str(tmp_path / "old"))
-    pyfunc.save_model(str(tmp_path / "new"), python_model=code, pip_requirements=[f"-r {file}"])
-    for name in ("requirements.txt", "constraints.txt"):
-        assert (tmp_path / "new" / name).read_text() == (tmp_path / "old" / name).read_text()
-    assert is_lock((tmp_path / "new" / "constraints.txt").read_text())

@@ -142,11 +142,6 @@ def test_an_argument_that_cannot_be_is_refused_in_the_dag_file(operator, wrong):
         operator(**wrong)
 
 
-def test_uv_is_another_name_of_virtualenv(predict, environments):
-    assert predict(env_manager="uv") == predict(env_manager="virtualenv")
-    assert len(list(environments.glob("model-*/"))) == 1
-
-
 def test_a_model_that_quits_is_explained_or_skipped_as_airflow_does(predict, quitter):
     arguments = {"model_uri": quitter.uri, "env_manager": "local"}
     with pytest.raises(ModelPredictionError, match="its process ended with status 3"):
@@ -155,11 +150,11 @@ def test_a_model_that_quits_is_explained_or_skipped_as_airflow_does(predict, qui
         predict({"head": [3.0], "tail": [1.0]}, skip_on_exit_code=3, **arguments)
 
 
-def test_a_second_prediction_reuses_the_environment(predict, environments):
-    predict()
+def test_a_second_prediction_reuses_the_environment_and_uv_is_another_name_of_virtualenv(predict, environments):
+    predict(env_manager="virtualenv")
     python = next(environments.glob("model-*/bin/python"))
     built = python.lstat().st_mtime_ns
-    predict()
+    predict(env_manager="uv")
     assert len(list(environments.glob("model-*/"))) == 1
     assert python.lstat().st_mtime_ns == built
 
@@ -212,13 +207,8 @@ def test_object_storage_paths_are_as_good_as_uris(predict, bucket):
 def test_whole_numbers_and_columns_without_names_are_predicted(predict, bucket, caplog):
     whole = pd.DataFrame({"head": [94, 92], "tail": [36, 37]})
     put(whole, bucket / "whole.csv")
-    for data in (
-        whole,
-        str(bucket / "whole.csv"),
-        whole.to_dict("records"),
-        whole.to_numpy(),
-        whole.to_numpy().tolist(),
-    ):
+    array = whole.to_numpy()
+    for data in (whole, str(bucket / "whole.csv"), whole.to_dict("records"), array, array.tolist()):
         assert predict(data, env_manager="local") == [130.0, 129.0]
     with pytest.raises(
         ModelPredictionError, match=r"pass a table with these columns, or an array of shape \(rows, 2\)"
@@ -339,14 +329,8 @@ def test_the_result_is_logged_if_asked_for(predict, capfd):
 def test_templates_are_rendered(operator):
     task = operator("s3://{{ ds }}/in.csv", model_uri="models:/{{ ds }}/1", output_uri="s3://{{ ds }}/out.csv")
     task.render_template_fields({"ds": "today"})
-    assert rendered(task) == {
-        "model_uri": "models:/today/1",
-        "dst_path": None,
-        "data": "s3://today/in.csv",
-        "output_uri": "s3://today/out.csv",
-        "op_args": [],
-        "op_kwargs": {},
-    }
+    uris = {"model_uri": "models:/today/1", "data": "s3://today/in.csv", "output_uri": "s3://today/out.csv"}
+    assert rendered(task) == {**uris, "dst_path": None, "op_args": [], "op_kwargs": {}}
 
 
 @pytest.fixture

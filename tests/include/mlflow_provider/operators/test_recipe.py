@@ -90,16 +90,7 @@ def test_indexes_and_their_passwords_are_in_no_command_and_no_file(tmp_path, loc
     assert recorder.variables["UV_INDEX"] == "https://b/simple https://c/simple"
 
 
-def test_options_come_before_the_requirements(tmp_path, lock):
-    recorder = Recorder()
-    replace(RECIPE, options=["--pre"]).build(recorder, os.environ, tmp_path / "built", lock)
-    assert recorder.commands[-1][-3:] == ["--pre", "-r", str(tmp_path / "built" / "requirements.txt")]
-
-
 def test_a_python_that_uv_accepts_comes_first_on_the_path_of_the_build():
     found = shutil.which(f"python{HERE}", path=python_path())
     assert found == str(Path(sys.base_prefix) / "bin" / f"python{HERE}")
-
-
-def test_the_path_of_the_build_ends_with_the_path_there_was():
     assert python_path().endswith(os.environ["PATH"])

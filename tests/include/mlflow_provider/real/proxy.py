@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ..scripted import LocalServer
+
 OF_ONE_HOP = {"connection", "keep-alive", "transfer-encoding"}
 
 
-class ReverseProxy:
+class ReverseProxy(LocalServer):
     """Forwards what comes in below a path prefix, without the prefix.
 
     :param target: address of the server behind it
@@ -28,22 +28,8 @@ class ReverseProxy:
     """
 
     def __init__(self, target: str, prefix: str = "", certificate: Path | None = None) -> None:
-        self._http = _Server(("127.0.0.1", 0), _forwarder(target, prefix))
-        if certificate:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(certificate)
-            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._http.server_port}{prefix}"
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
-
-    def stop(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128  # of connections that wait; the usual 5 would turn some of twenty away
+        super().__init__(_forwarder(target, prefix), certificate)
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}{prefix}"
 
 
 class Authority:

@@ -252,33 +252,17 @@ def test_the_wait_ends_with_the_timeout(services, name, mode, soft_fail, outcome
 
 
 def test_a_deferrable_sensor_waits_in_the_triggerer_until_its_timeout(services, name):
-    task = sensor(
-        name=name,
-        version="{{ params.version }}",
-        alias="champion",
-        metric="rmse",
-        at_most="{{ params.limit }}",
-        timeout=timedelta(hours=6),
-        poke_interval=timedelta(minutes=2),
-        deferrable=True,
-    )
+    how = {"timeout": timedelta(hours=6), "poke_interval": timedelta(minutes=2), "deferrable": True}
+    wanted = {"version": "{{ params.version }}", "alias": "champion", "metric": "rmse", "at_most": "{{ params.limit }}"}
+    task = sensor(name=name, **wanted, **how)
     task.render_template_fields({"params": {"version": 3, "limit": 1.3}})
     with pytest.raises(TaskDeferred) as deferral:
         task.execute(FIRST)
     assert (deferral.value.method_name, deferral.value.timeout) == ("execute_complete", timedelta(hours=6))
-    assert deferral.value.trigger.serialize() == (
-        "include.mlflow_provider.triggers.model_version.MLflowModelVersionTrigger",
-        {
-            "name": name,
-            "version": "3",
-            "alias": "champion",
-            "metric": "rmse",
-            "at_least": None,
-            "at_most": 1.3,
-            "mlflow_conn_id": "mlflow_default",
-            "poke_interval": 120.0,
-        },
-    )
+    path, arguments = deferral.value.trigger.serialize()
+    assert path == "include.mlflow_provider.triggers.model_version.MLflowModelVersionTrigger"
+    condition = {"name": name, "version": "3", "alias": "champion", "metric": "rmse", "at_least": None, "at_most": 1.3}
+    assert arguments == condition | {"mlflow_conn_id": "mlflow_default", "poke_interval": 120.0}
 
 
 def test_after_the_triggerer_the_version_is_returned_and_linked():

@@ -48,19 +48,6 @@ def test_chunks_are_the_parts_of_the_whole_table(path, name, size):
     assert len({str(chunk.data[name].dtype) for chunk in chunks}) == 1
 
 
-@pytest.mark.parametrize("size", [None, 7, 8])
-def test_a_table_of_one_chunk_is_what_pandas_reads(path, size):
-    [chunk] = read_csv(path, size)
-    pd.testing.assert_frame_equal(chunk.data, pd.read_csv(path))
-    assert not chunk.is_part
-
-
-def test_a_table_without_rows_is_a_chunk_without_rows(tmp_path):
-    (tmp_path / "table.csv").write_text("a,b\n")
-    [chunk] = read_csv(tmp_path / "table.csv", 3)
-    assert (list(chunk.data.columns), chunk.data.shape, chunk.total) == (["a", "b"], (0, 2), 0)
-
-
 def test_an_index_that_pandas_reads_stays(tmp_path):
     (tmp_path / "table.csv").write_text("head,tail\n7,1,2\n9,3,4\n5,5,6\n")  # one name less than cells
     whole = pd.read_csv(tmp_path / "table.csv")

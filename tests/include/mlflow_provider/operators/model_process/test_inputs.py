@@ -45,7 +45,15 @@ def test_a_frame_comes_in_one_piece_and_its_object_in_chunks(tmp_path):
 
 def test_a_chunk_says_which_rows_it_has(tmp_path):
     FRAME.to_parquet(tmp_path / "data.parquet")
-    assert [chunk.rows for chunk in read_chunks(tmp_path / "data.parquet", 1)] == [
-        "rows 0 to 0 of 2",
-        "rows 1 to 1 of 2",
-    ]
+    chunks = read_chunks(tmp_path / "data.parquet", 1)
+    assert [chunk.rows for chunk in chunks] == ["rows 0 to 0 of 2", "rows 1 to 1 of 2"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize(("rows", "size"), [(2, None), (2, 2), (2, 3), (0, 3)])
+def test_a_table_of_one_chunk_is_what_pandas_reads(tmp_path, suffix, rows, size):
+    frame, file = FRAME.iloc[:rows], tmp_path / f"data.{suffix}"
+    frame.to_csv(file) if suffix == "csv" else frame.to_parquet(file)
+    [chunk] = read_chunks(file, size)
+    pd.testing.assert_frame_equal(chunk.data, pd.read_csv(file) if suffix == "csv" else pd.read_parquet(file))
+    assert (chunk.total, chunk.is_part) == (rows, False)

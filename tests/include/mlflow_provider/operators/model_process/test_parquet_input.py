@@ -74,17 +74,3 @@ def test_an_index_of_rows_that_were_filtered_out_numbers_those_that_are_there(tm
     pq.write_table(table, tmp_path / "table.parquet")
     chunks = check(tmp_path / "table.parquet", 3)
     assert [list(chunk.data.index) for chunk in chunks] == [[0, 1, 2], [3, 4]]
-
-
-@pytest.mark.parametrize("size", [None, 7, 8])
-def test_a_table_of_one_chunk_is_what_pandas_reads(tmp_path, size):
-    frame(INDEXES["by two"]).to_parquet(tmp_path / "table.parquet")
-    [chunk] = read_parquet(tmp_path / "table.parquet", size)
-    pd.testing.assert_frame_equal(chunk.data, pd.read_parquet(tmp_path / "table.parquet"))
-    assert not chunk.is_part
-
-
-def test_a_table_without_rows_is_a_chunk_without_rows(tmp_path):
-    frame().iloc[:0].to_parquet(tmp_path / "table.parquet")
-    [chunk] = read_parquet(tmp_path / "table.parquet", 3)
-    assert (chunk.data.shape, chunk.total) == ((0, len(COLUMNS)), 0)

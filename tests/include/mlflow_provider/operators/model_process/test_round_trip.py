@@ -108,7 +108,6 @@ def test_a_returned_result_is_what_the_model_says_or_refused(tmp_path, kind, for
         "frame": lambda data: data,
     }
     model = Itself(forms[form])
-    said = forms[form](pd.read_parquet(path))
     try:
         found = collect(next(run(model, path, None))[1], None)
     except ValueError as error:
@@ -124,7 +123,6 @@ def test_a_returned_result_is_what_the_model_says_or_refused(tmp_path, kind, for
     }
     for value, cell in zip(values.get(form, lambda: found)(), cells, strict=True):
         assert is_same(value, cell)
-    assert type(said).__name__ in ("list", "ndarray", "dict", "Series", "DataFrame")
 
 
 def is_same(value, cell):

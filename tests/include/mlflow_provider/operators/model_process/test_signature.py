@@ -55,12 +55,6 @@ def predict(model, data):
     return model.predict(fit(data, model))
 
 
-def from_csv(model, text, tmp_path, size=None):
-    (tmp_path / "data.csv").write_text(text)
-    chunks = read_chunks(tmp_path / "data.csv", size, columns_of(model))
-    return pd.concat([predict(model, chunk.data) for chunk in chunks])
-
-
 CSV = "d,f,l,i,s,b,t\n94,1,2,3,007,True,2026-01-02\n92,2,3,4,NA,False,2026-01-03T10:00\n"
 EVERY = {"d": "double", "f": "float", "l": "long", "i": "integer", "s": "string", "b": "boolean", "t": "datetime"}
 TYPES = ["float64", "float32", "int64", "int32", "str", "bool", "datetime64[ns]"]
@@ -68,7 +62,10 @@ TYPES = ["float64", "float32", "int64", "int32", "str", "bool", "datetime64[ns]"
 
 @pytest.mark.parametrize("size", [None, 1])
 def test_a_csv_has_the_types_of_the_signature_whatever_its_values(load, tmp_path, size):
-    found = from_csv(load(columns(**EVERY)), CSV, tmp_path, size)
+    model = load(columns(**EVERY))
+    (tmp_path / "data.csv").write_text(CSV)
+    chunks = read_chunks(tmp_path / "data.csv", size, columns_of(model))
+    found = pd.concat([predict(model, chunk.data) for chunk in chunks])
     assert [str(kind) for kind in found.dtypes] == TYPES
     assert found["s"].tolist()[0] == "007"
     assert found["s"].isna().tolist() == [False, True]
@@ -107,11 +104,7 @@ def test_whole_numbers_fit_a_column_of_integers(load, kind, cells):
 @pytest.mark.parametrize(
     ("kind", "cells", "complaint"),
     [
-        (
-            "long",
-            [1.5, 2],
-            r"column 'x' is long in the model's signature, and the input has float64: np.float64\(1.5\)",
-        ),
+        ("long", [1.5, 2], r"column 'x' is long in the model's signature, and .* float64: np.float64\(1.5\)"),
         ("integer", [2**40], "is not an int32"),
         ("long", [1, None], "it misses values, which no column of integers can"),
         ("double", ["94", "wide"], "Unable to parse string .wide"),
