@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import rewind_body
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError
 from urllib3.util import Retry
 
@@ -206,7 +207,9 @@ class _RetryingAdapter(HTTPAdapter):
         kwargs["timeout"] = kwargs.get("timeout") or self.timeout
         reads = _is_read(request.method or "", request.url or "")
         deadline = time.monotonic() + RETRY_BUDGET
-        for attempt in range(RETRIES):
+        start = request._body_position  # of a file that is sent; a generator has none, and cannot be sent again
+        can_repeat = isinstance(start, int) or isinstance(request.body, bytes | str | None)
+        for attempt in range(RETRIES if can_repeat else 0):
             pause = BACKOFF * 2**attempt * random.uniform(0.5, 1)  # noqa: S311
             try:
                 response = super().send(request, **kwargs)
@@ -222,6 +225,8 @@ class _RetryingAdapter(HTTPAdapter):
                     raise
             log.warning("Retrying in %.1f s: %s %s", pause, request.method, (request.url or "").partition("?")[0])
             time.sleep(pause)
+            if start is not None:
+                rewind_body(request)
         return super().send(request, **kwargs)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from uv import find_uv_bin
 
-from .wheels import build, run
+from .wheels import build, install
 
 HERE = Path(__file__).parent
 # What the tests use beside the package. The real servers, the contract and the README are looked at in the project.
@@ -41,14 +39,12 @@ OPTIONS = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-W", "ign
 
 @pytest.mark.extended
 def test_the_tests_pass_without_the_project(tmp_path):
-    python = tmp_path / "environment" / "bin" / "python"
-    run(find_uv_bin(), "venv", "--python", sys.executable, tmp_path / "environment")
     pinned = [f"{name}=={version(name)}" for name in ("apache-airflow", *TOOLS)]
-    run(find_uv_bin(), "pip", "install", "--python", python, build(tmp_path), *pinned)
+    programs = install(tmp_path / "environment", build(tmp_path), *pinned)
     copy_tests(tmp_path / "tests")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
     environment = {**inherited, "AIRFLOW_HOME": str(tmp_path / "home")}
-    command = [str(python), "-m", "pytest", *OPTIONS, "tests"]
+    command = [str(programs / "python"), "-m", "pytest", *OPTIONS, "tests"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1]
     assert done.returncode == 0, done.stdout[-5000:]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
-from uv import find_uv_bin
 
 import include.mlflow_provider as provider
 
-from .wheels import build, run
+from .wheels import build, install, run
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +23,8 @@ def airflow_home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clean(wheel, airflow_home):
-    """The ``airflow`` command of an environment with Airflow 3.3 and the wheel."""
-    uv, environment = find_uv_bin(), airflow_home / "environment"
-    run(uv, "venv", "--python", sys.executable, environment)
-    run(uv, "pip", "install", "--python", environment, "apache-airflow==3.3.2", wheel)
-    return environment / "bin"
+    """The programs of an environment with Airflow 3.3 and the wheel."""
+    return install(airflow_home / "environment", "apache-airflow==3.3.2", wheel)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -16,6 +17,13 @@ def run(*command, **options):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def install(folder, *packages):
+    """Build a new environment with these packages, and return the folder of its programs."""
+    run(find_uv_bin(), "venv", "--python", sys.executable, folder)
+    run(find_uv_bin(), "pip", "install", "--python", folder, *packages)
+    return folder / "bin"
 
 
 def build(folder, kind="wheel"):

@@ -118,6 +118,17 @@ def test_a_post_that_the_server_put_off_is_sent_again_after_the_time_it_asked_fo
     assert len(server.requests) == 2
 
 
+def test_a_file_is_sent_again_from_its_beginning_and_what_has_none_is_not(scripted, tmp_path):
+    server = scripted(Answer(429), Answer(200), Answer(429))
+    (tmp_path / "file").write_text("content")
+    with (tmp_path / "file").open("rb") as file:
+        client().run("api/2.0/mlflow-artifacts/artifacts/a", data=file)
+    assert [body for *_, body in server.requests] == [b"content"] * 2
+    with pytest.raises(MLflowAPIError, match="429"):
+        client().run("api/2.0/mlflow-artifacts/artifacts/a", data=iter([b"content"]))
+    assert len(server.requests) == 3
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_after_an_error_of_the_server_what_reads_is_sent_again_and_a_change_is_not(scripted, status):
     server = scripted(Answer(status), Answer(200, '{"experiments": [{"name": "a"}]}'))

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from base64 import b64decode
 from importlib.metadata import version
 
 import pytest
 import requests
-from uv import find_uv_bin
 
 from include.mlflow_provider.exceptions import MLflowError
 from include.mlflow_provider.hooks.base import MLflowBaseHook
 from include.mlflow_provider.hooks.client import MLflowClientHook
 
 from ..scripted import Answer, ScriptedServer
-from ..wheels import build, run
+from ..wheels import build, install, run
 
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:mlflow-tracking-server/lengths"
 AZURE = (
@@ -73,10 +71,8 @@ print(json.dumps([experiments, request.url, token, uri]))
 @pytest.mark.extended
 def test_requests_to_sagemaker_are_signed_and_those_to_azure_carry_its_token(tmp_path):
     """The makers' own plugins, in an environment with the wheel; a server of this test stands for SageMaker's."""
-    python, server = tmp_path / "environment" / "bin" / "python", ScriptedServer([Answer(body=EXPERIMENTS)])
-    run(find_uv_bin(), "venv", "--python", sys.executable, tmp_path / "environment")
-    wheel = f"{build(tmp_path)}[sagemaker,azureml]"
-    run(find_uv_bin(), "pip", "install", "--python", python, wheel, f"apache-airflow=={version('apache-airflow')}")
+    server, wheel = ScriptedServer([Answer(body=EXPERIMENTS)]), f"{build(tmp_path)}[sagemaker,azureml]"
+    programs = install(tmp_path / "environment", wheel, f"apache-airflow=={version('apache-airflow')}")
     environment = {
         "AIRFLOW_HOME": str(tmp_path / "home"),
         "AIRFLOW_CONN_ARN": json.dumps({"conn_type": "mlflow", "host": ARN}),
@@ -85,7 +81,7 @@ def test_requests_to_sagemaker_are_signed_and_those_to_azure_carry_its_token(tmp
         "AWS_SECRET_ACCESS_KEY": "secret",
         "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": f"http://127.0.0.1:{server.port}",
     }
-    printed = run(python, "-c", SCRIPT, env=environment)
+    printed = run(programs / "python", "-c", SCRIPT, env=environment)
     experiments, url, token, uri = json.loads(printed.splitlines()[-1])
     assert experiments == [{"name": "a"}]
     assert server.requests[0][2]["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=key/")
