@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from airflow import settings
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.io import store
 from airflow.utils.db import initdb
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
@@ -59,6 +61,8 @@ def staged(registered: Registered, project_table: pd.DataFrame) -> Registered:
 @pytest.fixture
 def production(staged: Registered, elsewhere: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> MLflowClientHook:
     """Another environment, for which that of the versions is staging."""
+    # A process of Airflow keeps the file system of a connection, and the one of this process may know the old S3.
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
     for variable in CONNECTIONS:
         monkeypatch.setenv(variable.replace("DEFAULT", "STAGING"), os.environ[variable])
         monkeypatch.setenv(variable, elsewhere[variable])
@@ -75,7 +79,8 @@ def params(name: str, source: str = "staging", version: str = "@champion") -> di
 
 @pytest.fixture
 def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of Airflow with the DAG only, and a database."""
+    """A folder of Airflow with the DAG only, and a database; tasks run in this process, which keeps its memory."""
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     initdb()
     shutil.copy(INCLUDE.parent / "dags/release.py", tmp_path)
     monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path))
