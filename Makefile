@@ -32,7 +32,17 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## Start all services, run the DAGs, print the results
-	@$(RUN) demo
+serve: setup ## Serve the champion over HTTP (SERVE_PORT=5002)
+password: setup ## Print the logins of Airflow and MLflow
+demo serve password:
+	@$(RUN) $@
+
+down: ## Stop every service
+status: ## Print the state and address of each service
+doctor: ## Look for everything that can be wrong, and print the remedies
+clean: ## Delete the local data after confirmation, but not the environments
+down status doctor clean:
+	@$(call if_set_up,$(RUN) $@)
 
 # The values come from the environment, so that blanks and quotes in names need no escaping. Write $ as $$.
 adapt: setup ## Describe your own table in include/problem.py (TABLE=my.csv or a folder, TARGET=price [ID=id] [FORCE=1])
@@ -40,9 +50,6 @@ adapt: setup ## Describe your own table in include/problem.py (TABLE=my.csv or a
 
 up: setup ## Start the services (SERVICES="s3 mlflow airflow") [EXECUTOR=celery WORKERS=2] [DATABASE=postgresql]
 	@$(RUN) up $(SERVICES)
-
-serve: setup ## Serve the champion over HTTP (SERVE_PORT=5002)
-	@$(RUN) serve
 
 trace: setup ## Print run, data and commit of predictions (FILE=s3://...csv)
 	@$(RUN) trace $(FILE)
@@ -55,20 +62,8 @@ setup-openmetadata: $(ENVS)/openmetadata/.complete ## Build the environment of O
 ingest: setup $(if $(OPENMETADATA_PYTHON),,setup-openmetadata) ## Send MLflow's models to OpenMetadata (WORKFLOW=include/openmetadata/mlflow.yaml)
 	@$(RUN) ingest $(WORKFLOW)
 
-down: ## Stop every service
-	@$(call if_set_up,$(RUN) down)
-
-status: ## Print the state and address of each service
-	@$(call if_set_up,$(RUN) status)
-
 logs: ## Follow the services' logs (Ctrl-C to stop)
 	@$(call if_set_up,tail -n 20 -F .local/logs/*.log)
-
-password: setup ## Print the logins of Airflow and MLflow
-	@$(RUN) password
-
-doctor: ## Look for everything that can be wrong, and print the remedies
-	@$(call if_set_up,$(RUN) doctor)
 
 backup: setup ## Write databases, objects and secrets to an archive (KEY=<file> encrypts it)
 	@$(RUN) backup $(if $(KEY),"$(KEY)")
@@ -149,9 +144,6 @@ bench-serve: setup ## Compare the model server with `mlflow models serve` and Li
 
 chaos: setup ## Break a stack at random and check that nothing is lost (ROUNDS=10 or 3-3, SEED=0; Linux as root)
 	@$(BIN)/python -m tests.chaos
-
-clean: ## Delete the local data after confirmation, but not the environments
-	@$(call if_set_up,$(RUN) clean)
 
 lock: $(UV) ## Lock the pinned packages again
 	@for name in $(LOCKS); do \
