@@ -16,8 +16,6 @@ Errors in the table stop the run in `extract_data` or `check_data`; the log name
 logged, and the run goes on.
 """
 
-from __future__ import annotations
-
 from airflow.providers.amazon.aws.operators.s3 import S3CreateBucketOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, dag, task

@@ -11,8 +11,6 @@ What is never deleted, such as the champion, files that were not processed yet a
 are only marked as deleted.
 """
 
-from __future__ import annotations
-
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import CronTriggerTimetable, Param, dag, task
 

@@ -15,8 +15,6 @@ Trigger it manually, as often as you like: every run adds an MLflow run. The for
 registered model. `docs/tutorial.md` says where to look afterwards.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from airflow.providers.amazon.aws.operators.s3 import S3CreateBucketOperator

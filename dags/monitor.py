@@ -21,8 +21,6 @@ with the target and `prediction_id` of a row that the model server predicted. A 
 them within seconds.
 """
 
-from __future__ import annotations
-
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 

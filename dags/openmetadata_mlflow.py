@@ -12,8 +12,6 @@ The DAG is paused at first, because it needs the connector's environment (`make 
 `openmetadata_default`; `docs/openmetadata.md` shows both.
 """
 
-from __future__ import annotations
-
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, literal
 

@@ -12,8 +12,6 @@ Predicts every row with the *champion*, with 90 % prediction intervals, and draw
    trail beside it: `make trace FILE=s3://...` follows it to version, run, data and commit.
 """
 
-from __future__ import annotations
-
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 

@@ -14,8 +14,6 @@ table, without the target. A watcher in Airflow's triggerer detects a file withi
 Each upload is predicted once: files are distinguished by time of upload and content, not by name alone.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator

@@ -17,8 +17,6 @@ the other, the oldest first; each gets one verdict, recorded at the version in M
 9. `hand_over` starts the next run if another version waits, also when this run has failed.
 """
 
-from __future__ import annotations
-
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 

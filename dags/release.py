@@ -15,8 +15,6 @@ champion here: `docs/deployment.md`. It runs where the version arrives, with the
 8. `promote_to_champion` moves the alias; `keep_version` records why not.
 """
 
-from __future__ import annotations
-
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 

@@ -10,8 +10,6 @@ Makes an earlier version *champion* again: the one before the present champion, 
 Trigger it manually. Everything that follows the alias uses the other version from then on.
 """
 
-from __future__ import annotations
-
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import dag, task
 

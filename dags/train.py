@@ -15,8 +15,6 @@ event starts a run, and another run made a version from that table already, ever
 To try other candidates or grids, trigger this DAG manually and fill in the form.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator

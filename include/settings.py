@@ -1,7 +1,5 @@
 """Connections, buckets, folders and addresses of this installation, which do not depend on the problem."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple

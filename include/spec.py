@@ -3,8 +3,6 @@
 An impossible description raises :class:`ProblemError` when it is imported, with the name of the field.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field

@@ -1,7 +1,5 @@
 """Command line of the local stack, used by ``make up``, ``make demo`` and other targets."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -3,8 +3,6 @@
 https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from itertools import pairwise

@@ -4,8 +4,6 @@ The databases are copied first and the objects after them, while everything runs
 that names it, so that each row in the archive has its object there.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

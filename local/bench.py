@@ -1,7 +1,5 @@
 """Benchmark: the pipeline compared with empty DAGs of the same shape (the floor), alternately on one stack."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Benchmark: the pipeline at growing numbers of rows. Seconds and memory of each task, and how they grow."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Benchmark: the model server beside `mlflow models serve` and LitServe, with the same model on the same machine."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
@@ -11,13 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import mlflow
 import numpy as np
 import pandas as pd
@@ -26,6 +23,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from include.data.checks import inspect
 from include.data.reading import parse_rows
@@ -38,7 +36,7 @@ from include.model.training import build_model, fit_with_intervals
 from include.problem import PROBLEM
 from include.services import tracking
 from include.services.champions import CHAMPION_ALIAS, MODEL, model_uri
-from include.serving.model_client import smoke_test
+from include.serving.model_client import ServingError, smoke_test
 from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
 from local.settings import PROJECT, temporary
 from local.stack import Stack
@@ -200,7 +198,14 @@ def _start(folder: Path, name: str, running: ExitStack) -> tuple[list[Address], 
     for peer, packages in (("mlflow models serve", []), (LITSERVE, [LITSERVE])):
         with console.status(f"Building an environment for {peer}, and starting it"):
             servers.append(running.enter_context(_run_peer(peer, folder, Path(model), packages)))
-            _wait_for(servers[-1].port, _make_bodies(rows, 1)[0])
+            url = f"http://127.0.0.1:{servers[-1].port}"
+            retrying = Retrying(
+                retry=retry_if_exception_type(ServingError),
+                stop=stop_after_delay(WAIT),
+                wait=wait_fixed(0.2),
+                reraise=True,
+            )
+            retrying(smoke_test, url, rows.head(1))
     return servers, rows
 
 
@@ -246,18 +251,6 @@ def _run_peer(name: str, folder: Path, model: Path, packages: list[str]) -> Iter
     finally:
         os.killpg(process.pid, 15)
         process.wait(30)
-
-
-def _wait_for(port: int, body: bytes) -> None:
-    """Wait for the first prediction."""
-    deadline = time.monotonic() + WAIT
-    while time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            headers = {"Content-Type": "application/json"}
-            httpx.post(f"http://127.0.0.1:{port}/invocations", content=body, headers=headers).raise_for_status()
-            return
-        time.sleep(0.2)
-    raise TimeoutError(f"the server on port {port} does not predict")
 
 
 def _make_bodies(rows: pd.DataFrame, size: int) -> list[bytes]:

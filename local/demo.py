@@ -1,7 +1,5 @@
 """The demonstration: run the DAGs of the pipeline, print each task as it ends, then the results."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """Look at everything that can be wrong with a local stack, and say the remedy."""
 
-from __future__ import annotations
-
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 The benchmark copies this file into a stack's DAG folder, once for each DAG of the pipeline.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

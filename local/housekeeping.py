@@ -3,8 +3,6 @@
 A task of Airflow 3 has no access to Airflow's database, and MLflow has no request that removes what was deleted.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The state of the local stack and of its pipeline, and Airflow's own metrics, for Prometheus."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping

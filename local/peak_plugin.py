@@ -1,7 +1,5 @@
 """An Airflow plugin for the benchmark: notes how much memory each task has had at most."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

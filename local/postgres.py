@@ -1,7 +1,5 @@
 """Run PostgreSQL with its files in one folder, which the first start creates: ``postgres.py <folder> <port>``."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

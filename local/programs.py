@@ -1,7 +1,5 @@
 """The programs of a local stack, as supervisord runs them."""
 
-from __future__ import annotations
-
 import os
 import sys
 from configparser import RawConfigParser

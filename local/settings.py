@@ -1,7 +1,5 @@
 """Folders, ports, secrets and environment variables of a local stack."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Start, check and stop the services of a local stack with supervisord."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The chart of an evaluation: predicted and true values, residuals, permutation importance, errors by subgroup."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

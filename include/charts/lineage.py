@@ -1,7 +1,5 @@
 """The chart of a lineage: every dataset is a card under the name of the task that wrote it, from top to bottom."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle

@@ -1,7 +1,5 @@
 """The chart of monitoring: drift of every input, the prediction errors, and what to know beside them."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 

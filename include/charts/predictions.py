@@ -1,7 +1,5 @@
 """The chart of the predictions: true and predicted value of every row, and the prediction interval."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

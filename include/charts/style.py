@@ -1,7 +1,5 @@
 """What the charts share: colours, headings, axes, and how long texts and large tables are shortened."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from typing import Any, Literal
 

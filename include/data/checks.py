@@ -1,7 +1,5 @@
 """Checks of a table: what is repaired, what is an error, and what is only a warning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Cells in one form: without blanks around them, and missing where a text says so."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from numbers import Number as AnyNumber
 

@@ -1,7 +1,5 @@
 """Checks of a numeric column as a whole, from counts that add up over the batches of a table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf

@@ -1,7 +1,5 @@
 """Features: the transformer that encodes, imputes and scales."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd

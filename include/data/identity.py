@@ -1,7 +1,5 @@
 """The identity of rows: their id, or a hash of their content."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable

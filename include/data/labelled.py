@@ -1,7 +1,5 @@
 """Rows whose target was measured after they had been predicted, which join the table."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

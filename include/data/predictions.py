@@ -1,7 +1,5 @@
 """Predictions beside the true values, and beside the rows that they were made from."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Reading tables: from the content of a file, or in batches from files of any size."""
 
-from __future__ import annotations
-
 import csv
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ of a sample is one of the table, and rows that are added replace only as many as
 than that of the split.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

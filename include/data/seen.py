@@ -1,7 +1,5 @@
 """The keys of rows that came before, for tables that come in batches."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

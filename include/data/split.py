@@ -1,7 +1,5 @@
 """The split of a table into training and holdout rows."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import sha256

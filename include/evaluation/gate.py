@@ -12,8 +12,6 @@ holdout rows: :func:`include.evaluation.looks.spend`. The comparison with the be
 many small losses from adding up. Error rates, measured by simulation, are in docs/promotion.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

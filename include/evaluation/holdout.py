@@ -3,8 +3,6 @@
 Every interval is of 95 %; :mod:`include.evaluation.intervals` says which, and docs/promotion.md how often they hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial

@@ -15,8 +15,6 @@ times as many cases as they should.
 *MAE*: Student's t on the logarithm, with the standard error of the mean. Coverage is in docs/promotion.md.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,6 @@ probability than the one before, and a new slice begins when there are as many r
 Source: Dwork et al. (2015), The reusable holdout, Science 349: 636-638; Blum and Hardt (2015), The Ladder, ICML.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from math import inf

@@ -3,8 +3,6 @@
 The sections follow Mitchell et al. (2019), Model Cards for Model Reporting, doi:10.1145/3287560.3287596.
 """
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from math import isfinite

@@ -1,7 +1,5 @@
 """Regression metrics along an axis, so that many samples are scored at once."""
 
-from __future__ import annotations
-
 import re
 from hashlib import sha256
 from typing import Any

@@ -6,8 +6,6 @@ looks, however many, the better model is called worse with a probability of at m
 look is that of :mod:`include.evaluation.intervals`: all subsets of the rows. Error rates are in docs/monitoring.md.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The model: built from a candidate, fitted with prediction intervals, and scored on the holdout."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Repeated cross-validation of the candidates, and the choice among them."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence

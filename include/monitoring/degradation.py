@@ -1,7 +1,5 @@
 """Performance degradation: whether a model still predicts as well as when it was trained."""
 
-from __future__ import annotations
-
 from statistics import NormalDist
 
 import numpy as np

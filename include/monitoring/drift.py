@@ -8,8 +8,6 @@ Rows from few groups, such as one site, differ from the training rows in every n
 another mix, not drift: the other inputs are then compared within the groups.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Comparison within groups: of recent rows with those training rows that are of the same groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np

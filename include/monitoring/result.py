@@ -1,7 +1,5 @@
 """What monitoring has measured: findings and notes in sentences, metrics for MLflow, and whether to retrain."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """What the catalogue shows beyond MLflow's content: owner, source table and predictions, derived from the problem."""
 
-from __future__ import annotations
-
 from pathlib import PurePosixPath
 from typing import Any
 

@@ -11,8 +11,6 @@ templates in which ``alert`` is an :class:`Alert`::
 Without the variable no alert is sent, and nothing fails.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

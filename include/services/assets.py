@@ -1,7 +1,5 @@
 """The assets that link the DAGs, and where each run keeps its objects."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

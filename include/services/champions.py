@@ -5,8 +5,6 @@ The registry is the only record: the alias names the present champion, and each 
 person rolled back has the tag ``on_hold`` until a person deletes it: it is not promoted.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterable, Mapping

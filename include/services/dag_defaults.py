@@ -1,7 +1,5 @@
 """What every DAG of the pipeline shares."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

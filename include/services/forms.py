@@ -1,7 +1,5 @@
 """Parameters of DAGs, with the problem's limits as defaults."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from airflow.sdk import Param

@@ -1,7 +1,5 @@
 """The memory that a task may have, and what happens to one that needs more."""
 
-from __future__ import annotations
-
 import resource
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The lock of a model's environment: all packages that it needs, in the versions installed here, with their hashes."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Which old things may be deleted: pure rules, without Airflow, S3 or MLflow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

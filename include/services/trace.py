@@ -1,7 +1,5 @@
 """The audit trail: from a file of predictions to the version, run, data and commit that it comes from."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

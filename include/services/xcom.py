@@ -1,7 +1,5 @@
 """The XCom backend."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from airflow.providers.common.io.xcom.backend import XComObjectStorageBackend

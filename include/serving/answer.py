@@ -1,7 +1,5 @@
 """What the model server answered, for those who watch it: logs, shadows, metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Requests that need no repair: right columns and types, and values that are neither an error nor a warning."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal

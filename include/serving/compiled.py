@@ -1,7 +1,5 @@
 """A model without frames and pipelines: what it predicts for clean rows, in microseconds instead of milliseconds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any

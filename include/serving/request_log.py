@@ -4,8 +4,6 @@ The columns are ``prediction_id``, ``_time`` (UTC), ``_version``, ``problem.inpu
 ``upper``, ``warnings`` and, if a challenger predicted the same row, ``_challenger`` and ``_challenger_predicted``.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence

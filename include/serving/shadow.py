@@ -1,7 +1,5 @@
 """The challenger in the champion's shadow: it predicts the champion's requests too, for the log alone."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -4,8 +4,6 @@ A kind is listed and deleted by one task, so that a failure stops no other kind.
 tags of kept versions refer to, and what an open run of a DAG may still read.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping

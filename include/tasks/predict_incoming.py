@@ -1,7 +1,5 @@
 """The tasks of ``predict_incoming``: files of new rows, claimed, checked, predicted and moved."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter

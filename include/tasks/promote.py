@@ -4,8 +4,6 @@ MLflow's registry is the queue: a version waits until it has a verdict. Events o
 because Airflow 3.3 may lose or reorder them.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

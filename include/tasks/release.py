@@ -4,8 +4,6 @@ A version gets its verdict here before it gets the tag ``features_uri``, because
 tag and no verdict.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from tempfile import TemporaryFile

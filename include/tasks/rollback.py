@@ -3,8 +3,6 @@
 The version that is left is put on hold: the gate does not promote it again until a person deletes its tag ``on_hold``.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The task of ``monitor`` that compares the challenger in the champion's shadow with the champion, on measured rows."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime

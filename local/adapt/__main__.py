@@ -1,7 +1,5 @@
 """The command behind ``make adapt``."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Collection, Sequence
@@ -19,8 +17,7 @@ from include.spec import Limits, Problem, ProblemError
 from local.adapt.infer import AdaptError
 from local.adapt.propose import Proposal, make_slug, propose
 from local.adapt.write import check_committed, render, render_files, write_all
-
-PROJECT = Path(__file__).parents[2]
+from local.settings import PROJECT
 
 
 def main(arguments: Sequence[str] | None = None, project: Path = PROJECT, console: Console | None = None) -> int:

@@ -1,7 +1,5 @@
 """What each column of a table is used as: target, ID, number or category; or why it is left out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

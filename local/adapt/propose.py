@@ -1,7 +1,5 @@
 """A first description of a table: the problem that ``include/problem.py`` will hold."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Write the description of a problem: ``problem.py``, ``problem.md`` and the bucket's name in the container files."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
