@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.mlflow_provider.exceptions import MLflowAPIError
+
 
 @contextmanager
 def fail_without_retry(*errors: type[Exception]) -> Iterator[None]:
@@ -16,3 +18,17 @@ def fail_without_retry(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def fail_if_missing(subject: str) -> Iterator[None]:
+    """Re-raise a ``LookupError``, or MLflow's response that something does not exist, as ``AirflowFailException``.
+
+    :param subject: the begin of the message
+    """
+    try:
+        yield
+    except (LookupError, MLflowAPIError) as error:
+        if isinstance(error, MLflowAPIError) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise AirflowFailException(f"{subject}: {error}") from error

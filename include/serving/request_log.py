@@ -130,7 +130,8 @@ class RequestLog:
         if self.shadow and (predicted := self.shadow(table.select(PROBLEM.inputs))):
             table = _add_challenger(table, *predicted)
         pq.write_table(table, buffer := BytesIO())
-        return _name_file(entries[0].time), buffer.getvalue(), table.num_rows
+        uri = f"{REQUESTS}/{entries[0].time:%Y-%m-%d/%H%M%S}-{uuid4().hex[:8]}.parquet"
+        return uri, buffer.getvalue(), table.num_rows
 
     def _count(self, rows: int, *, lost: bool = False) -> None:
         """Count rows that wait no longer."""
@@ -179,7 +180,3 @@ def _add_challenger(table: pa.Table, version: str, predicted: Sequence[float] | 
     versions = pa.array([version] * table.num_rows, pa.string())
     predictions = pa.array(predicted, pa.float64(), from_pandas=True)  # NaN is missing
     return table.append_column(CHALLENGER, versions).append_column(CHALLENGER_PREDICTED, predictions)
-
-
-def _name_file(time: datetime) -> str:
-    return f"{REQUESTS}/{time:%Y-%m-%d/%H%M%S}-{uuid4().hex[:8]}.parquet"

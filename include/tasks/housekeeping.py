@@ -224,12 +224,10 @@ def _read_references() -> str:
     """Return all that versions and the registered model refer to: run ids, sources and tags, one text."""
     hook = champions.connect()
     model = hook.get_registered_model(champions.MODEL) or {}
-    found = [value for version in hook.search_model_versions() for value in _values(version)]
-    return "\n".join([*found, *champions.read_tags(model).values()])
-
-
-def _values(version: Mapping[str, Any]) -> list[str]:
-    return [version.get("run_id", ""), version.get("source", ""), *champions.read_tags(version).values()]
+    found = [*champions.read_tags(model).values()]
+    for version in hook.search_model_versions():
+        found += [version.get("run_id", ""), version.get("source", ""), *champions.read_tags(version).values()]
+    return "\n".join(found)
 
 
 def _list_xcoms() -> list[Item]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from include.mlflow_provider.exceptions import MLflowAPIError
 from include.problem import PROBLEM
 from include.services import champions, samples, storage
 from include.services.approval import describe_response, is_required
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED, is_by_hand, object_uri
+from include.services.failures import fail_if_missing
 from include.settings import INCLUDE, MLFLOW_CONN_ID, MODEL_SERVER
 
 log = logging.getLogger(__name__)
@@ -146,12 +146,8 @@ def hand_over(chosen: str | None, run_id: str, outlet_events: Mapping[Any, Any])
 
 
 def _check_version(version: str) -> str:
-    try:
+    with fail_if_missing("there is no version to judge"):
         found = champions.connect().get_model_version(champions.MODEL, version)
-    except MLflowAPIError as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise AirflowFailException(f"there is no version to judge: {error}") from error
     if champions.FEATURES_URI not in champions.read_tags(found):
         raise AirflowFailException(f"version {version} has no tag {champions.FEATURES_URI}: train did not make it")
     if found["version"] == champions.champion():

@@ -11,13 +11,12 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, ORIGIN_TAG
 from include.services import champions, samples, storage
 from include.services.approval import describe_response, is_required
 from include.services.assets import FEATURES, object_uri
-from include.services.failures import fail_without_retry
+from include.services.failures import fail_if_missing, fail_without_retry
 from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
 from include.tasks.promote import find_obstacle
 from include.tasks.rollback import ROWS, check_predictions
@@ -41,12 +40,8 @@ def choose_version(params: Mapping[str, Any]) -> dict[str, str]:
     """
     source, uri = params["source"], params["model_uri"]
     hook = MLflowClientHook(mlflow_conn_id=f"mlflow_{source}")
-    try:
+    with fail_if_missing(f"no release: {uri} of {source}"):
         found = hook.read_version_of(uri)
-    except MLflowAPIError as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise AirflowFailException(f"no release: {uri} of {source}: {error}") from error
     tags = champions.read_tags(found)
     lacking = [tag for tag in (champions.PROMOTED, HASH_TAG, champions.FEATURES_URI) if not tags.get(tag)]
     if lacking or champions.ON_HOLD in tags:

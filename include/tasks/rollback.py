@@ -11,10 +11,9 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.mlflow_provider.exceptions import MLflowAPIError
 from include.services import champions, samples, storage
 from include.services.assets import MODEL_EVALUATED, object_uri
-from include.services.failures import fail_without_retry
+from include.services.failures import fail_if_missing, fail_without_retry
 
 BEFORE = ". Before that: "  # what the version's description was until then
 ROWS = 5  # that a version must predict before it becomes champion again
@@ -29,14 +28,9 @@ def choose_version(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
         ``champion`` now, or an empty string
     :raises AirflowFailException: the version does not exist, there is none to go back to, or it is the champion already
     """
-    hook = champions.connect()
-    try:
+    with fail_if_missing("no rollback"):
         version = params["version"] or champions.previous()
-        found = hook.get_model_version(champions.MODEL, version)
-    except (LookupError, MLflowAPIError) as error:
-        if isinstance(error, MLflowAPIError) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise AirflowFailException(f"no rollback: {error}") from error
+        found = champions.connect().get_model_version(champions.MODEL, version)
     version, champion = found["version"], champions.champion()
     if version == champion:
         raise AirflowFailException(f"no rollback: version {version} is the champion already, name another one")
