@@ -86,6 +86,20 @@ def services(stack: Stack) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def buckets(services: dict[str, Any]) -> None:
+    """The project's buckets, which the pipeline may have created before."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    from include.problem import PROBLEM
+    from include.settings import AWS_CONN_ID, DATA_BUCKET, XCOM_BUCKET
+
+    hook = S3Hook(AWS_CONN_ID)
+    for bucket in (DATA_BUCKET, PROBLEM.artifact_bucket, XCOM_BUCKET):
+        if not hook.check_for_bucket(bucket):
+            hook.create_bucket(bucket)
+
+
+@pytest.fixture(scope="session")
 def airflow(stack: Stack) -> Airflow:
     """Airflow itself, running the stack's copy of the DAGs."""
     from tests.airflow import Airflow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pandas as pd
 
@@ -47,3 +49,14 @@ def make_rows(count: int = 120, seed: int = 0) -> pd.DataFrame:
             "price": price.round(1),
         }
     )
+
+
+def in_csv(rows: pd.DataFrame) -> bytes:
+    """Return the content of a CSV file with these rows, without their index."""
+    return rows.to_csv(index=False).encode()
+
+
+def in_parquet(rows: pd.DataFrame) -> bytes:
+    """Return the content of a Parquet file with these rows, without their index."""
+    rows.to_parquet(content := BytesIO(), index=False)
+    return content.getvalue()

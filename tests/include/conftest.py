@@ -1,4 +1,4 @@
-"""Tables, buckets in the real S3, and registered models in the real MLflow."""
+"""Tables in the real S3, and registered models in the real MLflow."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pandas as pd
 import pytest
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.tracking import MlflowClient
 
@@ -24,7 +22,7 @@ from include.problem import PROBLEM
 from include.services import alerts, champions, storage, tracking
 from include.services.alerts import Alert
 from include.services.champions import CHAMPION_ALIAS
-from include.settings import AWS_CONN_ID, DATA_BUCKET, INCLUDE, XCOM_BUCKET
+from include.settings import DATA_BUCKET, INCLUDE
 from include.spec import Problem
 
 from ..toy import HOUSES, make_rows
@@ -57,15 +55,6 @@ def project_table(project_rows: pd.DataFrame) -> pd.DataFrame:
     return make_table(project_rows, PROBLEM)
 
 
-@pytest.fixture(scope="session")
-def buckets(services: dict[str, Any]) -> None:
-    """The project's buckets, in the real S3."""
-    hook = S3Hook(AWS_CONN_ID)
-    for bucket in (DATA_BUCKET, PROBLEM.artifact_bucket, XCOM_BUCKET):
-        if not hook.check_for_bucket(bucket):  # the pipeline may have run on this stack before
-            hook.create_bucket(bucket)
-
-
 @pytest.fixture(scope="module")
 def client(buckets: None) -> Iterator[MlflowClient]:
     """MLflow's client of the real server."""
@@ -96,6 +85,16 @@ def registered_run(buckets: None, project_table: pd.DataFrame) -> str:
 def registered(registered_run: str, monkeypatch: pytest.MonkeyPatch) -> Registered:
     """Two versions and no champion, under the name that the project's model has during the test."""
     return register(registered_run, monkeypatch)
+
+
+@pytest.fixture
+def waiting(registered: Registered) -> Registered:
+    """Version 1 is champion, version 2 was trained and waits."""
+    for version in ("1", "2"):
+        registered.hook.set_model_version_tag(registered.name, version, champions.FEATURES_URI, "s3://data/f.parquet")
+    registered.hook.set_model_version_tag(registered.name, "1", champions.PROMOTED, "2026-11-01T00:00:00.000000Z")
+    registered.promote("1")
+    return registered
 
 
 def register(run_id: str, monkeypatch: pytest.MonkeyPatch) -> Registered:

@@ -14,25 +14,16 @@ from include.data.reading import TableError
 from include.data.split import select_rows
 from include.spec import SPLIT, Problem
 
-from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ...toy import AREA, DISTRICT, HOUSES, in_csv, make_rows
 
 URI = "s3://data/labelled/new.csv"
 WITHOUT_ID = replace(HOUSES, row_id=None)
 
 
-@pytest.fixture
-def table() -> pd.DataFrame:
-    return select_rows(inspect(make_rows(), HOUSES), "houses.csv", HOUSES)
+TABLE = select_rows(inspect(make_rows(), HOUSES), "houses.csv", HOUSES)
 
 
-@pytest.fixture
-def new() -> pd.DataFrame:
-    """Raw rows that the table does not have."""
-    return make_rows(2, seed=1).assign(address=["Avenue 1", "Avenue 2"])
-
-
-def csv(rows: pd.DataFrame) -> bytes:
-    return rows.to_csv(index=False).encode()
+NEW = make_rows(2, seed=1).assign(address=["Avenue 1", "Avenue 2"])  # raw rows that the table does not have
 
 
 def join(table: pd.DataFrame, problem: Problem = HOUSES, **files: pd.DataFrame) -> pd.DataFrame:
@@ -48,25 +39,25 @@ def add(
 
 
 def read(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
-    return check_labelled(csv(rows), URI, problem)
+    return check_labelled(in_csv(rows), URI, problem)
 
 
-def test_labelled_rows_join_the_table_with_their_own_split(table: pd.DataFrame, new: pd.DataFrame) -> None:
-    joined = join(table, new=read(new))
+def test_labelled_rows_join_the_table_with_their_own_split() -> None:
+    joined = join(TABLE, new=read(NEW))
 
-    assert joined["address"].tolist() == [*table["address"], "Avenue 1", "Avenue 2"]
-    assert joined["price"].tolist()[-2:] == new["price"].tolist()
+    assert joined["address"].tolist() == [*TABLE["address"], "Avenue 1", "Avenue 2"]
+    assert joined["price"].tolist()[-2:] == NEW["price"].tolist()
     assert joined[SPLIT].isin(["train", "holdout"]).all()
-    assert joined.dtypes.equals(table.dtypes)
+    assert joined.dtypes.equals(TABLE.dtypes)
     assert joined.index.tolist() == list(range(122))
 
 
-def test_a_row_joins_once_even_from_two_files(table: pd.DataFrame, new: pd.DataFrame) -> None:
-    again = pd.concat([new, make_rows().head(1)])
+def test_a_row_joins_once_even_from_two_files() -> None:
+    again = pd.concat([NEW, make_rows().head(1)])
 
-    joined = join(table, new=read(new), other=read(again))
+    joined = join(TABLE, new=read(NEW), other=read(again))
 
-    assert joined["address"].tolist() == [*table["address"], "Avenue 1", "Avenue 2"]
+    assert joined["address"].tolist() == [*TABLE["address"], "Avenue 1", "Avenue 2"]
 
 
 @pytest.mark.parametrize("problem", [HOUSES, WITHOUT_ID], ids=["id", "no id"])
@@ -82,10 +73,10 @@ def test_a_target_that_arrives_later_is_that_of_the_row(problem: Problem) -> Non
     pd.testing.assert_frame_equal(joined, whole)
 
 
-def test_without_an_id_the_same_row_joins_once(new: pd.DataFrame) -> None:
+def test_without_an_id_the_same_row_joins_once() -> None:
     rows = make_rows().drop(columns="address")
     table = select_rows(inspect(rows, WITHOUT_ID), "houses.csv", WITHOUT_ID)
-    file = read(pd.concat([new, rows.head(3)]).drop(columns="address"), WITHOUT_ID)
+    file = read(pd.concat([NEW, rows.head(3)]).drop(columns="address"), WITHOUT_ID)
 
     joined = join(table, WITHOUT_ID, new=file, other=file)
 
@@ -103,25 +94,25 @@ def test_without_an_id_a_row_of_equal_inputs_is_numbered_through_all_batches() -
     assert joined["_row"].tolist() == [*table["_row"], f"{table['_row'][0]}-2"]
 
 
-def test_a_row_without_a_target_waits_for_it(new: pd.DataFrame) -> None:
-    assert read(new.assign(price=[350.0, None]))["address"].tolist() == ["Avenue 1"]
+def test_a_row_without_a_target_waits_for_it() -> None:
+    assert read(NEW.assign(price=[350.0, None]))["address"].tolist() == ["Avenue 1"]
 
 
-def test_a_row_with_the_id_of_another_joins_under_an_id_of_its_own(table: pd.DataFrame, new: pd.DataFrame) -> None:
-    joined = join(table, new=read(new.assign(address=["Street 7", "Street 8"])))
+def test_a_row_with_the_id_of_another_joins_under_an_id_of_its_own() -> None:
+    joined = join(TABLE, new=read(NEW.assign(address=["Street 7", "Street 8"])))
 
     assert len(joined) == 122
     assert joined["address"].is_unique
     assert joined["address"].tail(2).str.fullmatch(r"Street [78]~[0-9a-f]{8}").all()
-    assert joined["price"].tolist()[-2:] == new["price"].tolist()
-    assert joined[SPLIT].tolist()[-2:] == table[SPLIT].tolist()[6:8]
-    assert joined.dtypes.equals(table.dtypes)
+    assert joined["price"].tolist()[-2:] == NEW["price"].tolist()
+    assert joined[SPLIT].tolist()[-2:] == TABLE[SPLIT].tolist()[6:8]
+    assert joined.dtypes.equals(TABLE.dtypes)
 
 
-def test_field_numbers_that_begin_at_1_again_join_once_and_are_known_afterwards(table: pd.DataFrame) -> None:
+def test_field_numbers_that_begin_at_1_again_join_once_and_are_known_afterwards() -> None:
     fields = [read(make_rows(60, seed=seed)) for seed in (1, 2)]
 
-    joined = join(table, a=fields[0], b=fields[1])
+    joined = join(TABLE, a=fields[0], b=fields[1])
     again, report = add(joined, {"a": fields[0], "b": fields[1]})
 
     assert len(joined) == len(again) == 240
@@ -131,25 +122,23 @@ def test_field_numbers_that_begin_at_1_again_join_once_and_are_known_afterwards(
     assert report["rows"].tolist() == [60, 60]
 
 
-def test_another_target_for_the_same_row_is_left_out_and_reported(
-    table: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_target_for_the_same_row_is_left_out_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     changed = make_rows().head(3).assign(price=[300.0, *make_rows()["price"][1:3]])
 
     with caplog.at_level(logging.WARNING):
-        joined, report = add(table, {URI: read(changed)})
+        joined, report = add(TABLE, {URI: read(changed)})
 
-    pd.testing.assert_frame_equal(joined, table)
+    pd.testing.assert_frame_equal(joined, TABLE)
     assert report.set_index("outcome")["ids"].to_dict() == {CONFLICT: "Street 1", KNOWN: "Street 2, Street 3"}
     assert f"{URI}: 1 rows {CONFLICT}, such as Street 1" in caplog.text
 
 
-def test_the_report_says_of_every_row_what_became_of_it(new: pd.DataFrame) -> None:
+def test_the_report_says_of_every_row_what_became_of_it() -> None:
     rows = make_rows()
     table = select_rows(inspect(rows.assign(price=rows["price"].where(rows.index > 0)), HOUSES), "rows", HOUSES)
-    renamed = new.head(1).assign(address="Street 9")
+    renamed = NEW.head(1).assign(address="Street 9")
 
-    _, report = add(table, {URI: read(pd.concat([rows.head(2), new, renamed]))})
+    _, report = add(table, {URI: read(pd.concat([rows.head(2), NEW, renamed]))})
 
     assert set(report["file"]) == {URI}
     assert dict(zip(report["outcome"], report["ids"], strict=True)) == {
@@ -161,15 +150,15 @@ def test_the_report_says_of_every_row_what_became_of_it(new: pd.DataFrame) -> No
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_the_table_is_read_twice_however_many_files_join(table: pd.DataFrame, count: int) -> None:
+def test_the_table_is_read_twice_however_many_files_join(count: int) -> None:
     rows = make_rows(count, seed=1).assign(address=lambda rows: "Avenue " + rows["address"])
     reads: list[int] = []
 
     def read_table() -> Iterator[pd.DataFrame]:
         reads.append(0)
-        for start in range(0, len(table), 50):
+        for start in range(0, len(TABLE), 50):
             reads[-1] += 1
-            yield table[start : start + 50]
+            yield TABLE[start : start + 50]
 
     batches, _ = add_labelled(read_table, {f"{number}": read(rows[number:][:1]) for number in range(count)}, HOUSES)
 
@@ -177,20 +166,20 @@ def test_the_table_is_read_twice_however_many_files_join(table: pd.DataFrame, co
     assert reads == [3, 3]
 
 
-def test_without_files_there_is_nothing_to_report(table: pd.DataFrame) -> None:
-    joined, report = add(table, {"empty": read(make_rows()).head(0)})
+def test_without_files_there_is_nothing_to_report() -> None:
+    joined, report = add(TABLE, {"empty": read(make_rows()).head(0)})
 
-    pd.testing.assert_frame_equal(joined, table)
+    pd.testing.assert_frame_equal(joined, TABLE)
     assert report.empty
 
 
-def test_one_row_with_missing_inputs_is_enough(new: pd.DataFrame) -> None:
-    assert len(read(new.head(1).assign(index=None, **{AREA: None, "lambda": None}))) == 1
+def test_one_row_with_missing_inputs_is_enough() -> None:
+    assert len(read(NEW.head(1).assign(index=None, **{AREA: None, "lambda": None}))) == 1
 
 
-def test_repairs_and_warnings_are_in_the_log(new: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+def test_repairs_and_warnings_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        labelled = read(new.assign(price=[99_999.0, 350.0], **{AREA: [60.0, 310.0]}))
+        labelled = read(NEW.assign(price=[99_999.0, 350.0], **{AREA: [60.0, 310.0]}))
 
     assert labelled["address"].tolist() == ["Avenue 2"]
     assert "row 2, column price: 99999 is impossible (0 to 10000 k€), taken as missing" in caplog.text
@@ -203,7 +192,7 @@ def test_repairs_and_warnings_are_in_the_log(new: pd.DataFrame, caplog: pytest.L
         (b"", f"{URI} is empty"),
         (b"address,price\nAvenue 1,2\n", f"column {DISTRICT} is missing"),
         (b"\xff\xfe", f"{URI} is not a table of comma-separated values"),
-        (csv(make_rows(20).assign(price=make_rows(20)["price"] * 1000)), "Is it in another unit?"),
+        (in_csv(make_rows(20).assign(price=make_rows(20)["price"] * 1000)), "Is it in another unit?"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_reason(content: bytes, reason: str) -> None:

@@ -31,16 +31,6 @@ class Broken:
         return np.divide(36.0, rows[NUMBER])
 
 
-@pytest.fixture
-def waiting(registered: Registered) -> Registered:
-    """Version 1 is champion, version 2 was trained and waits."""
-    for version in ("1", "2"):
-        registered.hook.set_model_version_tag(registered.name, version, champions.FEATURES_URI, "s3://data/f.parquet")
-    registered.hook.set_model_version_tag(registered.name, "1", champions.PROMOTED, "2026-11-01T00:00:00Z")
-    registered.promote("1")
-    return registered
-
-
 def test_the_version_that_waits_predicts_until_it_has_a_verdict(waiting: Registered, inputs: pa.Table) -> None:
     follower = Shadow()
 

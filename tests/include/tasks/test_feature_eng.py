@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,20 +17,20 @@ from mlflow.tracking import MlflowClient
 
 from include.data.identity import hash_table
 from include.data.split import select_training
-from include.model.training import train_model
 from include.problem import PROBLEM
 from include.services import champions, storage
 from include.services.assets import FEATURES, LABELLED, object_uri
-from include.spec import SPLIT, Problem
+from include.spec import SPLIT
 from include.tasks import feature_eng as tasks
 
-from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ...toy import AREA, DISTRICT, HOUSES, in_csv, in_parquet, make_rows
 from ..conftest import make_table
 
 RUN = "manual__unit-features"
 LABELS = f"{LABELLED.uri.rstrip('/')}/unit"
 
 Publish = Callable[..., pd.DataFrame]
+Project = Callable[..., str]
 
 
 @pytest.fixture(autouse=True)
@@ -43,12 +42,12 @@ def _only_labels_of_the_test(buckets: None, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Makes a project of the toy problem whose table is a file or an object with this content."""
 
-    def make(content: bytes | None, name: str = "include/houses.csv", problem: Problem = HOUSES) -> str:
+    def make(content: bytes | None, name: str = "include/houses.csv") -> str:
         monkeypatch.setattr(tasks, "INCLUDE", tmp_path / "include")
-        monkeypatch.setattr(tasks, "PROBLEM", replace(problem, table=name))
+        monkeypatch.setattr(tasks, "PROBLEM", replace(HOUSES, table=name))
         (tmp_path / "include").mkdir(exist_ok=True)
         if content is not None and "://" in name:
             storage.write_bytes(content, name)
@@ -78,15 +77,6 @@ def publish(experiment_id: str) -> Publish:
     return run
 
 
-def csv(rows: pd.DataFrame) -> bytes:
-    return rows.to_csv(index=False).encode()
-
-
-def parquet(rows: pd.DataFrame) -> bytes:
-    rows.to_parquet(content := BytesIO(), index=False)
-    return content.getvalue()
-
-
 def last_run(client: MlflowClient, experiment_id: str, name: str) -> Run:
     return client.search_runs([experiment_id], f"attributes.run_name = '{name}'", order_by=["start_time DESC"])[0]
 
@@ -94,14 +84,14 @@ def last_run(client: MlflowClient, experiment_id: str, name: str) -> Run:
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("include/houses.csv", csv),
-        ("include/houses.parquet", parquet),
-        ("s3://data/unit-tables/houses.csv", csv),
-        ("s3://data/unit-tables/houses.parquet", parquet),
+        ("include/houses.csv", in_csv),
+        ("include/houses.parquet", in_parquet),
+        ("s3://data/unit-tables/houses.csv", in_csv),
+        ("s3://data/unit-tables/houses.parquet", in_parquet),
     ],
 )
 def test_the_table_may_be_a_file_or_an_object_of_either_kind(
-    project: Callable[..., str], publish: Publish, name: str, write: Callable[[pd.DataFrame], bytes]
+    project: Project, publish: Publish, name: str, write: Callable[[pd.DataFrame], bytes]
 ) -> None:
     project(write(make_rows()), name)
     event = SimpleNamespace(extra={})
@@ -113,9 +103,9 @@ def test_the_table_may_be_a_file_or_an_object_of_either_kind(
 
 
 @pytest.mark.parametrize("folder", ["include/houses/", "s3://data/unit-tables/houses/"])
-@pytest.mark.parametrize(("suffix", "write"), [("csv", csv), ("parquet", parquet)])
+@pytest.mark.parametrize(("suffix", "write"), [("csv", in_csv), ("parquet", in_parquet)])
 def test_the_table_may_be_a_folder_of_parts(
-    project: Callable[..., str],
+    project: Project,
     publish: Publish,
     tmp_path: Path,
     folder: str,
@@ -142,13 +132,13 @@ def save_parts(root: Path, folder: str, parts: dict[str, bytes]) -> None:
 
 
 def test_a_bad_cell_of_a_part_is_named_and_nothing_is_published(
-    project: Callable[..., str], publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "BATCH_ROWS", 20)
     project(None, "include/houses/")
     rows = make_rows().astype({AREA: object})
     rows.loc[70, AREA] = "large"
-    save_parts(tmp_path, "include/houses/", {"a.csv": csv(rows[:50]), "b.csv": csv(rows[50:])})
+    save_parts(tmp_path, "include/houses/", {"a.csv": in_csv(rows[:50]), "b.csv": in_csv(rows[50:])})
     storage.delete(object_uri(FEATURES, RUN, "checked.parquet"))
 
     with pytest.raises(AirflowFailException) as caught:
@@ -169,7 +159,7 @@ def test_the_projects_own_table_is_published(publish: Publish, project_table: pd
 
 
 @pytest.mark.parametrize("name", ["include/houses.csv", "s3://data/unit-tables/missing.csv"])
-def test_a_missing_table_is_named(project: Callable[..., str], name: str) -> None:
+def test_a_missing_table_is_named(project: Project, name: str) -> None:
     storage.delete("s3://data/unit-tables/missing.csv")
     project(None, name)
 
@@ -182,9 +172,7 @@ def test_a_missing_table_is_named(project: Callable[..., str], name: str) -> Non
     ("content", "reason"),
     [(b"", "is empty: write a header and rows"), (b"a;b\n1;2\n", "is not separated by commas")],
 )
-def test_a_table_that_cannot_be_read_is_not_tried_again(
-    project: Callable[..., str], content: bytes, reason: str
-) -> None:
+def test_a_table_that_cannot_be_read_is_not_tried_again(project: Project, content: bytes, reason: str) -> None:
     project(content)
 
     with pytest.raises(AirflowFailException, match=rf"^include/houses\.csv {reason}"):
@@ -192,11 +180,11 @@ def test_a_table_that_cannot_be_read_is_not_tried_again(
 
 
 def test_a_table_with_errors_is_not_tried_again_and_all_checks_are_logged(
-    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+    project: Project, publish: Publish, client: MlflowClient, experiment_id: str
 ) -> None:
     rows = make_rows().astype({AREA: object})
     rows.loc[0, AREA] = "large"
-    project(csv(rows))
+    project(in_csv(rows))
 
     with pytest.raises(AirflowFailException, match=r"houses\.csv cannot be used:\nrow 2, column living area .*large"):
         publish()
@@ -208,13 +196,13 @@ def test_a_table_with_errors_is_not_tried_again_and_all_checks_are_logged(
 
 
 def test_a_table_with_warnings_is_published_and_they_are_in_the_log(
-    project: Callable[..., str],
+    project: Project,
     publish: Publish,
     client: MlflowClient,
     experiment_id: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    project(csv(make_rows().assign(**{AREA: [310.0, *make_rows()[AREA][1:]]})))
+    project(in_csv(make_rows().assign(**{AREA: [310.0, *make_rows()[AREA][1:]]})))
 
     with caplog.at_level(logging.WARNING):
         assert len(publish()) == 120
@@ -223,26 +211,16 @@ def test_a_table_with_warnings_is_published_and_they_are_in_the_log(
     assert last_run(client, experiment_id, "Data quality").data.metrics["warnings"] == 1
 
 
-def test_labelled_rows_are_added_and_other_files_ignored(project: Callable[..., str], publish: Publish) -> None:
-    project(csv(make_rows()))
-    new = make_rows(3, seed=1).assign(address=["Avenue 1", "Avenue 2", "Avenue 3"])
-    storage.write_bytes(csv(new.head(2)), f"{LABELS}/a.csv")
-    storage.write_bytes(parquet(new.tail(1)), f"{LABELS}/b.parquet")
-    storage.write_bytes(csv(new.drop(columns=DISTRICT)), f"{LABELS}/broken.csv")
-    storage.write_bytes(b"by hand", f"{LABELS}/notes.txt")
-
-    assert publish()["address"].tolist()[120:] == ["Avenue 1", "Avenue 2", "Avenue 3"]
-
-
 def test_what_became_of_labelled_rows_is_in_the_run_data_quality(
-    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+    project: Project, publish: Publish, client: MlflowClient, experiment_id: str
 ) -> None:
     rows = make_rows()
-    project(csv(rows))
+    project(in_csv(rows))
     field = make_rows(60, seed=1)  # numbered from 1 again, as field files are
-    storage.write_bytes(csv(field), f"{LABELS}/field.csv")
-    storage.write_bytes(csv(rows.head(2).assign(price=[rows["price"][0], 77.0])), f"{LABELS}/again.csv")
-    storage.write_bytes(csv(field.drop(columns=DISTRICT)), f"{LABELS}/broken.csv")
+    storage.write_bytes(in_parquet(field), f"{LABELS}/field.parquet")
+    storage.write_bytes(b"by hand", f"{LABELS}/notes.txt")
+    storage.write_bytes(in_csv(rows.head(2).assign(price=[rows["price"][0], 77.0])), f"{LABELS}/again.csv")
+    storage.write_bytes(in_csv(field.drop(columns=DISTRICT)), f"{LABELS}/broken.csv")
 
     assert len(publish()) == 180
 
@@ -253,7 +231,7 @@ def test_what_became_of_labelled_rows_is_in_the_run_data_quality(
         ("again.csv", "left out", 1),
         ("again.csv", "left out", 1),
         ("broken.csv", "cannot be used", 0),
-        ("field.csv", "joined", 60),
+        ("field.parquet", "joined", 60),
     ]
     assert f"column {DISTRICT} is missing" in " ".join(report["outcome"])
     metrics = run.data.metrics
@@ -261,24 +239,24 @@ def test_what_became_of_labelled_rows_is_in_the_run_data_quality(
 
 
 def test_a_labelled_file_of_any_name_joins_and_one_that_is_too_large_is_left_out(
-    project: Callable[..., str], publish: Publish, monkeypatch: pytest.MonkeyPatch
+    project: Project, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project(csv(make_rows()))
+    project(in_csv(make_rows()))
     new = make_rows(2, seed=1).assign(address=["Avenue 1", "Avenue 2"])
-    storage.write_bytes(csv(new.head(1)), f"{LABELS}/what?#100%.csv")
-    storage.write_bytes(csv(new), f"{LABELS}/large.csv")
-    monkeypatch.setattr(tasks, "MAX_FILE", len(csv(new)) - 1)
+    storage.write_bytes(in_csv(new.head(1)), f"{LABELS}/what?#100%.csv")
+    storage.write_bytes(in_csv(new), f"{LABELS}/large.csv")
+    monkeypatch.setattr(tasks, "MAX_FILE", len(in_csv(new)) - 1)
 
     assert publish()["address"].tolist()[120:] == ["Avenue 1"]
 
 
 def test_labelled_files_beyond_the_limit_of_rows_are_left_out(
-    project: Callable[..., str], publish: Publish, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    project: Project, publish: Publish, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    project(csv(make_rows()))
+    project(in_csv(make_rows()))
     new = make_rows(6, seed=1).assign(address=[f"Avenue {number}" for number in range(6)])
     for name, rows in {"a": new[:2], "b": new[2:5], "c": new[5:]}.items():
-        storage.write_bytes(csv(rows), f"{LABELS}/{name}.csv")
+        storage.write_bytes(in_csv(rows), f"{LABELS}/{name}.csv")
     monkeypatch.setattr(tasks, "MAX_LABELLED", 3)
 
     assert publish()["address"].tolist()[120:] == ["Avenue 0", "Avenue 1", "Avenue 5"]
@@ -288,9 +266,9 @@ def test_labelled_files_beyond_the_limit_of_rows_are_left_out(
 
 
 def test_nothing_is_fitted_on_a_holdout_row(
-    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+    project: Project, publish: Publish, client: MlflowClient, experiment_id: str
 ) -> None:
-    project(csv(make_rows()))
+    project(in_csv(make_rows()))
 
     table = publish()
 
@@ -301,9 +279,9 @@ def test_nothing_is_fitted_on_a_holdout_row(
 
 
 def test_the_means_of_the_features_are_metrics_with_names_that_mlflow_accepts(
-    project: Callable[..., str], publish: Publish, client: MlflowClient, experiment_id: str
+    project: Project, publish: Publish, client: MlflowClient, experiment_id: str
 ) -> None:
-    project(csv(make_rows()))
+    project(in_csv(make_rows()))
 
     training = select_training(publish(), HOUSES)
 
@@ -311,26 +289,6 @@ def test_the_means_of_the_features_are_metrics_with_names_that_mlflow_accepts(
     assert means["mean_lambda"] == pytest.approx(training["lambda"].mean())
     assert means["mean_split_north"] == pytest.approx((training[DISTRICT] == "north").mean())
     assert len(means) == len(training.filter(like="feature_").columns)
-
-
-def test_rows_without_a_target_do_not_stop_training(project: Callable[..., str], publish: Publish) -> None:
-    rows = make_rows()
-    project(csv(rows.assign(price=rows["price"].where(rows.index % 4 > 0))))
-
-    _, scores = train_model(publish(), HOUSES, "RidgeCV", {"alphas": [1.0]})
-
-    assert scores["holdout_rmse"] < 40
-
-
-def test_a_table_without_an_id_is_published_with_hashes(project: Callable[..., str], publish: Publish) -> None:
-    rows = make_rows().drop(columns="address")
-    project(csv(pd.concat([rows, rows.head(2)])), problem=replace(HOUSES, row_id=None))
-
-    table = publish()
-
-    assert len(table) == 122
-    assert table["_row"].is_unique
-    assert table["_row"].tolist()[120:] == [f"{identity}-2" for identity in table["_row"][:2]]
 
 
 def test_the_experiment_is_created_once_and_found(monkeypatch: pytest.MonkeyPatch, client: MlflowClient) -> None:

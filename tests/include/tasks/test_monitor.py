@@ -40,7 +40,7 @@ def _toy_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_eng, "PROBLEM", HOUSES)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _no_objects(buckets: None) -> Iterator[None]:
     """Delete what these tests write, before and after each."""
 
@@ -94,12 +94,11 @@ def write_predicted(rows: pd.DataFrame) -> None:
     storage.write_table(rows.set_index("address")[HOUSES.inputs], f"{PREDICTED}/unit-1/rows.parquet", index=True)
 
 
-@pytest.mark.usefixtures("_no_objects")
 def test_drift_is_measured_from_enough_rows_only(champion: dict[str, str]) -> None:
     write_predicted(larger_rows())
 
-    uri = monitor.select_recent(champion, PARAMS, RUN)
-    drift = storage.read_table(monitor.measure_drift(champion, uri, PARAMS, RUN))
+    uri, drift_uri, _ = measure(champion)
+    drift = storage.read_table(drift_uri)
 
     rows = len(storage.read_table(uri))
     assert rows >= 60
@@ -107,6 +106,12 @@ def test_drift_is_measured_from_enough_rows_only(champion: dict[str, str]) -> No
     assert drift.loc[AREA, "drifted"]
     with pytest.raises(AirflowSkipException, match=f"{rows} new rows are too few to compare, {rows + 1} is the"):
         monitor.measure_drift(champion, uri, {**PARAMS, "min_samples": rows + 1}, RUN)
+
+
+def measure(champion: dict[str, str]) -> tuple[str, str, None]:
+    """Measure drift; return the URIs of recent rows and drift, and no degradation."""
+    recent_uri = monitor.select_recent(champion, PARAMS, RUN)
+    return recent_uri, monitor.measure_drift(champion, recent_uri, PARAMS, RUN), None
 
 
 @pytest.fixture
@@ -119,7 +124,6 @@ def errors_known(registered: Registered) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("_no_objects")
 def test_labelled_rows_are_written_for_the_champion_to_predict(champion: dict[str, str], errors_known: None) -> None:
     storage.write_table(larger_rows(), f"{LABELS}/unit/new.csv")
 
@@ -134,7 +138,6 @@ def test_labelled_rows_are_written_for_the_champion_to_predict(champion: dict[st
         monitor.select_labelled(champion, {**PARAMS, "min_samples": 61}, RUN)
 
 
-@pytest.mark.usefixtures("_no_objects")
 def test_a_champion_without_out_of_fold_errors_is_not_compared(champion: dict[str, str]) -> None:
     storage.write_table(larger_rows(), f"{LABELS}/unit/new.csv")
 
@@ -142,7 +145,6 @@ def test_a_champion_without_out_of_fold_errors_is_not_compared(champion: dict[st
         monitor.select_labelled(champion, PARAMS, RUN)
 
 
-@pytest.mark.usefixtures("_no_objects")
 def test_recent_errors_are_compared_with_those_on_training_rows(champion: dict[str, str], errors_known: None) -> None:
     rows = larger_rows()
     storage.write_table(rows, f"{LABELS}/unit/new.csv")
@@ -167,16 +169,14 @@ def publish(champion: dict[str, str], *measured: Any, requests: Any = ()) -> dic
     return report
 
 
-@pytest.mark.usefixtures("_no_objects")
 def test_the_report_has_findings_and_notes_and_links_version_and_run(
     champion: dict[str, str], registered: Registered, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(monitor, "count_new_rows", lambda version: 45)
     write_predicted(larger_rows().assign(**{"lambda": 40}))
 
-    recent_uri = monitor.select_recent(champion, PARAMS, RUN)
     with caplog.at_level("INFO"):
-        report = publish(champion, recent_uri, monitor.measure_drift(champion, recent_uri, PARAMS, RUN), None)
+        report = publish(champion, *measure(champion))
 
     assert any(finding.startswith(f"{AREA} has drifted: PSI ") for finding in report["findings"])
     assert any(", lambda 60" in note or ": lambda 60" in note for note in report["notes"])
@@ -193,7 +193,6 @@ def test_the_report_has_findings_and_notes_and_links_version_and_run(
     assert f"- {report['findings'][0]}" in logged.decode().splitlines()
 
 
-@pytest.mark.usefixtures("_no_objects")
 @pytest.mark.parametrize(
     ("new_rows", "age", "reason"),
     [
@@ -213,17 +212,14 @@ def test_no_retraining_is_requested_without_new_rows_for_the_newest_version_or_i
     registered.hook.set_model_version_tag(registered.name, "2", champions.FEATURES_URI, champion["features_uri"])
     monkeypatch.setattr(monitor, "count_new_rows", lambda version: new_rows if version["version"] == "2" else 99)
     write_predicted(larger_rows())
-    recent_uri = monitor.select_recent(champion, PARAMS, RUN)
-    drift_uri = monitor.measure_drift(champion, recent_uri, PARAMS, RUN)
     last = SimpleNamespace(timestamp=datetime.now(UTC) - timedelta(days=age))
 
-    report = publish(champion, recent_uri, drift_uri, None, requests=[last])
+    report = publish(champion, *measure(champion), requests=[last])
 
     assert report["no_retraining"].startswith(reason)
     assert bool(report["no_retraining"]) == bool(reason)
 
 
-@pytest.mark.usefixtures("_no_objects")
 def test_a_table_that_cannot_be_used_is_the_reason_for_no_retraining(
     champion: dict[str, str], registered: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,14 +228,12 @@ def test_a_table_that_cannot_be_used_is_the_reason_for_no_retraining(
 
     monkeypatch.setattr(monitor, "count_new_rows", fail)
     write_predicted(larger_rows())
-    recent_uri = monitor.select_recent(champion, PARAMS, RUN)
 
-    report = publish(champion, recent_uri, monitor.measure_drift(champion, recent_uri, PARAMS, RUN), None)
+    report = publish(champion, *measure(champion))
 
     assert report["no_retraining"] == "not requested: houses.csv is missing"
 
 
-@pytest.mark.usefixtures("_no_objects")
 def test_a_few_odd_rows_are_reported_although_nothing_was_measured(champion: dict[str, str]) -> None:
     write_predicted(make_rows(3, seed=1).assign(**{AREA: 900.0}))
 
@@ -249,7 +243,6 @@ def test_a_few_odd_rows_are_reported_although_nothing_was_measured(champion: dic
     assert f"{AREA} 3" in report["notes"][0]
 
 
-@pytest.mark.usefixtures("buckets")
 def test_without_recent_rows_there_is_no_report(champion: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "count_rejected", lambda days: 1)
 
@@ -257,7 +250,6 @@ def test_without_recent_rows_there_is_no_report(champion: dict[str, str], monkey
         monitor.publish_report(champion, None, None, None, PARAMS, RUN, {}, {})
 
 
-@pytest.mark.usefixtures("buckets")
 def test_a_champion_whose_table_is_gone_is_not_reported_on(champion: dict[str, str]) -> None:
     gone = {**champion, "features_uri": "s3://data/unit-monitor/gone.parquet"}
 

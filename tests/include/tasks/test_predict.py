@@ -141,6 +141,11 @@ def problem(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return problem
 
 
+@pytest.fixture
+def table(houses: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    return houses.rename(columns={"address": problem.id})
+
+
 def events_of(table: pd.DataFrame) -> dict[Any, Any]:
     uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
     return inlet_events(MODEL_EVALUATED, {"features_uri": uri, "version": "1"})
@@ -164,10 +169,8 @@ def predict_table(table: pd.DataFrame) -> tuple[str, str, dict[str, Any], list[s
 
 
 def test_rows_become_a_figure_and_a_file_beside_their_true_values(
-    houses: pd.DataFrame, registered: Registered, problem: Problem, client: MlflowClient
+    table: pd.DataFrame, registered: Registered, problem: Problem, client: MlflowClient
 ) -> None:
-    table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
-
     picture, uri, event, (rows_uri,) = predict_table(table)
 
     rows = storage.read_table(rows_uri)
@@ -176,7 +179,7 @@ def test_rows_become_a_figure_and_a_file_beside_their_true_values(
     assert event == {"uri": uri, "version": "1", "alias": ""}
     saved = pd.read_csv(BytesIO(storage.read_bytes(uri)))
     assert list(saved) == [problem.id, "true", "predicted", "lower", "upper", "split", "warnings"]
-    assert saved["true"].tolist() == houses["price"].tolist()
+    assert saved["true"].tolist() == table["price"].tolist()
     assert storage.exists(f"{uri}.trace.json")
     drawn = (predict.PLOTS / problem.picture).read_bytes()
     assert drawn.startswith(b"\x89PNG")
@@ -186,9 +189,8 @@ def test_rows_become_a_figure_and_a_file_beside_their_true_values(
 
 
 def test_parts_make_the_same_file_and_figure_as_the_whole_table(
-    houses: pd.DataFrame, registered: Registered, problem: Problem, monkeypatch: pytest.MonkeyPatch
+    table: pd.DataFrame, registered: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
     *whole, _, (_,) = predict_table(table)
     monkeypatch.setattr(predict, "PART_ROWS", 7)
     monkeypatch.setattr(storage, "BATCH_ROWS", 5)
@@ -199,26 +201,28 @@ def test_parts_make_the_same_file_and_figure_as_the_whole_table(
     assert list(map(storage.read_bytes, joined)) == list(map(storage.read_bytes, whole))
 
 
+def predict_constants(table: pd.DataFrame, run_id: str, *values: float) -> tuple[str, list[dict[str, str]], list[str]]:
+    """Predict one number for all rows of each part; return the URIs of targets, parts and predictions."""
+    uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
+    parts = predict.fetch_feature_df_no_target(uri, run_id)
+    for part, value in zip(parts, values, strict=True):
+        index = storage.read_table(part["data"]).index
+        storage.write_table(pd.DataFrame({"prediction": value}, index), part["output_uri"], index=True)
+    return predict.fetch_target(uri, run_id), parts, [part["output_uri"] for part in parts]
+
+
 def test_an_impossible_prediction_or_a_part_that_is_not_there_publishes_nothing(
-    houses: pd.DataFrame, registered: Registered, monkeypatch: pytest.MonkeyPatch, problem: Problem
+    table: pd.DataFrame, registered: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = houses if problem.row_id else houses.rename(columns={"address": "_row"})
     monkeypatch.setattr(predict, "PART_ROWS", 50)
     run_id = f"manual__{uuid4()}"
-    features_uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
-    parts, targets = (
-        predict.fetch_feature_df_no_target(features_uri, run_id),
-        predict.fetch_target(features_uri, run_id),
-    )
-    for part, prediction in zip(parts, (300.0, 300.0, np.nan), strict=True):
-        index = storage.read_table(part["data"]).index
-        storage.write_table(pd.DataFrame({"prediction": prediction}, index), part["output_uri"], index=True)
+    targets, parts, predictions = predict_constants(table, run_id, 300.0, 300.0, np.nan)
 
     with pytest.raises(AirflowFailException, match="20 rows have no prediction"):
-        predict.save_predictions(targets, [part["output_uri"] for part in parts], parts, {}, run_id, {})
+        predict.save_predictions(targets, predictions, parts, {}, run_id, {})
 
     with pytest.raises(ValueError, match="shorter"):
-        predict.save_predictions(targets, [part["output_uri"] for part in parts[:2]], parts, {}, run_id, {})
+        predict.save_predictions(targets, predictions[:2], parts, {}, run_id, {})
 
     assert not [uri for uri in storage.list_objects(parts[0]["data"].rpartition("/")[0]) if uri.endswith(".csv")]
 
@@ -229,13 +233,9 @@ def test_the_figure_of_a_large_table_is_made_of_a_sample_of_all_parts(
     monkeypatch.setattr(predict, "PROBLEM", HOUSES)
     monkeypatch.setattr(predict, "PART_ROWS", 60)
     monkeypatch.setattr(predict, "MAX_DRAWN", 20)
-    uri = storage.write_table(houses, "s3://data/unit-predict/features.parquet")
-    parts, targets = predict.fetch_feature_df_no_target(uri, RUN), predict.fetch_target(uri, RUN)
-    for part in parts:
-        index = storage.read_table(part["data"]).index
-        storage.write_table(pd.DataFrame({"prediction": 300.0}, index), part["output_uri"], index=True)
+    targets, _, predictions = predict_constants(houses, RUN, 300.0, 300.0)
 
-    rows, total = predict._sample_compared(targets, [part["output_uri"] for part in parts])
+    rows, total = predict._sample_compared(targets, predictions)
 
     assert total == 120
     assert (

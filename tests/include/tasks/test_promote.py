@@ -24,6 +24,7 @@ from include.services import champions, samples, storage, tracking
 from include.services.assets import MODEL_EVALUATED, MODEL_TRAINED
 from include.serving import model_client
 from include.settings import INCLUDE
+from include.spec import Problem
 from include.tasks import evaluate as evaluation
 from include.tasks import promote as tasks
 from include.tasks import train as training
@@ -35,7 +36,14 @@ NAME = "promotion"
 PARAMS = asdict(HOUSES.gate) | {"approval": False}
 ANN = {"chosen_options": ["Approve"], "responded_by_user": {"id": "1", "name": "ann"}}
 
+BY_EVENT, BY_HAND = SimpleNamespace(run_type="asset_triggered"), SimpleNamespace(run_type="manual")
+
 Version = dict[str, Any]
+
+
+def set_problem(patch: pytest.MonkeyPatch, problem: Problem) -> None:
+    for module in (tasks, evaluation, training):
+        patch.setattr(module, "PROBLEM", problem)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +51,7 @@ def hook(buckets: None) -> Iterator[MLflowClientHook]:
     """The registered model of the toy problem, in the place of the project's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(champions, "MODEL", NAME)
-        for module in (tasks, evaluation, training):
-            patch.setattr(module, "PROBLEM", HOUSES)
+        set_problem(patch, HOUSES)
         hook = champions.connect()
         hook.create_registered_model(NAME)
         yield hook
@@ -113,11 +120,15 @@ def read(evaluated: Version) -> Version:
     return json.loads(storage.read_bytes(evaluated["uri"]))
 
 
-def tags(hook: MLflowClientHook, version: str) -> dict[str, str]:
-    return champions.read_tags(hook.get_model_version(NAME, version))
+def contest_of(run_id: str) -> Version:
+    return json.loads(storage.read_bytes(evaluation._uri(run_id, "versions.json")))
 
 
-def test_the_first_version_is_announced_as_champion(first: Version, hook: MLflowClientHook) -> None:
+def tags(version: str) -> dict[str, str]:
+    return champions.read_tags(champions.connect().get_model_version(NAME, version))
+
+
+def test_the_first_version_is_announced_as_champion(first: Version) -> None:
     version = first["trained"]["version"]
 
     assert first["announced"] == {
@@ -126,39 +137,31 @@ def test_the_first_version_is_announced_as_champion(first: Version, hook: MLflow
         "promoted": True,
         "reason": first["evaluated"]["reason"],
     }
-    assert tags(hook, version)["promoted_by"] == "the gate"
+    assert tags(version)["promoted_by"] == "the gate"
 
 
-def test_the_worse_version_is_announced_as_not_promoted(first: Version, worse: Version, hook: MLflowClientHook) -> None:
+def test_the_worse_version_is_announced_as_not_promoted(first: Version, worse: Version) -> None:
     assert worse["announced"]["promoted"] is False
     assert worse["announced"]["champion"] == first["trained"]["version"]
     assert "not worse than the champion: RMSE is" in worse["announced"]["reason"]
-    assert tags(hook, worse["trained"]["version"])["not_promoted_because"] == worse["announced"]["reason"]
+    assert tags(worse["trained"]["version"])["not_promoted_because"] == worse["announced"]["reason"]
 
 
-def test_both_versions_are_scored_on_the_same_holdout_rows(first: Version, worse: Version) -> None:
-    compared, alone = (read(version["evaluated"])["scores"] for version in (worse, first))
+def test_all_versions_are_judged_by_one_slice_and_their_evaluations_recorded(
+    first: Version, worse: Version, hook: MLflowClientHook
+) -> None:
+    alone, compared = (read(version["evaluated"]) for version in (first, worse))
+    found = [json.loads(tags(version["trained"]["version"])["evaluation"]) for version in (first, worse)]
+    recorded = champions.read_tags(hook.get_registered_model(NAME))
 
-    assert compared["champion"]["rmse"] == alone["challenger"]["rmse"]
-    assert compared["challenger"]["rmse"]["value"] > compared["champion"]["rmse"]["value"]
-
-
-def test_the_evaluation_is_recorded_at_the_version(first: Version, worse: Version, hook: MLflowClientHook) -> None:
-    found = [json.loads(tags(hook, version["trained"]["version"])["evaluation"]) for version in (first, worse)]
-
-    assert found[0]["slice"] == found[1]["slice"]
-    assert [one["look"] for one in found] == [1, 2]
+    assert compared["scores"]["champion"]["rmse"] == alone["scores"]["challenger"]["rmse"]
     assert found[0]["rmse"] == found[1]["champion_rmse"] < found[1]["rmse"]
+    assert [one["look"] for one in found] == [1, 2]
     assert found[0]["predictions"] != found[1]["predictions"]
     assert [one["uri"] for one in found] == [version["evaluated"]["uri"] for version in (first, worse)]
-
-
-def test_all_versions_are_judged_by_one_slice_that_the_model_records(first: Version, worse: Version) -> None:
-    recorded = champions.read_tags(champions.connect().get_registered_model(NAME))
-    slices = [uri for name, uri in recorded.items() if name.startswith("holdout.")]
-
-    assert slices == [read(first["evaluated"])["slice"]]
-    assert len(storage.read_table(slices[0])) == read(worse["evaluated"])["holdout_rows"]
+    (rows,) = (uri for name, uri in recorded.items() if name.startswith("holdout."))
+    assert {one["slice"] for one in (alone, *found)} == {rows}
+    assert len(storage.read_table(rows)) == compared["holdout_rows"]
 
 
 def test_a_version_that_predicts_the_same_as_the_champion_is_kept(
@@ -224,8 +227,7 @@ def test_of_many_training_rows_those_count_that_a_model_is_fitted_to(
 
     evaluation.prepare_holdout(first["trained"]["version"], "run-many")
 
-    recorded = json.loads(storage.read_bytes(evaluation._uri("run-many", "versions.json")))
-    assert recorded["training_rows"] == HOUSES.limits.max_training_rows
+    assert contest_of("run-many")["training_rows"] == HOUSES.limits.max_training_rows
 
 
 def test_mlflows_own_evaluation_agrees(first: Version) -> None:
@@ -317,12 +319,12 @@ def test_the_person_who_approved_is_recorded(first: Version, worse: Version) -> 
     ],
 )
 def test_a_rejection_keeps_the_champion_and_is_recorded(
-    first: Version, worse: Version, hook: MLflowClientHook, response: dict[str, Any], by: str, reason: str
+    first: Version, worse: Version, response: dict[str, Any], by: str, reason: str
 ) -> None:
     version = worse["trained"]["version"]
 
     assert tasks.keep_challenger(worse["evaluated"], response) == {"promoted": False, "reason": reason, "by": by}
-    assert tags(hook, version)["not_promoted_because"] == reason
+    assert tags(version)["not_promoted_because"] == reason
     assert champions.champion() == first["trained"]["version"]
 
 
@@ -334,9 +336,7 @@ def test_without_a_model_server_nothing_is_called(monkeypatch: pytest.MonkeyPatc
         tasks.call_model_server({"promoted": promoted, "version": "1", "features_uri": ""})
 
 
-def test_the_model_server_is_called_with_rows_that_it_does_not_refuse(
-    hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_model_server_is_called_with_rows_that_it_does_not_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = make_rows()
     rows.loc[[0, 2], AREA] = 900.0  # possible, but not expected
     uri = storage.write_table(make_table(rows, HOUSES), "s3://data/features/unusual/features.parquet")
@@ -353,8 +353,7 @@ def test_a_champion_with_other_inputs_is_replaced_without_a_comparison(
 ) -> None:
     hook.set_registered_model_alias(NAME, champions.CHAMPION_ALIAS, first["trained"]["version"])
     smaller = replace(HOUSES, features=HOUSES.features[:-1])
-    for module in (tasks, evaluation, training):
-        monkeypatch.setattr(module, "PROBLEM", smaller)
+    set_problem(monkeypatch, smaller)
     uri = storage.write_table(make_table(make_rows(), smaller), "s3://data/features/smaller/features.parquet")
 
     evaluated = evaluate(trained := train_version(1.0, uri), "run-smaller")
@@ -371,8 +370,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(
 ) -> None:
     hook.set_registered_model_alias(NAME, champions.CHAMPION_ALIAS, first["trained"]["version"])
     other_split = replace(HOUSES, holdout_share=0.5, row_id=row_id)
-    for module in (tasks, evaluation, training):
-        monkeypatch.setattr(module, "PROBLEM", other_split)
+    set_problem(monkeypatch, other_split)
     numbered_again = make_rows().assign(address=lambda rows: "New " + rows["address"])
     table = make_table(numbered_again.rename(columns={"address": row_id}), other_split)
     uri = storage.write_table(table, f"s3://data/features/other-{row_id}/features.parquet")
@@ -385,20 +383,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(
     held_out = select_holdout(storage.read_table(uri), other_split)
     assert len(rows) >= 7
     assert not rows[row_id].str.removeprefix("New ").isin(trained).any()
-    left_out = contest_of(run_id)["left_out"]
-    assert left_out == held_out[row_id].str.removeprefix("New ").isin(trained).sum() > 10
-
-
-def contest_of(run_id: str) -> Version:
-    return json.loads(storage.read_bytes(evaluation._uri(run_id, "versions.json")))
-
-
-def by_event() -> SimpleNamespace:
-    return SimpleNamespace(run_type="asset_triggered")
-
-
-def by_hand() -> SimpleNamespace:
-    return SimpleNamespace(run_type="manual")
+    assert contest_of(run_id)["left_out"] == held_out[row_id].str.removeprefix("New ").isin(trained).sum() > 10
 
 
 def choose(dag_run: SimpleNamespace, version: str | None = None, run_id: str | None = None) -> str:
@@ -426,38 +411,38 @@ def test_the_oldest_version_without_a_verdict_is_judged(untouched: Callable[...,
     untouched()
     untouched()
 
-    assert choose(by_event()) == choose(by_hand()) == "3"
+    assert choose(BY_EVENT) == choose(BY_HAND) == "3"
 
 
 def test_a_run_keeps_its_version(untouched: Callable[..., Version]) -> None:
     untouched()
-    assert choose(by_event(), run_id="run-kept-version") == "1"
+    assert choose(BY_EVENT, run_id="run-kept-version") == "1"
     champions.reject("1", why="worse")
     untouched()
 
-    assert choose(by_event(), run_id="run-kept-version") == "1"
-    assert choose(by_event()) == "2"
+    assert choose(BY_EVENT, run_id="run-kept-version") == "1"
+    assert choose(BY_EVENT) == "2"
 
 
 def test_an_event_starts_nothing_if_every_version_has_a_verdict(
     hook: MLflowClientHook, untouched: Callable[..., Version]
 ) -> None:
-    assert choose(by_event()) == ""
+    assert choose(BY_EVENT) == ""
     untouched(not_promoted_because="worse")
     untouched(not_promoted_because="worse")
     hook.create_model_version(champions.MODEL, "s3://anywhere/made-by-hand")
 
-    assert choose(by_event()) == ""
-    assert choose(by_hand()) == "2"
+    assert choose(BY_EVENT) == ""
+    assert choose(BY_HAND) == "2"
 
 
 def test_the_champion_is_not_judged_again(untouched: Callable[..., Version]) -> None:
     untouched()
     champions.promote("1", by="ann", why="the only one")
 
-    assert choose(by_hand()) == ""
+    assert choose(BY_HAND) == ""
     with pytest.raises(AirflowFailException, match="version 1 is the champion already"):
-        choose(by_hand(), "1")
+        choose(BY_HAND, "1")
 
 
 @pytest.mark.parametrize(
@@ -470,8 +455,8 @@ def test_a_version_that_cannot_be_judged_is_refused(
     hook.create_model_version(champions.MODEL, "s3://anywhere/made-by-hand")
 
     with pytest.raises(AirflowFailException, match=message):
-        choose(by_hand(), version)
-    assert choose(by_hand(), "1") == choose(by_hand(), "01") == "1"
+        choose(BY_HAND, version)
+    assert choose(BY_HAND, "1") == choose(BY_HAND, "01") == "1"
 
 
 def hand_over(chosen: str | None) -> dict[str, str]:
@@ -480,27 +465,19 @@ def hand_over(chosen: str | None) -> dict[str, str]:
     return event.extra
 
 
-def test_a_run_announces_the_oldest_version_that_still_waits(
-    hook: MLflowClientHook, untouched: Callable[..., Version]
-) -> None:
-    for tags in ({"not_promoted_because": "worse"}, {}, {}):
-        untouched(**tags)
-
-    assert hand_over("1")["version"] == "2"
-
-
 def test_a_run_that_failed_leaves_a_verdict_and_hands_over(
     hook: MLflowClientHook, untouched: Callable[..., Version]
 ) -> None:
-    untouched()
-    untouched()
+    for tags in ({}, {"not_promoted_because": "worse"}, {}, {}):
+        untouched(**tags)
 
-    assert hand_over("1")["version"] == "2"
+    assert hand_over("1")["version"] == "3"
 
     why = champions.read_tags(hook.get_model_version(champions.MODEL, "1"))["not_promoted_because"]
     assert why == "the evaluation failed in run run-7: clear the failed task, or trigger promote with version 1"
+    assert hand_over("3")["version"] == "4"
     with pytest.raises(AirflowSkipException, match="No version waits"):
-        hand_over("2")
+        hand_over("4")
 
 
 def test_a_run_without_a_version_hands_nothing_over(untouched: Callable[..., Version]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,7 +17,7 @@ from include.services import storage
 from include.spec import Number
 from include.tasks import served
 
-from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ...toy import AREA, DISTRICT, HOUSES, in_csv, in_parquet, make_rows
 
 FOLDER = "s3://data/unit-served"
 SINCE = datetime.now(UTC) - timedelta(days=1)
@@ -40,13 +40,9 @@ def measured(*ids: str, prices: list[object] | None = None) -> pd.DataFrame:
     return pd.DataFrame({"prediction_id": ids, "price": prices or [400.0 + row for row in range(len(ids))]})
 
 
-def in_format(rows: pd.DataFrame, suffix: str) -> bytes:
-    return rows.to_csv(index=False).encode() if suffix == "csv" else rows.to_parquet(index=False)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_file_of_prediction_ids_and_targets_gets_the_inputs_of_the_requests(suffix: str, log: str) -> None:
-    content, uri = in_format(measured("b-1", "a-1", "unknown"), suffix), f"{FOLDER}/labelled/new.{suffix}"
+@pytest.mark.parametrize(("suffix", "write"), [("csv", in_csv), ("parquet", in_parquet)])
+def test_a_file_of_prediction_ids_and_targets_gets_the_inputs_of_requests(suffix: str, write: Any, log: str) -> None:
+    content, uri = write(measured("b-1", "a-1", "unknown")), f"{FOLDER}/labelled/new.{suffix}"
 
     completed = served.complete(content, uri)
 
@@ -61,7 +57,7 @@ def test_a_file_of_prediction_ids_and_targets_gets_the_inputs_of_the_requests(su
 def test_rows_that_the_log_lacks_join_when_it_has_them(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = in_format(measured("a-1", "b-9", "c-1"), "csv")
+    content = in_csv(measured("a-1", "b-9", "c-1"))
 
     def read() -> list[str]:
         return parse_rows(served.complete(content, "new.csv"), "new.csv")["prediction_id"].tolist()
@@ -77,7 +73,7 @@ def test_rows_that_the_log_lacks_join_when_it_has_them(
 
 
 def test_a_kept_row_that_lacks_a_new_input_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = in_format(measured("a-1"), "csv")
+    content = in_csv(measured("a-1"))
     served.complete(content, "new.csv")
     problem = replace(HOUSES, features=(*HOUSES.features, Number("garden")))
     monkeypatch.setattr(served, "PROBLEM", problem)
@@ -87,7 +83,7 @@ def test_a_kept_row_that_lacks_a_new_input_is_refused_by_name(monkeypatch: pytes
 
 
 def test_spaces_around_a_prediction_id_do_not_matter() -> None:
-    completed = served.complete(in_format(measured(" a-1", "b-1 "), "csv"), "new.csv")
+    completed = served.complete(in_csv(measured(" a-1", "b-1 ")), "new.csv")
 
     assert check_labelled(completed, "new.csv", HOUSES)["address"].tolist() == ["a-1", "b-1"]
 
@@ -95,14 +91,14 @@ def test_spaces_around_a_prediction_id_do_not_matter() -> None:
 def test_a_file_with_inputs_keeps_them_and_gets_the_predictions() -> None:
     own = ROWS.head(2).assign(prediction_id=["a-1", "unknown"], predicted=1.0, **{AREA: [71.0, 72.0]})
 
-    completed = parse_rows(served.complete(in_format(own, "parquet"), "new.parquet"), "new.parquet")
+    completed = parse_rows(served.complete(in_parquet(own), "new.parquet"), "new.parquet")
 
     assert completed[AREA].tolist() == [71.0, 72.0]
     assert completed["predicted"].fillna(0).tolist() == [300.0, 0]
 
 
 def test_other_labelled_files_stay_as_they_are() -> None:
-    for content in (in_format(measured("unknown"), "csv"), ROWS.to_csv(index=False).encode()):
+    for content in (in_csv(measured("unknown")), in_csv(ROWS)):
         assert served.complete(content, f"{FOLDER}/labelled/new.csv") == content
 
 
@@ -175,8 +171,7 @@ def test_files_from_before_a_column_became_of_another_kind_are_left_out() -> Non
 def test_of_many_files_the_same_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, random in enumerate(["ffffffff", "00000000", "88888888"]):
         rows = ROWS[HOUSES.inputs].assign(prediction_id=[f"{random}-{row}" for row in range(3)])
-        rows.to_parquet(content := BytesIO(), index=False)
-        storage.write_bytes(content.getvalue(), f"{FOLDER}/requests/2026-11-26/14000{number}-{random}.parquet")
+        storage.write_bytes(in_parquet(rows), f"{FOLDER}/requests/2026-11-26/14000{number}-{random}.parquet")
     monkeypatch.setattr(served, "MAX_FILES", 2)
 
     (rows,) = served.read_inputs(SINCE)

@@ -25,18 +25,12 @@ Measure = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def waiting(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registered]:
-    """Version 1 is champion, version 2 was trained and waits."""
+def _own_folders(waiting: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(served, "PROBLEM", HOUSES)
     monkeypatch.setattr(served, "REQUESTS", f"{FOLDER}/requests")
     monkeypatch.setattr(served, "MEASURED", f"{FOLDER}/measured")
     monkeypatch.setattr(served, "LABELLED", Asset("unit_shadow", uri=f"{FOLDER}/labelled"))
-    hook, name = registered.hook, registered.name
-    for version in ("1", "2"):
-        hook.set_model_version_tag(name, version, champions.FEATURES_URI, "s3://data/f.parquet")
-    hook.set_model_version_tag(name, "1", champions.PROMOTED, "2026-11-01T00:00:00.000000Z")
-    registered.promote("1")
-    yield registered
+    yield
     storage.delete_folder(FOLDER)
 
 

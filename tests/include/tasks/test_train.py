@@ -159,13 +159,6 @@ def test_the_candidates_are_those_for_as_many_rows_as_are_fitted(
     assert [candidate["name"] for candidate in few][-1] == "GradientBoostingRegressor"
 
 
-def test_without_a_champion_all_candidates_are_listed(features_uri: str, registered: Registered) -> None:
-    names = [candidate["name"] for candidate in tasks.list_candidates(features_uri, {"candidates": {}})]
-
-    assert len(names) > 1
-    assert warm_start.NAME not in names
-
-
 def test_a_champion_that_cannot_be_fitted_to_so_many_rows_is_no_candidate(
     features_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
