@@ -7,19 +7,12 @@ from typing import Any
 
 import pytest
 
-from include.problem import PROBLEM
 from include.spec import Category, Gate, Limits, Number, Problem, ProblemError
 
 from ..toy import AREA, DISTRICT, HOUSES
 
 PRICE, ROOMS = HOUSES.target, HOUSES.number("lambda")
 NO_GROUPS = Gate(max_rmse=1)
-
-
-def test_the_projects_own_problem_is_valid_and_complete() -> None:
-    assert replace(PROBLEM) == PROBLEM
-    assert PROBLEM.inputs == [column.name for column in PROBLEM.features]
-    assert sorted(PROBLEM.categories + PROBLEM.numbers) == sorted(PROBLEM.inputs)
 
 
 @pytest.mark.parametrize(

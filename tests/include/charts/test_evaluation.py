@@ -17,10 +17,7 @@ from include.spec import Problem
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
-
-@pytest.fixture(scope="module")
-def holdout() -> pd.DataFrame:
-    return make_rows(33)
+HOLDOUT = make_rows(33)
 
 
 def plot(holdout: pd.DataFrame, problem: Problem = HOUSES) -> Figure:
@@ -46,22 +43,22 @@ def make_subgroups(count: int) -> pd.DataFrame:
     return table.assign(rmse_low=errors.where(errors < count - 2), rmse_high=errors + 1, mae=errors)
 
 
-def test_a_problem_without_subgroups_has_a_chart_that_says_so(holdout: pd.DataFrame) -> None:
-    own = pd.DataFrame({"prediction": holdout["price"] + 1.0})
-    figure = plot_evaluation(holdout, own, make_importance(HOUSES, 4), pd.DataFrame([]), "A title", HOUSES)
+def test_a_problem_without_subgroups_has_a_chart_that_says_so() -> None:
+    own = pd.DataFrame({"prediction": HOLDOUT["price"] + 1.0})
+    figure = plot_evaluation(HOLDOUT, own, make_importance(HOUSES, 4), pd.DataFrame([]), "A title", HOUSES)
 
     render(figure)
     assert [text.get_text() for text in figure.axes[3].texts] == ["no subgroups: gate.subgroup_max_rmse is empty"]
 
 
-def test_the_rendered_chart_has_its_size_and_something_on_it(holdout: pd.DataFrame) -> None:
-    with Image.open(BytesIO(render(plot(holdout)))) as picture:
+def test_the_rendered_chart_has_its_size_and_something_on_it() -> None:
+    with Image.open(BytesIO(render(plot(HOLDOUT)))) as picture:
         assert picture.size == (1560, 1170)
         assert np.asarray(picture.convert("RGB")).std() > 12
 
 
-def test_four_graphs_have_titles_and_the_unit_of_the_target(holdout: pd.DataFrame) -> None:
-    figure = plot(holdout)
+def test_four_graphs_have_titles_and_the_unit_of_the_target() -> None:
+    figure = plot(HOLDOUT)
     assert [graph.get_title(loc="left") for graph in figure.axes] == [
         "Predicted and true values",
         "Residuals",
@@ -71,33 +68,33 @@ def test_four_graphs_have_titles_and_the_unit_of_the_target(holdout: pd.DataFram
     assert all("(k\u20ac)" in graph.get_xlabel() for graph in figure.axes)
 
 
-def test_every_row_is_where_its_values_are(holdout: pd.DataFrame) -> None:
-    predicted = 150 + 2 * holdout[AREA] + 5 * holdout["lambda"]
+def test_every_row_is_where_its_values_are() -> None:
+    predicted = 150 + 2 * HOLDOUT[AREA] + 5 * HOLDOUT["lambda"]
 
-    truth, residuals = (graph.collections[-1].get_offsets() for graph in plot(holdout).axes[:2])
+    truth, residuals = (graph.collections[-1].get_offsets() for graph in plot(HOLDOUT).axes[:2])
 
-    np.testing.assert_allclose(truth, np.column_stack([holdout["price"], predicted]))
-    np.testing.assert_allclose(residuals, np.column_stack([predicted, holdout["price"] - predicted]))
+    np.testing.assert_allclose(truth, np.column_stack([HOLDOUT["price"], predicted]))
+    np.testing.assert_allclose(residuals, np.column_stack([predicted, HOLDOUT["price"] - predicted]))
 
 
-def test_prediction_intervals_are_drawn(holdout: pd.DataFrame) -> None:
-    lines = plot(holdout).axes[0].collections[0].get_segments()
+def test_prediction_intervals_are_drawn() -> None:
+    lines = plot(HOLDOUT).axes[0].collections[0].get_segments()
 
-    assert len(lines) == len(holdout)
+    assert len(lines) == len(HOLDOUT)
     assert {round(float(line[1][1] - line[0][1]), 6) for line in lines} == {80.0}
 
 
-def test_the_most_important_column_is_on_top_with_its_label(holdout: pd.DataFrame) -> None:
-    labels = labels_of(plot(holdout), 2)
+def test_the_most_important_column_is_on_top_with_its_label() -> None:
+    labels = labels_of(plot(HOLDOUT), 2)
 
     assert labels[-1] == f"{AREA} (m\u00b2)"
     assert set(labels) == {f"{AREA} (m\u00b2)", "district", "energy class", "rooms"}
 
 
-def test_of_many_columns_and_subgroups_the_worst_are_shown_and_counted(holdout: pd.DataFrame) -> None:
-    predicted = pd.DataFrame({"prediction": holdout["price"]})
+def test_of_many_columns_and_subgroups_the_worst_are_shown_and_counted() -> None:
+    predicted = pd.DataFrame({"prediction": HOLDOUT["price"]})
     tables = make_importance(HOUSES, 35), make_subgroups(48)
-    figure = plot_evaluation(holdout, predicted, *tables, "A title", HOUSES)
+    figure = plot_evaluation(HOLDOUT, predicted, *tables, "A title", HOUSES)
 
     titles = [graph.get_title(loc="left") for graph in figure.axes[2:]]
     assert titles == ["Permutation importance: top 20 of 35", "RMSE by subgroup: worst 15 of 48"]
@@ -106,7 +103,7 @@ def test_of_many_columns_and_subgroups_the_worst_are_shown_and_counted(holdout: 
     assert labels_of(figure, 3)[::-1] == [f"{DISTRICT} d {row}  (9)" for row in range(31, 46)]
 
 
-def test_a_huge_holdout_is_drawn_quickly_as_a_sample(holdout: pd.DataFrame) -> None:
+def test_a_huge_holdout_is_drawn_quickly_as_a_sample() -> None:
     huge = make_rows(50_000)
     predicted = pd.DataFrame({"prediction": 150 + 2 * huge[AREA]})
     start = process_time()
@@ -119,13 +116,13 @@ def test_a_huge_holdout_is_drawn_quickly_as_a_sample(holdout: pd.DataFrame) -> N
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1, 1e7])
-def test_no_text_reaches_out_of_the_figure_with_any_names_at_any_scale(holdout: pd.DataFrame, scale: float) -> None:
+def test_no_text_reaches_out_of_the_figure_with_any_names_at_any_scale(scale: float) -> None:
     features = tuple(
         replace(column, title=f"$x_{place}$ 100 % \\frac of a name that goes on and on {place}")
         for place, column in enumerate(HOUSES.features)
     )
     target = replace(HOUSES.target, title="$money$ that a_house costs, with everything that belongs to it")
-    scaled = holdout.assign(price=holdout["price"] * scale)
+    scaled = HOLDOUT.assign(price=HOLDOUT["price"] * scale)
     predicted = pd.DataFrame({"prediction": scaled["price"] * 1.1})
     groups = make_subgroups(30).assign(group="$a$ group_of % people with\na long name", rmse=scale)
     tables = make_importance(HOUSES, 30), groups

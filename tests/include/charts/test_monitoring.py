@@ -22,10 +22,9 @@ from ...toy import AREA, DISTRICT, HOUSES, make_rows
 NOTHING = pd.DataFrame()
 
 
-@pytest.fixture
-def errors() -> pd.DataFrame:
-    sizes = np.abs(np.random.default_rng(0).normal(size=60))
-    return pd.DataFrame({"error": sizes, "sample": ["baseline"] * 20 + ["recent"] * 40})
+ERRORS = pd.DataFrame(
+    {"error": np.abs(np.random.default_rng(0).normal(size=60)), "sample": ["baseline"] * 20 + ["recent"] * 40}
+)
 
 
 def plot(recent: pd.DataFrame, errors: pd.DataFrame, problem: Problem = HOUSES, count: int = 120) -> Figure:
@@ -44,8 +43,8 @@ def texts(figure: Figure) -> str:
     return "\n".join([*titles, *(text.get_text() for text in [*figure.texts, *inside])])
 
 
-def test_it_names_version_inputs_and_both_errors(errors: pd.DataFrame) -> None:
-    shown = texts(plot(make_rows(seed=1).assign(**{AREA: lambda rows: rows[AREA] + 90}), errors))
+def test_it_names_version_inputs_and_both_errors() -> None:
+    shown = texts(plot(make_rows(seed=1).assign(**{AREA: lambda rows: rows[AREA] + 90}), ERRORS))
 
     for text in ("Monitoring of Reg_house", "version 3", f"{AREA} (m\u00b2)", "p < 0.001", "RMSE"):
         assert text in shown
@@ -53,27 +52,27 @@ def test_it_names_version_inputs_and_both_errors(errors: pd.DataFrame) -> None:
     assert "recent\n(n = 40)" in shown
 
 
-def test_the_rendered_chart_has_its_size_and_something_on_it(errors: pd.DataFrame) -> None:
-    with Image.open(BytesIO(render(plot(make_rows(seed=1), errors)))) as picture:
+def test_the_rendered_chart_has_its_size_and_something_on_it() -> None:
+    with Image.open(BytesIO(render(plot(make_rows(seed=1), ERRORS)))) as picture:
         assert picture.size == (1600, 1200)
         assert np.asarray(picture.convert("RGB")).std() > 12
 
 
-def test_it_says_what_could_not_be_measured(errors: pd.DataFrame) -> None:
-    assert "not measured:\ntoo few recent rows" in texts(plot(NOTHING, errors))
+def test_it_says_what_could_not_be_measured() -> None:
+    assert "not measured:\ntoo few recent rows" in texts(plot(NOTHING, ERRORS))
     assert "not measured:\ntoo few recent rows with a true value" in texts(plot(make_rows(), NOTHING))
 
 
-def test_categories_that_drifted_are_drawn_by_name_and_missing_ones_too(errors: pd.DataFrame) -> None:
-    shown = texts(plot(make_rows().assign(**{DISTRICT: "moon", "index": None}), errors))
+def test_categories_that_drifted_are_drawn_by_name_and_missing_ones_too() -> None:
+    shown = texts(plot(make_rows().assign(**{DISTRICT: "moon", "index": None}), ERRORS))
 
     assert "moon" in shown
     assert "(missing)" in shown
 
 
-def test_another_mix_is_drawn_apart_from_drift_and_numbers_within_the_groups(errors: pd.DataFrame) -> None:
+def test_another_mix_is_drawn_apart_from_drift_and_numbers_within_the_groups() -> None:
     training = make_rows()
-    figure = plot(training[training[DISTRICT] == "south"].assign(**{"lambda": 40}), errors)
+    figure = plot(training[training[DISTRICT] == "south"].assign(**{"lambda": 40}), ERRORS)
     shown = texts(figure)
 
     assert "brown: another mix" in figure.axes[0].get_xlabel()
@@ -85,9 +84,9 @@ def test_another_mix_is_drawn_apart_from_drift_and_numbers_within_the_groups(err
     assert bins.values == pytest.approx(np.histogram(within, bins.edges)[0] / len(within))
 
 
-def test_of_many_categories_the_most_frequent_are_drawn(errors: pd.DataFrame) -> None:
+def test_of_many_categories_the_most_frequent_are_drawn() -> None:
     recent = make_rows(400).assign(**{DISTRICT: [f"district {row % 100}" for row in range(400)]})
-    graph = next(graph for graph in plot(recent, errors).axes if graph.get_title(loc="left") == "district")
+    graph = next(graph for graph in plot(recent, ERRORS).axes if graph.get_title(loc="left") == "district")
     names = [label.get_text() for label in graph.get_xticklabels()]
 
     assert len(names) == 9
@@ -95,7 +94,7 @@ def test_of_many_categories_the_most_frequent_are_drawn(errors: pd.DataFrame) ->
     assert sum(bar.get_height() for bar in graph.patches) == pytest.approx(2), "the shares of both tables"
 
 
-def test_of_many_columns_those_with_the_largest_drift_are_drawn(errors: pd.DataFrame) -> None:
+def test_of_many_columns_those_with_the_largest_drift_are_drawn() -> None:
     columns = [f"x {place}" for place in range(42)]
     problem = replace(HOUSES, features=tuple(map(Number, columns)), gate=replace(HOUSES.gate, subgroup_max_rmse={}))
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 42)), columns=columns)
@@ -123,14 +122,14 @@ def test_huge_tables_are_drawn_quickly_as_samples() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e7])
-def test_no_text_reaches_out_of_the_figure_with_any_names_at_any_scale(errors: pd.DataFrame, scale: float) -> None:
+def test_no_text_reaches_out_of_the_figure_with_any_names_at_any_scale(scale: float) -> None:
     features = tuple(
         replace(column, title=f"$x_{place}$ 100 % \\frac of a name that goes on and on")
         for place, column in enumerate(HOUSES.features)
     )
     problem = replace(HOUSES, features=features, registered_model="Reg_$x$_" * 40)
     recent = make_rows(seed=1).assign(**{DISTRICT: "$a$_b % of\n all people"})
-    figure = plot(recent, errors.assign(error=errors["error"] * scale), problem)
+    figure = plot(recent, ERRORS.assign(error=ERRORS["error"] * scale), problem)
     render(figure)
 
     names = [text for graph in figure.axes for text in (*graph.get_yticklabels(), graph.xaxis.label)]

@@ -17,11 +17,7 @@ from include.spec import Category, Limits, Number, Problem
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-@pytest.fixture
-def rows() -> pd.DataFrame:
-    return make_rows(60)
+ROWS = make_rows(60)
 
 
 def edited(rows: pd.DataFrame, row: int, column: str, value: object) -> pd.DataFrame:
@@ -41,8 +37,8 @@ def severities(inspection: Inspection) -> list[str]:
     return [severity for severity in ("error", "warning", "repair") if inspection.failures(severity)]
 
 
-def test_a_good_table_passes_every_check(rows: pd.DataFrame) -> None:
-    inspection = inspect(rows, HOUSES)
+def test_a_good_table_passes_every_check() -> None:
+    inspection = inspect(ROWS, HOUSES)
     count = len(inspection.results)
 
     assert inspection.is_clean
@@ -54,8 +50,8 @@ def test_a_good_table_passes_every_check(rows: pd.DataFrame) -> None:
     ]
 
 
-def test_every_check_has_a_result_if_it_passed_or_not(rows: pd.DataFrame) -> None:
-    results = inspect(edited(rows, 3, AREA, 310.0), HOUSES).to_frame()
+def test_every_check_has_a_result_if_it_passed_or_not() -> None:
+    results = inspect(edited(ROWS, 3, AREA, 310.0), HOUSES).to_frame()
 
     assert list(results) == ["severity", "column", "check", "failures", "details"]
     assert set(results["severity"]) == {"repair", "error", "warning"}
@@ -65,8 +61,8 @@ def test_every_check_has_a_result_if_it_passed_or_not(rows: pd.DataFrame) -> Non
     assert failed["details"] == f"row 3, column {AREA}: 310.0 is outside of the expected 20 to 300 m²"
 
 
-def test_the_report_names_every_failure_with_its_row(rows: pd.DataFrame) -> None:
-    lines = inspect(edited(edited(rows, 2, "lambda", 99), 3, AREA, 310.0), HOUSES).report().splitlines()
+def test_the_report_names_every_failure_with_its_row() -> None:
+    lines = inspect(edited(edited(ROWS, 2, "lambda", 99), 3, AREA, 310.0), HOUSES).report().splitlines()
 
     assert lines[1:] == [
         "errors: none",
@@ -94,39 +90,33 @@ def test_the_report_names_every_failure_with_its_row(rows: pd.DataFrame) -> None
         ("address", None, "is missing"),
     ],
 )
-def test_a_bad_cell_is_an_error_with_row_and_column(
-    rows: pd.DataFrame, column: str, value: object, message: str
-) -> None:
-    changed = rows.astype({column: object})
+def test_a_bad_cell_is_an_error_with_row_and_column(column: str, value: object, message: str) -> None:
+    changed = ROWS.astype({column: object})
     changed.at[1, column] = value  # a list or dictionary as one cell
 
     assert inspect(changed, HOUSES).failures("error") == [f"row 3, column {column}: {message}"]
 
 
-def test_every_row_of_a_repeated_id_is_named(rows: pd.DataFrame) -> None:
-    assert inspect(edited(rows, 4, "address", "Street 1"), HOUSES).failures("error") == [
+def test_every_row_of_a_repeated_id_is_named() -> None:
+    assert inspect(edited(ROWS, 4, "address", "Street 1"), HOUSES).failures("error") == [
         "row 2, column address: Street 1 occurs more than once",
         "row 4, column address: Street 1 occurs more than once",
     ]
 
 
-def test_missing_columns_are_named_beside_those_that_are_not_described(rows: pd.DataFrame) -> None:
-    errors = inspect(rows.rename(columns={AREA: "area", "price": "cost"}), HOUSES).failures("error")
+def test_missing_columns_are_named_beside_those_that_are_not_described() -> None:
+    errors = inspect(ROWS.rename(columns={AREA: "area", "price": "cost"}), HOUSES).failures("error")
+    more = inspect(ROWS.assign(zip="1010", nested=[[1]] * len(ROWS)), HOUSES)
 
     assert errors == [f"column {name} is missing; other columns of the table: area, cost" for name in (AREA, "price")]
-
-
-def test_columns_that_are_not_described_are_a_warning_that_names_them(rows: pd.DataFrame) -> None:
-    inspection = inspect(rows.assign(zip="1010", nested=[[1]] * len(rows)), HOUSES)
-
-    assert inspection.failures("warning") == [
+    assert more.failures("warning") == [
         f"column {name} is not described in include/problem.py: ignored" for name in ("zip", "nested")
     ]
-    assert not {"zip", "nested"} & set(inspection.table)
+    assert not {"zip", "nested"} & set(more.table)
 
 
-def test_blanks_around_cells_are_removed_and_counted(rows: pd.DataFrame) -> None:
-    changed = edited(edited(edited(rows, 2, DISTRICT, " north "), 3, AREA, " 60.5"), 4, "address", "Street 3\t")
+def test_blanks_around_cells_are_removed_and_counted() -> None:
+    changed = edited(edited(edited(ROWS, 2, DISTRICT, " north "), 3, AREA, " 60.5"), 4, "address", "Street 3\t")
     inspection = inspect(edited(changed, 5, "index", "  "), HOUSES)
 
     assert severities(inspection) == ["repair"]
@@ -138,8 +128,8 @@ def test_blanks_around_cells_are_removed_and_counted(rows: pd.DataFrame) -> None
 
 
 @pytest.mark.parametrize("value", [-3.0, 0.5, float("inf"), -float("inf"), "-1", "Infinity", "9_999_999", 2000.1])
-def test_an_impossible_number_is_taken_as_missing_and_named(rows: pd.DataFrame, value: object) -> None:
-    inspection = inspect(edited(rows, 7, AREA, value), HOUSES)
+def test_an_impossible_number_is_taken_as_missing_and_named(value: object) -> None:
+    inspection = inspect(edited(ROWS, 7, AREA, value), HOUSES)
 
     (repair,) = inspection.failures("repair")
     assert repair == f"row 7, column {AREA}: {float(str(value)):g} is impossible (1 to 2000 m²), taken as missing"
@@ -149,31 +139,31 @@ def test_an_impossible_number_is_taken_as_missing_and_named(rows: pd.DataFrame, 
 
 
 @pytest.mark.parametrize("cell", ["", "NA", "n/a", "nan", "NULL", "None", "<NA>", None, np.nan, pd.NA])
-def test_a_missing_cell_is_missing_in_every_notation(rows: pd.DataFrame, cell: object) -> None:
-    inspection = inspect(edited(edited(rows, 2, "index", cell), 3, AREA, cell), HOUSES)
+def test_a_missing_cell_is_missing_in_every_notation(cell: object) -> None:
+    inspection = inspect(edited(edited(ROWS, 2, "index", cell), 3, AREA, cell), HOUSES)
 
     assert inspection.is_clean
     assert inspection.table["index"].isna().tolist() == [True, *[False] * 59]
     assert inspection.table[AREA].isna().tolist() == [False, True, *[False] * 58]
 
 
-def test_a_level_of_a_category_is_not_missing_though_its_name_says_so(rows: pd.DataFrame) -> None:
-    inspection = inspect(rows.assign(index=["NA", "EU"] * 30), with_energy(levels=("NA", "EU")))
+def test_a_level_of_a_category_is_not_missing_though_its_name_says_so() -> None:
+    inspection = inspect(ROWS.assign(index=["NA", "EU"] * 30), with_energy(levels=("NA", "EU")))
 
     assert inspection.is_clean
     assert inspection.table["index"].tolist() == ["NA", "EU"] * 30
 
 
-def test_whole_numbers_are_one_category_in_every_notation(rows: pd.DataFrame) -> None:
+def test_whole_numbers_are_one_category_in_every_notation() -> None:
     cells = ["1", "1.0", 1, 1.0, "1.00", " 1", "-2.0", -2, "1.5", 1.5]
-    inspection = inspect(rows.assign(index=pd.Series(cells * 6, dtype=object)), with_energy(levels=("1", "-2", "1.5")))
+    inspection = inspect(ROWS.assign(index=pd.Series(cells * 6, dtype=object)), with_energy(levels=("1", "-2", "1.5")))
 
     assert not inspection.failures("error")
     assert inspection.table["index"].tolist()[:10] == [*["1"] * 6, "-2", "-2", "1.5", "1.5"]
 
 
-def test_ids_are_the_same_text_from_numbers_and_from_text(rows: pd.DataFrame) -> None:
-    numbers = [inspect(rows.assign(address=range(60)).astype({"address": kind}), HOUSES) for kind in (int, float, str)]
+def test_ids_are_the_same_text_from_numbers_and_from_text() -> None:
+    numbers = [inspect(ROWS.assign(address=range(60)).astype({"address": kind}), HOUSES) for kind in (int, float, str)]
 
     assert all(one.is_clean for one in numbers)
     assert {tuple(one.table["address"]) for one in numbers} == {tuple(map(str, range(60)))}
@@ -182,8 +172,8 @@ def test_ids_are_the_same_text_from_numbers_and_from_text(rows: pd.DataFrame) ->
 @pytest.mark.parametrize(
     "convert", [pd.DataFrame.convert_dtypes, lambda rows: rows.convert_dtypes(dtype_backend="pyarrow")]
 )
-def test_nullable_types_are_read_as_any_other(rows: pd.DataFrame, convert: Change) -> None:
-    missing = edited(edited(edited(rows, 2, "index", None), 3, AREA, None), 4, "price", None)
+def test_nullable_types_are_read_as_any_other(convert: Change) -> None:
+    missing = edited(edited(edited(ROWS, 2, "index", None), 3, AREA, None), 4, "price", None)
     converted = convert(missing.infer_objects())
 
     inspection = inspect(converted, HOUSES)
@@ -192,11 +182,11 @@ def test_nullable_types_are_read_as_any_other(rows: pd.DataFrame, convert: Chang
     pd.testing.assert_frame_equal(inspection.table, inspect(missing, HOUSES).table)
 
 
-def test_categories_may_be_of_the_type_category_or_boolean(rows: pd.DataFrame) -> None:
+def test_categories_may_be_of_the_type_category_or_boolean() -> None:
     problem = with_energy(levels=("True", "False"), nullable=True)
     flags = pd.array([True, False, None] * 20, dtype="boolean")
 
-    inspection = inspect(rows.assign(index=flags).astype({DISTRICT: "category"}), problem)
+    inspection = inspect(ROWS.assign(index=flags).astype({DISTRICT: "category"}), problem)
 
     assert inspection.is_clean
     assert inspection.table["index"].dropna().tolist() == ["True", "False"] * 20
@@ -207,28 +197,26 @@ def test_categories_may_be_of_the_type_category_or_boolean(rows: pd.DataFrame) -
     ("levels", "new_levels", "found"),
     [(("a", "b"), "error", "error"), (("a", "b"), "warning", "warning"), ((), "error", None)],
 )
-def test_a_new_category_is_what_the_problem_says(
-    rows: pd.DataFrame, levels: tuple[str, ...], new_levels: str, found: str | None
-) -> None:
+def test_a_new_category_is_what_the_problem_says(levels: tuple[str, ...], new_levels: str, found: str | None) -> None:
     problem = with_energy(levels=levels, new_levels=new_levels)
-    inspection = inspect(rows.assign(index=["a", "b", "z"] * 20), problem)
+    inspection = inspect(ROWS.assign(index=["a", "b", "z"] * 20), problem)
 
     assert severities(inspection) == ([found] if found else [])
     if found:
         assert inspection.failures(found)[0] == "row 4, column index: z is not one of a, b"
 
 
-def test_a_repeated_row_is_left_out(rows: pd.DataFrame) -> None:
-    twice = pd.concat([rows.assign(line=1), rows.loc[[4, 9]].assign(line=2)], ignore_index=True)
+def test_a_repeated_row_is_left_out() -> None:
+    twice = pd.concat([ROWS.assign(line=1), ROWS.loc[[4, 9]].assign(line=2)], ignore_index=True)
     inspection = inspect(twice, HOUSES)
 
     assert inspection.failures("repair") == [f"row {row}: the same as a row before it, left out" for row in (62, 63)]
-    assert inspection.table["address"].tolist() == rows["address"].tolist()
+    assert inspection.table["address"].tolist() == ROWS["address"].tolist()
     assert not inspection.failures("error")
 
 
-def test_rows_keep_their_number_after_repairs(rows: pd.DataFrame) -> None:
-    doubled = pd.concat([rows.head(1), rows], ignore_index=True)
+def test_rows_keep_their_number_after_repairs() -> None:
+    doubled = pd.concat([ROWS.head(1), ROWS], ignore_index=True)
 
     assert inspect(edited(doubled, 9, DISTRICT, "west"), HOUSES).failures("error") == [
         f"row 9, column {DISTRICT}: west is not one of north, south"
@@ -236,10 +224,8 @@ def test_rows_keep_their_number_after_repairs(rows: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(("missing", "severity"), [(3, None), (4, "warning"), (30, "warning"), (31, "error")])
-def test_the_share_of_missing_cells_is_first_a_warning_and_then_an_error(
-    rows: pd.DataFrame, missing: int, severity: str | None
-) -> None:
-    inspection = inspect(rows.assign(**{AREA: rows[AREA].where(rows.index >= missing)}), HOUSES)
+def test_the_share_of_missing_cells_is_first_a_warning_and_then_an_error(missing: int, severity: str | None) -> None:
+    inspection = inspect(ROWS.assign(**{AREA: ROWS[AREA].where(ROWS.index >= missing)}), HOUSES)
 
     assert severities(inspection) == ([severity] if severity else [])
     if severity:
@@ -303,28 +289,24 @@ def test_a_table_that_nothing_can_be_learned_from_is_an_error_with_the_remedy(ch
     ],
     ids=["one row", "constant target", "no target", "no area", "unit", "impossible unit", "too few to judge"],
 )
-def test_a_labelled_file_is_an_error_only_if_a_unit_is_wrong(rows: pd.DataFrame, change: Change, refused: bool) -> None:
-    errors = inspect(change(rows), HOUSES, labelled=True).failures("error")
+def test_a_labelled_file_is_an_error_only_if_a_unit_is_wrong(change: Change, refused: bool) -> None:
+    errors = inspect(change(ROWS), HOUSES, labelled=True).failures("error")
 
     assert [("Is it in another unit?" in error) for error in errors] == ([True] if refused else [])
 
 
-def test_limits_are_those_of_the_problem(rows: pd.DataFrame) -> None:
+def test_limits_are_those_of_the_problem() -> None:
     strict = replace(HOUSES, limits=Limits(min_rows=61, max_missing=0.01, max_missing_target=0.01, max_unexpected=0.0))
 
-    assert inspect(edited(rows, 2, AREA, None), strict).failures("error") == [
+    assert inspect(edited(ROWS, 2, AREA, None), strict).failures("error") == [
         f"column {AREA}: more than 1% of it is missing"
     ]
-    assert len(inspect(edited(rows, 2, "price", None), strict).failures("error")) == 2
-    assert "2% of its values are outside" in inspect(edited(rows, 2, AREA, 310), strict).failures("error")[0]
+    assert len(inspect(edited(ROWS, 2, "price", None), strict).failures("error")) == 2
+    assert "2% of its values are outside" in inspect(edited(ROWS, 2, AREA, 310), strict).failures("error")[0]
 
 
-def test_a_few_unknown_targets_are_no_error(rows: pd.DataFrame) -> None:
-    assert inspect(rows.assign(price=rows["price"].where(rows.index > 2)), HOUSES).is_clean
-
-
-def test_a_table_with_errors_is_not_judged_further(rows: pd.DataFrame) -> None:
-    inspection = inspect(edited(edited(rows, 2, DISTRICT, "west"), 3, AREA, 310), HOUSES)
+def test_a_table_with_errors_is_not_judged_further() -> None:
+    inspection = inspect(edited(edited(ROWS, 2, DISTRICT, "west"), 3, AREA, 310), HOUSES)
 
     assert severities(inspection) == ["error"]
 

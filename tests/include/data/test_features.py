@@ -15,23 +15,19 @@ from ...toy import AREA, DISTRICT, HOUSES, make_rows
 NAN = math.nan
 
 
-@pytest.fixture
-def rows() -> pd.DataFrame:
-    """Four training rows; the median number of rooms is 4, the mean with it 4.75."""
-    return pd.DataFrame(
-        {
-            DISTRICT: ["north", "north", "north", "south"],
-            "index": ["b", "a", "a", "a"],
-            AREA: [90.0, 92.0, 94.0, 100.0],
-            "lambda": [2.0, NAN, 4.0, 9.0],
-        },
-        index=[11, 12, 13, 14],
-    )
+# Four training rows; the median number of rooms is 4, the mean with it 4.75.
+ROWS = pd.DataFrame(
+    {
+        DISTRICT: ["north", "north", "north", "south"],
+        "index": ["b", "a", "a", "a"],
+        AREA: [90.0, 92.0, 94.0, 100.0],
+        "lambda": [2.0, NAN, 4.0, 9.0],
+    },
+    index=[11, 12, 13, 14],
+)
 
 
-@pytest.fixture
-def transformer(rows: pd.DataFrame) -> Pipeline:
-    return build_transformer(HOUSES).fit(rows)
+TRANSFORMER = build_transformer(HOUSES).fit(ROWS)
 
 
 def problem_of(*features: Category | Number) -> Problem:
@@ -42,8 +38,8 @@ def fit(rows: pd.DataFrame, problem: Problem) -> Pipeline:
     return build_transformer(problem).fit(rows[problem.inputs])
 
 
-def test_features_are_named_after_columns_and_categories(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    assert list(compute_features(rows, transformer, HOUSES)) == [
+def test_features_are_named_after_columns_and_categories() -> None:
+    assert list(compute_features(ROWS, TRANSFORMER, HOUSES)) == [
         "feature_split_north",
         "feature_split_south",
         "feature_index_a",
@@ -53,10 +49,8 @@ def test_features_are_named_after_columns_and_categories(rows: pd.DataFrame, tra
     ]
 
 
-def test_a_feature_is_its_distance_from_the_mean_in_standard_deviations(
-    rows: pd.DataFrame, transformer: Pipeline
-) -> None:
-    features = compute_features(rows, transformer, HOUSES)
+def test_a_feature_is_its_distance_from_the_mean_in_standard_deviations() -> None:
+    features = compute_features(ROWS, TRANSFORMER, HOUSES)
 
     deviation = math.sqrt((2.75**2 + 0.75**2 + 0.75**2 + 4.25**2) / 4)
     assert features["feature_lambda"].tolist() == pytest.approx(
@@ -65,23 +59,23 @@ def test_a_feature_is_its_distance_from_the_mean_in_standard_deviations(
     assert features["feature_split_south"].tolist() == pytest.approx([*[-math.sqrt(1 / 3)] * 3, math.sqrt(3)])
 
 
-def test_a_missing_number_becomes_the_training_median(rows: pd.DataFrame, transformer: Pipeline) -> None:
+def test_a_missing_number_becomes_the_training_median() -> None:
     missing, median = (
-        compute_features(rows.head(1).assign(**{"lambda": rooms}), transformer, HOUSES) for rooms in (NAN, 4.0)
+        compute_features(ROWS.head(1).assign(**{"lambda": rooms}), TRANSFORMER, HOUSES) for rooms in (NAN, 4.0)
     )
 
     pd.testing.assert_frame_equal(missing, median)
 
 
 @pytest.mark.parametrize("value", ["west", "", "missing", None])
-def test_an_unknown_category_is_encoded_as_zeros(rows: pd.DataFrame, transformer: Pipeline, value: str | None) -> None:
-    encoded = transformer[0].transform(rows.head(1).assign(**{DISTRICT: value}))
+def test_an_unknown_category_is_encoded_as_zeros(value: str | None) -> None:
+    encoded = TRANSFORMER[0].transform(ROWS.head(1).assign(**{DISTRICT: value}))
 
     assert encoded[0, :2].tolist() == [0, 0]
 
 
-def test_a_missing_category_is_a_category(rows: pd.DataFrame) -> None:
-    rows["index"] = pd.Series(["b", None, "a", "a"], rows.index, dtype="str")
+def test_a_missing_category_is_a_category() -> None:
+    rows = ROWS.assign(index=pd.Series(["b", None, "a", "a"], ROWS.index, dtype="str"))
     transformer = fit(rows, HOUSES)
 
     assert "feature_index_missing" in feature_names(transformer, HOUSES)
@@ -89,8 +83,8 @@ def test_a_missing_category_is_a_category(rows: pd.DataFrame) -> None:
     assert features["feature_index_missing"].idxmax() == 12
 
 
-def test_columns_without_any_value_are_features_that_say_nothing(rows: pd.DataFrame) -> None:
-    empty = rows.assign(index=pd.Series(NAN, rows.index, dtype="str"), **{"lambda": NAN})
+def test_columns_without_any_value_are_features_that_say_nothing() -> None:
+    empty = ROWS.assign(index=pd.Series(NAN, ROWS.index, dtype="str"), **{"lambda": NAN})
     features = compute_features(empty, fit(empty, HOUSES), HOUSES)
 
     assert features["feature_index_missing"].tolist() == [0] * 4
@@ -155,8 +149,8 @@ def test_one_column_is_enough(column: Number | Category) -> None:
     assert len(compute_features(rows, fit(rows, problem), problem)) == 20
 
 
-def test_features_of_new_rows_are_measured_against_the_training_rows(rows: pd.DataFrame, transformer: Pipeline) -> None:
-    larger = compute_features(rows.assign(**{AREA: 94.0}), transformer, HOUSES)
+def test_features_of_new_rows_are_measured_against_the_training_rows() -> None:
+    larger = compute_features(ROWS.assign(**{AREA: 94.0}), TRANSFORMER, HOUSES)
 
     assert larger[f"feature_{AREA}"].tolist() == pytest.approx([0, 0, 0, 0])
 

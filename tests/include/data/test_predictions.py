@@ -13,11 +13,9 @@ from ...toy import AREA, DISTRICT, HOUSES
 NAN = math.nan
 
 
-@pytest.fixture
-def target() -> pd.DataFrame:
-    return pd.DataFrame(
-        {"address": ["30", "10", "20"], "price": [360.0, NAN, 400.0], "_split": ["train", "holdout", "train"]}
-    )
+TARGET = pd.DataFrame(
+    {"address": ["30", "10", "20"], "price": [360.0, NAN, 400.0], "_split": ["train", "holdout", "train"]}
+)
 
 
 def predictions(prices: dict[str, float]) -> pd.DataFrame:
@@ -26,8 +24,8 @@ def predictions(prices: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame({"prediction": predicted, "lower": predicted - 20, "upper": predicted + 20})
 
 
-def test_predictions_are_beside_the_true_value_of_the_same_row(target: pd.DataFrame) -> None:
-    compared = compare(target, predictions({"10": 355.0, "20": 390.0, "30": 365.0}), HOUSES)
+def test_predictions_are_beside_the_true_value_of_the_same_row() -> None:
+    compared = compare(TARGET, predictions({"10": 355.0, "20": 390.0, "30": 365.0}), HOUSES)
 
     pd.testing.assert_frame_equal(
         compared,
@@ -46,11 +44,11 @@ def test_predictions_are_beside_the_true_value_of_the_same_row(target: pd.DataFr
 
 
 @pytest.mark.parametrize("name", ["split", "case", "index", "k€ (2026)"])
-def test_a_target_may_have_any_name(target: pd.DataFrame, name: str) -> None:
+def test_a_target_may_have_any_name(name: str) -> None:
     gate = replace(HOUSES.gate, subgroup_max_rmse={})
     problem = replace(HOUSES, features=HOUSES.features[2:], target=replace(HOUSES.target, name=name), gate=gate)
 
-    compared = compare(target.rename(columns={"price": name}), predictions({"10": 1, "20": 2, "30": 3}), problem)
+    compared = compare(TARGET.rename(columns={"price": name}), predictions({"10": 1, "20": 2, "30": 3}), problem)
 
     assert list(compared) == ["address", "true", "predicted", "lower", "upper", "split", "warnings"]
 
@@ -65,28 +63,28 @@ def test_a_target_may_have_any_name(target: pd.DataFrame, name: str) -> None:
     ],
     ids=["no row", "no value", "infinite", "several"],
 )
-def test_a_row_without_a_prediction_is_named(target: pd.DataFrame, predicted: dict[str, float], message: str) -> None:
+def test_a_row_without_a_prediction_is_named(predicted: dict[str, float], message: str) -> None:
     with pytest.raises(PredictionError, match=message):
-        compare(target, predictions(predicted), HOUSES)
+        compare(TARGET, predictions(predicted), HOUSES)
 
 
-def test_a_row_predicted_twice_is_refused(target: pd.DataFrame) -> None:
+def test_a_row_predicted_twice_is_refused() -> None:
     twice = pd.concat([predictions({"10": 1.0, "20": 2.0, "30": 3.0}), predictions({"10": 4.0})])
 
     with pytest.raises(PredictionError, match="the predictions have the same address more than once"):
-        compare(target, twice, HOUSES)
+        compare(TARGET, twice, HOUSES)
 
 
-def test_a_prediction_for_a_row_outside_of_the_table_is_left_out(target: pd.DataFrame) -> None:
-    compared = compare(target, predictions({"10": 355.0, "20": 390.0, "30": 365.0, "40": 410.0}), HOUSES)
+def test_a_prediction_for_a_row_outside_of_the_table_is_left_out() -> None:
+    compared = compare(TARGET, predictions({"10": 355.0, "20": 390.0, "30": 365.0, "40": 410.0}), HOUSES)
 
     assert compared["address"].tolist() == ["30", "10", "20"]
 
 
-def test_a_model_without_intervals_leaves_them_empty(target: pd.DataFrame) -> None:
+def test_a_model_without_intervals_leaves_them_empty() -> None:
     point = predictions({"10": 355.0, "20": 390.0, "30": 365.0})[["prediction"]]
 
-    assert compare(target, point, HOUSES)[["lower", "upper"]].isna().all(axis=None)
+    assert compare(TARGET, point, HOUSES)[["lower", "upper"]].isna().all(axis=None)
 
 
 def test_rows_keep_their_columns_and_get_a_prediction_with_its_interval() -> None:
@@ -100,11 +98,11 @@ def test_rows_keep_their_columns_and_get_a_prediction_with_its_interval() -> Non
 
 
 @pytest.mark.parametrize("number", [-0.1, 10_000.5])
-def test_a_prediction_that_cannot_be_true_is_refused_with_row_and_value(target: pd.DataFrame, number: float) -> None:
+def test_a_prediction_that_cannot_be_true_is_refused_with_row_and_value(number: float) -> None:
     with pytest.raises(
         PredictionError, match=rf"^1 predictions are impossible \(0 to 10000 k€\): address 10: {number:g}\."
     ):
-        compare(target, predictions({"10": number, "20": 0.0, "30": 10_000.0}), HOUSES)
+        compare(TARGET, predictions({"10": number, "20": 0.0, "30": 10_000.0}), HOUSES)
 
 
 def test_of_many_impossible_predictions_a_hundred_are_named() -> None:

@@ -120,10 +120,6 @@ def test_a_first_version_that_is_no_better_than_the_mean_passes_with_at_most_5_p
     assert max(share for pair in found.values() for share in pair) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / samples), found
 
 
-def test_a_clearly_worse_model_is_promoted_in_at_most_5_percent_of_cases_under_every_condition() -> None:
-    assert {c: share for c in CONDITIONS if (share := promotes(1.35, *c, look=1, samples=200)) > 0.05} == {}
-
-
 @pytest.mark.parametrize(
     ("ratio", "correlation", "at_least"),
     [(1.0, 0.99, 0.95), (1.0, 0.95, 0.6), (0.9, 0.95, 0.9), (0.8, 0.85, 0.8)],

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,33 +19,20 @@ SIGNS = np.resize([1, 1, -1, -1], ROWS)
 COMPARISON = "not worse than the champion"
 
 
-@pytest.fixture
-def rows() -> pd.DataFrame:
-    """A target with an RMSE of 7 around its mean, so that usual errors are better."""
-    sex = ["f", "m"] * 11 + ["f"]
-    true = pd.Series(np.linspace(25, 49, ROWS))
-    return pd.DataFrame({"true": true, "sex": sex, "site": ["1"] * 3 + ["2"] * 20})
+TRUE = pd.Series(np.linspace(25, 49, ROWS))  # with an RMSE of 7 around its mean, so that usual errors are better
+GROUPS = pd.DataFrame({"sex": ["f", "m"] * 11 + ["f"], "site": ["1"] * 3 + ["2"] * 20})
 
 
-@pytest.fixture
-def make_contest(rows: pd.DataFrame) -> Callable[..., Contest]:
+def make_contest(challenger: object, champion: object = None, best: object = None, **given: Any) -> Contest:
     """A contest of models with the given absolute errors; numbers are broadcast, signs alternate."""
-
-    def make_contest(challenger: object, champion: object = None, best: object = None, **given: Any) -> Contest:
-        errors = {"challenger": challenger, "champion": champion, "best": best}
-        predictions = {role: rows["true"] + size * SIGNS for role, size in errors.items() if size is not None}
-        given = {"target": TAIL, "mean": rows["true"].mean(), "groups": rows[["sex", "site"]], **given}
-        return Contest(true=rows["true"], predictions=predictions, **given)
-
-    return make_contest
+    errors = {"challenger": challenger, "champion": champion, "best": best}
+    predictions = {role: TRUE + size * SIGNS for role, size in errors.items() if size is not None}
+    given = {"target": TAIL, "mean": TRUE.mean(), "groups": GROUPS, **given}
+    return Contest(true=TRUE, predictions=predictions, **given)
 
 
-@pytest.fixture
-def judge_errors(make_contest: Callable[..., Contest]) -> Callable[..., Verdict]:
-    def judge_errors(challenger: object, champion: object = None, gate: Gate = GATE, **given: Any) -> Verdict:
-        return judge(make_contest(challenger, champion, **given), gate)
-
-    return judge_errors
+def judge_errors(challenger: object, champion: object = None, gate: Gate = GATE, **given: Any) -> Verdict:
+    return judge(make_contest(challenger, champion, **given), gate)
 
 
 def find(verdict: Verdict, name: str) -> Check:
@@ -58,7 +44,7 @@ def names_failed(verdict: Verdict) -> list[str]:
     return [check.name for check in verdict.checks if not check.passed]
 
 
-def test_a_model_that_is_nearly_the_same_is_not_worse(judge_errors: Callable[..., Verdict]) -> None:
+def test_a_model_that_is_nearly_the_same_is_not_worse() -> None:
     verdict = judge_errors(1.21, 1.2)
 
     assert verdict.passed
@@ -68,14 +54,14 @@ def test_a_model_that_is_nearly_the_same_is_not_worse(judge_errors: Callable[...
     )
 
 
-def test_the_same_predictions_are_not_worse_but_nothing_was_learned(judge_errors: Callable[..., Verdict]) -> None:
+def test_the_same_predictions_are_not_worse_but_nothing_was_learned() -> None:
     verdict = judge_errors(1.2 * (1 + 1e-9), 1.2)
 
     assert names_failed(verdict) == ["other predictions"]
     assert verdict.reason == "other predictions: predicts the same as the champion: nothing was learned"
 
 
-def test_the_first_model_has_the_limit_and_the_mean_to_beat(judge_errors: Callable[..., Verdict]) -> None:
+def test_the_first_model_has_the_limit_and_the_mean_to_beat() -> None:
     assert judge_errors(1.4, gate=replace(GATE, subgroup_max_rmse={"sex": 1.0})).passed
     verdict = judge_errors(1.7)
     assert not verdict.passed
@@ -84,18 +70,16 @@ def test_the_first_model_has_the_limit_and_the_mean_to_beat(judge_errors: Callab
     )
 
 
-def test_the_limit_is_held_against_what_chance_may_have_hidden(judge_errors: Callable[..., Verdict]) -> None:
+def test_the_limit_is_held_against_what_chance_may_have_hidden() -> None:
     uneven = np.where(np.arange(ROWS) < 2, 5.0, 1.0)  # RMSE 1.75, of which two rows are the most part
 
     assert not judge_errors(uneven).passed
     assert judge_errors(uneven, gate=replace(GATE, max_rmse=4)).passed
 
 
-def test_a_model_no_better_than_the_mean_is_never_promoted(
-    judge_errors: Callable[..., Verdict], rows: pd.DataFrame
-) -> None:
+def test_a_model_no_better_than_the_mean_is_never_promoted() -> None:
     noise = np.random.default_rng(1).normal(0, 1, ROWS)
-    away, lax = (rows["true"].mean() - rows["true"]).to_numpy(), Gate(max_rmse=99)
+    away, lax = (TRUE.mean() - TRUE).to_numpy(), Gate(max_rmse=99)
 
     found = judge_errors((away + noise) * SIGNS, gate=lax)
     constant = judge_errors((away + 0.1) * SIGNS, gate=lax)
@@ -105,25 +89,23 @@ def test_a_model_no_better_than_the_mean_is_never_promoted(
     assert find(constant, "better than the mean").result == "every row gets the same prediction, 37.10 cm"
 
 
-def test_with_a_champion_further_evaluations_do_not_raise_the_bar_of_the_mean(
-    judge_errors: Callable[..., Verdict],
-) -> None:
+def test_with_a_champion_further_evaluations_do_not_raise_the_bar_of_the_mean() -> None:
     assert "99.9982%" in find(judge_errors(1.2, look=52), "better than the mean").result
     assert "97.5%" in find(judge_errors(1.2, 1.3, look=52), "better than the mean").result
 
 
-def test_without_a_unit_no_blank_is_left(judge_errors: Callable[..., Verdict]) -> None:
+def test_without_a_unit_no_blank_is_left() -> None:
     verdict = judge_errors(1.2, 1.3, target=Number("tail"))
 
     assert find(verdict, "absolute limit").result.endswith("is within the limit of 1.80")
     assert not any("  " in check.result or check.result.endswith(" ") for check in verdict.checks)
 
 
-def test_better_than_the_champion_is_not_enough_beyond_the_absolute_floor(judge_errors: Callable[..., Verdict]) -> None:
+def test_better_than_the_champion_is_not_enough_beyond_the_absolute_floor() -> None:
     assert not judge_errors(1.9, 3.0).passed
 
 
-def test_a_worse_model_within_the_floor_is_rejected_with_the_numbers(judge_errors: Callable[..., Verdict]) -> None:
+def test_a_worse_model_within_the_floor_is_rejected_with_the_numbers() -> None:
     verdict = judge_errors(1.5, 1.0)
 
     assert names_failed(verdict) == [COMPARISON]
@@ -131,21 +113,21 @@ def test_a_worse_model_within_the_floor_is_rejected_with_the_numbers(judge_error
     assert "not below 1.20 x" in verdict.reason
 
 
-def test_a_model_that_is_worse_than_an_earlier_champion_is_rejected(judge_errors: Callable[..., Verdict]) -> None:
+def test_a_model_that_is_worse_than_an_earlier_champion_is_rejected() -> None:
     verdict = judge_errors(1.25, 1.15, best=1.0)
 
     assert names_failed(verdict) == ["not worse than the best earlier champion"]
     assert "RMSE is 1.25 x the best earlier champion's 1.00 cm on the same 23 rows" in verdict.reason
 
 
-def test_later_evaluations_need_more_evidence(judge_errors: Callable[..., Verdict]) -> None:
+def test_later_evaluations_need_more_evidence() -> None:
     champion = np.where(np.arange(ROWS) % 4, 1.2, 1.0)
 
     assert judge_errors(1.25, champion, look=1).passed
     assert names_failed(judge_errors(1.25, champion, look=52)) == [COMPARISON]
 
 
-def test_a_champion_whose_error_is_not_as_recorded_stops_the_comparison(judge_errors: Callable[..., Verdict]) -> None:
+def test_a_champion_whose_error_is_not_as_recorded_stops_the_comparison() -> None:
     verdict = judge_errors(1.2, 7.3, recorded=1.24)
 
     assert names_failed(verdict) == ["champion as recorded"]
@@ -157,9 +139,7 @@ def test_a_champion_whose_error_is_not_as_recorded_stops_the_comparison(judge_er
 
 
 @pytest.mark.parametrize(("shift", "passed"), [(0, True), (-40, False), (40, False)])
-def test_no_model_with_impossible_predictions_is_promoted(
-    make_contest: Callable[..., Contest], shift: float, passed: bool
-) -> None:
+def test_no_model_with_impossible_predictions_is_promoted(shift: float, passed: bool) -> None:
     contest = make_contest(1.2, 1.3)
     predicted = contest.challenger.mask(contest.challenger.index == 3, contest.challenger[3] + 3 * shift)
 
@@ -171,7 +151,7 @@ def test_no_model_with_impossible_predictions_is_promoted(
         assert check.result == f"predicts {predicted[3]:.2f} cm, tail lies between 1 and 80"
 
 
-def test_what_was_rolled_back_does_not_come_back(make_contest: Callable[..., Contest]) -> None:
+def test_what_was_rolled_back_does_not_come_back() -> None:
     contest = make_contest(1.2, 1.3)
 
     verdict = judge(replace(contest, held=frozenset({fingerprint(contest.challenger + 1e-9)})), GATE)
@@ -180,7 +160,7 @@ def test_what_was_rolled_back_does_not_come_back(make_contest: Callable[..., Con
     assert verdict.reason.endswith("delete its tag on_hold to allow it again")
 
 
-def test_an_older_version_does_not_replace_a_newer_champion(judge_errors: Callable[..., Verdict]) -> None:
+def test_an_older_version_does_not_replace_a_newer_champion() -> None:
     verdict = judge_errors(1.2, 1.3, version=1, newest_champion=3)
 
     assert names_failed(verdict) == ["newer than every champion"]
@@ -188,10 +168,8 @@ def test_an_older_version_does_not_replace_a_newer_champion(judge_errors: Callab
     assert judge_errors(1.2, 1.3, version=3, newest_champion=3).passed
 
 
-def test_one_subgroup_beyond_its_limit_is_enough_to_reject(
-    judge_errors: Callable[..., Verdict], rows: pd.DataFrame
-) -> None:
-    errors = np.where(rows["sex"] == "m", 1.7, 0.5)
+def test_one_subgroup_beyond_its_limit_is_enough_to_reject() -> None:
+    errors = np.where(GROUPS["sex"] == "m", 1.7, 0.5)
 
     verdict = judge_errors(errors, 1.3, Gate(max_rmse=9, subgroup_max_rmse={"sex": 1.2}))
 
@@ -203,10 +181,8 @@ def test_one_subgroup_beyond_its_limit_is_enough_to_reject(
 
 
 @pytest.mark.parametrize(("error", "passed"), [(4.3, True), (4.5, False)])
-def test_a_subgroup_of_few_rows_is_rejected_only_if_its_error_is_not_chance(
-    judge_errors: Callable[..., Verdict], rows: pd.DataFrame, error: float, passed: bool
-) -> None:
-    errors = np.where(rows["site"] == "1", error, 0.5)
+def test_a_subgroup_of_few_rows_is_rejected_only_if_its_error_is_not_chance(error: float, passed: bool) -> None:
+    errors = np.where(GROUPS["site"] == "1", error, 0.5)
 
     verdict = judge_errors(errors, 1.9 * errors, replace(GATE, max_rmse=9))
 
@@ -216,7 +192,7 @@ def test_a_subgroup_of_few_rows_is_rejected_only_if_its_error_is_not_chance(
     assert site.result.endswith("the limit of 4.41 cm (2.50 cm, widened for 3 rows)")
 
 
-def test_one_row_more_changes_a_subgroups_limit_only_a_little(make_contest: Callable[..., Contest]) -> None:
+def test_one_row_more_changes_a_subgroups_limit_only_a_little() -> None:
     """From 6 to 7 rows the limit fell by a third."""
 
     def widened(size: int) -> float:
@@ -230,14 +206,12 @@ def test_one_row_more_changes_a_subgroups_limit_only_a_little(make_contest: Call
     assert (limits[1:] / limits[:-1]).min() > 0.93
 
 
-def test_a_champion_without_any_error_is_not_replaced_by_a_model_with_errors(
-    judge_errors: Callable[..., Verdict],
-) -> None:
+def test_a_champion_without_any_error_is_not_replaced_by_a_model_with_errors() -> None:
     assert not judge_errors(0.5, 0.0).passed
     assert judge_errors(0.0, 0.5).passed
 
 
-def test_rows_without_any_error_do_not_spoil_the_comparison(judge_errors: Callable[..., Verdict]) -> None:
+def test_rows_without_any_error_do_not_spoil_the_comparison() -> None:
     """Resampled rows were all without error now and then, and the limit was NaN."""
     few = np.where(np.arange(ROWS) < 6, 1.2, 0.0)
 
@@ -245,7 +219,7 @@ def test_rows_without_any_error_do_not_spoil_the_comparison(judge_errors: Callab
     assert names_failed(judge_errors(1.5 * few, few)) == [COMPARISON]
 
 
-def test_the_comparison_is_the_one_that_is_simulated(make_contest: Callable[..., Contest]) -> None:
+def test_the_comparison_is_the_one_that_is_simulated() -> None:
     """test_error_rates.py looks at many pairs at once, without the limit of the ratio."""
     rng = np.random.default_rng(1)
     agree = []

@@ -17,11 +17,8 @@ def enumerate_subsets(differences: np.ndarray) -> float:
     return float(np.mean(subsets @ differences >= 0))
 
 
-@pytest.fixture
-def errors() -> np.ndarray:
-    """Of two models, correlated 0.9, 23 rows."""
-    common, own = np.random.default_rng(1).standard_normal((2, 23))
-    return np.stack([0.9 * common + np.sqrt(0.19) * own, common])
+COMMON, OWN = np.random.default_rng(1).standard_normal((2, 23))
+ERRORS = np.stack([0.9 * COMMON + np.sqrt(0.19) * OWN, COMMON])  # of two models, correlated 0.9
 
 
 @pytest.mark.parametrize("rows", [10, 12, 14])
@@ -50,32 +47,32 @@ def test_a_sample_is_treated_like_many() -> None:
     np.testing.assert_allclose(share_of_subsets(many)[1, 2], share_of_subsets(many[1, 2]), rtol=1e-6)
 
 
-def test_limits_lie_around_the_ratio_and_more_confidence_asks_for_more_evidence(errors: np.ndarray) -> None:
-    ratio = rmse(errors[0], 0) / rmse(errors[1], 0)
+def test_limits_lie_around_the_ratio_and_more_confidence_asks_for_more_evidence() -> None:
+    ratio = rmse(ERRORS[0], 0) / rmse(ERRORS[1], 0)
 
-    limits = [limit_ratio(*errors, alpha) for alpha in (0.99, 0.9, 0.1, 0.01, 1e-5)]
+    limits = [limit_ratio(*ERRORS, alpha) for alpha in (0.99, 0.9, 0.1, 0.01, 1e-5)]
 
     assert limits == sorted(limits)
     assert limits[1] < ratio < limits[2]
-    assert limit_ratio(*errors, 0.1) == pytest.approx(1 / limit_ratio(*errors[::-1], 0.9), rel=1e-4)
-    assert limit_ratio(3 * errors[0], errors[1], 0.1) == pytest.approx(3 * limits[2], rel=1e-4)
+    assert limit_ratio(*ERRORS, 0.1) == pytest.approx(1 / limit_ratio(*ERRORS[::-1], 0.9), rel=1e-4)
+    assert limit_ratio(3 * ERRORS[0], ERRORS[1], 0.1) == pytest.approx(3 * limits[2], rel=1e-4)
 
 
-def test_a_limit_is_the_ratio_that_only_few_subsets_exceed(errors: np.ndarray) -> None:
+def test_a_limit_is_the_ratio_that_only_few_subsets_exceed() -> None:
     rng = np.random.default_rng(3)
-    subsets = rng.integers(0, 2, (20_000, 23)) @ np.square(errors).T
+    subsets = rng.integers(0, 2, (20_000, 23)) @ np.square(ERRORS).T
 
     assert np.sqrt(np.quantile(subsets[:, 0] / subsets[:, 1], 0.975)) == pytest.approx(
-        limit_ratio(*errors, 0.025), rel=0.01
+        limit_ratio(*ERRORS, 0.025), rel=0.01
     )
 
 
-def test_models_without_any_error_have_limits_too(errors: np.ndarray) -> None:
+def test_models_without_any_error_have_limits_too() -> None:
     none = np.zeros(23)
 
-    assert limit_ratio(none, errors[1], 0.025) == 0
-    assert limit_ratio(errors[0], none, 0.025) == limit_ratio(none, none, 0.025) == np.inf
-    some = np.where(np.arange(23) < 9, 0, errors)
+    assert limit_ratio(none, ERRORS[1], 0.025) == 0
+    assert limit_ratio(ERRORS[0], none, 0.025) == limit_ratio(none, none, 0.025) == np.inf
+    some = np.where(np.arange(23) < 9, 0, ERRORS)
     assert 0 < limit_ratio(*some, 0.025) < np.inf
 
 
@@ -96,30 +93,30 @@ def test_many_rows_take_little_time() -> None:
     assert limit == pytest.approx(rmse(errors[0], 0) / rmse(errors[1], 0) * np.exp(1.96 / np.sqrt(100_000)), rel=1e-3)
 
 
-def test_the_interval_of_the_rmse_is_bonetts(errors: np.ndarray) -> None:
-    squares, rows = errors[0] ** 2, 23
+def test_the_interval_of_the_rmse_is_bonetts() -> None:
+    squares, rows = ERRORS[0] ** 2, 23
     kurtosis = rows * (squares**2).sum() / squares.sum() ** 2
     bias = rows / (rows - norm.ppf(0.975))
     deviation = bias * np.sqrt((kurtosis - (rows - 3) / rows) / (rows - 1)) * student.ppf(0.975, rows - 1)
 
     expected = np.sqrt(bias * squares.mean() * np.exp([-deviation, deviation]))
 
-    np.testing.assert_allclose(limit_rmse(errors[0], 0.95), expected)
+    np.testing.assert_allclose(limit_rmse(ERRORS[0], 0.95), expected)
 
 
-def test_intervals_scale_with_the_unit_and_contain_the_score(errors: np.ndarray) -> None:
-    for limit, value in ((limit_rmse, rmse(errors[0], 0)), (limit_mae, np.abs(errors[0]).mean())):
-        low, high = limit(errors[0], 0.95)
+def test_intervals_scale_with_the_unit_and_contain_the_score() -> None:
+    for limit, value in ((limit_rmse, rmse(ERRORS[0], 0)), (limit_mae, np.abs(ERRORS[0]).mean())):
+        low, high = limit(ERRORS[0], 0.95)
         assert low < value < high
-        assert limit(1000 * errors[0], 0.95) == pytest.approx((1000 * low, 1000 * high))
-        assert limit(errors[0], 0.8) > (low, 0)
+        assert limit(1000 * ERRORS[0], 0.95) == pytest.approx((1000 * low, 1000 * high))
+        assert limit(ERRORS[0], 0.8) > (low, 0)
 
 
-def test_the_interval_of_r2_contains_it_and_ends_at_1(errors: np.ndarray) -> None:
-    true = 2 * errors[1]
-    low, high = limit_r2(true, errors[0], 0.95)
+def test_the_interval_of_r2_contains_it_and_ends_at_1() -> None:
+    true = 2 * ERRORS[1]
+    low, high = limit_r2(true, ERRORS[0], 0.95)
 
-    assert low < 1 - (errors[0] ** 2).sum() / ((true - true.mean()) ** 2).sum() < high <= 1
+    assert low < 1 - (ERRORS[0] ** 2).sum() / ((true - true.mean()) ** 2).sum() < high <= 1
 
 
 def test_without_errors_there_is_no_interval() -> None:

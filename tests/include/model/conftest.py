@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 import pytest
@@ -21,15 +21,10 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def add_features() -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Adds to a table the features of a transformer that was fitted on its training rows, as feature_eng does."""
-
-    def add_features(houses: pd.DataFrame) -> pd.DataFrame:
-        transformer = build_transformer(HOUSES).fit(select_training(houses, HOUSES)[HOUSES.inputs])
-        return houses.join(compute_features(houses, transformer, HOUSES))
-
-    return add_features
+def add_features(houses: pd.DataFrame) -> pd.DataFrame:
+    """Add to a table the features of a transformer that was fitted on its training rows, as feature_eng does."""
+    transformer = build_transformer(HOUSES).fit(select_training(houses, HOUSES)[HOUSES.inputs])
+    return houses.join(compute_features(houses, transformer, HOUSES))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +34,7 @@ def houses() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def table(houses: pd.DataFrame, add_features: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+def table(houses: pd.DataFrame) -> pd.DataFrame:
     return add_features(houses)
 
 

@@ -25,7 +25,9 @@ from include.model.training import (
 from include.spec import SPLIT
 from tests.toy import AREA, DISTRICT, HOUSES
 
-AddFeatures = Callable[[pd.DataFrame], pd.DataFrame]
+from .conftest import add_features
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
 RIDGE = ("RidgeCV", {"alphas": [0.5]})
 
 
@@ -69,9 +71,7 @@ def test_the_model_predicts_from_raw_rows(table: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("column", ["price", AREA])
-def test_holdout_rows_change_the_scores_and_not_the_model(
-    houses: pd.DataFrame, add_features: AddFeatures, column: str
-) -> None:
+def test_holdout_rows_change_the_scores_and_not_the_model(houses: pd.DataFrame, column: str) -> None:
     changed = houses.copy()
     changed.loc[houses[SPLIT] == "holdout", column] += 90
 
@@ -83,7 +83,7 @@ def test_holdout_rows_change_the_scores_and_not_the_model(
     np.testing.assert_array_equal(sample_errors(other), sample_errors(model))
 
 
-def test_rows_without_a_target_are_left_out(houses: pd.DataFrame, add_features: AddFeatures) -> None:
+def test_rows_without_a_target_are_left_out(houses: pd.DataFrame) -> None:
     known = houses.drop(houses.groupby(SPLIT).head(5).index)
 
     model, scores = train_model(add_features(known), HOUSES, *RIDGE)
@@ -106,7 +106,7 @@ def test_rows_without_a_target_are_left_out(houses: pd.DataFrame, add_features: 
     ],
     ids=["value", "name", "one less", "one more", "none"],
 )
-def test_features_other_than_the_models_are_rejected(table: pd.DataFrame, change: AddFeatures) -> None:
+def test_features_other_than_the_models_are_rejected(table: pd.DataFrame, change: Change) -> None:
     with pytest.raises(ValueError, match="run feature_eng again"):
         train_model(change(table), HOUSES, *RIDGE)
 
@@ -137,7 +137,7 @@ def test_too_few_rows_to_train_on_are_counted(table: pd.DataFrame) -> None:
         train_model(few, HOUSES, *RIDGE)
 
 
-def test_ten_rows_are_enough(houses: pd.DataFrame, add_features: AddFeatures) -> None:
+def test_ten_rows_are_enough(houses: pd.DataFrame) -> None:
     few = pd.concat([select_training(houses, HOUSES).head(10), select_holdout(houses, HOUSES).head(2)])
 
     assert np.isfinite(train_model(add_features(few), HOUSES, *RIDGE)[1]["holdout_interval_width"])
@@ -162,9 +162,7 @@ def test_levels_that_no_training_row_had_are_named(table: pd.DataFrame, cells: d
     assert model.predict(None, asked)["unseen"].tolist() == ["", "", "", unseen]
 
 
-def test_missing_cells_are_a_known_level_if_a_training_row_has_one(
-    houses: pd.DataFrame, add_features: AddFeatures
-) -> None:
+def test_missing_cells_are_a_known_level_if_a_training_row_has_one(houses: pd.DataFrame) -> None:
     rare = houses["index"].mask(houses.index == select_training(houses, HOUSES).index[0])
     table = add_features(houses.assign(index=rare))
     model, _ = train_model(table, HOUSES, *RIDGE)
@@ -172,7 +170,7 @@ def test_missing_cells_are_a_known_level_if_a_training_row_has_one(
     assert set(model.predict(None, table[HOUSES.inputs].assign(index=np.nan))["unseen"]) == {""}
 
 
-def test_a_level_of_holdout_rows_only_is_unseen(houses: pd.DataFrame, add_features: AddFeatures) -> None:
+def test_a_level_of_holdout_rows_only_is_unseen(houses: pd.DataFrame) -> None:
     east = houses[DISTRICT].mask(houses[SPLIT] == "holdout", "east")
     table = add_features(houses.assign(**{DISTRICT: east}))
     model, _ = train_model(table, HOUSES, *RIDGE)

@@ -46,11 +46,6 @@ def rows(training: pd.DataFrame) -> pd.DataFrame:
     return training[[*HOUSES.inputs, "price"]]
 
 
-def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cross-validation is not repeated."""
-    monkeypatch.setattr(tuning, "MAX_REPEATS", 1)
-
-
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> type[Recorder]:
     """The estimator of every candidate."""
@@ -124,7 +119,7 @@ def test_a_target_of_noise_cannot_be_predicted(rows: pd.DataFrame) -> None:
 def test_constant_and_missing_features_and_many_categories_do_not_break_tuning(
     training: pd.DataFrame, candidate: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once(monkeypatch)
+    monkeypatch.setattr(tuning, "MAX_REPEATS", 1)
     odd = replace(
         HOUSES, features=(*HOUSES.features, Number("constant"), Number("rare"), Category("address")), row_id=None
     )

@@ -27,9 +27,8 @@ MANY = replace(
 )
 
 
-@pytest.fixture(scope="module")
-def population() -> pd.DataFrame:
-    """104 rows of nine correlated numbers and three categories, one of them with rare levels."""
+def make_population() -> pd.DataFrame:
+    """Return 104 rows of nine correlated numbers and three categories, one of them with rare levels."""
     rng = np.random.default_rng(0)
     size = rng.normal(size=104)
     numbers = {name: (size + rng.normal(size=104)).round(1) for name in NUMBERS}
@@ -38,6 +37,9 @@ def population() -> pd.DataFrame:
     return pd.DataFrame(
         {"place": places, **{name: rng.choice(LEVELS[name], 104) for name in ("side", "sex")}, **numbers}
     )
+
+
+POPULATION = make_population()
 
 
 def draw(population: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -54,37 +56,33 @@ def drifted_in(
     return table.index[table["drifted"]].tolist()
 
 
-def test_without_drift_at_most_one_draw_in_twenty_raises_an_alarm(population: pd.DataFrame) -> None:
-    alarms = sum(bool(drifted_in(population, seed, lambda rows: rows)) for seed in range(DRAWS))
+def test_without_drift_at_most_one_draw_in_twenty_raises_an_alarm() -> None:
+    alarms = sum(bool(drifted_in(POPULATION, seed, lambda rows: rows)) for seed in range(DRAWS))
 
     assert alarms <= 5
 
 
-def test_a_shift_of_one_number_by_one_standard_deviation_is_found_in_nineteen_draws_of_twenty(
-    population: pd.DataFrame,
-) -> None:
+def test_a_shift_of_one_number_by_one_standard_deviation_is_found_in_nineteen_draws_of_twenty() -> None:
     found = 0
     for seed in range(DRAWS):
         name = NUMBERS[seed % len(NUMBERS)]
-        shift = {name: lambda rows, name=name: rows[name] + population[name].std()}
-        found += name in drifted_in(population, seed, lambda rows, shift=shift: rows.assign(**shift), recent=100)
+        shift = {name: lambda rows, name=name: rows[name] + POPULATION[name].std()}
+        found += name in drifted_in(POPULATION, seed, lambda rows, shift=shift: rows.assign(**shift), recent=100)
 
     assert found >= 95
 
 
-def test_rows_of_one_category_are_another_mix_and_a_category_that_is_new_has_drifted(population: pd.DataFrame) -> None:
-    one = measure_drift(population, population[population["place"] == "1"], MANY, **THRESHOLDS)
-    new = measure_drift(population, population.assign(place="99"), MANY, **THRESHOLDS)
+def test_rows_of_one_category_are_another_mix_and_a_category_that_is_new_has_drifted() -> None:
+    one = measure_drift(POPULATION, POPULATION[POPULATION["place"] == "1"], MANY, **THRESHOLDS)
+    new = measure_drift(POPULATION, POPULATION.assign(place="99"), MANY, **THRESHOLDS)
 
     assert one.loc["place", ["grouped", "drifted"]].tolist() == [True, False]
     assert new.loc["place", ["grouped", "drifted"]].tolist() == [True, True]
     assert new.index.tolist() == ["place"], "no row is of a group that training has"
 
 
-@pytest.fixture(scope="module")
-def regions(population: pd.DataFrame) -> pd.DataFrame:
-    """The population, in which every number depends on the place."""
-    return population.assign(**{name: population[name] + 2 * population["place"].astype(int) for name in NUMBERS})
+# The population, in which every number depends on the place.
+REGIONS = POPULATION.assign(**{name: POPULATION[name] + 2 * POPULATION["place"].astype(int) for name in NUMBERS})
 
 
 def draw_places(regions: pd.DataFrame, places: Sequence[str], rng: np.random.Generator) -> pd.DataFrame:
@@ -93,27 +91,27 @@ def draw_places(regions: pd.DataFrame, places: Sequence[str], rng: np.random.Gen
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_rows_of_few_places_have_not_drifted(regions: pd.DataFrame, count: int) -> None:
+def test_rows_of_few_places_have_not_drifted(count: int) -> None:
     alarms = 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        recent = draw_places(regions, rng.choice(LEVELS["place"], count, replace=False), rng)
-        alarms += measure_drift(draw(regions, 81, rng), recent, MANY, **THRESHOLDS)["drifted"].any()
+        recent = draw_places(REGIONS, rng.choice(LEVELS["place"], count, replace=False), rng)
+        alarms += measure_drift(draw(REGIONS, 81, rng), recent, MANY, **THRESHOLDS)["drifted"].any()
 
     assert alarms <= 1
 
 
-def test_a_number_that_moves_within_one_place_has_drifted_and_only_this_number(regions: pd.DataFrame) -> None:
-    recent = draw_places(regions, ["1"], np.random.default_rng(0))
+def test_a_number_that_moves_within_one_place_has_drifted_and_only_this_number() -> None:
+    recent = draw_places(REGIONS, ["1"], np.random.default_rng(0))
 
-    table = measure_drift(regions, recent.assign(**{NUMBERS[0]: recent[NUMBERS[0]] + 3}), MANY, **THRESHOLDS)
+    table = measure_drift(REGIONS, recent.assign(**{NUMBERS[0]: recent[NUMBERS[0]] + 3}), MANY, **THRESHOLDS)
 
     assert table.index[table["drifted"]].tolist() == [NUMBERS[0]]
     assert table.index[table["grouped"]].tolist() == ["place"]
 
 
-def test_another_mix_within_the_groups_is_not_drift_either(regions: pd.DataFrame) -> None:
-    training = regions.assign(sex=np.where(regions["place"] == "1", "f", regions["sex"]))
+def test_another_mix_within_the_groups_is_not_drift_either() -> None:
+    training = REGIONS.assign(sex=np.where(REGIONS["place"] == "1", "f", REGIONS["sex"]))
     recent = training[training["place"] == "1"].assign(sex="m")
 
     table = measure_drift(training, recent, MANY, **THRESHOLDS)
@@ -133,19 +131,19 @@ def test_a_shift_within_a_group_that_is_rare_in_a_large_table_is_found() -> None
     assert table.index[table["drifted"]].tolist() == [AREA]
 
 
-def test_rows_of_a_place_that_training_lacks_do_not_make_numbers_drift(regions: pd.DataFrame) -> None:
-    recent = draw_places(regions, LEVELS["place"], np.random.default_rng(0))
+def test_rows_of_a_place_that_training_lacks_do_not_make_numbers_drift() -> None:
+    recent = draw_places(REGIONS, LEVELS["place"], np.random.default_rng(0))
     recent.loc[:11, "place"] = "99"
     recent.loc[:11, NUMBERS] += 100
 
-    table = measure_drift(regions, recent, MANY, **THRESHOLDS)
+    table = measure_drift(REGIONS, recent, MANY, **THRESHOLDS)
 
     assert table.index[table["drifted"]].tolist() == ["place"]
 
 
-def test_a_category_that_is_missing_much_more_often_has_drifted(population: pd.DataFrame) -> None:
-    training = population.assign(place=population["place"].where(population.index % 10 > 0))
-    recent = population.assign(place=population["place"].where(population.index % 2 > 0))
+def test_a_category_that_is_missing_much_more_often_has_drifted() -> None:
+    training = POPULATION.assign(place=POPULATION["place"].where(POPULATION.index % 10 > 0))
+    recent = POPULATION.assign(place=POPULATION["place"].where(POPULATION.index % 2 > 0))
 
     table = measure_drift(training, recent, MANY, **THRESHOLDS)
 
@@ -153,26 +151,24 @@ def test_a_category_that_is_missing_much_more_often_has_drifted(population: pd.D
 
 
 @pytest.mark.parametrize("name", ["number 3", "place"])
-def test_a_column_that_is_suddenly_missing_has_drifted(population: pd.DataFrame, name: str) -> None:
+def test_a_column_that_is_suddenly_missing_has_drifted(name: str) -> None:
     def spoil(rows: pd.DataFrame) -> pd.DataFrame:
         return rows.assign(**{name: rows[name].where(rows.index % 2 == 1)})
 
-    assert drifted_in(population, 1, spoil) == [name]
+    assert drifted_in(POPULATION, 1, spoil) == [name]
 
 
-def test_a_category_that_is_missing_as_often_as_in_training_has_not_drifted(population: pd.DataFrame) -> None:
-    rows = population.assign(place=population["place"].where(population.index % 2 == 1), side=None)
+def test_a_category_that_is_missing_as_often_as_in_training_has_not_drifted() -> None:
+    rows = POPULATION.assign(place=POPULATION["place"].where(POPULATION.index % 2 == 1), side=None)
 
     assert not measure_drift(rows, rows, MANY, **THRESHOLDS)["drifted"].any()
 
 
-def test_p_values_are_adjusted_for_the_number_of_columns(
-    population: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_p_values_are_adjusted_for_the_number_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     p_values = dict(zip(MANY.inputs, [0.01 * rank for rank in range(1, 13)], strict=True))
     monkeypatch.setattr(drift, "_test", lambda before, after: (0.0, p_values[before.name]))
 
-    adjusted = measure_drift(population, population, MANY, **THRESHOLDS)["p_value"]
+    adjusted = measure_drift(POPULATION, POPULATION, MANY, **THRESHOLDS)["p_value"]
 
     # Benjamini and Hochberg: p times 12 columns by its rank, which is 0.12 for all of these
     assert adjusted.tolist() == pytest.approx([0.12] * 12)
