@@ -27,7 +27,7 @@ def hook(services: dict[str, Any]) -> MLflowClientHook:
     return champions.connect()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def model(hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A registered model with the versions 1 to 3."""
     monkeypatch.setattr(champions, "MODEL", NAME)
@@ -43,40 +43,41 @@ def promote(*versions: str) -> None:
         champions.promote(version, by="ann", why=f"reason {version}")
 
 
-def tags(hook: MLflowClientHook, version: str) -> dict[str, str]:
-    return champions.read_tags(hook.get_model_version(NAME, version))
+def past() -> list[str]:
+    return [period.version for period in champions.history()]
 
 
-@pytest.mark.usefixtures("model")
-def test_there_is_no_champion_at_first() -> None:
+def tags(version: str) -> dict[str, str]:
+    return champions.read_tags(champions.connect().get_model_version(NAME, version))
+
+
+@pytest.mark.parametrize("name", [NAME, "not registered"])
+def test_there_is_no_champion_at_first(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(champions, "MODEL", name)
+
     assert champions.champion() == ""
     assert champions.find_champion() is None
-    assert champions.history() == []
+    assert (past(), champions.newest_champion()) == ([], 0)
 
 
-@pytest.mark.usefixtures("services")
-def test_a_model_that_is_not_registered_has_no_champion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_not_registered_cannot_predict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(champions, "MODEL", "not registered")
 
-    assert champions.champion() == ""
-    assert champions.find_champion() is None
     with pytest.raises(LookupError, match="not registered has no version yet: trigger feature_eng"):
         champions.serving_version()
 
 
-@pytest.mark.usefixtures("model")
 def test_the_champion_is_the_version_that_was_promoted_last_and_records_by_whom_and_why(hook: MLflowClientHook) -> None:
     promote("1", "2")
 
     found = champions.find_champion() or {}
     assert champions.champion() == found["version"] == "2"
     assert hook.get_model_version_by_alias(NAME, "champion")["version"] == "2"
-    assert tags(hook, "2")["promoted_by"] == "ann"
-    assert tags(hook, "2")["promotion_reason"] == "reason 2"
-    assert tags(hook, "2")["promoted_at"] == champions.history()[-1].since
+    assert tags("2")["promoted_by"] == "ann"
+    assert tags("2")["promotion_reason"] == "reason 2"
+    assert tags("2")["promoted_at"] == champions.history()[-1].since
 
 
-@pytest.mark.usefixtures("model")
 def test_the_history_has_a_period_for_every_champion() -> None:
     promote("1", "3", "1")
 
@@ -88,16 +89,15 @@ def test_the_history_has_a_period_for_every_champion() -> None:
     ]
     assert [period.until for period in history] == [history[1].since, history[2].since, ""]
     assert history[0].since < history[1].since < history[2].since
+    assert champions.newest_champion() == 3
 
 
-@pytest.mark.usefixtures("model")
 def test_a_repeated_promotion_is_recorded_once() -> None:
     promote("1", "2", "2")
 
-    assert [period.version for period in champions.history()] == ["1", "2"]
+    assert past() == ["1", "2"]
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("killed_at", "champion"), [("set_registered_model_alias", "1"), ("set_model_version_tag", "2")]
 )
@@ -110,17 +110,16 @@ def test_a_promotion_that_was_killed_is_completed(
         with pytest.raises(ZeroDivisionError):
             champions.promote("2", by="ann", why="reason 2", expected="1")
     assert champions.champion() == champion
-    assert [period.version for period in champions.history()] == ["1"]
+    assert past() == ["1"]
 
     champions.promote("2", by="ann", why="reason 2", expected="1")
 
     assert champions.champion() == "2"
-    assert [period.version for period in champions.history()] == ["1", "2"]
+    assert past() == ["1", "2"]
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("expected", ["2", ""])
-def test_a_decision_about_another_champion_changes_nothing(hook: MLflowClientHook, expected: str) -> None:
+def test_a_decision_about_another_champion_changes_nothing(expected: str) -> None:
     promote("1")
 
     with pytest.raises(
@@ -129,10 +128,9 @@ def test_a_decision_about_another_champion_changes_nothing(hook: MLflowClientHoo
         champions.promote("3", by="ann", why="too late", expected=expected)
 
     assert champions.champion() == "1"
-    assert tags(hook, "3") == {}
+    assert tags("3") == {}
 
 
-@pytest.mark.usefixtures("model")
 def test_an_alias_that_moves_during_a_promotion_is_noticed(
     hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +148,6 @@ def test_an_alias_that_moves_during_a_promotion_is_noticed(
     assert champions.champion() == "3"
 
 
-@pytest.mark.usefixtures("model")
 def test_an_alias_that_was_moved_by_hand_is_set_right_and_recorded(hook: MLflowClientHook) -> None:
     promote("1", "2")
     hook.set_registered_model_alias(NAME, "champion", "1")
@@ -166,7 +163,6 @@ def test_an_alias_that_was_moved_by_hand_is_set_right_and_recorded(hook: MLflowC
     ]
 
 
-@pytest.mark.usefixtures("model")
 def test_promoting_a_version_that_does_not_exist_changes_nothing() -> None:
     promote("1")
 
@@ -174,30 +170,27 @@ def test_promoting_a_version_that_does_not_exist_changes_nothing() -> None:
         promote("9")
 
     assert champions.champion() == "1"
-    assert [period.version for period in champions.history()] == ["1"]
+    assert past() == ["1"]
 
 
-@pytest.mark.usefixtures("model")
-def test_a_rejection_is_recorded_until_the_version_is_promoted(hook: MLflowClientHook) -> None:
+def test_a_rejection_is_recorded_until_the_version_is_promoted() -> None:
     champions.reject("2", why="too bad")
-    assert tags(hook, "2") == {"not_promoted_because": "too bad"}
+    assert tags("2") == {"not_promoted_because": "too bad"}
     assert champions.champion() == ""
 
     promote("2")
 
-    assert "not_promoted_because" not in tags(hook, "2")
+    assert "not_promoted_because" not in tags("2")
 
 
-@pytest.mark.usefixtures("model")
-def test_a_long_reason_is_recorded_up_to_what_mlflow_accepts(hook: MLflowClientHook) -> None:
+def test_a_long_reason_is_recorded_up_to_what_mlflow_accepts() -> None:
     champions.promote("1", by="ann", why='"' * 9000)
     champions.reject("2", why="ü" * 9000)
 
     assert champions.history()[0].why == '"' * 1000
-    assert tags(hook, "2")["not_promoted_because"] == "ü" * 1000
+    assert tags("2")["not_promoted_because"] == "ü" * 1000
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("promoted", "expected"),
     [
@@ -214,7 +207,6 @@ def test_a_rollback_goes_to_the_champion_before_the_present_one(promoted: list[s
     assert champions.previous() == expected
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(("on_hold", "expected"), [("2", "1"), ("1", "2")])
 def test_a_rollback_passes_over_a_version_on_hold(on_hold: str, expected: str) -> None:
     promote("1", "2", "3")
@@ -223,45 +215,36 @@ def test_a_rollback_passes_over_a_version_on_hold(on_hold: str, expected: str) -
     assert champions.previous() == expected
 
 
-@pytest.mark.usefixtures("model")
-@pytest.mark.parametrize(("predictions", "expected"), [("a", "1"), ("b", "2")])
+@pytest.mark.parametrize(
+    ("evaluated", "expected"),
+    [(("s", "a"), "1"), (("s", "b"), "2"), (("t", "a"), "2")],
+    ids=["same predictions", "others", "of other rows"],
+)
 def test_a_rollback_passes_over_a_version_that_predicts_the_same(
-    hook: MLflowClientHook, predictions: str, expected: str
+    hook: MLflowClientHook, evaluated: tuple[str, str], expected: str
 ) -> None:
     promote("1", "2", "3")
-    for version, fingerprint in (("1", "c"), ("2", predictions), ("3", "a")):
-        found = json.dumps({"slice": "s3://data/slice.parquet", "predictions": fingerprint})
+    for version, (rows, predictions) in {"1": ("s", "c"), "2": evaluated, "3": ("s", "a")}.items():
+        found = json.dumps({"slice": rows, "predictions": predictions})
         hook.set_model_version_tag(NAME, version, champions.EVALUATION, found)
 
     assert champions.previous() == expected
 
 
-@pytest.mark.usefixtures("model")
-def test_predictions_of_other_rows_are_not_compared(hook: MLflowClientHook) -> None:
-    promote("1", "2")
-    for version in ("1", "2"):
-        found = json.dumps({"slice": version, "predictions": "a"})
-        hook.set_model_version_tag(NAME, version, champions.EVALUATION, found)
-
-    assert champions.previous() == "1"
-
-
-@pytest.mark.usefixtures("model")
-def test_a_hold_stays_until_it_is_lifted(hook: MLflowClientHook) -> None:
+def test_a_hold_stays_until_it_is_lifted() -> None:
     champions.hold("2", why="rolled back by ann: wrong")
     promote("2")
-    assert tags(hook, "2")["on_hold"] == "rolled back by ann: wrong"
+    assert tags("2")["on_hold"] == "rolled back by ann: wrong"
 
     champions.lift_hold("2")
     champions.lift_hold("2")
 
-    assert "on_hold" not in tags(hook, "2")
+    assert "on_hold" not in tags("2")
 
 
-@pytest.mark.usefixtures("model")
-def test_a_version_waits_until_it_has_a_verdict(hook: MLflowClientHook) -> None:
+def test_a_version_that_train_made_waits_until_it_has_a_verdict(hook: MLflowClientHook) -> None:
     hook.create_model_version(NAME, f"s3://{PROBLEM.artifact_bucket}/by hand")
-    for version in ("1", "2", "3"):
+    for version in ("3", "1", "2"):
         hook.set_model_version_tag(NAME, version, "features_uri", f"s3://data/{version}")
     assert [version["version"] for version in champions.waiting()] == ["1", "2", "3"]
 
@@ -269,27 +252,9 @@ def test_a_version_waits_until_it_has_a_verdict(hook: MLflowClientHook) -> None:
     champions.reject("3", why="too bad")
 
     assert [version["version"] for version in champions.waiting()] == ["2"]
+    assert [version["version"] for version in champions.trained()] == ["1", "2", "3"]
 
 
-@pytest.mark.usefixtures("model")
-def test_a_version_with_a_table_was_made_by_train_whatever_its_verdict(hook: MLflowClientHook) -> None:
-    for version in ("3", "1"):
-        hook.set_model_version_tag(NAME, version, "features_uri", f"s3://data/{version}")
-    champions.reject("3", why="too bad")
-
-    assert [version["version"] for version in champions.trained()] == ["1", "3"]
-
-
-@pytest.mark.usefixtures("model")
-def test_the_newest_champion_stays_the_newest_after_a_rollback() -> None:
-    assert champions.newest_champion() == 0
-
-    promote("1", "3", "1")
-
-    assert champions.newest_champion() == 3
-
-
-@pytest.mark.usefixtures("model")
 def test_a_previous_champion_that_was_deleted_is_passed_over(hook: MLflowClientHook) -> None:
     promote("1", "2", "3")
     hook.delete_model_version(NAME, "2")
@@ -297,7 +262,6 @@ def test_a_previous_champion_that_was_deleted_is_passed_over(hook: MLflowClientH
     assert champions.previous() == "1"
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("promoted", [[], ["1"], ["1", "2", "1"]])
 def test_without_a_previous_champion_the_error_has_the_remedy(promoted: list[str]) -> None:
     promote(*promoted)
@@ -366,7 +330,7 @@ def test_a_champion_that_lacks_a_new_column_predicts_without_it_and_the_log_warn
 
 
 def test_the_newest_of_more_than_nine_versions_is_found_by_number(
-    model: None, hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
+    hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(champions, "check_inputs", lambda version: None)  # these versions have no files
     for number in range(4, 11):

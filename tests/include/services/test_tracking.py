@@ -69,10 +69,12 @@ def artifacts(trained: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
     return Path(mlflow.artifacts.download_artifacts(trained.uri, dst_path=str(tmp_path_factory.mktemp("model"))))
 
 
-def test_the_logged_model_has_a_lock_of_all_that_it_needs(artifacts: Path) -> None:
+def test_the_logged_model_requires_the_installed_packages_with_a_lock_of_all_that_they_need(artifacts: Path) -> None:
+    requirements = (artifacts / "requirements.txt").read_text().splitlines()
     locked = (artifacts / "constraints.txt").read_text().splitlines()
 
-    assert "-c constraints.txt" in (artifacts / "requirements.txt").read_text().splitlines()
+    installed = {f"{name}=={version(name)}" for name in ("boto3", "pandas", "scikit-learn", "skops")}
+    assert installed | {"-c constraints.txt"} <= set(requirements)
     assert {"joblib", "botocore"} <= {line.partition("==")[0] for line in locked}  # which scikit-learn and boto3 need
     assert all("--hash=sha256:" in line for line in locked)
 
@@ -102,18 +104,15 @@ def registered(trained: SimpleNamespace, client: MlflowClient, monkeypatch: pyte
     client.delete_registered_model(name)
 
 
-def test_a_registered_version_is_loaded_if_its_files_have_not_changed(
+def test_a_registered_version_is_loaded_unless_its_files_were_changed(
     registered: str, trained: SimpleNamespace
 ) -> None:
-    predicted = tracking.load_model(champions.model_uri(registered)).predict(trained.rows)
-
-    assert predicted.columns.tolist() == ["prediction", "lower", "upper", "unseen"]
-
-
-def test_a_version_whose_files_were_changed_is_not_loaded(registered: str, trained: SimpleNamespace) -> None:
     source = storage.artifact_uri(mlflow.models.get_model_info(trained.uri).artifact_path)
     file = next(uri for uri in storage.list_objects(source) if uri.endswith("interval_regressor.py"))
     content = storage.read_bytes(file)
+    predicted = tracking.load_model(champions.model_uri(registered)).predict(trained.rows)
+    assert predicted.columns.tolist() == ["prediction", "lower", "upper", "unseen"]
+
     storage.write_bytes(content + b"# changed\n", file)
     try:
         with pytest.raises(MLflowError, match="are not those that were registered"):
@@ -168,12 +167,6 @@ def test_the_model_is_stored_by_skops_and_as_code_without_any_pickle(artifacts: 
     assert (artifacts / flavor["model_code_path"]).read_bytes() == Path(interval_regressor.__file__).read_bytes()
     assert inside <= {".json", ".npy"}
     assert [file.name for file in artifacts.rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib")] == []
-
-
-def test_the_models_requirements_are_the_installed_packages(artifacts: Path) -> None:
-    requirements = (artifacts / "requirements.txt").read_text().splitlines()
-
-    assert {f"{name}=={version(name)}" for name in ("boto3", "pandas", "scikit-learn", "skops")} <= set(requirements)
 
 
 def test_a_run_leads_to_the_code_and_to_the_airflow_task(trained: SimpleNamespace) -> None:
@@ -270,21 +263,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def commit(project: Path) -> str:
-    """The project's first commit."""
+def test_the_code_version_is_the_commit_and_that_of_changed_code_is_dirty(project: Path) -> None:
     repository = git.Repo.init(project)
     repository.git.add(all=True)
     author = git.Actor("Ann", "ann@example.org")
-    return repository.index.commit("Add the model", author=author, committer=author).hexsha
-
-
-@pytest.mark.usefixtures("project")
-def test_the_code_version_is_the_commit(commit: str) -> None:
+    commit = repository.index.commit("Add the model", author=author, committer=author).hexsha
     assert tracking.code_version() == commit
 
-
-def test_the_version_of_changed_code_is_dirty(project: Path, commit: str) -> None:
     (project / "include" / "model.py").write_text("alpha = 2\n")
 
     assert tracking.code_version() == f"{commit}-dirty"

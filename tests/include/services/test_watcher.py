@@ -22,20 +22,18 @@ def trigger() -> S3FolderTrigger:
     return S3FolderTrigger("s3://data/watched/new", AWS_CONN_ID, "s3://data/watched/old", poll=0.2, remind=60)
 
 
-def test_a_new_object_is_announced_once(trigger: S3FolderTrigger) -> None:
-    assert [trigger.count_due(["a", "b", "c"], [], now) for now in (0, 5, 59)] == [3, 0, 0]
-
-
-def test_an_object_that_stays_is_announced_again(trigger: S3FolderTrigger) -> None:
-    assert [trigger.count_due(["a"], [], now) for now in (0, 60, 61)] == [1, 1, 0]
-
-
-def test_an_object_that_comes_back_is_announced(trigger: S3FolderTrigger) -> None:
-    assert [trigger.count_due(new, [], 0) for new in (["a"], [], ["a"])] == [1, 0, 1]
-
-
-def test_an_object_that_is_processed_is_announced_only_if_it_stays(trigger: S3FolderTrigger) -> None:
-    assert [trigger.count_due([], ["a"], now) for now in (0, 59, 60)] == [0, 0, 1]
+@pytest.mark.parametrize(
+    ("looks", "due"),
+    [
+        ([("abc", "", now) for now in (0, 5, 59)], [3, 0, 0]),
+        ([("a", "", now) for now in (0, 60, 61)], [1, 1, 0]),
+        ([(new, "", 0) for new in ("a", "", "a")], [1, 0, 1]),
+        ([("", "a", now) for now in (0, 59, 60)], [0, 0, 1]),
+    ],
+    ids=["once", "again if it stays", "again if it comes back", "if it is processed, only if it stays"],
+)
+def test_an_object_is_announced(trigger: S3FolderTrigger, looks: list[tuple[str, str, int]], due: list[int]) -> None:
+    assert [trigger.count_due([*new], [*leftovers], now) for new, leftovers, now in looks] == due
 
 
 def test_without_leftovers_an_object_is_announced_once_and_never_if_it_was_there_at_the_start() -> None:
