@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from local import airflow
 from local.airflow import POLL, run_path
+from tests.waiting import wait_until
 
 
 class Airflow(airflow.Airflow):
@@ -29,6 +31,10 @@ class Airflow(airflow.Airflow):
     def run_ids(self, dag_id: str) -> list[str]:
         """Return the ids of a DAG's runs, the oldest first."""
         return [run["dag_run_id"] for run in self._runs(dag_id)]
+
+    def wait_for_new_runs(self, dag_id: str, known: Collection[str] = (), timeout: float = 60) -> set[str]:
+        """Wait until a DAG has runs that are not known, and return their ids."""
+        return wait_until(lambda: set(self.run_ids(dag_id)) - {*known}, timeout, f"nothing has triggered {dag_id}")
 
     def wait_until_idle(self, dag_id: str, timeout: float = 300) -> list[str]:
         """Wait until no run of a DAG is active and no asset event waits to start one; return the ids of all runs.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +16,14 @@ from rich.console import Console
 from include.data.checks import inspect
 from include.data.reading import parse_rows
 from include.problem import PROBLEM
+from include.services import champions
+from include.services.champions import CHAMPION_ALIAS, MODEL
 from include.settings import INCLUDE
 from include.spec import Number
-from local.airflow import POLL, Airflow
+from local.airflow import Airflow
 from local.demo import run_demo
 from local.stack import Stack
+from tests.waiting import wait_until
 
 TABLE = INCLUDE.parent / PROBLEM.table
 TARGET = PROBLEM.target.name
@@ -81,10 +83,6 @@ def without_target(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop(columns=TARGET)
 
 
-def in_csv(rows: pd.DataFrame) -> bytes:
-    return rows.to_csv(index=False).encode()
-
-
 def write_raw(rows: pd.DataFrame, file: Path) -> None:
     """Write rows in the format of the file's name, every cell as text."""
     rows.to_csv(file, index=False) if file.suffix == ".csv" else rows.astype(str).to_parquet(file)
@@ -121,10 +119,11 @@ def wait_for_success(airflow: Airflow, dag_id: str, run_id: str) -> dict[str, st
 
 
 def wait_for_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while (now := task_of(airflow, dag_id, run_id, task_id)["state"]) != state:
-        assert time.monotonic() < deadline, f"{task_id} is {now} after {timeout} s, not {state}"
-        time.sleep(POLL)
+    wait_until(
+        lambda: task_of(airflow, dag_id, run_id, task_id)["state"] == state,
+        timeout,
+        lambda: f"{task_id} is {task_of(airflow, dag_id, run_id, task_id)['state']}, not {state}",
+    )
 
 
 def places_with(stack: Stack, secret: str) -> list[str]:
@@ -156,6 +155,30 @@ def paused(airflow: Airflow, dag_id: str) -> Iterator[None]:
         yield
     finally:
         airflow.send("PATCH", f"dags/{dag_id}", {"is_paused": False})
+
+
+@contextmanager
+def champion_is(version: str) -> Iterator[None]:
+    """Make a version the champion without a record of it, and restore what was there."""
+    hook, before = champions.connect(), champions.champion()
+    hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, version)
+    yield
+    if before:
+        hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, before)
+    else:
+        hook.delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
+
+
+@contextmanager
+def dag_file(stack: Stack, airflow: Airflow, code: str, *dag_ids: str) -> Iterator[None]:
+    """Put a file into the stack's DAG folder and wait until Airflow knows its DAGs; the file is deleted at the end."""
+    file = stack.settings.project / "dags" / f"{dag_ids[0]}.py"
+    file.write_text(code)
+    try:
+        airflow.wait_for_dags([*dag_ids])
+        yield
+    finally:
+        file.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import re
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,11 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.openmetadata.catalogue import describe_lineage
-from include.spec import Problem
-from local.airflow import POLL, Airflow
+from local.airflow import Airflow
 from local.settings import ENVIRONMENTS, PROJECT, USER, Settings, inherited, temporary
 from tests.checkout import copy_project
+from tests.waiting import wait_until
 
 TARGET, RAIN = "yield (t/ha)", "Regen im März (mm)"
 PAGE = (PROJECT / "docs/your-own-data.md").read_text()
@@ -61,12 +59,6 @@ class Adapted:
     settings: Settings
     printed: str
 
-    @property
-    def problem(self) -> Problem:
-        names: dict[str, Any] = {}
-        exec((self.settings.project / "include/problem.py").read_text(), names)  # noqa: S102
-        return names["PROBLEM"]
-
     def objects(self, pattern: str) -> list[Path]:
         """Return the objects in S3 whose bucket and key match a pattern."""
         return sorted((self.settings.home / "s3").glob(pattern))
@@ -93,10 +85,12 @@ class Adapted:
 
         Not for one by the clock: the first start of Airflow makes up for a time that has passed a short while before.
         """
-        airflow, deadline = Airflow(self.settings), time.monotonic() + timeout
-        while not (runs := airflow.get(f"dags/{dag_id}/dagRuns", run_type="asset_triggered")["dag_runs"]):
-            assert time.monotonic() < deadline, f"nothing has triggered {dag_id}"
-            time.sleep(POLL)
+        airflow = Airflow(self.settings)
+        runs = wait_until(
+            lambda: airflow.get(f"dags/{dag_id}/dagRuns", run_type="asset_triggered")["dag_runs"],
+            timeout,
+            f"nothing has triggered {dag_id}",
+        )
         assert airflow.wait(dag_id, runs[0]["dag_run_id"]) == "success"
         return runs[0]["dag_run_id"]
 
@@ -181,16 +175,6 @@ def test_the_picture_is_drawn(harvest: Adapted) -> None:
     assert [file.read_bytes() for file in harvest.objects("data/predictions/*/harvest_2024.png")] == [picture]
 
 
-def test_the_catalogue_shows_the_columns_of_the_table(harvest: Adapted) -> None:
-    columns = describe_lineage(harvest.problem)["table"]["columns"]
-
-    assert {name: kind for name, (kind, _) in columns.items()} == {
-        "plot no": "string",
-        **dict.fromkeys(["lambda", "split", "town"], "string"),
-        **dict.fromkeys([RAIN, "$ per 100 %", "index", TARGET], "double"),
-    }
-
-
 def test_new_rows_and_new_targets_are_processed(harvest: Adapted) -> None:
     new, labelled = make_harvest(60, first=1001).drop(columns=TARGET), make_harvest(70, first=2001)
     new.loc[0, ["town", "lambda"]] = ["Town 99", None]
@@ -213,10 +197,7 @@ def test_a_file_with_other_columns_is_rejected_with_the_reason(harvest: Adapted)
     known = len(harvest.objects("data/rejected/*.reason.txt"))
 
     harvest.upload(rows, "incoming", "short.csv")
-    deadline = time.monotonic() + 120
-    while len(reasons := harvest.objects("data/rejected/*.reason.txt")) == known:
-        assert time.monotonic() < deadline
-        time.sleep(POLL)
+    reasons = wait_until(lambda: harvest.objects("data/rejected/*.reason.txt")[known:], timeout=120)
 
     assert "column split is missing" in reasons[-1].read_text()
 

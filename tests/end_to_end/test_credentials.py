@@ -15,7 +15,7 @@ from include.settings import XCOM_BUCKET
 from local.airflow import Airflow
 from local.settings import AIRFLOW_USER, USER
 from local.stack import Stack
-from tests.end_to_end.conftest import Pipeline, places_with, task_of
+from tests.end_to_end.conftest import Pipeline, dag_file, places_with, task_of
 from tests.watching import watched
 
 DAG_ID = "credentials"
@@ -85,11 +85,8 @@ def hidden(stack: Stack, airflow: Airflow) -> dict[str, str]:
 
 @pytest.fixture
 def dag(stack: Stack, airflow: Airflow) -> Iterator[None]:
-    file = stack.settings.project / "dags" / f"{DAG_ID}.py"
-    file.write_text(DAG)
-    airflow.wait_for_dags([DAG_ID])
-    yield
-    file.unlink()
+    with dag_file(stack, airflow, DAG, DAG_ID):
+        yield
 
 
 def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(

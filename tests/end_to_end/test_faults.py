@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +15,11 @@ from include.services import storage
 from include.services.assets import INCOMING, PROCESSING
 from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
 from include.tasks.predict_incoming import PROCESSED, PUBLISHED, REJECTED
-from local.airflow import POLL
 from local.demo import DemoError, run_demo
 from local.stack import SERVICES, Stack
 from tests.airflow import Airflow
 from tests.end_to_end.conftest import (
     Pipeline,
-    in_csv,
     paused,
     read_raw,
     read_rows,
@@ -34,6 +31,8 @@ from tests.end_to_end.conftest import (
     without_target,
     write_raw,
 )
+from tests.toy import in_csv
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -41,27 +40,6 @@ def without_training(airflow: Airflow, first: Pipeline) -> Iterator[None]:
     """The DAGs after ``feature_eng`` do not matter here, and would take the time of two tests."""
     with paused(airflow, "train"):
         yield
-
-
-def fail_feature_eng(airflow: Airflow, task_id: str) -> str:
-    """Run ``feature_eng``, which fails in this task, without a retry and without an event; return the task's log."""
-    run_id = airflow.trigger("feature_eng")
-    assert airflow.wait("feature_eng", run_id) == "failed"
-    (task,) = [task for task in airflow.tasks("feature_eng", run_id) if task["state"] == "failed"]
-    assert task["task_id"] == task_id
-    assert task["try_number"] == 1
-    assert airflow.events("feature_eng", run_id) == []
-    return airflow.log("feature_eng", run_id, task)
-
-
-def test_a_missing_table_stops_the_run_with_its_path_and_the_remedy(
-    airflow: Airflow, first: Pipeline, table_file: Path
-) -> None:
-    table_file.unlink()
-
-    log = fail_feature_eng(airflow, "extract_data")
-
-    assert f"{table_file} is missing: put the table there, or change `table` in include/problem.py" in log
 
 
 def test_the_demo_names_the_failed_task_its_error_and_its_log(
@@ -143,7 +121,4 @@ def test_a_service_that_crashes_is_restarted(stack: Stack, services: dict[str, s
     before = {process.pid for process in stack.processes() if "rclone" in process.name()}
     assert len(before) == 1
     psutil.Process(before.pop()).kill()
-    deadline = time.monotonic() + 30
-    while not stack.is_ready(SERVICES["s3"]):
-        assert time.monotonic() < deadline, "S3 is not back after 30 s"
-        time.sleep(POLL)
+    wait_until(lambda: stack.is_ready(SERVICES["s3"]), timeout=30)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from include.settings import HEAVY_TASKS
-from local.airflow import POLL, Airflow
+from local.airflow import Airflow
 from local.stack import Stack
-from tests.end_to_end.conftest import wait_for_success
+from tests.end_to_end.conftest import dag_file, wait_for_success
+from tests.waiting import wait_until
 
 DAGS = ["heavy_first", "heavy_second", "light"]
 DAG = """
@@ -45,22 +45,21 @@ for name, wire in {{"heavy_first": heavy, "heavy_second": heavy, "light": light}
 
 
 @pytest.fixture
-def folder(stack: Stack, services: dict[str, str], airflow: Airflow, tmp_path: Path) -> Iterator[Path]:
-    """Where heavy tasks note that they have started, and wait for ``release``; their DAGs are in the stack's folder."""
-    file = stack.settings.project / "dags" / "heavy.py"
-    file.write_text(DAG.format(folder=tmp_path, count=HEAVY_TASKS + 1))
-    airflow.wait_for_dags(DAGS)
-    yield tmp_path
-    (tmp_path / "release").touch()
-    file.unlink()
+def folder(stack: Stack, buckets: None, airflow: Airflow, tmp_path: Path) -> Iterator[Path]:
+    """Where heavy tasks note that they have started, and wait for ``release``."""
+    with dag_file(stack, airflow, DAG.format(folder=tmp_path, count=HEAVY_TASKS + 1), *DAGS):
+        yield tmp_path
+        (tmp_path / "release").touch()
 
 
 def start(airflow: Airflow, folder: Path, dag_id: str, count: int) -> str:
     """Start a run, and wait until so many of its heavy tasks have started."""
-    run_id, deadline = airflow.trigger(dag_id), time.monotonic() + 120
-    while len(list(folder.glob(f"{dag_id}-*"))) < count:
-        assert time.monotonic() < deadline, [task["state"] for task in airflow.tasks(dag_id, run_id)]
-        time.sleep(POLL)
+    run_id = airflow.trigger(dag_id)
+    wait_until(
+        lambda: len(list(folder.glob(f"{dag_id}-*"))) >= count,
+        120,
+        lambda: [task["state"] for task in airflow.tasks(dag_id, run_id)],
+    )
     return run_id
 
 

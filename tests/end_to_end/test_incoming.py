@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -14,17 +13,17 @@ from include.services import storage, trace
 from include.services.assets import INCOMING, PROCESSING
 from include.services.champions import MODEL, find_champion, read_tags
 from include.tasks.predict_incoming import PROCESSED, PUBLISHED, REJECTED
-from local.airflow import POLL
 from tests.airflow import Airflow
 from tests.end_to_end.conftest import (
     Pipeline,
-    in_csv,
     read_rows,
     spoil,
     wait_for_success,
     wait_for_task,
     without_target,
 )
+from tests.toy import in_csv
+from tests.waiting import wait_until
 
 DAG = "predict_incoming"
 FOLDERS = (INCOMING.uri, PROCESSING, PROCESSED, REJECTED, PUBLISHED)
@@ -51,21 +50,9 @@ def read_csv(uri: str) -> pd.DataFrame:
     return pd.read_csv(BytesIO(storage.read_bytes(uri)), dtype=texts)
 
 
-def runs(airflow: Airflow) -> set[str]:
-    return {run["dag_run_id"] for run in airflow.get(f"dags/{DAG}/dagRuns", limit=500)["dag_runs"]}
-
-
-def wait_for_new_run(airflow: Airflow, known: set[str]) -> set[str]:
-    deadline = time.monotonic() + 60
-    while not (new := runs(airflow) - known):
-        assert time.monotonic() < deadline, f"nothing has triggered {DAG}"
-        time.sleep(POLL)
-    return new
-
-
-def wait_for_runs(airflow: Airflow, known: set[str]) -> list[str]:
+def wait_for_runs(airflow: Airflow, known: list[str]) -> list[str]:
     """Wait for the run that an upload triggers, then for the end of every new run."""
-    new = wait_for_new_run(airflow, known)
+    new = airflow.wait_for_new_runs(DAG, known)
     for run_id in new:
         wait_for_success(airflow, DAG, run_id)
     return sorted(new)
@@ -79,12 +66,12 @@ def upload(files: dict[str, bytes]) -> None:
 @pytest.fixture(scope="module")
 def together(airflow: Airflow, first: Pipeline) -> Iterator[list[str]]:
     """The runs for three files, uploaded at once: two that can be used, and one with errors."""
-    known = runs(airflow)
+    known = airflow.run_ids(DAG)
     upload({"one.csv": in_csv(ROWS[:5]), "two.csv": in_csv(ROWS[5:8])})
     upload({"bad.csv": in_csv(BAD)})
     new = wait_for_runs(airflow, known)
     while storage.list_objects(INCOMING.uri):  # the watcher listed the folder between two uploads: one more run
-        new += wait_for_runs(airflow, known | set(new))
+        new += wait_for_runs(airflow, [*known, *new])
     return new
 
 
@@ -126,7 +113,7 @@ def test_a_file_leads_to_version_run_data_and_commit(together: list[str]) -> Non
 
 def test_an_upload_of_the_same_name_overwrites_nothing(airflow: Airflow, together: list[str]) -> None:
     before, rows = set(contents()["predictions/incoming"]), ROWS[20:22]
-    known = runs(airflow)
+    known = airflow.run_ids(DAG)
     upload({"one.csv": in_csv(rows)})
     wait_for_runs(airflow, known)
     after = set(contents()["predictions/incoming"])
@@ -138,16 +125,13 @@ def test_an_upload_of_the_same_name_overwrites_nothing(airflow: Airflow, togethe
 
 
 def test_files_that_arrive_during_a_run_are_each_predicted(airflow: Airflow, together: list[str]) -> None:
-    known, before = runs(airflow), set(published())
+    known, before = airflow.run_ids(DAG), set(published())
     upload({"early.csv": in_csv(ROWS[22:24])})
-    (run_id,) = wait_for_new_run(airflow, known)
+    (run_id,) = airflow.wait_for_new_runs(DAG, known)
     wait_for_task(airflow, DAG, run_id, "claim_files", "success", timeout=60)
     for number, rows in enumerate((ROWS[24:26], ROWS[26:28], ROWS[28:30])):
         upload({f"late-{number}.csv": in_csv(rows)})
-    deadline = time.monotonic() + 120
-    while len(set(published()) - before) < 4:
-        assert time.monotonic() < deadline, f"not predicted: {contents()}"
-        time.sleep(POLL)
+    wait_until(lambda: len(set(published()) - before) >= 4, 120, lambda: f"not predicted: {contents()}")
     airflow.wait_until_idle(DAG)
 
     names = [uri.rpartition("/")[2].rpartition("-20")[0] for uri in set(published()) - before]

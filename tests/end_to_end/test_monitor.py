@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,19 @@ from include.problem import PROBLEM
 from include.services import alerts, champions, storage, tracking
 from include.services.assets import FEATURES, LABELLED, MONITORING, REQUESTS, RETRAINING
 from include.services.assets import MEASURED as MEASURED_LATER
-from include.services.champions import CHAMPION_ALIAS, MODEL
+from include.services.champions import MODEL
 from include.serving.model_client import PREDICTION_HEADER, smoke_test
 from include.spec import PREDICTION_ID
 from include.tasks.monitor import find_champion
 from include.tasks.predict_incoming import PUBLISHED
 from include.tasks.recent import count_new_rows, read_known, read_recent_labelled
-from local.airflow import POLL, Airflow
 from local.stack import Stack
+from tests.airflow import Airflow
 from tests.end_to_end.conftest import (
     TARGET,
     Pipeline,
+    champion_is,
+    dag_file,
     finest_number,
     new_rows,
     paused,
@@ -40,8 +41,10 @@ from tests.end_to_end.conftest import (
     without_target,
 )
 from tests.network import Mailbox, free_port, html_of
+from tests.waiting import wait_until
 
 LOGIN, PASSWORD = "airflow", "a-password-of-the-mail-server"
+PutRows = Callable[[pd.DataFrame, str], None]
 COUNT, MEASURED = 100, 60  # new rows, and those with a target
 LATE = """\
 from datetime import timedelta
@@ -70,10 +73,11 @@ late()
 class WatchedMailbox(Mailbox):
     def wait_for(self, subject: str, timeout: float = 60) -> str:
         """Return the content of the one mail with this subject, and empty the mailbox."""
-        deadline = time.monotonic() + timeout
-        while not (found := [mail for mail in self.mails if mail["Subject"] == subject]):
-            assert time.monotonic() < deadline, f"no mail {subject!r}, only {[mail['Subject'] for mail in self.mails]}"
-            time.sleep(POLL)
+        found = wait_until(
+            lambda: [mail for mail in self.mails if mail["Subject"] == subject],
+            timeout,
+            lambda: f"no mail {subject!r}, only {[mail['Subject'] for mail in self.mails]}",
+        )
         assert len(found) == 1
         self.mails.clear()
         assert found[0]["To"] == "team@example.org"
@@ -117,16 +121,12 @@ def mailbox(airflow: Airflow) -> Iterator[WatchedMailbox]:
 @pytest.fixture(scope="module")
 def champion(first: Pipeline) -> Iterator[dict[str, str]]:
     """The champion; if no gate has promoted one, the version of the first run until these tests end."""
-    there_was_one, hook = champions.champion(), champions.connect()
-    if not there_was_one:
-        hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, first.events["train"]["version"])
-    yield find_champion()
-    if not there_was_one:
-        hook.delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
+    with champion_is(champions.champion() or first.events["train"]["version"]):
+        yield find_champion()
 
 
 @pytest.fixture
-def put_rows() -> Iterator[Callable[[pd.DataFrame, str], None]]:
+def put_rows() -> Iterator[PutRows]:
     """Writes rows to S3 as a CSV file, which is deleted after the test."""
     written = []
 
@@ -183,7 +183,7 @@ def test_the_champions_own_rows_predicted_again_do_not_count(airflow: Airflow, c
 
 
 def test_new_rows_of_the_same_kind_trigger_nothing(
-    airflow: Airflow, champion: dict[str, str], mailbox: WatchedMailbox, put_rows: Callable[[pd.DataFrame, str], None]
+    airflow: Airflow, champion: dict[str, str], mailbox: WatchedMailbox, put_rows: PutRows
 ) -> None:
     put_rows(without_target(new_rows(COUNT)), f"{PUBLISHED}/same.csv")
     run_id, states = run_monitor(airflow)
@@ -195,21 +195,15 @@ def test_new_rows_of_the_same_kind_trigger_nothing(
 
 
 def test_drift_sends_an_alert_but_requests_no_retraining_without_new_rows_to_learn_from(
-    airflow: Airflow,
-    champion: dict[str, str],
-    mailbox: WatchedMailbox,
-    put_rows: Callable[[pd.DataFrame, str], None],
+    airflow: Airflow, champion: dict[str, str], mailbox: WatchedMailbox, put_rows: PutRows
 ) -> None:
     column = finest_number()
     put_rows(without_small_values(without_target(new_rows(COUNT)), column), f"{PUBLISHED}/larger.csv")
 
     run_id, states = run_monitor(airflow)
 
-    assert (states["alert_team"], states["request_retraining"], states["no_findings"]) == (
-        "success",
-        "skipped",
-        "skipped",
-    )
+    assert states["alert_team"] == "success"
+    assert states["request_retraining"] == states["no_findings"] == "skipped"
     mail = mailbox.wait_for(f"{MODEL} version {champion['version']} needs attention")
     assert f"{column} has drifted: PSI" in mail
     assert "has learned from all rows that there are" in mail
@@ -232,15 +226,15 @@ def test_new_targets_are_compared_at_once_and_learned_from_once(
     champion: dict[str, str],
     mailbox: WatchedMailbox,
     only_features: None,
-    put_rows: Callable[[pd.DataFrame, str], None],
+    put_rows: PutRows,
 ) -> None:
     """Their ids are those of other rows, as field files number theirs from 1."""
     known, measured = storage.read_table(champion["features_uri"]), new_rows(MEASURED)
     if PROBLEM.row_id:
         measured[PROBLEM.row_id] = known[PROBLEM.row_id].head(MEASURED).tolist()
-    before, subject = monitor_runs(airflow), f"{MODEL} version {champion['version']} needs attention"
+    before, subject = airflow.run_ids("monitor"), f"{MODEL} version {champion['version']} needs attention"
     put_rows(with_opposite_targets(measured), f"{LABELLED.uri.rstrip('/')}/measured.csv")
-    run_id = wait_for_new_run(airflow, before)
+    (run_id,) = airflow.wait_for_new_runs("monitor", before, timeout=30)
 
     states = wait_for_success(airflow, "monitor", run_id)
 
@@ -268,15 +262,6 @@ def test_new_targets_are_compared_at_once_and_learned_from_once(
     assert RETRAINING.name not in [event["name"] for event in airflow.events("monitor", again)]
 
 
-def wait_for_new_run(airflow: Airflow, before: set[str]) -> str:
-    deadline = time.monotonic() + 30
-    while not (started := monitor_runs(airflow) - before):
-        assert time.monotonic() < deadline, "the file has triggered no run"
-        time.sleep(POLL)
-    (run_id,) = started
-    return run_id
-
-
 @pytest.fixture
 def served(stack: Stack, champion: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The ids of new rows that a model server with a log has answered; it has stopped."""
@@ -302,14 +287,14 @@ def test_served_rows_are_compared_and_their_targets_join_by_prediction_id(
     champion: dict[str, str],
     mailbox: WatchedMailbox,
     served: list[str],
-    put_rows: Callable[[pd.DataFrame, str], None],
+    put_rows: PutRows,
 ) -> None:
     targets = with_opposite_targets(new_rows(COUNT))[TARGET]
     measured = pd.DataFrame({PREDICTION_ID: served, TARGET: targets}).head(MEASURED)
     with paused(airflow, "feature_eng"):
-        before = monitor_runs(airflow)
+        before = airflow.run_ids("monitor")
         put_rows(measured, f"{LABELLED.uri.rstrip('/')}/served.csv")
-        run_id = wait_for_new_run(airflow, before)
+        (run_id,) = airflow.wait_for_new_runs("monitor", before, timeout=30)
         states = wait_for_success(airflow, "monitor", run_id)
 
     assert {states[name] for name in ("measure_drift", "measure_degradation", "alert_team")} == {"success"}
@@ -321,10 +306,6 @@ def test_served_rows_are_compared_and_their_targets_join_by_prediction_id(
     assert f"{MEASURED} rows, {MEASURED} of them new" in labelled
     mail = mailbox.wait_for(f"{MODEL} version {champion['version']} needs attention")
     assert "the prediction error has grown: RMSE" in mail
-
-
-def monitor_runs(airflow: Airflow) -> set[str]:
-    return {run["dag_run_id"] for run in airflow.get("dags/monitor/dagRuns", limit=100)["dag_runs"]}
 
 
 def test_an_alert_of_a_failed_task_has_its_error_and_a_link_to_its_log(
@@ -346,15 +327,12 @@ def test_an_alert_of_a_failed_task_has_its_error_and_a_link_to_its_log(
 def test_an_alert_of_a_missed_deadline_is_sent_while_the_run_goes_on(
     stack: Stack, airflow: Airflow, mailbox: WatchedMailbox, tmp_path: Path
 ) -> None:
-    file = stack.settings.project / "dags" / "late.py"
-    file.write_text(LATE)
-    try:
-        airflow.wait_for_dags(["late"])
+    with dag_file(stack, airflow, LATE, "late"):
         run_id = airflow.trigger("late", {"file": str(tmp_path / "go_on")})
-        mail = mailbox.wait_for("late missed its deadline")
-        assert airflow.run("late", run_id)["state"] == "running"
-        assert run_id in mail
-    finally:
-        (tmp_path / "go_on").touch()
-        file.unlink()
-    assert airflow.wait("late", run_id) == "success"
+        try:
+            mail = mailbox.wait_for("late missed its deadline")
+            assert airflow.run("late", run_id)["state"] == "running"
+            assert run_id in mail
+        finally:
+            (tmp_path / "go_on").touch()
+        assert airflow.wait("late", run_id) == "success"

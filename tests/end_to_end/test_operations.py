@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from prometheus_client.parser import text_string_to_metric_families
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
-from include.settings import AWS_CONN_ID, DATA_BUCKET, RETENTION, XCOM_BUCKET
-from local.airflow import POLL
+from include.settings import RETENTION
 from local.housekeeping import clean, find_waiting, trim_events
 from local.stack import Stack
 from tests.airflow import Airflow
+from tests.end_to_end.conftest import paused, task_of
+from tests.waiting import wait_until
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=400)
 
 
 @pytest.fixture(scope="module")
-def dry_run(airflow: Airflow, services: dict[str, str]) -> str:
+def dry_run(airflow: Airflow, buckets: None) -> str:
     """A finished run of the DAG that only lists."""
-    for bucket in (DATA_BUCKET, XCOM_BUCKET):
-        if not (hook := S3Hook(AWS_CONN_ID)).check_for_bucket(bucket):
-            hook.create_bucket(bucket)
     MLflowClientHook().create_experiment(PROBLEM.experiment, exist_ok=True)
     airflow.wait_for_dags(["housekeeping"])
     run_id = airflow.trigger("housekeeping", {"dry_run": True})
@@ -41,16 +37,14 @@ def dry_run(airflow: Airflow, services: dict[str, str]) -> str:
 @pytest.fixture
 def queued(airflow: Airflow, dry_run: str) -> Iterator[str]:
     """A run that does not start, because its DAG is paused."""
-    airflow.send("PATCH", "dags/housekeeping", {"is_paused": True})
-    run_id = airflow.trigger("housekeeping", {"dry_run": True})
-    yield run_id
-    airflow.send("DELETE", f"dags/housekeeping/dagRuns/{run_id}")
-    airflow.send("PATCH", "dags/housekeeping", {"is_paused": False})
+    with paused(airflow, "housekeeping"):
+        run_id = airflow.trigger("housekeeping", {"dry_run": True})
+        yield run_id
+        airflow.send("DELETE", f"dags/housekeeping/dagRuns/{run_id}")
 
 
 def test_the_dag_lists_every_kind(airflow: Airflow, dry_run: str) -> None:
-    (report,) = (task for task in airflow.tasks("housekeeping", dry_run) if task["task_id"] == "report")
-    log = airflow.log("housekeeping", dry_run, report)
+    log = airflow.log("housekeeping", dry_run, task_of(airflow, "housekeeping", dry_run, "report"))
 
     assert "would be deleted" in log
     assert all(kind in log for kind in RETENTION)
@@ -101,10 +95,9 @@ def test_the_state_of_pipeline_and_airflow_is_published(stack: Stack, airflow: A
 
     stack.start(["metrics"])
     try:
-        deadline = time.monotonic() + 120
-        while not {"pipeline_measured_seconds", "airflow_scheduler_heartbeat_total"} <= (found := read()).keys():
-            assert time.monotonic() < deadline, f"not measured: {list(found)}"
-            time.sleep(POLL)
+        wanted = {"pipeline_measured_seconds", "airflow_scheduler_heartbeat_total"}
+        wait_until(lambda: wanted <= read().keys(), 120, lambda: f"not measured: {list(read())}")
+        found = read()
     finally:
         stack.stop_program("metrics")
 

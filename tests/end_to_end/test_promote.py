@@ -5,7 +5,6 @@ The tests build on each other, in this order.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from include.services import champions, storage, tracking
 from include.services.assets import FEATURES, MODEL_EVALUATED, MODEL_TRAINED
 from include.services.champions import MODEL
 from include.tasks.train import train_model
-from local.airflow import POLL
 from local.stack import Stack
 from tests.airflow import Airflow
 from tests.end_to_end.conftest import (
@@ -34,6 +32,7 @@ from tests.end_to_end.conftest import (
     wait_for_success,
     wait_for_task,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.extended
 
@@ -130,10 +129,7 @@ def wait_for_request(stack: Stack, airflow: Airflow, run_id: str) -> dict[str, A
     # comes in between; and a task that resumes before the scheduler knows that it had deferred is taken for dead.
     wait_for_task(airflow, "promote", run_id, "approve", "awaiting_input", timeout=180)
     noted = f"TaskInstance Finished: dag_id=promote, task_id=approve, run_id={run_id}"
-    deadline = time.monotonic() + 60
-    while noted not in (stack.settings.logs / "scheduler.log").read_text():
-        assert time.monotonic() < deadline, "the scheduler has not registered that the task waits"
-        time.sleep(POLL)
+    wait_until(lambda: noted in (stack.settings.logs / "scheduler.log").read_text(), error="the task is not noted")
     return airflow.get(f"dags/promote/dagRuns/{run_id}/hitlDetails")["hitl_details"][0]
 
 
@@ -170,7 +166,7 @@ def test_a_worse_version_stays_challenger_with_the_reason(
 ) -> None:
     before = airflow.wait_until_idle("promote")
     airflow.announce(MODEL_TRAINED.name, worse)
-    run_id = wait_for_run(airflow, before)
+    (run_id,) = airflow.wait_for_new_runs("promote", before)
     evaluated = follow(airflow, run_id)
 
     champion = first.events["train"]["version"]
@@ -181,15 +177,6 @@ def test_a_worse_version_stays_challenger_with_the_reason(
     assert champions.champion() == champion
     task = task_of(airflow, "promote", run_id, "keep_challenger")
     assert evaluated.event["reason"] in airflow.log("promote", run_id, task)
-
-
-def wait_for_run(airflow: Airflow, before: list[str]) -> str:
-    deadline = time.monotonic() + 60
-    while not (new := set(airflow.run_ids("promote")) - set(before)):
-        assert time.monotonic() < deadline, "the event has not triggered promote"
-        time.sleep(POLL)
-    (run_id,) = new
-    return run_id
 
 
 def test_a_version_that_a_person_rejects_stays_challenger(
@@ -256,7 +243,7 @@ def test_an_old_event_that_is_sent_again_judges_nothing(
 ) -> None:
     before, verdict = airflow.wait_until_idle("promote"), tags(first.events["train"]["version"])
     airflow.announce(MODEL_TRAINED.name, first.events["train"])
-    run_id = wait_for_run(airflow, before)
+    (run_id,) = airflow.wait_for_new_runs("promote", before)
 
     states = wait_for_success(airflow, "promote", run_id)
     assert states.pop("start") == states.pop("choose_version") == "success"
@@ -297,7 +284,7 @@ def test_a_version_that_cannot_be_evaluated_gets_a_verdict_and_the_next_one_is_j
     broken = register_copy(first.events["train"], features_uri=f"{FEATURES.uri}/gone/features.parquet")
     whole = register_copy(first.events["train"])
     airflow.announce(MODEL_TRAINED.name, broken)
-    failed = wait_for_run(airflow, before)
+    (failed,) = airflow.wait_for_new_runs("promote", before)
     assert airflow.wait("promote", failed) == "failed"
 
     runs = [run_id for run_id in airflow.wait_until_idle("promote") if run_id not in before]

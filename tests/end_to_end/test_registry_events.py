@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from cryptography.fernet import Fernet
 
 import include.mlflow_provider as provider
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.triggers.registry import CURSOR
-from include.settings import AWS_CONN_ID, XCOM_BUCKET
-from local.airflow import POLL, Airflow
 from local.settings import USER
 from local.stack import Stack
+from tests.airflow import Airflow
+from tests.end_to_end.conftest import dag_file
+from tests.waiting import wait_until
 
 DAG_ID = "example_mlflow_events"
 HOOKED_ID = "example_mlflow_webhook"
@@ -31,34 +29,21 @@ def example(dag_id: str) -> str:
     return Path(provider.__file__).with_name("example_dags").joinpath(f"{dag_id}.py").read_text()
 
 
-@contextmanager
-def parsed(stack: Stack, airflow: Airflow, dag_id: str, code: str) -> Iterator[None]:
-    """The DAG in the stack's DAG folder, and the bucket that XComs are written to."""
-    s3 = S3Hook(AWS_CONN_ID)
-    if not s3.check_for_bucket(XCOM_BUCKET):
-        s3.create_bucket(XCOM_BUCKET)
-    file = stack.settings.project / "dags" / f"{dag_id}.py"
-    file.write_text(code)
-    airflow.wait_for_dags([dag_id])
-    yield
-    file.unlink()
-
-
 def asset_named(airflow: Airflow, name: str) -> int:
     return next(asset["id"] for asset in airflow.get("assets")["assets"] if asset["name"] == name)
 
 
 @pytest.fixture
-def champion(stack: Stack, services: dict[str, str], airflow: Airflow) -> Iterator[int]:
+def champion(stack: Stack, buckets: None, airflow: Airflow) -> Iterator[int]:
     """The example of events in the stack's DAG folder, with a shorter interval; the id of its asset."""
     shorter = example(DAG_ID).replace('key="champion"', f'key="champion", poke_interval={INTERVAL}')
     assert "poke_interval" in shorter
-    with parsed(stack, airflow, DAG_ID, shorter):
+    with dag_file(stack, airflow, shorter, DAG_ID):
         yield asset_named(airflow, "mlflow_champion")
 
 
 @pytest.fixture
-def receiver(stack: Stack, services: dict[str, str], airflow: Airflow) -> Iterator[str]:
+def receiver(stack: Stack, services: dict[str, str], buckets: None, airflow: Airflow) -> Iterator[str]:
     """The address of the API server's receiver, to which MLflow may send though it is neither https nor public."""
     connection = json.loads(services["AIRFLOW_CONN_MLFLOW_DEFAULT"]) | {"extra": {"webhook_secret": SECRET}}
     changes = {
@@ -74,7 +59,7 @@ def receiver(stack: Stack, services: dict[str, str], airflow: Airflow) -> Iterat
     }
     for program, variables in changes.items():
         restart(stack, program, variables)
-    with parsed(stack, airflow, HOOKED_ID, example(HOOKED_ID)):
+    with dag_file(stack, airflow, example(HOOKED_ID), HOOKED_ID):
         yield f"{stack.settings.url('airflow')}/mlflow/webhooks/mlflow_default"
     for program in changes:
         restart(stack, program, {})
@@ -101,10 +86,12 @@ def administrator(stack: Stack, services: dict[str, str], monkeypatch: pytest.Mo
 
 def wait_for_cursor(airflow: Airflow, asset_id: int, version: str | None) -> None:
     """Wait until the asset's state store says that the watcher has seen the registry, and this champion in it."""
-    deadline = time.monotonic() + 90
-    while (found := cursor(airflow, asset_id)) is None or found.get("lengths", {}).get("champion") != version:
-        assert time.monotonic() < deadline, found
-        time.sleep(POLL)
+
+    def has_seen() -> bool:
+        found = cursor(airflow, asset_id)
+        return found is not None and found.get("lengths", {}).get("champion") == version
+
+    wait_until(has_seen, 90, lambda: cursor(airflow, asset_id))
 
 
 def cursor(airflow: Airflow, asset_id: int) -> Any:
@@ -151,12 +138,9 @@ def test_mlflow_sends_its_webhook_and_a_dag_starts(
     administrator.call("POST", "api/2.0/mlflow/webhooks", webhook)
     administrator.create_registered_model("lengths", exist_ok=True)
     version = administrator.create_model_version("lengths", "s3://nowhere/model")["version"]
-    asset_id, deadline = asset_named(airflow, "mlflow_lengths"), time.monotonic() + 90
-    while not airflow.run_ids(HOOKED_ID):
-        assert time.monotonic() < deadline
-        time.sleep(POLL)
+    airflow.wait_for_new_runs(HOOKED_ID, timeout=90)
     airflow.wait_until_idle(HOOKED_ID)
-    (event,) = airflow.get("assets/events", asset_id=asset_id)["asset_events"]
+    (event,) = airflow.get("assets/events", asset_id=asset_named(airflow, "mlflow_lengths"))["asset_events"]
     payload = event["extra"]["payload"]
     assert (payload["event"], payload["model"], payload["version"]) == ("model_version.created", "lengths", version)
     assert [airflow.run(HOOKED_ID, run_id)["state"] for run_id in airflow.run_ids(HOOKED_ID)] == ["success"]

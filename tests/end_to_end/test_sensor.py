@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -15,9 +14,10 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.settings import AWS_CONN_ID, XCOM_BUCKET
-from local.airflow import POLL, Airflow
+from local.airflow import Airflow
 from local.stack import Stack
-from tests.end_to_end.conftest import stopped, task_of, wait_for_task
+from tests.end_to_end.conftest import dag_file, stopped, task_of, wait_for_task
+from tests.waiting import wait_until
 
 DAG_ID = "sensors"
 # The rescheduled one has a long interval: if an executor reports the end of a task late, Airflow 3.3.2 takes a task
@@ -36,16 +36,10 @@ with DAG("{DAG_ID}", schedule=None, params={{"name": ""}}):
 
 
 @pytest.fixture
-def dag(stack: Stack, services: dict[str, str], airflow: Airflow) -> Iterator[None]:
-    """A DAG of sensors in the stack's DAG folder, and the bucket that XComs are written to."""
-    s3 = S3Hook(AWS_CONN_ID)
-    if not s3.check_for_bucket(XCOM_BUCKET):
-        s3.create_bucket(XCOM_BUCKET)
-    file = stack.settings.project / "dags" / f"{DAG_ID}.py"
-    file.write_text(DAG)
-    airflow.wait_for_dags([DAG_ID])
-    yield
-    file.unlink()
+def dag(stack: Stack, buckets: None, airflow: Airflow) -> Iterator[None]:
+    """A DAG of sensors."""
+    with dag_file(stack, airflow, DAG, DAG_ID):
+        yield
 
 
 def set_status(stack: Stack, name: str, status: str, message: str | None = None) -> None:
@@ -56,10 +50,10 @@ def set_status(stack: Stack, name: str, status: str, message: str | None = None)
 
 
 def wait_for_log(airflow: Airflow, run_id: str, task_id: str, text: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while text not in (log := airflow.log(DAG_ID, run_id, task_of(airflow, DAG_ID, run_id, task_id))):
-        assert time.monotonic() < deadline, f"{text!r} is not in the log of {task_id} after {timeout} s: {log}"
-        time.sleep(POLL)
+    def log() -> str:
+        return airflow.log(DAG_ID, run_id, task_of(airflow, DAG_ID, run_id, task_id))
+
+    wait_until(lambda: text in log(), timeout, lambda: f"{text!r} is not in the log of {task_id}: {log()}")
 
 
 def returned(airflow: Airflow, run_id: str, task_id: str) -> dict[str, Any]:

@@ -7,31 +7,22 @@ from collections.abc import Iterator
 import pytest
 
 from include.problem import PROBLEM
-from include.services import champions
-from include.services.champions import CHAMPION_ALIAS, MODEL
+from include.services.champions import MODEL
 from include.serving import model_client
 from include.tasks import promote
 from local import __main__ as command_line
 from local.stack import Stack
-from tests.end_to_end.conftest import Pipeline, read_rows
+from tests.end_to_end.conftest import Pipeline, champion_is, read_rows
 
 ROWS = read_rows()[PROBLEM.inputs].head(3)
 
 
-def make_champion(version: str) -> None:
-    champions.connect().set_registered_model_alias(MODEL, CHAMPION_ALIAS, version)
-
-
 @pytest.fixture(scope="module")
 def versions(first: Pipeline, second: Pipeline) -> Iterator[tuple[str, str]]:
-    """Two versions, the older of which is the champion; the previous champion is restored at the end."""
-    before = champions.champion()
-    make_champion(first.events["train"]["version"])
-    yield first.events["train"]["version"], second.events["train"]["version"]
-    if before:
-        make_champion(before)
-    else:
-        champions.connect().delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
+    """Two versions, the older of which is the champion."""
+    older, newer = first.events["train"]["version"], second.events["train"]["version"]
+    with champion_is(older):
+        yield older, newer
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +14,18 @@ from include.model import candidates
 from include.problem import PROBLEM
 from include.services import champions, storage, tracking
 from include.services.assets import LABELLED
-from include.services.champions import CHAMPION_ALIAS, MODEL
 from include.settings import DATA_BUCKET
-from local.airflow import POLL, Airflow
-from tests.end_to_end.conftest import Pipeline, new_rows, paused, states_of, task_of, wait_for_success
+from local.airflow import Airflow
+from tests.end_to_end.conftest import (
+    Pipeline,
+    champion_is,
+    new_rows,
+    paused,
+    states_of,
+    task_of,
+    wait_for_success,
+)
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.extended
 
@@ -124,10 +131,7 @@ def test_if_all_candidates_fail_the_run_fails_with_one_error(airflow: Airflow, f
 
 def test_a_killed_tuning_leaves_neither_scratch_nor_running_runs(airflow: Airflow, first: Pipeline) -> None:
     run_id = airflow.trigger("train", {"candidates": ENDLESS})
-    deadline = time.monotonic() + 120
-    while tuned(airflow, run_id).get("ExtraTreesRegressor", {}).get("state") != "running":
-        assert time.monotonic() < deadline, "tuning has not begun after 120 s"
-        time.sleep(POLL)
+    wait_until(lambda: tuned(airflow, run_id).get("ExtraTreesRegressor", {}).get("state") == "running", timeout=120)
     assert scratch() != []
 
     airflow.kill("train", run_id)
@@ -146,12 +150,8 @@ def test_a_killed_tuning_leaves_neither_scratch_nor_running_runs(airflow: Airflo
 @pytest.fixture
 def champion(first: Pipeline) -> Iterator[dict[str, Any]]:
     """The champion, which is the first version unless there is one already."""
-    there_was_one, hook = champions.champion(), champions.connect()
-    if not there_was_one:
-        hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, first.events["train"]["version"])
-    yield champions.find_champion() or {}
-    if not there_was_one:
-        hook.delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
+    with champion_is(champions.champion() or first.events["train"]["version"]):
+        yield champions.find_champion() or {}
 
 
 @pytest.fixture

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import mlflow
 import pandas as pd
 import pytest
@@ -25,9 +27,11 @@ from include.model.training import build_model, fit_with_intervals
 from include.problem import PROBLEM
 from include.serving.guard import ImpatientProtocol
 
+from ... import waiting
 from ...network import free_port
 
 Records = list[dict[str, Any]]
+wait_until = partial(waiting.wait_until, pause=0.05)
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +96,12 @@ def serving(app: Any) -> Iterator[str]:
     assert not thread.is_alive()
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def connect(url: str) -> socket.socket:
+    address = httpx.URL(url)
+    return socket.create_connection((address.host, address.port), timeout=10)
+
+
+def ask(url: str, records: Records) -> httpx.Response:
+    """Ask a server to predict rows; their numbers may be infinite, which JSON does not have and httpx refuses."""
+    body, headers = json.dumps({"dataframe_records": records}), {"Content-Type": "application/json"}
+    return httpx.post(f"{url}/invocations", content=body, headers=headers, timeout=30)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from include.serving.metrics import Metrics
 from include.serving.model_client import ServingError, smoke_test
 from include.serving.model_server import ChampionServer
 
-from .conftest import Records, serving, wait_until
+from .conftest import Records, connect, serving, wait_until
 
 LIMIT = 1_000_000  # bytes
 TOKEN = "a secret"
@@ -169,12 +168,10 @@ def test_a_slow_client_is_not_waited_for(
     server: ChampionServer, monkeypatch: pytest.MonkeyPatch, sent: bytes, received: bytes
 ) -> None:
     monkeypatch.setattr(guard, "MAX_WAIT", 0.5)
-    with serving(Guard(server, Rules(wait=0.5))) as url:
-        address = httpx.URL(url)
-        with socket.create_connection((address.host, address.port), timeout=10) as connection:
-            connection.sendall(sent)
+    with serving(Guard(server, Rules(wait=0.5))) as url, connect(url) as connection:
+        connection.sendall(sent)
 
-            assert connection.recv(12) == received
+        assert connection.recv(12) == received
 
 
 def test_a_part_of_a_request_is_not_taken_for_all_of_it(
@@ -186,8 +183,7 @@ def test_a_part_of_a_request_is_not_taken_for_all_of_it(
     head = f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: {len(body) + 9}"
     counted = Metrics(ChampionServer())
     with serving(counted.measure(Guard(server))) as url:
-        address = httpx.URL(url)
-        with socket.create_connection((address.host, address.port), timeout=10) as connection:
+        with connect(url) as connection:
             connection.sendall(f"{head}\r\n\r\n".encode() + body)
         wait_until(lambda: counted.registry.get_sample_value("model_server_requests_total", {"status": "400"}))
 
@@ -198,14 +194,12 @@ def test_a_client_that_sends_a_byte_at_a_time_is_not_waited_for(
     server: ChampionServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "MAX_WAIT", 0.5)
-    with serving(Guard(server)) as url:
-        address = httpx.URL(url)
-        with socket.create_connection((address.host, address.port), timeout=10) as connection:
-            started = time.monotonic()
-            with suppress(OSError):  # reset or broken pipe
-                for byte in b"GET /ping HTTP/1.1\r\nHost: " + b"x" * 200:
-                    connection.sendall(bytes([byte]))
-                    time.sleep(0.05)
+    with serving(Guard(server)) as url, connect(url) as connection:
+        started = time.monotonic()
+        with suppress(OSError):  # reset or broken pipe
+            for byte in b"GET /ping HTTP/1.1\r\nHost: " + b"x" * 200:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.05)
 
     assert time.monotonic() - started < 5
 

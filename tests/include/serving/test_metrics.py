@@ -29,7 +29,7 @@ from include.settings import INCLUDE
 from ...network import free_port
 from ...promtool import check_alerts, needs_prometheus
 from ..conftest import Registered
-from .conftest import Records, serving, wait_until
+from .conftest import Records, ask, serving, wait_until
 
 NUMBER = PROBLEM.numbers[0]
 GRAFANA = INCLUDE.parent / "containers" / "grafana"
@@ -49,27 +49,13 @@ def read(url: str) -> dict[tuple[str, str], float]:
     }
 
 
-def ask(url: str, records: Records) -> httpx.Response:
-    return httpx.post(
-        f"{url}/invocations",
-        content=json.dumps({"dataframe_records": records}),
-        headers={"Content-Type": "application/json"},
-        timeout=30,
-    )
-
-
 @pytest.fixture
-def watched(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def watched(waiting: Registered, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server that everything watches: version 1 answers, version 2 waits in its shadow."""
-    hook, name = registered.hook, registered.name
-    for version in ("1", "2"):
-        hook.set_model_version_tag(name, version, champions.FEATURES_URI, "s3://data/f.parquet")
-    hook.set_model_version_tag(name, "1", champions.PROMOTED, "2026-11-01T00:00:00.000000Z")
-    registered.promote("1")
     monkeypatch.setattr(model_server, "POLL", 0.25)
     monkeypatch.setattr(watch, "REQUEST_LOG", True)
     monkeypatch.setattr(watch, "SHADOW", True)
-    monkeypatch.setattr(metrics.champions, "MODEL", name)
+    monkeypatch.setattr(metrics.champions, "MODEL", waiting.name)
     monkeypatch.setattr(request_log, "REQUESTS", f"{REQUESTS}/unit-metrics")
     monkeypatch.setattr(watch, "RequestLog", partial(RequestLog, seconds=0.2))
     server = ChampionServer()

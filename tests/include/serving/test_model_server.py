@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from include.spec import Category, Limits
 
 from ...network import free_port
 from ..conftest import Registered
-from .conftest import Records, fit, serving, wait_until
+from .conftest import Records, ask, connect, fit, serving, wait_until
 
 CATEGORIES = [column for column in PROBLEM.features if isinstance(column, Category)]
 STRICT = [column.name for column in CATEGORIES if column.levels and column.new_levels == "error"]
@@ -54,10 +53,6 @@ def champion(registered: Registered, url: str) -> str:
     registered.promote("1")
     wait_until(lambda: served_version(url) == "1")
     return url
-
-
-def ask(url: str, records: Any) -> httpx.Response:
-    return httpx.post(f"{url}/invocations", json={"dataframe_records": records}, timeout=30)
 
 
 def test_the_champion_answers_with_intervals_and_its_version(champion: str, records: Records) -> None:
@@ -190,8 +185,7 @@ def test_a_request_that_is_too_large_is_refused_before_it_is_read(champion: str,
 
 
 def test_a_length_is_refused_without_waiting_for_the_body(champion: str) -> None:
-    address = httpx.URL(champion)
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with connect(champion) as connection:
         connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000000\r\n\r\n")
 
         assert connection.recv(12) == b"HTTP/1.1 413"

@@ -19,6 +19,7 @@ from .conftest import wait_until
 
 CELLS: dict[str, Any] = dict.fromkeys(PROBLEM.numbers, 1.5) | dict.fromkeys(PROBLEM.categories, "007")
 LAST = PROBLEM.inputs[-1]
+Start = Callable[..., RequestLog]
 
 
 def answer(number: int, rows: int = 1, **outputs: Any) -> Answer:
@@ -55,7 +56,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., RequestLog]]:
+def start() -> Iterator[Start]:
     """Starts logs, which are stopped after the test."""
     started: list[RequestLog] = []
 
@@ -92,7 +93,7 @@ def test_rows_are_written_with_inputs_and_predictions_in_their_types(store: Stor
     assert abs((pd.Timestamp.now("UTC") - file["_time"]).dt.total_seconds()).max() < 60
 
 
-def test_a_file_is_written_as_soon_as_there_are_rows_enough(store: Store, start: Callable[..., RequestLog]) -> None:
+def test_a_file_is_written_as_soon_as_there_are_rows_enough(store: Store, start: Start) -> None:
     log = start(rows=3, seconds=3600)
     log(answer(1))
     log(answer(2, rows=2))
@@ -102,14 +103,14 @@ def test_a_file_is_written_as_soon_as_there_are_rows_enough(store: Store, start:
     assert (log.waiting, log.dropped, len(store.files)) == (0, 0, 1)
 
 
-def test_a_single_row_does_not_wait_for_others(store: Store, start: Callable[..., RequestLog]) -> None:
+def test_a_single_row_does_not_wait_for_others(store: Store, start: Start) -> None:
     log = start(seconds=0.05)
     log(answer(1))
 
     wait_until(lambda: store.ids == ["r1-1"])
 
 
-def test_what_waits_is_written_when_the_server_stops(store: Store, start: Callable[..., RequestLog]) -> None:
+def test_what_waits_is_written_when_the_server_stops(store: Store, start: Start) -> None:
     log = start(rows=2, seconds=3600)
     for number in range(5):
         log(answer(number))
@@ -120,9 +121,7 @@ def test_what_waits_is_written_when_the_server_stops(store: Store, start: Callab
     assert log.dropped == 0
 
 
-def test_while_s3_is_away_rows_wait_up_to_the_limit_and_others_are_counted(
-    store: Store, start: Callable[..., RequestLog]
-) -> None:
+def test_while_s3_is_away_rows_wait_up_to_the_limit_and_others_are_counted(store: Store, start: Start) -> None:
     store.is_away = True
     log = start(rows=1, seconds=0.02, limit=3)
     for number in range(5):
@@ -138,7 +137,7 @@ def test_while_s3_is_away_rows_wait_up_to_the_limit_and_others_are_counted(
 
 
 def test_rows_that_cannot_be_written_at_the_end_are_counted(
-    store: Store, start: Callable[..., RequestLog], caplog: pytest.LogCaptureFixture
+    store: Store, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.is_away = True
     log = start(seconds=3600)
@@ -151,7 +150,7 @@ def test_rows_that_cannot_be_written_at_the_end_are_counted(
 
 
 def test_rows_that_make_no_table_are_counted_and_stop_no_others(
-    store: Store, start: Callable[..., RequestLog], caplog: pytest.LogCaptureFixture
+    store: Store, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = start(rows=2, seconds=3600)
     log(answer(1, rows=2, prediction=["a text", "another"]))
@@ -165,7 +164,7 @@ def test_rows_that_make_no_table_are_counted_and_stop_no_others(
 
 
 def test_an_answer_is_taken_at_once_while_a_file_is_being_written(
-    store: Store, start: Callable[..., RequestLog], monkeypatch: pytest.MonkeyPatch
+    store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing, go_on = threading.Event(), threading.Event()
 
@@ -185,7 +184,7 @@ def test_an_answer_is_taken_at_once_while_a_file_is_being_written(
     wait_until(lambda: store.ids == ["r1-1", "r2-1"])
 
 
-def test_files_are_written_although_there_always_is_another_row(store: Store, start: Callable[..., RequestLog]) -> None:
+def test_files_are_written_although_there_always_is_another_row(store: Store, start: Start) -> None:
     def shadow(inputs: pa.Table) -> None:
         if not log.written:
             log(answer(2))
@@ -199,7 +198,7 @@ def test_files_are_written_although_there_always_is_another_row(store: Store, st
 
 
 def test_rows_that_come_while_a_file_is_written_are_written_when_the_server_stops(
-    store: Store, start: Callable[..., RequestLog], monkeypatch: pytest.MonkeyPatch
+    store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing = threading.Event()
 
@@ -219,9 +218,7 @@ def test_rows_that_come_while_a_file_is_written_are_written_when_the_server_stop
     assert log.dropped == 0
 
 
-def test_what_a_challenger_predicts_is_beside_the_champions_predictions(
-    store: Store, start: Callable[..., RequestLog]
-) -> None:
+def test_what_a_challenger_predicts_is_beside_the_champions_predictions(store: Store, start: Start) -> None:
     def shadow(inputs: pa.Table) -> tuple[str, list[float]] | None:
         assert inputs.column_names == PROBLEM.inputs
         return ("4", [35.0] * inputs.num_rows) if inputs.num_rows > 1 else None
