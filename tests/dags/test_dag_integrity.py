@@ -16,20 +16,21 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
 from include.problem import PROBLEM
 from include.services.alerts import alert_failure
 from include.services.memory import OutOfMemoryPolicy, limit_memory
-from include.settings import HEAVY_TASKS
+from include.settings import HEAVY_TASKS, MODEL_ENVIRONMENTS
 
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
 NAMES = [file.stem for file in DAG_FILES]
 TUTORIAL = "mlflow_tutorial_dag"  # stands alone, without what the DAGs of the pipeline share
 # boto3 is not among them: Airflow itself loads it to check the URI of an asset in S3.
+PREDICTING = "ModelLoadAndPredictOperator"
 POOL = 128  # slots of the default pool, unless it was changed
 HEAVY = {"matplotlib", "mlflow", "numpy", "pandas", "pandera", "pyarrow", "scipy", "sklearn", "skops"}
 
 
 @pytest.fixture(scope="module")
 def dag_bag() -> DagBag:
-    return DagBag(DAGS)
+    return DagBag(DAGS)  # here too, because this file also runs alone
 
 
 @pytest.fixture(params=NAMES)
@@ -124,6 +125,14 @@ def test_few_mapped_tasks_fit_or_predict_at_the_same_time(dag_bag: DagBag) -> No
         task = dag_bag.dags[dag_id].get_task(task_id)
         assert task.max_active_tis_per_dag == HEAVY_TASKS
         assert (HEAVY_TASKS + 1) * task.pool_slots < POOL < (HEAVY_TASKS + 2) * task.pool_slots
+
+
+def test_the_environments_of_models_are_kept_for_the_next_run(dag_bag: DagBag) -> None:
+    tasks = [task for dag in dag_bag.dags.values() for task in dag.tasks if task.task_type == PREDICTING]
+    folders = [task.partial_kwargs["venv_cache_path"] if task.is_mapped else task.venv_cache_path for task in tasks]
+
+    assert len(folders) >= 4
+    assert set(folders) == {MODEL_ENVIRONMENTS}
 
 
 def test_every_task_has_a_timeout(dag: DAG) -> None:

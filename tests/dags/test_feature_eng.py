@@ -24,10 +24,3 @@ def test_the_experiment_is_created_unless_it_exists(dag: DAG, names: list[str], 
 
     assert task.python_callable(names) == f"{GROUP}.{branch}"
     assert f"{GROUP}.{branch}" in task.downstream_task_ids
-
-
-def test_the_experiments_id_is_fetched_on_either_branch(dag: DAG) -> None:
-    task = dag.get_task(f"{GROUP}.get_current_experiment_id")
-
-    assert task.upstream_task_ids == {f"{GROUP}.create_experiment", f"{GROUP}.experiment_exists"}
-    assert task.trigger_rule == "none_failed_min_one_success"

@@ -4,18 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import ParamValidationError
 
 from include.problem import PROBLEM
 from include.settings import XCOM_BUCKET
-
-
-def test_it_runs_when_triggered_manually_and_is_found_by_its_tags(dag: DAG) -> None:
-    assert dag.schedule is None
-    assert dag.tags == {"mlflow", "tutorial"}
-    assert {task.owner for task in dag.tasks} == {"tutorial"}
 
 
 def test_the_description_names_every_task_and_an_existing_page(dag: DAG) -> None:
@@ -38,9 +30,3 @@ def test_it_can_be_copied_with_the_provider_and_the_names_of_two_buckets(dag: DA
 def test_an_existing_model_is_not_a_failure(dag: DAG) -> None:
     task: Any = dag.get_task("create_registered_model")
     assert task.exist_ok
-
-
-@pytest.mark.parametrize("name", ["experiment", "model"])
-def test_the_form_requires_a_name(dag: DAG, name: str) -> None:
-    with pytest.raises(ParamValidationError):
-        dag.params.get_param(name).resolve("")

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 from airflow.sdk import DAG
-
-from include.settings import MODEL_ENVIRONMENTS
 
 
 def test_a_rejected_file_does_not_stop_the_run(dag: DAG) -> None:
@@ -29,8 +26,3 @@ def test_airflow_shows_each_mapped_task_by_the_name_of_its_file(dag: DAG) -> Non
     }
 
     assert names == {"a.csv"}
-
-
-def test_the_models_environment_is_kept_for_the_next_run(dag: DAG) -> None:
-    task: Any = dag.get_task("predict_file.run_prediction")
-    assert task.venv_cache_path == MODEL_ENVIRONMENTS

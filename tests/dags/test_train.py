@@ -3,29 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import ParamValidationError
-
-from include.model import candidates
-
-
-@pytest.mark.parametrize("given", ["RidgeCV", [1, 2], None, {"RidgeCV": [0.1]}, {"RidgeCV": None}])
-def test_the_form_rejects_candidates_without_grids(dag: DAG, given: object) -> None:
-    with pytest.raises(ParamValidationError):
-        dag.params.get_param("candidates").resolve(given)
-
-
-def test_the_form_accepts_candidates_with_grids(dag: DAG) -> None:
-    given = {"RidgeCV": {}, "ElasticNet": {"alpha": [0.1, 1]}}
-
-    assert dag.params.get_param("candidates").resolve(given) == given
-
-
-def test_the_form_lists_the_candidates(dag: DAG) -> None:
-    description = dag.params.get_param("candidates").schema["description_md"]
-
-    assert all(f'{{"{name}": {{' in description for name in candidates.NAMES)
 
 
 def test_a_table_that_has_a_version_already_skips_every_task_that_needs_it(dag: DAG) -> None:
@@ -58,23 +36,6 @@ def test_the_scratch_folder_is_deleted_after_success_and_failure(dag: DAG) -> No
     assert delete.is_teardown
     assert delete.trigger_rule == "all_done_setup_success"
     assert delete.on_failure_fail_dagrun is False
-
-
-def test_a_version_is_created_on_either_branch(dag: DAG) -> None:
-    branch, create = (
-        dag.get_task(f"register_model.{name}") for name in ("check_if_model_already_registered", "create_model_version")
-    )
-
-    assert branch.downstream_task_ids < create.upstream_task_ids
-    assert create.trigger_rule == "none_failed_min_one_success"
-
-
-def test_a_repeated_task_registers_nothing_twice(dag: DAG) -> None:
-    tasks: list[Any] = [
-        dag.get_task(f"register_model.{name}") for name in ("create_registered_model", "create_model_version")
-    ]
-
-    assert [task.exist_ok for task in tasks] == [True, True]
 
 
 def test_the_version_has_tags_for_its_features_the_hash_of_its_files_and_the_run(dag: DAG) -> None:
