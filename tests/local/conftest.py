@@ -1,8 +1,9 @@
-"""A stack of its own for the tests of a module."""
+"""Stacks of their own for tests and modules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,6 +17,14 @@ def s3(stack: Stack) -> Any:
     secret = stack.settings.secrets()
     keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
     return boto3.client("s3", endpoint_url=stack.settings.url("s3"), region_name="us-east-1", **keys)
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of the test's own, which is stopped at the end."""
+    stack = Stack(temporary(tmp_path))
+    yield stack
+    stack.stop()
 
 
 @pytest.fixture(scope="module")

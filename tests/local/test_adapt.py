@@ -48,9 +48,6 @@ def describe(frame: pd.DataFrame, target: str = "price", row_id: str | None = No
     return propose(as_rows(frame), name, f"include/{name}", target, row_id)
 
 
-# --- What a column is used as
-
-
 def test_every_column_of_houses_has_a_use() -> None:
     problem = describe(make_rows(300), row_id="address").problem
 
@@ -88,27 +85,20 @@ def test_the_use_of_a_column_follows_from_its_cells(cells: list[Any], use: str) 
     assert choice.reason or use != "left out"
 
 
-def test_what_a_person_should_check_is_marked() -> None:
+def test_what_a_person_should_check_is_marked_and_a_column_without_a_name_is_left_out() -> None:
     choices = choose(
         y=[0, 1] * 20,
         x=["?", *range(1, 40)],
         site=[1, 2, 3, 4] * 10,
         rooms=[0.5, 1.5, 2.5, 3.5] * 10,
         flag=[0, 1] * 20,
+        **{"": range(40)},
     )
 
     unsure = {name: choice.reason for name, choice in choices.items() if choice.unsure}
     assert unsure.keys() == {"y", "x", "site"}
     assert "1 cells are not numbers, such as '?'" in unsure["x"]
-    assert choices["site"].use == "number"
-
-
-def test_columns_without_a_name_are_left_out() -> None:
-    frame = make_rows(40).assign(**{"": range(40)})
-
-    choices = {choice.column: choice for choice in describe(frame).choices}
-
-    assert choices[""].use == "left out"
+    assert (choices["site"].use, choices[""].use) == ("number", "left out")
 
 
 def test_parquet_cells_keep_their_meaning() -> None:
@@ -126,9 +116,6 @@ def test_parquet_cells_keep_their_meaning() -> None:
         Category("level", levels=("a", "b"), new_levels="warning"),
     )
     assert problem.numbers == ["x"]
-
-
-# --- The ID
 
 
 @pytest.mark.parametrize(
@@ -158,9 +145,6 @@ def test_repeated_rows_do_not_make_an_id_ambiguous() -> None:
     rows = make_rows(100)
 
     assert len(describe(pd.concat([rows, rows.head(5)]), row_id="address").table) == 100
-
-
-# --- Ranges and levels
 
 
 def test_ranges_reach_beyond_what_was_observed() -> None:
@@ -196,9 +180,6 @@ def test_levels_are_listed_up_to_twenty() -> None:
     assert problem.column("site") == Category("site", levels=("1", "2", "A"), new_levels="warning")
     assert problem.column("town") == Category("town", new_levels="warning")
     assert problem.column("index") == Category("index", levels=("a", "b", "c"), new_levels="warning", nullable=True)
-
-
-# --- The gate
 
 
 def test_the_limit_lies_between_the_model_and_the_mean() -> None:
@@ -264,9 +245,6 @@ def test_the_message_has_the_holdout_rows_that_the_gate_needs() -> None:
     assert not [line for line in list_questions(describe(make_rows(120))) if line.startswith("holdout_share")]
 
 
-# --- Small tables, and targets that are missing
-
-
 def test_a_small_table_sets_more_rows_aside_until_the_gate_can_judge() -> None:
     for seed in range(5):
         rows = make_rows(30, seed)
@@ -280,9 +258,6 @@ def test_a_limit_is_raised_if_most_targets_are_missing() -> None:
     rows.loc[100:, "price"] = None
 
     assert describe(rows).problem.limits == Limits(max_missing_target=0.7)
-
-
-# --- Names
 
 
 @pytest.mark.parametrize(
@@ -302,9 +277,6 @@ def test_names_follow_from_the_file(name: str, slug: str) -> None:
     assert problem.name == slug
     assert problem.registered_model == f"Reg_{slug}"
     assert problem.predictions_file == f"{slug}_predictions.csv"
-
-
-# --- Source text
 
 
 def run(source: str) -> Problem:
@@ -342,9 +314,6 @@ def test_source_with_odd_names_gives_them_back_and_is_clean(tmp_path: Path) -> N
             [Path(sys.executable).with_name("ruff"), *command, "--config", PROJECT / "pyproject.toml", file]
         )
         assert done.returncode == 0
-
-
-# --- The command
 
 
 @pytest.fixture
@@ -390,13 +359,21 @@ def problem_in(project: Path) -> Problem:
 
 
 def test_a_table_is_described_in_the_project(project: Path, table: Path) -> None:
+    prose = project / "include/problem.md"
+    headings = re.findall("^#.*", prose.read_text(), re.MULTILINE)
+    containers = {name: (project / name).read_text() for name in WRITTEN[2:]}
+
     code, printed = adapt(project, table, "price", "--id=address")
 
     problem = problem_in(project)
     assert code == 0, printed
     assert (problem.table, problem.row_id) == ("include/house_prices.csv", "address")
     assert (project / problem.table).read_bytes() == table.read_bytes()
-    assert "make demo" in printed
+    assert re.findall("^#.*", prose.read_text(), re.MULTILINE) == headings
+    assert "Describe here" in prose.read_text()
+    for name, text in containers.items():
+        assert PROBLEM.artifact_bucket in text
+        assert (project / name).read_text() == text.replace(PROBLEM.artifact_bucket, "mlflowdatahouseprices")
     assert not list(project.glob(".adapt-*"))
 
 
@@ -448,31 +425,12 @@ def test_parts_are_not_copied_among_other_files(project: Path, parts: Path) -> N
     assert "include/house_prices/a.csv: remove them" in printed
 
 
-def test_only_the_name_of_the_bucket_changes_in_the_container_files(project: Path, table: Path) -> None:
-    before = {name: (project / name).read_text() for name in WRITTEN[2:]}
-
-    adapt(project, table)
-
-    for name, text in before.items():
-        assert PROBLEM.artifact_bucket in text
-        assert (project / name).read_text() == text.replace(PROBLEM.artifact_bucket, "mlflowdatahouseprices")
-
-
-def test_the_prose_has_the_headings_of_a_model_card(project: Path, table: Path) -> None:
-    file = project / "include/problem.md"
-    headings = re.findall("^#.*", file.read_text(), re.MULTILINE)
-
-    adapt(project, table)
-
-    assert re.findall("^#.*", file.read_text(), re.MULTILINE) == headings
-    assert "Describe here" in file.read_text()
-
-
 def test_the_summary_names_columns_gate_and_doubts(project: Path, table: Path) -> None:
     printed = adapt(project, table)[1]
 
-    for part in ("120 rows, 6 columns", "ridge regression has an RMSE of", "max_rmse is", "lambda: has 8 different"):
-        assert part in printed
+    facts = ("120 rows, 6 columns", "ridge regression has an RMSE of", "max_rmse is", "lambda: has 8 different")
+    for fact in (*facts, "make demo"):
+        assert fact in printed
     assert [line for line in printed.splitlines() if "address" in line and "left out" in line]
 
 
@@ -532,9 +490,6 @@ def test_nothing_changes_if_a_file_cannot_be_written(
     assert git(project, "status", "--porcelain") == ""
 
 
-# --- What is refused
-
-
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
@@ -542,34 +497,28 @@ def test_nothing_changes_if_a_file_cannot_be_written(
         ("t.csv", b"a;y\n1;2\n", "save it with commas"),
         ("t.csv", b"a,a ,y\n1,2,3\n", "more than one column 'a'"),
         ("t.parquet", b"a,b\n1,2\n", "is not a Parquet file"),
+        ("none.csv", None, "name such a file"),
+        ("s3://data/t.csv", None, "download it"),
+        ("local/schemas", None, "name such a file"),
     ],
 )
-def test_a_file_that_is_not_a_table_is_refused(
-    project: Path, tmp_path: Path, name: str, content: bytes, error: str
+def test_what_is_not_a_table_is_refused(
+    project: Path, tmp_path: Path, name: str, content: bytes | None, error: str
 ) -> None:
-    (tmp_path / name).write_bytes(content)
+    table: Path | str = name
+    if content is not None:
+        (table := tmp_path / name).write_bytes(content)
 
-    code, printed = adapt(project, tmp_path / name, "y")
+    code, printed = adapt(project, table, "y")
 
     assert code == 1
     assert error in printed
+    assert content is not None or f"TABLE={table}" in printed
 
 
-@pytest.mark.parametrize(
-    ("table", "remedy"),
-    [("none.csv", "name such a file"), ("local/schemas", "name such a file"), ("s3://data/t.csv", "download it")],
-)
-def test_a_table_that_is_not_there_is_named(project: Path, table: str, remedy: str) -> None:
-    code, printed = adapt(project, table)
-
-    assert code == 1
-    assert f"TABLE={table}" in printed
-    assert remedy in printed
-
-
-@pytest.mark.parametrize(("option", "value"), [("--table", ""), ("--target", "")])
-def test_table_and_target_must_be_named(project: Path, table: Path, option: str, value: str) -> None:
-    code, printed = adapt(project, table, "price", f"{option}={value}")
+@pytest.mark.parametrize("option", ["--table=", "--target="])
+def test_table_and_target_must_be_named(project: Path, table: Path, option: str) -> None:
+    code, printed = adapt(project, table, "price", option)
 
     assert code == 1
     assert "make adapt TABLE=my.csv TARGET=price" in printed

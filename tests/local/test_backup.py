@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -41,11 +40,11 @@ SERVICES = ["s3", "mlflow"]
 
 
 @pytest.fixture
-def own_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    stack = Stack(temporary(tmp_path))
-    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", stack.settings.environment()["AIRFLOW_CONN_MLFLOW_DEFAULT"])
-    yield stack
-    stack.stop()
+def own_stack(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack with folders, and Airflow's connection to its MLflow."""
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", own_stack.settings.environment()["AIRFLOW_CONN_MLFLOW_DEFAULT"])
+    own_stack.settings.create_folders()
+    return own_stack
 
 
 def write(stack: Stack) -> dict[str, Any]:
@@ -107,7 +106,6 @@ def test_a_backup_of_a_running_stack_restores_all_of_it_elsewhere(
 def test_an_archive_is_private_and_an_encrypted_one_is_unreadable_without_its_key(
     own_stack: Stack, tmp_path: Path
 ) -> None:
-    own_stack.settings.create_folders()
     secret = own_stack.settings.secrets()["MLFLOW_PASSWORD"].encode()
     archive = back_up(own_stack.settings, key := tmp_path / "key")
 
@@ -123,7 +121,6 @@ def test_an_archive_is_private_and_an_encrypted_one_is_unreadable_without_its_ke
 
 def test_restoring_keeps_what_it_replaces(own_stack: Stack) -> None:
     home = own_stack.settings.home
-    own_stack.settings.create_folders()
     archive = back_up(own_stack.settings)
     (home / "s3" / "data").mkdir()
     (home / "s3" / "data" / "new").write_text("written after the backup")
@@ -134,7 +131,6 @@ def test_restoring_keeps_what_it_replaces(own_stack: Stack) -> None:
 
 
 def test_a_bad_archive_is_refused_before_anything_stops(own_stack: Stack, tmp_path: Path) -> None:
-    own_stack.settings.create_folders()
     archive, calls = back_up(own_stack.settings, tmp_path / "key"), []
     with pytest.raises(BackupError):
         restore(own_stack.settings, archive, stop=lambda: calls.append("stop"))
@@ -145,14 +141,12 @@ def test_a_bad_archive_is_refused_before_anything_stops(own_stack: Stack, tmp_pa
 
 def test_only_the_newest_archives_are_kept(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "KEPT", 2)
-    own_stack.settings.create_folders()
     archives = [back_up(own_stack.settings) for _ in range(3)]
 
     assert sorted((own_stack.settings.home / "backups").iterdir()) == archives[1:]
 
 
 def test_a_backup_is_consistent_while_a_database_is_written(own_stack: Stack) -> None:
-    own_stack.settings.create_folders()
     file = own_stack.settings.home / "mlflow" / "mlflow.db"
     with closing(sqlite3.connect(file)) as database:
         database.execute("CREATE TABLE runs (id)")
@@ -168,7 +162,6 @@ def test_a_backup_is_consistent_while_a_database_is_written(own_stack: Stack) ->
 
 
 def test_an_archive_of_newer_versions_is_refused(own_stack: Stack) -> None:
-    own_stack.settings.create_folders()
     (own_stack.settings.home / "versions.json").write_text(json.dumps({"airflow": "3.3.2", "mlflow": "99.0"}))
     archive = back_up(own_stack.settings)
 
@@ -198,7 +191,6 @@ def test_a_file_that_is_no_archive_is_refused(own_stack: Stack, tmp_path: Path, 
 def test_a_hostile_or_foreign_archive_changes_nothing(
     own_stack: Stack, tmp_path: Path, name: str, kind: bytes, message: str
 ) -> None:
-    own_stack.settings.create_folders()
     before = sorted(own_stack.settings.home.rglob("*"))
     with tarfile.open(tmp_path / "backup.tar.gz", "w:gz") as archive:
         entry = tarfile.TarInfo(name)
@@ -252,7 +244,6 @@ def test_a_backup_of_a_running_postgresql_restores_its_rows(tmp_path: Path) -> N
 
 
 def test_only_a_change_of_versions_upgrades_after_a_backup(own_stack: Stack) -> None:
-    own_stack.settings.create_folders()
     assert upgrade(own_stack.settings) is None
     with closing(sqlite3.connect(own_stack.settings.home / "airflow" / "airflow.db")) as database:
         database.execute("CREATE TABLE dag_run (id)")
@@ -266,7 +257,6 @@ def test_only_a_change_of_versions_upgrades_after_a_backup(own_stack: Stack) -> 
 
 
 def test_an_upgrade_that_fails_names_the_backup_and_is_tried_again(own_stack: Stack) -> None:
-    own_stack.settings.create_folders()
     before = {"airflow": "3.3.1", "mlflow": "3.17.2"}
     (own_stack.settings.home / "versions.json").write_text(json.dumps(before))
     with closing(sqlite3.connect(own_stack.settings.home / "mlflow" / "mlflow.db")) as database, database:
@@ -283,17 +273,18 @@ def test_an_older_mlflow_is_upgraded_and_restored(
     own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "environments"
-    uv = Path(sys.prefix) / "bin" / "uv"
-    subprocess.run([uv, "venv", "--quiet", old / "mlflow"], check=True)
-    packages = [f"mlflow[auth]=={OLD_MLFLOW}", "boto3"]
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", old / "mlflow", *packages], check=True)
+    install(old / "mlflow", f"mlflow[auth]=={OLD_MLFLOW}", "boto3")
     # Until 3.17, MLflow read the administrator from this file only.
     login = f"admin_username = admin\nadmin_password = {own_stack.settings.secrets()['MLFLOW_PASSWORD']}\n"
-    with monkeypatch.context() as patch:
+
+    def start_old(patch: pytest.MonkeyPatch) -> None:
         for name in ("local.settings.ENVIRONMENTS", "local.backup.ENVIRONMENTS"):
             patch.setattr(name, old)
         patch.setattr("local.settings.AUTH_INI", AUTH_INI + login)
         own_stack.start(SERVICES)
+
+    with monkeypatch.context() as patch:
+        start_old(patch)
         before, schema = write(own_stack), _schema(own_stack)
         own_stack.stop()
 
@@ -306,10 +297,7 @@ def test_an_older_mlflow_is_upgraded_and_restored(
     restore(own_stack.settings, saved)
     assert _schema(own_stack) == schema
     with monkeypatch.context() as patch:
-        for name in ("local.settings.ENVIRONMENTS", "local.backup.ENVIRONMENTS"):
-            patch.setattr(name, old)
-        patch.setattr("local.settings.AUTH_INI", AUTH_INI + login)
-        own_stack.start(SERVICES)
+        start_old(patch)
         assert read(own_stack) == before
 
 
@@ -320,7 +308,8 @@ def test_an_older_airflow_is_upgraded_and_restored(own_stack: Stack, tmp_path: P
     (settings.home / "versions.json").write_text(json.dumps(installed_versions() | {"airflow": OLD_AIRFLOW}))
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "old.py").write_text(OLD_DAG)
-    old = _install_airflow(tmp_path / "old")
+    install(tmp_path / "old", f"apache-airflow=={OLD_AIRFLOW}")
+    old = tmp_path / "old" / "bin" / "airflow"
     environment = inherited() | {
         "AIRFLOW_HOME": str(settings.home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
@@ -349,12 +338,11 @@ def test_an_older_airflow_is_upgraded_and_restored(own_stack: Stack, tmp_path: P
     assert list_runs(old) == before
 
 
-def _install_airflow(folder: Path) -> Path:
-    """Install the older Airflow, and return its program."""
+def install(folder: Path, *packages: str) -> None:
+    """Make an environment with these packages."""
     uv = Path(sys.prefix) / "bin" / "uv"
     subprocess.run([uv, "venv", "--quiet", folder], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", folder, f"apache-airflow=={OLD_AIRFLOW}"], check=True)
-    return folder / "bin" / "airflow"
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", folder, *packages], check=True)
 
 
 def _start_postgres(stack: Stack) -> None:

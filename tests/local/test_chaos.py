@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 
-from local.settings import temporary
 from local.stack import SERVICES, Stack
 from tests.chaos.__main__ import approving, run, running, tabulate
 from tests.chaos.faults import Fault, applied, draw, find_missing
@@ -35,45 +33,37 @@ def test_the_table_counts_rounds_and_violations_by_kind() -> None:
     assert tabulate(pd.DataFrame(rows)).splitlines()[-1] == "| kill | 2 | 5 s | 40 s | 1 |"
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Stack:
-    return Stack(temporary(tmp_path))
-
-
 def environment_of(stack: Stack, program: str) -> dict[str, str]:
     return psutil.Process(int(stack._info(program)["pid"])).environ()
 
 
 @needs_root
-def test_faults_change_a_service_and_are_taken_back(stack: Stack) -> None:
-    try:
-        stack.start(["s3", "mlflow"])
-        (rclone,) = (process for process in stack.processes() if process.name() == "rclone")
-        with applied(Fault("stop", "s3", 0, 1, 0), stack):
-            while rclone.status() != psutil.STATUS_STOPPED:
-                time.sleep(0.05)
-            assert not stack.is_ready(SERVICES["s3"])
-        while not stack.is_ready(SERVICES["s3"]):
+def test_faults_change_a_service_and_are_taken_back(own_stack: Stack) -> None:
+    own_stack.start(["s3", "mlflow"])
+    (rclone,) = (process for process in own_stack.processes() if process.name() == "rclone")
+    with applied(Fault("stop", "s3", 0, 1, 0), own_stack):
+        while rclone.status() != psutil.STATUS_STOPPED:
             time.sleep(0.05)
-        with applied(Fault("skew", "mlflow", 0, 1, 300), stack):
-            while "FAKETIME" not in (environment := environment_of(stack, "mlflow")):
-                time.sleep(0.05)  # run.py has not become MLflow yet
-            clock = subprocess.check_output(["date", "+%s"], env=environment)
-            assert int(clock) - time.time() == pytest.approx(300, abs=5)
-        assert "FAKETIME" not in environment_of(stack, "mlflow")
-        with applied(Fault("kill", "s3", 0, 0, 0), stack):
-            rclone.wait(timeout=10)
-    finally:
-        stack.stop()
+        assert not own_stack.is_ready(SERVICES["s3"])
+    while not own_stack.is_ready(SERVICES["s3"]):
+        time.sleep(0.05)
+    with applied(Fault("skew", "mlflow", 0, 1, 300), own_stack):
+        while "FAKETIME" not in (environment := environment_of(own_stack, "mlflow")):
+            time.sleep(0.05)  # run.py has not become MLflow yet
+        clock = subprocess.check_output(["date", "+%s"], env=environment)
+        assert int(clock) - time.time() == pytest.approx(300, abs=5)
+    assert "FAKETIME" not in environment_of(own_stack, "mlflow")
+    with applied(Fault("kill", "s3", 0, 0, 0), own_stack):
+        rclone.wait(timeout=10)
 
 
 @needs_root
-def test_a_full_disk_is_full_and_empty_again(stack: Stack) -> None:
-    home = stack.settings.home
+def test_a_full_disk_is_full_and_empty_again(own_stack: Stack) -> None:
+    home = own_stack.settings.home
     home.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "chaos", home], check=True)
     try:
-        with applied(Fault("fill", "disk", 0, 0, 0), stack), pytest.raises(OSError, match="No space left"):
+        with applied(Fault("fill", "disk", 0, 0, 0), own_stack), pytest.raises(OSError, match="No space left"):
             (home / "file").write_bytes(os.urandom(100_000))
         (home / "file").write_bytes(os.urandom(100_000))
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import signal
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,11 +24,9 @@ from .conftest import s3
 
 
 @pytest.fixture
-def stopped(tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(temporary(tmp_path))
-    stack.settings.create_folders()
-    yield stack
-    stack.stop()
+def stopped(own_stack: Stack) -> Stack:
+    own_stack.settings.create_folders()
+    return own_stack
 
 
 def errors(stack: Stack, now: datetime | None = None) -> list[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.settings import common_settings, temporary
+from local.settings import common_settings
 from local.stack import Stack
 
 RENAMED = (
@@ -18,29 +18,24 @@ RENAMED = (
 )
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Stack:
-    return Stack(temporary(tmp_path))
-
-
-def test_a_process_that_gave_itself_another_name_is_ended_too(stack: Stack) -> None:
+def test_a_process_that_gave_itself_another_name_is_ended_too(own_stack: Stack) -> None:
     command = [sys.executable, "-u", "-c", RENAMED]
-    with subprocess.Popen(command, env=stack.settings.base_environment(), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, env=own_stack.settings.base_environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
-        assert [found.pid for found in stack.processes()] == [process.pid]
-        stack.stop()
+        assert [found.pid for found in own_stack.processes()] == [process.pid]
+        own_stack.stop()
         assert not psutil.pid_exists(process.pid)
 
 
 @pytest.mark.parametrize("taken", ["by another user", "open to others", "a link"])
 def test_a_folder_of_the_socket_that_is_not_private_is_refused(
-    stack: Stack, tmp_path: Path, taken: str, monkeypatch: pytest.MonkeyPatch
+    own_stack: Stack, tmp_path: Path, taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     if taken == "by another user":
         monkeypatch.setattr(os, "getuid", lambda: 12345)
-    folder = stack.settings.socket.parent
+    folder = own_stack.settings.socket.parent
     if taken == "a link":
         (tmp_path / "theirs").mkdir(mode=0o700)
         folder.symlink_to(tmp_path / "theirs")
@@ -48,15 +43,15 @@ def test_a_folder_of_the_socket_that_is_not_private_is_refused(
         folder.mkdir(mode=0o755 if taken == "open to others" else 0o700)
 
     with pytest.raises(PermissionError, match="not a folder of this user alone"):
-        stack.start(["s3"])
-    assert not list(stack.processes())
+        own_stack.start(["s3"])
+    assert not list(own_stack.processes())
 
 
-def test_stopping_removes_the_socket_and_its_folder(stack: Stack) -> None:
-    stack.start(["s3"])
-    folder = stack.settings.socket.parent
+def test_stopping_removes_the_socket_and_its_folder(own_stack: Stack) -> None:
+    own_stack.start(["s3"])
+    folder = own_stack.settings.socket.parent
     assert folder.stat().st_mode & 0o777 == 0o700
-    stack.stop()
+    own_stack.stop()
     assert not folder.exists()
 
 
@@ -64,32 +59,29 @@ def test_connections_cannot_be_tested_unless_someone_turns_that_on() -> None:
     assert common_settings()["AIRFLOW__CORE__TEST_CONNECTION"] == "Disabled"
 
 
-def test_programs_write_to_a_folder_that_the_next_start_empties(stack: Stack) -> None:
-    stack.start(["s3"])
-    (process,) = (process for process in stack.processes() if process.name() == "rclone")
+def test_programs_write_to_a_folder_that_the_next_start_empties(own_stack: Stack) -> None:
+    own_stack.start(["s3"])
+    (process,) = (process for process in own_stack.processes() if process.name() == "rclone")
     folder = Path(process.environ()["TMPDIR"])
     (folder / "left").write_text("by a killed task")
-    supervisor = stack._supervisor_process()
+    supervisor = own_stack._supervisor_process()
     assert supervisor
     supervisor.kill()
     psutil.wait_procs([supervisor], timeout=10)
-    stack.start(["s3"])
+    own_stack.start(["s3"])
     assert folder.stat().st_mode & 0o077 == 0
     assert list(folder.iterdir()) == []
-    stack.stop()
+    own_stack.stop()
     assert not folder.exists()
 
 
-def test_a_program_that_was_killed_starts_without_the_children_that_it_left(stack: Stack) -> None:
-    try:
-        stack.start(["s3", "mlflow"])
-        killed = psutil.Process(int(stack._info("mlflow")["pid"]))
-        children = killed.children(recursive=True)
-        others = [process for process in stack.processes() if process not in (killed, *children)]
-        killed.kill()
-        assert children
-        assert psutil.wait_procs(children, timeout=30)[1] == []
-        stack.start(["mlflow"])
-        assert all(process.is_running() for process in others)
-    finally:
-        stack.stop()
+def test_a_program_that_was_killed_starts_without_the_children_that_it_left(own_stack: Stack) -> None:
+    own_stack.start(["s3", "mlflow"])
+    killed = psutil.Process(int(own_stack._info("mlflow")["pid"]))
+    children = killed.children(recursive=True)
+    others = [process for process in own_stack.processes() if process not in (killed, *children)]
+    killed.kill()
+    assert children
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    own_stack.start(["mlflow"])
+    assert all(process.is_running() for process in others)

@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,18 +17,10 @@ import psycopg2
 import pytest
 
 from local import __main__ as command_line
-from local.settings import temporary
 from local.stack import SERVICES, Stack, StackError
 from tests.sandbox import find_missing_postgres
 
 S3 = SERVICES["s3"]
-
-
-@pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(temporary(tmp_path))
-    yield stack
-    stack.stop()
 
 
 def test_a_started_service_is_ready_and_a_stopped_one_leaves_no_process(own_stack: Stack) -> None:
