@@ -25,8 +25,3 @@ def test_it_can_be_copied_with_the_provider_and_the_names_of_two_buckets(dag: DA
     assert modules - others
     assert others == {"include.problem", "include.settings"}
     assert task.expand_input.value == {"bucket_name": [PROBLEM.artifact_bucket, XCOM_BUCKET]}
-
-
-def test_an_existing_model_is_not_a_failure(dag: DAG) -> None:
-    task: Any = dag.get_task("create_registered_model")
-    assert task.exist_ok

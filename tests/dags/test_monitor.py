@@ -5,13 +5,6 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from include.services.assets import RETRAINING
-
-
-def test_the_cool_down_begins_with_the_last_request_of_a_retraining(dag: DAG) -> None:
-    assert dag.get_task("publish_report").inlets == [RETRAINING]
-    assert dag.get_task("request_retraining").outlets == [RETRAINING]
-
 
 @pytest.mark.parametrize(
     ("findings", "no_retraining", "tasks"),

@@ -43,14 +43,6 @@ def test_a_promoted_version_is_called_over_http(
     assert f"version {versions[0]} at {url} predicted" in promote.call_model_server(event)
 
 
-def test_status_prints_the_address_of_the_model_server(
-    url: str, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(command_line, "console", command_line.Console(highlight=False, width=200))
-    command_line.status(stack, [])
-    assert f"Model    is ready at {url}" in capsys.readouterr().out
-
-
 def test_trace_prints_the_trail_of_a_file(
     stack: Stack, first: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,11 +30,15 @@ from ..toy import HOUSES, make_rows
 TAGS = {"code_version": "1f0c9d", "airflow.dag_id": "train", "airflow.dag_run_id": "manual__1"}
 
 
-def make_table(rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """Return raw rows as feature_eng publishes them: checked, split, with features."""
-    table = select_rows(inspect(rows, problem), "rows", problem)
+def add_features(table: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
+    """Add to a table the features of a transformer that was fitted on its training rows, as feature_eng does."""
     transformer = build_transformer(problem).fit(select_training(table, problem)[problem.inputs])
     return table.join(compute_features(table, transformer, problem))
+
+
+def make_table(rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """Return raw rows as feature_eng publishes them: checked, split, with features."""
+    return add_features(select_rows(inspect(rows, problem), "rows", problem), problem)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.settings import common_settings
 from local.stack import Stack
 
 RENAMED = (
@@ -53,10 +52,6 @@ def test_stopping_removes_the_socket_and_its_folder(own_stack: Stack) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
     own_stack.stop()
     assert not folder.exists()
-
-
-def test_connections_cannot_be_tested_unless_someone_turns_that_on() -> None:
-    assert common_settings()["AIRFLOW__CORE__TEST_CONNECTION"] == "Disabled"
 
 
 def test_programs_write_to_a_folder_that_the_next_start_empties(own_stack: Stack) -> None:

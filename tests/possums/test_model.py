@@ -51,18 +51,13 @@ def test_cross_validation_meets_the_known_baseline(possums: pd.DataFrame) -> Non
     assert best["cv_r2_mean"] == pytest.approx(0.52, abs=0.03)
 
 
-def test_the_holdout_scores_are_known(ridge: Trained) -> None:
+def test_the_holdout_scores_are_known_and_tails_lie_in_their_intervals(ridge: Trained) -> None:
     _, scores = ridge
 
     assert scores["holdout_rmse"] == pytest.approx(1.2417, abs=0.0001)
     assert scores["holdout_mae"] == pytest.approx(0.9376, abs=0.0001)
     assert scores["holdout_r2"] == pytest.approx(0.5615, abs=0.0001)
-
-
-def test_tails_lie_in_their_intervals(ridge: Trained) -> None:
-    """Of 23 holdout rows so few lie inside with a chance below 1 in 1000, if nine in ten should."""
-    _, scores = ridge
-
+    # Of 23 holdout rows so few lie inside with a chance below 1 in 1000, if nine in ten should.
     assert scores["holdout_coverage"] * 23 >= binom.ppf(0.001, 23, 0.9)
     assert 3 < scores["holdout_interval_width"] < 7
 

@@ -9,9 +9,10 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from include.data.checks import inspect
-from include.data.features import build_transformer, compute_features
 from include.data.split import select_rows, select_training
 from tests.toy import HOUSES, make_rows
+
+from ..conftest import add_features
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,12 +20,6 @@ def _one_thread() -> Iterator[None]:
     """Libraries use one thread, as in the tasks: more wait for each other on a machine that is busy."""
     with threadpool_limits(1):
         yield
-
-
-def add_features(houses: pd.DataFrame) -> pd.DataFrame:
-    """Add to a table the features of a transformer that was fitted on its training rows, as feature_eng does."""
-    transformer = build_transformer(HOUSES).fit(select_training(houses, HOUSES)[HOUSES.inputs])
-    return houses.join(compute_features(houses, transformer, HOUSES))
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from include.model.training import (
 from include.spec import SPLIT
 from tests.toy import AREA, DISTRICT, HOUSES
 
-from .conftest import add_features
+from ..conftest import add_features
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 RIDGE = ("RidgeCV", {"alphas": [0.5]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -59,13 +59,12 @@ def hook(buckets: None) -> Iterator[MLflowClientHook]:
 
 
 @pytest.fixture(scope="module")
-def train(hook: MLflowClientHook, houses: pd.DataFrame) -> Callable[[float], Version]:
-    """Trains and registers a version, and returns the event of ``train``."""
-    features_uri = storage.write_table(houses, "s3://data/features/promotion/features.parquet")
-    return lambda alpha: train_version(alpha, features_uri)
+def features_uri(hook: MLflowClientHook, houses: pd.DataFrame) -> str:
+    return storage.write_table(houses, "s3://data/features/promotion/features.parquet")
 
 
 def train_version(alpha: float, features_uri: str) -> Version:
+    """Train and register a version, and return the event of ``train``."""
     hook = champions.connect()
     selected = {"name": "Ridge", "estimator": "RidgeCV", "hyper_parameters": {"alphas": [alpha]}}
     experiment_id = hook.create_experiment(NAME, exist_ok=True)
@@ -99,18 +98,18 @@ def announce(evaluated: Version, promoted: Version | None, kept: Version | None)
 
 
 @pytest.fixture(scope="module")
-def first(train: Callable[[float], Version]) -> Version:
+def first(features_uri: str) -> Version:
     """The first version: evaluated, promoted, described."""
-    trained = train(1.0)
+    trained = train_version(1.0, features_uri)
     evaluated = evaluate(trained, "run-1")
     announced = announce(evaluated, tasks.promote_to_champion(evaluated, None), None)
     return {"trained": trained, "evaluated": evaluated, "announced": announced}
 
 
 @pytest.fixture(scope="module")
-def worse(train: Callable[[float], Version], first: Version) -> Version:
+def worse(features_uri: str, first: Version) -> Version:
     """A version shrunk to the mean: evaluated against the first, kept, described."""
-    trained = train(1e6)
+    trained = train_version(1e6, features_uri)
     evaluated = evaluate(trained, "run-2")
     announced = announce(evaluated, None, tasks.keep_challenger(evaluated, None))
     return {"trained": trained, "evaluated": evaluated, "announced": announced}
@@ -164,10 +163,8 @@ def test_all_versions_are_judged_by_one_slice_and_their_evaluations_recorded(
     assert len(storage.read_table(rows)) == compared["holdout_rows"]
 
 
-def test_a_version_that_predicts_the_same_as_the_champion_is_kept(
-    first: Version, train: Callable[[float], Version]
-) -> None:
-    evaluated = evaluate(train(1.0), "run-same")
+def test_a_version_that_predicts_the_same_as_the_champion_is_kept(first: Version, features_uri: str) -> None:
+    evaluated = evaluate(train_version(1.0, features_uri), "run-same")
 
     assert not evaluated["passed"]
     assert "predicts the same as the champion" in evaluated["reason"]
@@ -196,7 +193,7 @@ def test_a_large_holdout_is_judged_by_a_sample(first: Version, monkeypatch: pyte
 
 
 def test_an_equal_version_is_no_other_look_after_the_table_of_a_sampled_holdout_grew(
-    untouched: Callable[..., Version], monkeypatch: pytest.MonkeyPatch
+    queue: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holdout, "MAX_ROWS", 20)
     rows = make_rows(300)
@@ -391,53 +388,50 @@ def choose(dag_run: SimpleNamespace, version: str | None = None, run_id: str | N
 
 
 @pytest.fixture
-def untouched(hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Version]]:
-    """A registered model of its own; registers versions that were not really trained."""
-    name = f"queue {uuid4()}"
-    monkeypatch.setattr(champions, "MODEL", name)
-    hook.create_registered_model(name)
-
-    def register(**tags: str) -> Version:
-        tags = {"features_uri": "s3://data/features/queue/features.parquet", **tags}
-        return hook.create_model_version(name, "s3://anywhere/model", tags=tags)
-
-    yield register
-    hook.delete_registered_model(name)
+def queue(hook: MLflowClientHook, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A registered model of the test's own, without versions."""
+    monkeypatch.setattr(champions, "MODEL", f"queue {uuid4()}")
+    hook.create_registered_model(champions.MODEL)
+    yield
+    hook.delete_registered_model(champions.MODEL)
 
 
-def test_the_oldest_version_without_a_verdict_is_judged(untouched: Callable[..., Version]) -> None:
-    untouched(promoted_at="2026-11-26")
-    untouched(not_promoted_because="worse")
-    untouched()
-    untouched()
+def register(count: int = 1, **tags: str) -> None:
+    """Register versions that were not really trained."""
+    tags = {"features_uri": "s3://data/features/queue/features.parquet", **tags}
+    for _ in range(count):
+        champions.connect().create_model_version(champions.MODEL, "s3://anywhere/model", tags=tags)
+
+
+def test_the_oldest_version_without_a_verdict_is_judged(queue: None) -> None:
+    register(promoted_at="2026-11-26")
+    register(not_promoted_because="worse")
+    register(2)
 
     assert choose(BY_EVENT) == choose(BY_HAND) == "3"
 
 
-def test_a_run_keeps_its_version(untouched: Callable[..., Version]) -> None:
-    untouched()
+def test_a_run_keeps_its_version(queue: None) -> None:
+    register()
     assert choose(BY_EVENT, run_id="run-kept-version") == "1"
     champions.reject("1", why="worse")
-    untouched()
+    register()
 
     assert choose(BY_EVENT, run_id="run-kept-version") == "1"
     assert choose(BY_EVENT) == "2"
 
 
-def test_an_event_starts_nothing_if_every_version_has_a_verdict(
-    hook: MLflowClientHook, untouched: Callable[..., Version]
-) -> None:
+def test_an_event_starts_nothing_if_every_version_has_a_verdict(hook: MLflowClientHook, queue: None) -> None:
     assert choose(BY_EVENT) == ""
-    untouched(not_promoted_because="worse")
-    untouched(not_promoted_because="worse")
+    register(2, not_promoted_because="worse")
     hook.create_model_version(champions.MODEL, "s3://anywhere/made-by-hand")
 
     assert choose(BY_EVENT) == ""
     assert choose(BY_HAND) == "2"
 
 
-def test_the_champion_is_not_judged_again(untouched: Callable[..., Version]) -> None:
-    untouched()
+def test_the_champion_is_not_judged_again(queue: None) -> None:
+    register()
     champions.promote("1", by="ann", why="the only one")
 
     assert choose(BY_HAND) == ""
@@ -449,9 +443,9 @@ def test_the_champion_is_not_judged_again(untouched: Callable[..., Version]) -> 
     ("version", "message"), [("9", "there is no version to judge"), ("2", "version 2 has no tag features_uri")]
 )
 def test_a_version_that_cannot_be_judged_is_refused(
-    hook: MLflowClientHook, untouched: Callable[..., Version], version: str, message: str
+    hook: MLflowClientHook, queue: None, version: str, message: str
 ) -> None:
-    untouched()
+    register()
     hook.create_model_version(champions.MODEL, "s3://anywhere/made-by-hand")
 
     with pytest.raises(AirflowFailException, match=message):
@@ -465,11 +459,9 @@ def hand_over(chosen: str | None) -> dict[str, str]:
     return event.extra
 
 
-def test_a_run_that_failed_leaves_a_verdict_and_hands_over(
-    hook: MLflowClientHook, untouched: Callable[..., Version]
-) -> None:
+def test_a_run_that_failed_leaves_a_verdict_and_hands_over(hook: MLflowClientHook, queue: None) -> None:
     for tags in ({}, {"not_promoted_because": "worse"}, {}, {}):
-        untouched(**tags)
+        register(**tags)
 
     assert hand_over("1")["version"] == "3"
 
@@ -480,8 +472,8 @@ def test_a_run_that_failed_leaves_a_verdict_and_hands_over(
         hand_over("4")
 
 
-def test_a_run_without_a_version_hands_nothing_over(untouched: Callable[..., Version]) -> None:
-    untouched()
+def test_a_run_without_a_version_hands_nothing_over(queue: None) -> None:
+    register()
 
     with pytest.raises(AirflowSkipException, match="No version waits"):
         hand_over(None)
@@ -492,9 +484,8 @@ def passed(version: str, champion: str) -> Version:
     return {"version": version, "champion": champion, "reason": "better"}
 
 
-def test_a_promotion_that_is_repeated_after_a_rollback_is_refused(untouched: Callable[..., Version]) -> None:
-    untouched()
-    untouched()
+def test_a_promotion_that_is_repeated_after_a_rollback_is_refused(queue: None) -> None:
+    register(2)
     champions.promote("1", by="the gate", why="the first")
     assert tasks.promote_to_champion(passed("2", "1"), None)["promoted"]
     champions.promote("1", by="ann", why="2 is wrong")
@@ -508,9 +499,8 @@ def test_a_promotion_that_is_repeated_after_a_rollback_is_refused(untouched: Cal
     assert tasks.promote_to_champion(passed("2", "1"), None)["promoted"]
 
 
-def test_an_older_version_does_not_come_back(untouched: Callable[..., Version]) -> None:
-    for _ in range(3):
-        untouched()
+def test_an_older_version_does_not_come_back(queue: None) -> None:
+    register(3)
     champions.promote("3", by="the gate", why="better")
     champions.promote("1", by="ann", why="3 is wrong")
 
@@ -520,9 +510,8 @@ def test_an_older_version_does_not_come_back(untouched: Callable[..., Version]) 
     assert champions.champion() == "1"
 
 
-def test_a_promotion_that_is_repeated_while_it_lasts_changes_nothing(untouched: Callable[..., Version]) -> None:
-    for _ in range(3):
-        untouched()
+def test_a_promotion_that_is_repeated_while_it_lasts_changes_nothing(queue: None) -> None:
+    register(3)
     for version in ("1", "3", "2"):
         champions.promote(version, by="ann", why="back and forth")
     before = champions.history()
@@ -531,16 +520,14 @@ def test_a_promotion_that_is_repeated_while_it_lasts_changes_nothing(untouched: 
     assert champions.history() == before
 
 
-def test_a_version_whose_table_is_gone_is_not_tried_again(untouched: Callable[..., Version]) -> None:
-    untouched(features_uri="s3://data/gone/features.parquet")
+def test_a_version_whose_table_is_gone_is_not_tried_again(queue: None) -> None:
+    register(features_uri="s3://data/gone/features.parquet")
 
     with pytest.raises(AirflowFailException, match="the feature table of version 1 is gone"):
         evaluation.prepare_holdout("1", "run-gone")
 
 
-def test_too_few_holdout_rows_are_a_verdict(
-    houses: pd.DataFrame, untouched: Callable[..., Version], hook: MLflowClientHook
-) -> None:
+def test_too_few_holdout_rows_are_a_verdict(houses: pd.DataFrame, queue: None, hook: MLflowClientHook) -> None:
     held_out = houses["_split"] == "holdout"
     few = houses[~held_out | (held_out.cumsum() <= 3)]
     trained = train_version(1.0, storage.write_table(few, "s3://data/features/few/features.parquet"))
