@@ -127,6 +127,26 @@ def test_few_mapped_tasks_fit_or_predict_at_the_same_time(dag_bag: DagBag) -> No
         assert (HEAVY_TASKS + 1) * task.pool_slots < POOL < (HEAVY_TASKS + 2) * task.pool_slots
 
 
+@pytest.mark.parametrize(
+    ("dag_id", "task_id", "before"),
+    [
+        ("rollback", "move_champion", {"choose_version", "predict_with_version"}),
+        (
+            "release",
+            "promote_to_champion",
+            {"copy_table", "copy_version", "predict_with_version", "check_version", "approve"},
+        ),
+    ],
+)
+def test_a_version_predicts_before_the_champion_changes(
+    dag_bag: DagBag, dag_id: str, task_id: str, before: set[str]
+) -> None:
+    task = dag_bag.dags[dag_id].get_task(task_id)
+
+    assert before <= task.get_flat_relative_ids(upstream=True)
+    assert task.trigger_rule in ("all_success", "none_failed_min_one_success"), "not if a prediction failed"
+
+
 def test_the_environments_of_models_are_kept_for_the_next_run(dag_bag: DagBag) -> None:
     tasks = [task for dag in dag_bag.dags.values() for task in dag.tasks if task.task_type == PREDICTING]
     folders = [task.partial_kwargs["venv_cache_path"] if task.is_mapped else task.venv_cache_path for task in tasks]

@@ -192,16 +192,6 @@ def test_new_rows_and_new_targets_are_processed(harvest: Adapted) -> None:
     assert tasks["no_findings"] == "success"
 
 
-def test_a_file_with_other_columns_is_rejected_with_the_reason(harvest: Adapted) -> None:
-    rows = make_harvest(5, first=3001).drop(columns=[TARGET, "split"])
-    known = len(harvest.objects("data/rejected/*.reason.txt"))
-
-    harvest.upload(rows, "incoming", "short.csv")
-    reasons = wait_until(lambda: harvest.objects("data/rejected/*.reason.txt")[known:], timeout=120)
-
-    assert "column split is missing" in reasons[-1].read_text()
-
-
 def test_a_table_of_5000_rows_without_ids_runs_through(tmp_path: Path) -> None:
     rows = make_harvest(5000).drop(columns="plot no")
     rows["index"] = rows["index"].astype(float)
