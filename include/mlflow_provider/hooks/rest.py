@@ -8,13 +8,13 @@ import ssl
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase, HTTPBasicAuth
+from requests.auth import HTTPBasicAuth
 from requests.utils import rewind_body
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError
 from urllib3.util import Retry
@@ -253,18 +253,6 @@ def _is_unsent(error: requests.RequestException) -> bool:
     return any(isinstance(cause, unsent) for cause in _chain(error))
 
 
-class _TokenAuth(AuthBase):
-    """Sends a token, or nothing; as an ``auth`` it wins over a ``.netrc`` entry, which plain headers would not."""
-
-    def __init__(self, token: str = "") -> None:
-        self.token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self.token:
-            request.headers["Authorization"] = f"Bearer {self.token}"
-        return request
-
-
 def _is_read(method: str, url: str) -> bool:
     """Return whether a request changes nothing, so that it is safe to send it again."""
     return method in ("GET", "HEAD") or (method == "POST" and urlsplit(url).path.endswith(READING_POSTS))
@@ -276,11 +264,18 @@ def _auth(server: MLflowServer, auth_type: Any) -> Any:
     if server.is_service_principal:
         return DatabricksAuth(server)
     if server.is_databricks or not server.login or server.token:
-        return _TokenAuth(server.password or "")
+        return partial(_add_token, server.password or "")
     if auth_type is HTTPBasicAuth:
         # MLflow reads UTF-8, as its own client sends it; requests would send Latin-1.
         return HTTPBasicAuth(server.login.encode(), (server.password or "").encode())
     return auth_type(server.login, server.password or "")
+
+
+def _add_token(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send a token, or nothing; as an ``auth`` it wins over a ``.netrc`` entry, which plain headers would not."""
+    if token:
+        request.headers["Authorization"] = f"Bearer {token}"
+    return request
 
 
 def _json(response: requests.Response) -> Any:
