@@ -133,6 +133,8 @@ class MLflowRestHook(MLflowBaseHook):
             yield from found
             if not token:
                 return
+            if token == query.get("page_token"):
+                raise self.misfit("a page names itself as the next one", endpoint)
             query["page_token"] = token
 
     def misfit(self, problem: str, what: str = "") -> MLflowAPIError:

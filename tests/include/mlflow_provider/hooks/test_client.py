@@ -181,6 +181,12 @@ def test_a_redirection_is_reported_and_not_followed(scripted, method, status):
     assert len(server.requests) == 1
 
 
+def test_a_server_that_returns_one_page_for_ever_is_refused(scripted):
+    scripted(Answer(200, '{"experiments": [{"experiment_id": "1", "name": "a"}], "next_page_token": "again"}'))
+    with pytest.raises(MLflowAPIError, match=r"a page names itself as the next one \(.*search.*scripted"):
+        list(client().search_experiments())
+
+
 def test_a_redirection_may_be_accepted(scripted):
     scripted(Answer(302, headers={"Location": "/elsewhere"}))
     assert client().run(SEARCH, accept_status={302}).headers["Location"] == "/elsewhere"
