@@ -16,7 +16,7 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
 from include.problem import PROBLEM
 from include.services.alerts import alert_failure
 from include.services.memory import OutOfMemoryPolicy, limit_memory
-from include.settings import HEAVY_TASKS, MODEL_ENVIRONMENTS
+from include.settings import HEAVY_TASKS
 
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_FILES = sorted(DAGS.glob("*.py"))
@@ -147,12 +147,13 @@ def test_a_version_predicts_before_the_champion_changes(
     assert task.trigger_rule in ("all_success", "none_failed_min_one_success"), "not if a prediction failed"
 
 
-def test_the_environments_of_models_are_kept_for_the_next_run(dag_bag: DagBag) -> None:
-    tasks = [task for dag in dag_bag.dags.values() for task in dag.tasks if task.task_type == PREDICTING]
+def test_the_environments_of_models_are_kept_for_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.settings.MODEL_ENVIRONMENTS", "/environments")
+    tasks = [task for dag in DagBag(DAGS).dags.values() for task in dag.tasks if task.task_type == PREDICTING]
     folders = [task.partial_kwargs["venv_cache_path"] if task.is_mapped else task.venv_cache_path for task in tasks]
 
     assert len(folders) >= 4
-    assert set(folders) == {MODEL_ENVIRONMENTS}
+    assert set(map(str, folders)) == {"/environments"}
 
 
 def test_every_task_has_a_timeout(dag: DAG) -> None:
