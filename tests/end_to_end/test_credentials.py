@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from include.services.champions import model_uri
@@ -110,3 +111,9 @@ def test_no_secret_of_a_connection_leaves_the_tasks_that_use_it(
     for what, secret in hidden.items():
         assert not places_with(stack, secret), what
         assert not [command for command in commands if secret in command], what
+
+
+def test_a_connection_cannot_be_tested_from_the_ui(airflow: Airflow) -> None:
+    """Such a test would open a connection from the API server, to any host that a user names."""
+    with pytest.raises(httpx.HTTPStatusError, match="403"):
+        airflow.send("POST", "connections/test", {"connection_id": "mlflow_default", "conn_type": "mlflow"})
