@@ -162,11 +162,13 @@ def champion_is(version: str) -> Iterator[None]:
     """Make a version the champion without a record of it, and restore what was there."""
     hook, before = champions.connect(), champions.champion()
     hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, version)
-    yield
-    if before:
-        hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, before)
-    else:
-        hook.delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
+    try:
+        yield
+    finally:
+        if before:
+            hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, before)
+        else:
+            hook.delete_registered_model_alias(MODEL, CHAMPION_ALIAS)
 
 
 @contextmanager
