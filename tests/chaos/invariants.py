@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -78,7 +79,7 @@ class Invariants:
 
     def _check_files(self, new: list[str], files: list[str]) -> Iterator[str]:
         """Every file was predicted once, and none is left, rejected or in pieces."""
-        published = Counter(uri.rpartition("/")[2].rpartition("-20")[0] for uri in new if uri.startswith(PUBLISHED))
+        published = Counter(name_of(uri) for uri in new if uri.startswith(PUBLISHED))
         for name in files:
             if published[name] != 2:  # predictions and trail
                 yield f"{name} was published as {published[name]} objects"
@@ -134,3 +135,8 @@ class Invariants:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 yield f"orphan process: {' '.join(process.cmdline())[:200]}"
                 process.kill()
+
+
+def name_of(uri: str) -> str:
+    """Return the name that a published file had when it was uploaded, before time and hash were added."""
+    return re.split(r"-\d{8}T\d{6}Z-", uri.rpartition("/")[2])[0]

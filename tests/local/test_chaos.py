@@ -13,6 +13,7 @@ import pytest
 from local.stack import SERVICES, Stack
 from tests.chaos.__main__ import approving, run, running, tabulate
 from tests.chaos.faults import Fault, applied, draw, find_missing
+from tests.chaos.invariants import name_of
 
 PROGRAMS = ("s3", "mlflow", "scheduler", "api-server")
 
@@ -25,6 +26,10 @@ def test_a_round_depends_on_its_seed_and_number_alone() -> None:
     assert [draw(7, number, PROGRAMS) for number in reversed(range(1, 100))] == first[::-1]
     assert [draw(8, number, PROGRAMS) for number in range(1, 100)] != first
     assert {fault.kind for fault in first} == {"kill", "stop", "reset", "fill", "skew"}
+
+
+def test_a_published_file_is_known_by_its_name_whatever_its_hash() -> None:
+    assert name_of("s3://data/predictions/incoming/14-late-20261126T164524Z-20816eb3.csv") == "14-late"
 
 
 def test_the_table_counts_rounds_and_violations_by_kind() -> None:
