@@ -37,7 +37,8 @@ DAG_DEFAULTS: dict[str, Any] = {
     "deadline": deadline(timedelta(hours=1)),
     "default_args": {
         "owner": OWNER,
-        "retries": 2,
+        # After about 10, 20 and 40 s: together they outlast a minute of a full disk or of a service that is down.
+        "retries": 3,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),

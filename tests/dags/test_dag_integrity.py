@@ -97,14 +97,16 @@ def test_a_dag_runs_once_at_a_time_and_never_catches_up(dag: DAG) -> None:
     assert dag.catchup is False
 
 
-def test_every_task_is_tried_three_times(dag: DAG) -> None:
-    assert {task.task_id: task.retries for task in dag.tasks} == {task.task_id: 2 for task in dag.tasks}
+def test_every_task_is_tried_again(dag: DAG) -> None:
+    assert all(task.retries >= 2 for task in dag.tasks)
 
 
-def test_the_pauses_between_tries_grow_up_to_a_limit(pipeline_dag: DAG) -> None:
+def test_the_retries_of_a_task_outlast_a_minute(pipeline_dag: DAG) -> None:
+    """A disk that is full, or a service that is stopped, for that long fails no run."""
     for task in pipeline_dag.tasks:
-        assert task.retry_exponential_backoff > 1, task.task_id
-        assert timedelta(0) < task.retry_delay < task.max_retry_delay <= timedelta(minutes=10), task.task_id
+        pauses = [task.retry_delay * task.retry_exponential_backoff**number for number in range(task.retries)]
+        assert sum(pauses, timedelta()) > timedelta(minutes=1), task.task_id
+        assert max(pauses) < task.max_retry_delay <= timedelta(minutes=10), task.task_id
 
 
 def test_the_memory_of_every_task_is_limited(pipeline_dag: DAG) -> None:
