@@ -71,9 +71,11 @@ def applied(fault: Fault, stack: Stack) -> Iterator[None]:
     """
     match fault.kind:
         case "kill":
-            _find(stack, fault.target)[0].kill()
+            process = _find(stack, fault.target)[0]
+            process.kill()
             yield
             if fault.target == "supervisor":
+                psutil.wait_procs([process], timeout=10)
                 stack.start(list(SERVICES))  # what starts it again is outside of the stack
         case "stop":
             processes = [program := _find(stack, fault.target)[0], *program.children(recursive=True)]
