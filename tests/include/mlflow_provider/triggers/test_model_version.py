@@ -41,15 +41,17 @@ def answer(status="READY", seconds=0.0):
     return Answer(200, body, seconds=seconds)
 
 
-async def lag_during(work):
-    """Do some work and return its result and the seconds that this coroutine was late at most meanwhile."""
-    task = asyncio.ensure_future(work)
-    worst = 0.0
+async def late_during(work):
+    """Do some work and return its result and the share of its time for which this coroutine was late.
+
+    The share is near 1 if the work blocks the loop. The longest delay says less: a busy machine has long ones too.
+    """
+    task, started, late = asyncio.ensure_future(work), time.monotonic(), 0.0
     while not task.done():
-        due = time.monotonic() + 0.01
-        await asyncio.sleep(0.01)
-        worst = max(worst, time.monotonic() - due)
-    return await task, worst
+        due = time.monotonic() + SLOW / 10
+        await asyncio.sleep(SLOW / 10)
+        late += time.monotonic() - due
+    return await task, late / (time.monotonic() - started)
 
 
 def test_it_is_rebuilt_from_what_it_serializes():
@@ -133,10 +135,10 @@ def test_a_password_that_changes_while_it_waits_is_used(scripted, connect):
 def test_the_event_loop_goes_on_while_the_server_is_slow(scripted):
     scripted(answer("PENDING_REGISTRATION", seconds=SLOW), answer(seconds=SLOW))
     started = time.monotonic()
-    (event,), lag = asyncio.run(lag_during(events(version=1, mlflow_conn_id="scripted")))
+    (event,), late = asyncio.run(late_during(events(version=1, mlflow_conn_id="scripted")))
     assert event.payload["version"]["status"] == "READY"
     assert time.monotonic() - started >= 2 * SLOW
-    assert lag < LAG
+    assert late < 0.5
 
 
 def test_fifty_triggers_wait_at_once_and_leave_the_threads_of_the_loop_alone(scripted):
@@ -152,10 +154,10 @@ def test_fifty_triggers_wait_at_once_and_leave_the_threads_of_the_loop_alone(scr
         return await waiting, seconds
 
     started = time.monotonic()
-    (fired, seconds), lag = asyncio.run(lag_during(wait()))
+    (fired, seconds), late = asyncio.run(late_during(wait()))
     assert [event.payload["version"]["status"] for (event,) in fired] == ["READY"] * 50
     assert seconds < LAG
-    assert lag < LAG
+    assert late < 0.5
     assert time.monotonic() - started < 10 * SLOW  # one after the other they would take 50
 
 
