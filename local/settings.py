@@ -217,7 +217,7 @@ class Settings:
             "API__BASE_URL": self.url("airflow"),
             "API_AUTH__JWT_SECRET": secret["AIRFLOW_JWT_SECRET"],
             "OPENLINEAGE__TRANSPORT": json.dumps(transport),
-            # To local/statsd.py, by UDP: what is sent while it does not run is lost, and harms nobody.
+            # To local/statsd.py, by UDP: what is sent while it does not run is lost.
             "METRICS__STATSD_ON": "AIRFLOW__METRICS__OTEL_ON" not in os.environ,
             "METRICS__STATSD_PORT": self.ports["METRICS_PORT"],
             "METRICS__STATSD_INFLUXDB_ENABLED": True,  # labels beside names, not in them
