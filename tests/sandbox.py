@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import mlflow_provider  # the installed one
@@ -40,7 +40,7 @@ def _try(*command: str) -> str:
 
 
 class Workers:
-    """Workers of one stack, each of one slot and one core, with names that are their hosts' names."""
+    """Workers of one stack, each of one slot, with names that are their hosts' names."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
@@ -48,7 +48,7 @@ class Workers:
         self.ports = [str(stack.settings.ports[name]) for name in SERVICES]
         self._cleanup = ExitStack()
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
-        self._cores: dict[str, int] = {}
+        self._groups: dict[str, Path] = {}
 
     def __enter__(self) -> Workers:
         self.sockets = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory()))  # sockets need a short path
@@ -65,23 +65,43 @@ class Workers:
         return [name for name in self._programs if name != "relay"]
 
     def start(self, name: str) -> None:
-        """Start a worker on the core that has the fewest; its tasks run once it has connected to Redis."""
-        used = [self._cores[other] for other in self.names]
-        self._cores[name] = core = min(sorted(os.sched_getaffinity(0)), key=used.count)
+        """Start a worker; its tasks run once it has connected to Redis."""
         home = self.folder / name
         for inner in ("airflow", "lineage"):
             (home / inner).mkdir(parents=True)
         relay = [sys.executable, str(RELAY), "inside", str(self.sockets), *self.ports, "--"]
         command = [*relay, "airflow", "celery", "worker", "--skip-serve-logs", "--celery-hostname", name]
-        self._run(name, ["taskset", "--cpu-list", str(core), *self._sandbox(name, home), *command])
+        self._run(name, [*self._sandbox(name, home), *command])
+
+    def limit(self, name: str, cores: float) -> None:
+        """Let a worker use at most so many processors, with a control group, which only root may create."""
+        root = Path("/sys/fs/cgroup")
+        old = root / "cpu"  # exists in version 1 of control groups
+        self._groups[name] = group = (old if old.is_dir() else root) / f"{name}-{os.getpid()}"
+        group.mkdir()
+        limit = group / ("cpu.cfs_quota_us" if old.is_dir() else "cpu.max")
+        limit.write_text(str(round(cores * 100_000)))  # microseconds of each 100 ms
+        for process in self._processes(name):
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                (group / "cgroup.procs").write_text(str(process.pid))
 
     def kill(self, name: str) -> None:
-        """Kill all processes of a worker at once: they are children of its sandbox's first one."""
-        program = self._programs.pop(name)
-        if program.poll() is None:
-            for process in [*psutil.Process(program.pid).children(recursive=True), program]:
+        """Kill all processes of a worker at once."""
+        processes = self._processes(name)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # it has ended with another one
                 process.kill()
-        program.wait()
+        self._programs.pop(name).wait()
+        psutil.wait_procs(processes)
+        if group := self._groups.pop(name, None):
+            group.rmdir()
+
+    def _processes(self, name: str) -> list[psutil.Process]:
+        """Return those of a worker that run: children of its sandbox's first one."""
+        if (program := self._programs[name]).poll() is not None:
+            return []
+        first = psutil.Process(program.pid)
+        return [*first.children(recursive=True), first]
 
     def _sandbox(self, name: str, home: Path) -> list[str]:
         """Return bubblewrap's command: the system, the packages and the DAGs are read-only, all else is its own."""
