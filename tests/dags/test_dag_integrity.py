@@ -1,7 +1,5 @@
 """What holds for every DAG; needs neither a connection, nor a variable, nor a database."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

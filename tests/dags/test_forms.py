@@ -1,7 +1,5 @@
 """The forms of the DAGs: what they begin with, accept and refuse."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from dataclasses import asdict
 from typing import Any

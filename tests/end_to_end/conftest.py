@@ -1,7 +1,5 @@
 """The pipeline on the stack, run once or twice for all tests, and rows like those of the project's table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The pipeline on tables of another field, after `make adapt` and nothing else but a unit."""
 
-from __future__ import annotations
-
 import re
 import struct
 import subprocess

@@ -1,7 +1,5 @@
 """Every operator of the provider in a running Airflow, successful and failing: no credential leaves its task."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from base64 import b64encode

@@ -1,7 +1,5 @@
 """The pipeline with bad tables and failing services."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from pathlib import Path

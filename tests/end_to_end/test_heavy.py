@@ -1,7 +1,5 @@
 """Heavy tasks of several DAGs at the same time in a running Airflow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files of new rows, uploaded into the folder that Airflow's triggerer watches."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from io import BytesIO
 

@@ -1,7 +1,5 @@
 """The OpenLineage events of the pipeline's first run, and the graph that they form."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Drift, degradation, failures and missed deadlines on the real stack, with alerts by a real SMTP server."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The catalogue's DAG in a running Airflow, after the pipeline: what OpenMetadata receives, and a hidden token."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Housekeeping on the running stack: the DAG, and what it cannot reach."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The pipeline on real services: once, and once more."""
 
-from __future__ import annotations
-
 from io import BytesIO
 
 import matplotlib.image

@@ -3,8 +3,6 @@
 The tests build on each other, in this order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

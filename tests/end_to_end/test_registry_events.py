@@ -1,7 +1,5 @@
 """DAGs that start when the registry changes: the provider's examples, in a running Airflow."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The sensor of model versions in a running Airflow, with an MLflow that is down for a while."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator

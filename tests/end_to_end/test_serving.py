@@ -1,7 +1,5 @@
 """The champion: the predictions made with it, and the server that follows it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

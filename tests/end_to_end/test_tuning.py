@@ -1,7 +1,5 @@
 """The choice among candidates in the real Airflow: success, failure, and what is left behind."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The tutorial DAG in the real Airflow, with an MLflow user who is not an administrator: once, and once more."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import mlflow

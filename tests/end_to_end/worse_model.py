@@ -1,7 +1,5 @@
 """A model from code that predicts the same for every row: ``prediction`` of its configuration."""
 
-from __future__ import annotations
-
 import mlflow
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Tables in the real S3, and registered models in the real MLflow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata

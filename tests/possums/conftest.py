@@ -1,7 +1,5 @@
 """Tests of the possum problem, skipped when the project has another one."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 

@@ -1,7 +1,5 @@
 """Simulations of the drift tests on the project's own table: false alarms and power, as docs/monitoring.md states."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The candidates, the model and the gate on the possum table."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

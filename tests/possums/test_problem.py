@@ -1,7 +1,5 @@
 """The table of the possums, and the names that other tutorials and installations know."""
 
-from __future__ import annotations
-
 from include.problem import PROBLEM
 from include.services import assets
 from include.settings import INCLUDE

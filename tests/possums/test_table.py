@@ -1,7 +1,5 @@
 """The possum table and what the pipeline makes of it."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 

@@ -1,7 +1,5 @@
 """A table in batches: the same results, rows and messages as for the whole of it."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What the gate promises, by simulation: short here, long with ``make test-extended``, which prints the figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import product
 

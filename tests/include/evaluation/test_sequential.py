@@ -1,7 +1,5 @@
 """What the sequential comparison promises, by simulation: short here, long with ``make test-extended``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Tables of houses, as train reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd

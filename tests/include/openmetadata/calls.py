@@ -5,8 +5,6 @@ Each line of input is JSON: ``function`` (``module:name``), ``arguments``, ``env
 ``seconds``, a server's time-out in place of the one in the code. Each line of output is JSON: ``result`` or ``error``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """OpenMetadata's connector in its own environment, a stand-in for its server, and a model in the real MLflow."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Programs of the tests that run in the environment of OpenMetadata's connector."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import subprocess

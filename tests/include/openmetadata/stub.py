@@ -9,8 +9,6 @@ it again, and rejects names with quotes, ``::`` or line breaks. ``GET /state`` r
 clears everything.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The command lines: ``make ingest``, and OpenMetadata's own command with the same workflow file."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

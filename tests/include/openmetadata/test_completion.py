@@ -1,7 +1,5 @@
 """What is added to a model that the connector has sent; each test runs the real connector first."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The real connector, from the real MLflow to a server that validates what it is sent."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Who can see the token and the login while a task runs."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Alerts, sent to a real SMTP server and to a real HTTP server, as a Slack webhook is one."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import threading

@@ -1,7 +1,5 @@
 """The champion and its history, in the real registry."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The lock that is logged with a model."""
 
-from __future__ import annotations
-
 import logging
 import re
 import socket

@@ -1,7 +1,5 @@
 """What is old enough to be deleted."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from include.services.retention import Item, group_objects, last_champions, name_file, name_folder, select_expired

@@ -1,7 +1,5 @@
 """Samples and numbers of a table in the real S3, which is read in batches of 25 rows."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from mlflow.data.digest_utils import compute_pandas_digest

@@ -1,7 +1,5 @@
 """Settings of the events: whether they are sent, and to which server."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

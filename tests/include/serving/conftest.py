@@ -1,7 +1,5 @@
 """A fitted model as MLflow loads it, and a server that runs in a thread."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

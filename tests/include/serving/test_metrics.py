@@ -1,7 +1,5 @@
 """Metrics of a running server, read as Prometheus reads them, and by Prometheus itself."""
 
-from __future__ import annotations
-
 import json
 import math
 import subprocess

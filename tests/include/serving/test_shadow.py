@@ -1,7 +1,5 @@
 """The version in the champion's shadow, from the real MLflow."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """From a table, wherever it is, to the feature table in the real S3 and MLflow."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace

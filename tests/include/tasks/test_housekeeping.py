@@ -1,7 +1,5 @@
 """A year of runs on a real S3 and a real MLflow: what is kept, and that it is bounded."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The tasks of monitor, with the real S3 and MLflow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace

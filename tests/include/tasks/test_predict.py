@@ -1,7 +1,5 @@
 """The tasks of predict: requirements of a model in the real MLflow, figure and file in the real S3."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path

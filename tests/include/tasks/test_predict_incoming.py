@@ -1,7 +1,5 @@
 """Files of new rows, in the real S3."""
 
-from __future__ import annotations
-
 import math
 import random
 import re

@@ -1,7 +1,5 @@
 """Two versions of the toy problem, evaluated, promoted and described in the real MLflow."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace

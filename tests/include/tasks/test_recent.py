@@ -1,7 +1,5 @@
 """The rows that monitoring compares and counts, in the real S3 and MLflow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO

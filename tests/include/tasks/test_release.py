@@ -1,7 +1,5 @@
 """A champion travels from one MLflow server and S3 to others, all of them real."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

@@ -1,7 +1,5 @@
 """Back to an earlier champion, in the real registry."""
 
-from __future__ import annotations
-
 import json
 from types import SimpleNamespace
 from typing import Any

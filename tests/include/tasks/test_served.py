@@ -1,7 +1,5 @@
 """The log of the model server, and targets that were measured later, in the real S3."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """The challenger beside the champion on served rows, in the real MLflow and S3."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

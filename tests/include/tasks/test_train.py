@@ -1,7 +1,5 @@
 """Tuning and training on the toy table, in the real S3 and MLflow."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from io import StringIO

@@ -1,7 +1,5 @@
 """The champion as a candidate, in the real registry."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
