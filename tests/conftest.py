@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,8 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_airflow_home.n
 if TYPE_CHECKING:  # the tests of the DAGs alone run where the local stack is not installed
     from local.stack import Stack
     from tests.airflow import Airflow
+
+CONNECTIONS = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,16 +67,23 @@ def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with S3 and MLflow running; stopped, with every process of it, at the end."""
+    with run_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+    assert not list(stack.processes())
+
+
+@contextmanager
+def run_stack(folder: Path) -> Iterator[Stack]:
+    """Run S3 and MLflow with their data in a folder."""
     from local.settings import temporary
     from local.stack import Stack
 
-    stack = Stack(temporary(tmp_path_factory.mktemp("stack")))
+    stack = Stack(temporary(folder))
     try:
         stack.start(["s3", "mlflow"])
         yield stack
     finally:
         stack.stop()
-    assert not list(stack.processes())
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +91,7 @@ def services(stack: Stack) -> Iterator[dict[str, Any]]:
     """Connections ``mlflow_default`` and ``aws_default`` to the stack's services, in this process."""
     environment = stack.settings.environment()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
+        for name in CONNECTIONS:
             patch.setenv(name, environment[name])
         yield environment
 
@@ -88,6 +99,11 @@ def services(stack: Stack) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def buckets(services: dict[str, Any]) -> None:
     """The project's buckets, which the pipeline may have created before."""
+    create_buckets()
+
+
+def create_buckets() -> None:
+    """Create the project's buckets where ``aws_default`` leads, if they do not exist."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     from include.problem import PROBLEM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -31,6 +32,7 @@ HOUSES = Problem(
     picture="house_prices.png",
     predictions_file="house_prices.csv",
 )
+WITHOUT_ID = replace(HOUSES, row_id=None)
 
 
 def make_rows(count: int = 120, seed: int = 0) -> pd.DataFrame:

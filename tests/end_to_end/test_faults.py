@@ -9,10 +9,7 @@ import pytest
 from rich.console import Console
 
 from include.problem import PROBLEM
-from include.services import storage
-from include.services.assets import INCOMING, PROCESSING
 from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
-from include.tasks.predict_incoming import PROCESSED, PUBLISHED, REJECTED
 from local.demo import DemoError, run_demo
 from local.stack import SERVICES, Stack
 from tests.airflow import Airflow
@@ -20,16 +17,12 @@ from tests.end_to_end.conftest import (
     Pipeline,
     paused,
     read_raw,
-    read_rows,
     spoil,
     stopped,
     task_of,
-    wait_for_success,
     wait_for_task,
-    without_target,
     write_raw,
 )
-from tests.toy import in_csv
 from tests.waiting import wait_until
 
 
@@ -84,35 +77,6 @@ def test_a_run_ends_with_success_after_airflow_was_killed_during_a_task(
             process.send_signal(signal.SIGKILL)
     stack.start(["airflow"])
     assert airflow.wait("feature_eng", run_id, timeout=180) == "success"
-
-
-@pytest.fixture
-def incoming(services: dict[str, str]) -> Iterator[str]:
-    """The folder of new files; all folders are emptied of what the test adds."""
-    folders = (INCOMING.uri, PROCESSING, PROCESSED, REJECTED, PUBLISHED)
-    before = {uri for folder in folders for uri in storage.list_objects(folder)}
-    yield INCOMING.uri
-    for uri in {uri for folder in folders for uri in storage.list_objects(folder)} - before:
-        storage.delete(uri)
-
-
-def test_files_of_any_name_are_predicted_beside_one_that_is_rejected(
-    airflow: Airflow, first: Pipeline, incoming: str
-) -> None:
-    rows = without_target(read_rows())
-    names = [f"{'x' * 239}.csv", "what?.csv", "part#1 100%20.csv", "tab\tand 漢字.csv"]
-    with paused(airflow, "predict_incoming"):
-        for number, name in enumerate(names):
-            storage.write_bytes(in_csv(rows[number : number + 1]), f"{incoming}/{name}")
-        storage.write_bytes(b"no table", f"{incoming}/poison?.csv")
-    wait_for_success(airflow, "predict_incoming", airflow.trigger("predict_incoming"))
-    airflow.wait_until_idle("predict_incoming")
-
-    stems = ("x" * 100, "what", "part-1-100-20", "tab-and")
-    published = storage.list_objects(PUBLISHED)
-    assert [any(f"/{stem}-20" in uri for uri in published) for stem in stems] == [True] * 4
-    assert any("/poison-20" in uri for uri in storage.list_objects(REJECTED))
-    assert storage.list_objects(incoming) == storage.list_objects(PROCESSING) == []
 
 
 def test_a_service_that_crashes_is_restarted(stack: Stack, services: dict[str, str]) -> None:

@@ -109,19 +109,6 @@ def test_a_file_leads_to_version_run_data_and_commit(together: list[str]) -> Non
     assert all(trail.values())
 
 
-def test_an_upload_of_the_same_name_overwrites_nothing(airflow: Airflow, together: list[str]) -> None:
-    before, rows = set(contents()["predictions/incoming"]), ROWS[20:22]
-    known = airflow.run_ids(DAG)
-    upload({"one.csv": in_csv(rows)})
-    wait_for_runs(airflow, known)
-    after = set(contents()["predictions/incoming"])
-    (added,) = [name for name in after - before if name.endswith(".csv")]
-    assert before < after
-    pd.testing.assert_frame_equal(
-        read_csv(f"{PUBLISHED}/{added}")[PROBLEM.inputs], rows[PROBLEM.inputs].reset_index(drop=True), check_dtype=False
-    )
-
-
 def test_files_that_arrive_during_a_run_are_each_predicted(airflow: Airflow, together: list[str]) -> None:
     known, before = airflow.run_ids(DAG), set(published())
     upload({"early.csv": in_csv(ROWS[22:24])})

@@ -82,26 +82,6 @@ def test_every_candidate_is_a_task_of_its_name_and_a_child_run_of_the_tuning(air
     assert tuning.info.status == "FINISHED"
 
 
-def test_the_tuning_records_the_candidates_the_choice_and_its_reason(first: Pipeline) -> None:
-    tuning, below = tuning_runs(first.runs["train"])
-    with tracking.connected():
-        client = MlflowClient()
-        trained = client.get_run(first.events["train"]["run_id"])
-        table = client.load_table(tuning.info.experiment_id, "candidates.json", [tuning.info.run_id])
-
-    winner = tuning.data.tags["candidate"]
-    assert trained.info.run_name == winner
-    assert trained.data.tags["selection"] == tuning.data.tags["selection"] != ""
-    cv_rmse = below[winner].data.metrics["cv_rmse_mean"]
-    assert trained.data.metrics["cv_rmse_mean"] == pytest.approx(cv_rmse, rel=1e-12)
-    assert set(table["candidate"]) == set(TRIED)
-
-
-def test_the_scratch_folder_is_deleted(airflow: Airflow, first: Pipeline) -> None:
-    assert task_of(airflow, "train", first.runs["train"], "tune.delete_scratch")["state"] == "success"
-    assert scratch() == []
-
-
 def test_a_candidate_that_fails_leaves_the_choice_to_the_others(airflow: Airflow, one_failed: str) -> None:
     tasks = tuned(airflow, one_failed)
     _, below = tuning_runs(one_failed)

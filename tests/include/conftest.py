@@ -34,15 +34,20 @@ def add_features(table: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame
     return table.join(compute_features(table, transformer, problem))
 
 
-def make_table(rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+def select(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
+    """Return raw rows checked and split."""
+    return select_rows(inspect(rows, problem), "houses.csv", problem)
+
+
+def make_table(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
     """Return raw rows as feature_eng publishes them: checked, split, with features."""
-    return add_features(select_rows(inspect(rows, problem), "rows", problem), problem)
+    return add_features(select(rows, problem), problem)
 
 
 @pytest.fixture(scope="session")
 def houses() -> pd.DataFrame:
     """The feature table of the toy problem."""
-    return make_table(make_rows(), HOUSES)
+    return make_table(make_rows())
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +69,12 @@ def client(buckets: None) -> Iterator[MlflowClient]:
         yield MlflowClient()
 
 
+@pytest.fixture(scope="module")
+def experiment_id(client: MlflowClient, request: pytest.FixtureRequest) -> str:
+    """An experiment of the test module's own."""
+    return client.create_experiment(request.module.__name__)
+
+
 @dataclass(frozen=True)
 class Registered:
     """A registered model with two versions that have the contract of the pipeline's models."""
@@ -71,6 +82,12 @@ class Registered:
     name: str
     run_id: str
     hook: MLflowClientHook
+
+    def tags(self, version: str) -> dict[str, str]:
+        return champions.read_tags(self.hook.get_model_version(self.name, version))
+
+    def tag(self, version: str, key: str, value: str) -> None:
+        self.hook.set_model_version_tag(self.name, version, key, value)
 
     def promote(self, version: str) -> None:
         """Move the champion's alias, without the record of a promotion."""
@@ -93,8 +110,8 @@ def registered(registered_run: str, monkeypatch: pytest.MonkeyPatch) -> Register
 def waiting(registered: Registered) -> Registered:
     """Version 1 is champion, version 2 was trained and waits."""
     for version in ("1", "2"):
-        registered.hook.set_model_version_tag(registered.name, version, champions.FEATURES_URI, "s3://data/f.parquet")
-    registered.hook.set_model_version_tag(registered.name, "1", champions.PROMOTED, "2026-11-01T00:00:00.000000Z")
+        registered.tag(version, champions.FEATURES_URI, "s3://data/f.parquet")
+    registered.tag("1", champions.PROMOTED, "2026-11-01T00:00:00.000000Z")
     registered.promote("1")
     return registered
 

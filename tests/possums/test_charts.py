@@ -12,15 +12,6 @@ from include.settings import INCLUDE
 ILLUSTRATION = INCLUDE / PROBLEM.illustration
 
 
-def test_the_possum_is_a_small_cut_out_that_fills_its_canvas() -> None:
-    with Image.open(ILLUSTRATION) as image:
-        assert (image.format, image.size, image.mode) == ("PNG", (500, 900), "RGBA")
-        inked = np.argwhere(np.asarray(image)[..., 3] > 0)
-
-    assert ILLUSTRATION.stat().st_size < 100_000
-    assert (np.ptp(inked, axis=0) > np.array([0.9 * 900, 0.9 * 500])).all()
-
-
 def test_the_chart_shows_tails_in_centimetres_beside_the_possum() -> None:
     predictions = pd.DataFrame({"case": ["1", "2"], "true": [36.0, 37.5], "predicted": [35.0, 38.0]})
     predictions = predictions.assign(lower=33.0, upper=39.0, split="train")

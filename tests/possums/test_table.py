@@ -65,23 +65,3 @@ def test_the_features_are_eleven_categories_and_nine_measurements(table: pd.Data
     assert means["feature_sex_f"] + means["feature_sex_m"] == pytest.approx(1)
     features = compute_features(training, transformer, PROBLEM)
     assert features.mean().abs().max() < 1e-9
-
-
-def test_tails_in_millimetres_are_an_error(rows: pd.DataFrame) -> None:
-    (error,) = inspect(rows.assign(taill=rows["taill"].astype(float) * 10), PROBLEM).failures("error")
-
-    assert error.startswith("column taill: 100% of its values are outside of the expected 28 to 48 cm.")
-
-
-def test_a_site_that_is_new_is_a_warning(rows: pd.DataFrame) -> None:
-    new = rows.assign(site=["9", *rows["site"][1:]])
-
-    (warning,) = inspect(new, PROBLEM).failures("warning")
-    assert warning == "row 2, column site: 9 is not one of 1, 2, 3, 4, 5, 6, 7"
-
-
-def test_an_age_of_forty_years_is_impossible_and_an_eye_of_25_mm_unusual(rows: pd.DataFrame) -> None:
-    changed = inspect(rows.assign(age=["40", *rows["age"][1:]], eye=["25.0", *rows["eye"][1:]]), PROBLEM)
-
-    assert changed.failures("repair") == ["row 2, column age: 40 is impossible (0.1 to 25 years), taken as missing"]
-    assert changed.failures("warning") == ["row 2, column eye: 25.0 is outside of the expected 11 to 20 mm"]

@@ -12,12 +12,12 @@ import pytest
 from include.data.checks import Inspection, Inspector, inspect
 from include.data.reading import TableError
 from include.data.seen import Seen
-from include.data.split import select_batches, select_rows
+from include.data.split import select_batches
 from include.spec import Limits, Problem
 
-from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ...toy import AREA, DISTRICT, HOUSES, WITHOUT_ID, make_rows
+from ..conftest import select
 
-WITHOUT_ID = replace(HOUSES, row_id=None)
 CELLS = {
     "address": ["Street 1", "Street 2", " Street 3", "7", "7.0", None],
     DISTRICT: ["west", " north", "NA", None],
@@ -76,7 +76,7 @@ def test_identity_and_split_of_batches_are_those_of_the_whole(problem: Problem) 
 
     selected = pd.concat(select_batches(split(rows, 25), Inspector(problem), "rows", problem), ignore_index=True)
 
-    pd.testing.assert_frame_equal(selected, select_rows(inspect(rows, problem), "rows", problem))
+    pd.testing.assert_frame_equal(selected, select(rows, problem))
     assert len(selected) == (60 if problem.row_id else 108)
 
 
@@ -108,15 +108,6 @@ def test_limits_hold_for_the_whole_table_and_not_for_each_batch() -> None:
     results = inspect_batches(rows, 30, replace(HOUSES, limits=Limits(usual_missing=0.25))).results
 
     assert not any(result.count for result in results)
-
-
-def test_each_row_of_an_id_that_comes_again_later_is_named() -> None:
-    rows = make_rows(90)
-    rows.loc[[1, 40, 41, 88], "address"] = "here"
-
-    assert inspect_batches(rows, 30, HOUSES).failures("error") == [
-        f"row {row}, column address: here occurs more than once" for row in (3, 42, 43, 90)
-    ]
 
 
 def test_keys_are_found_with_their_first_row_and_counted() -> None:

@@ -11,8 +11,6 @@ from include.spec import Category, Number, Problem
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
 
 NAN = math.nan
-
-
 # Four training rows; the median number of rooms is 4, the mean with it 4.75.
 ROWS = pd.DataFrame(
     {
@@ -23,8 +21,6 @@ ROWS = pd.DataFrame(
     },
     index=[11, 12, 13, 14],
 )
-
-
 TRANSFORMER = build_transformer(HOUSES).fit(ROWS)
 
 
@@ -151,12 +147,3 @@ def test_features_of_new_rows_are_measured_against_the_training_rows() -> None:
     larger = compute_features(ROWS.assign(**{AREA: 94.0}), TRANSFORMER, HOUSES)
 
     assert larger[f"feature_{AREA}"].tolist() == pytest.approx([0, 0, 0, 0])
-
-
-def test_id_and_target_are_not_features() -> None:
-    rows = make_rows(20)
-    changed = rows.assign(address=rows["address"] + "a", price=rows["price"] * 2)
-
-    one, other = (compute_features(table, fit(table, HOUSES), HOUSES) for table in (rows, changed))
-
-    pd.testing.assert_frame_equal(one, other)

@@ -4,19 +4,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from include.data.checks import inspect
 from include.data.identity import add_identity, describe_rows, hash_inputs, hash_table, remove_trained
-from include.data.split import select_rows
-from include.spec import Category, Gate, Number, Problem
+from include.spec import Category, Gate, Number
 
-from ...toy import AREA, DISTRICT, HOUSES, make_rows
+from ...toy import AREA, DISTRICT, HOUSES, WITHOUT_ID, make_rows
+from ..conftest import select
 
-WITHOUT_ID = replace(HOUSES, row_id=None)
 SMALL = pd.DataFrame({"id": ["1", "2"], "age": [3.0, None]})
-
-
-def select(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
-    return select_rows(inspect(rows, problem), "houses.csv", problem)
 
 
 def test_without_an_id_equal_inputs_get_a_number_behind_the_hash() -> None:

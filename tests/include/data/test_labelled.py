@@ -1,26 +1,19 @@
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from include.data.checks import inspect
 from include.data.identity import describe_rows
 from include.data.labelled import CONFLICT, KNOWN, RENAMED, ROW, TARGET, add_labelled, check_labelled
 from include.data.reading import TableError
-from include.data.split import select_rows
 from include.spec import SPLIT, Problem
 
-from ...toy import AREA, DISTRICT, HOUSES, in_csv, make_rows
+from ...toy import AREA, DISTRICT, HOUSES, WITHOUT_ID, in_csv, make_rows
+from ..conftest import select
 
 URI = "s3://data/labelled/new.csv"
-WITHOUT_ID = replace(HOUSES, row_id=None)
-
-
-TABLE = select_rows(inspect(make_rows(), HOUSES), "houses.csv", HOUSES)
-
-
+TABLE = select(make_rows())
 NEW = make_rows(2, seed=1).assign(address=["Avenue 1", "Avenue 2"])  # raw rows that the table does not have
 
 
@@ -63,17 +56,16 @@ def test_a_target_that_arrives_later_is_that_of_the_row(problem: Problem) -> Non
     rows = make_rows(60)
     waiting = rows.assign(price=rows["price"].where(rows.index >= 10))
     columns = [*([problem.row_id] if problem.row_id else []), *problem.inputs, "price"]
-    table = select_rows(inspect(waiting[columns], problem), "houses.csv", problem)
+    table = select(waiting[columns], problem)
 
     joined = join(table, problem, new=read(rows.head(10)[columns], problem))
 
-    whole = select_rows(inspect(rows[columns], problem), "houses.csv", problem)
-    pd.testing.assert_frame_equal(joined, whole)
+    pd.testing.assert_frame_equal(joined, select(rows[columns], problem))
 
 
 def test_without_an_id_the_same_row_joins_once() -> None:
     rows = make_rows().drop(columns="address")
-    table = select_rows(inspect(rows, WITHOUT_ID), "houses.csv", WITHOUT_ID)
+    table = select(rows, WITHOUT_ID)
     file = read(pd.concat([NEW, rows.head(3)]).drop(columns="address"), WITHOUT_ID)
 
     joined = join(table, WITHOUT_ID, new=file, other=file)
@@ -85,7 +77,7 @@ def test_without_an_id_the_same_row_joins_once() -> None:
 
 def test_without_an_id_a_row_of_equal_inputs_is_numbered_through_all_batches() -> None:
     rows = make_rows().drop(columns="address")
-    table = select_rows(inspect(rows, WITHOUT_ID), "houses.csv", WITHOUT_ID)
+    table = select(rows, WITHOUT_ID)
 
     joined = join(table, WITHOUT_ID, new=read(rows.head(1).assign(price=77.0), WITHOUT_ID))
 
@@ -133,7 +125,7 @@ def test_another_target_for_the_same_row_is_left_out_and_reported(caplog: pytest
 
 def test_the_report_says_of_every_row_what_became_of_it() -> None:
     rows = make_rows()
-    table = select_rows(inspect(rows.assign(price=rows["price"].where(rows.index > 0)), HOUSES), "rows", HOUSES)
+    table = select(rows.assign(price=rows["price"].where(rows.index > 0)))
     renamed = NEW.head(1).assign(address="Street 9")
 
     _, report = add(table, {URI: read(pd.concat([rows.head(2), NEW, renamed]))})

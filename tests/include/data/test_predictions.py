@@ -9,8 +9,6 @@ from include.data.predictions import PredictionError, attach, compare, describe_
 from ...toy import AREA, DISTRICT, HOUSES
 
 NAN = math.nan
-
-
 TARGET = pd.DataFrame(
     {"address": ["30", "10", "20"], "price": [360.0, NAN, 400.0], "_split": ["train", "holdout", "train"]}
 )

@@ -1,6 +1,5 @@
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from io import BytesIO
 
@@ -10,19 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.data import reading
-from include.data.checks import check_inputs, inspect
+from include.data.checks import check_inputs
 from include.data.predictions import attach
 from include.data.reading import Part, TableError, fill, name_rows, parse_rows, read_parts
-from include.data.split import select_rows
-from include.spec import Problem
 
-from ...toy import DISTRICT, HOUSES, make_rows
-
-WITHOUT_ID = replace(HOUSES, row_id=None)
-
-
-def select(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
-    return select_rows(inspect(rows, problem), "houses.csv", problem)
+from ...toy import DISTRICT, HOUSES, WITHOUT_ID, make_rows
+from ..conftest import select
 
 
 def parquet(table: pd.DataFrame) -> bytes:

@@ -1,20 +1,13 @@
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
 from include.data.checks import inspect
 from include.data.reading import TableError, parse_rows
-from include.data.split import check_split, select_holdout, select_rows, select_training, split_rows
-from include.spec import SPLIT, Problem
+from include.data.split import check_split, select_holdout, select_training, split_rows
+from include.spec import SPLIT
 
-from ...toy import AREA, DISTRICT, HOUSES, make_rows
-
-WITHOUT_ID = replace(HOUSES, row_id=None)
-
-
-def select(rows: pd.DataFrame, problem: Problem = HOUSES) -> pd.DataFrame:
-    return select_rows(inspect(rows, problem), "houses.csv", problem)
+from ...toy import AREA, DISTRICT, HOUSES, WITHOUT_ID, make_rows
+from ..conftest import select
 
 
 def parse(content: bytes, name: str = "houses.csv") -> dict[str, list[str]]:
@@ -91,15 +84,6 @@ def test_a_table_with_errors_is_refused_with_all_of_them() -> None:
         "row 3, column living area (m²): - is not a number",
         "row 4, column split: west is not one of north, south",
     ]
-
-
-def test_rows_left_out_by_a_repair_leave_no_gap_in_the_table() -> None:
-    rows = make_rows()
-
-    table = select(pd.concat([rows.head(5), rows], ignore_index=True))
-
-    assert table.index.tolist() == list(range(120))
-    assert table["address"].tolist() == rows["address"].tolist()
 
 
 def test_training_and_holdout_rows_have_a_target_and_share_no_row() -> None:

@@ -15,8 +15,6 @@ TAIL = Number("tail", unit="cm", possible=(1, 80))
 ROWS = 23
 SIGNS = np.resize([1, 1, -1, -1], ROWS)
 COMPARISON = "not worse than the champion"
-
-
 TRUE = pd.Series(np.linspace(25, 49, ROWS))  # with an RMSE of 7 around its mean, so that usual errors are better
 GROUPS = pd.DataFrame({"sex": ["f", "m"] * 11 + ["f"], "site": ["1"] * 3 + ["2"] * 20})
 

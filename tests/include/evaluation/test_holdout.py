@@ -10,19 +10,13 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import root_mean_squared_error
 from sklearn.pipeline import Pipeline
 
-from include.data.checks import inspect
-from include.data.split import select_holdout, select_rows, select_training
+from include.data.split import select_holdout, select_training
 from include.evaluation import holdout as evaluation
 from include.model.training import build_model
 from include.spec import Gate
 from tests.toy import AREA, DISTRICT, HOUSES, make_rows
 
 Assess = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def houses() -> pd.DataFrame:
-    return select_rows(inspect(make_rows(), HOUSES), "houses", HOUSES)
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,10 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from include.data.checks import inspect
-from include.data.split import select_rows, select_training
+from include.data.split import select_training
 from tests.toy import HOUSES, make_rows
 
-from ..conftest import add_features
+from ..conftest import add_features, select
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,7 +22,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def houses() -> pd.DataFrame:
     """120 houses: 87 training rows and 33 holdout rows."""
-    return select_rows(inspect(make_rows(), HOUSES), "houses", HOUSES)
+    return select(make_rows())
 
 
 @pytest.fixture(scope="session")

@@ -70,10 +70,6 @@ def test_any_candidate_may_be_chosen_for_few_rows() -> None:
     assert [list_candidates({name: {}}, 30)[0]["name"] for name in NAMES] == NAMES
 
 
-def test_the_list_survives_json() -> None:
-    assert json.loads(json.dumps(list_candidates({}, 81))) == list_candidates({}, 81)
-
-
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [

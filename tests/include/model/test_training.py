@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from include.data.split import select_holdout, select_training
 from include.model import training as model_training
-from include.model.candidates import CANDIDATES, NAMES, UnknownCandidateError
+from include.model.candidates import CANDIDATES, NAMES
 from include.model.interval_regressor import IntervalRegressor
 from include.model.training import (
     build_model,
@@ -31,13 +31,6 @@ RIDGE = ("RidgeCV", {"alphas": [0.5]})
 
 def coefficients(model: IntervalRegressor) -> list[float]:
     return model.model[-1].regressor_.coef_.tolist()
-
-
-def test_unknown_hyper_parameters_and_estimators_are_named_with_the_known_ones() -> None:
-    with pytest.raises(UnknownCandidateError, match=r"RidgeCV has no alhpas, depth; it has .*alphas.*fit_intercept"):
-        build_model(HOUSES, "RidgeCV", {"depth": 3, "alhpas": [1], "cv": 5})
-    with pytest.raises(UnknownCandidateError, match=r"there is no candidate Lasso; there are RidgeCV, "):
-        build_model(HOUSES, "Lasso", {})
 
 
 def test_hyper_parameters_reach_every_fitted_model(table: pd.DataFrame) -> None:

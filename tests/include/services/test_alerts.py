@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -159,8 +160,7 @@ def test_a_variable_that_does_not_define_a_notifier_is_named_with_the_remedy(
 
 
 def test_a_mail_server_that_is_down_is_an_error(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "a@example.org", "retry_limit": 1}
-    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": free_port(), "extra": extra}
+    connection = json.loads(os.environ["AIRFLOW_CONN_SMTP_DEFAULT"]) | {"port": free_port()}
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
 
     with pytest.raises(OSError, match=r"[Cc]onnect"):

@@ -40,30 +40,21 @@ def approve() -> ApprovalBranchOperator:
     return approve
 
 
-def respond(
-    approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None
-) -> tuple[list[str], dict[str, Any]]:
-    """Respond, and return the tasks that are skipped, and the XComs."""
+@pytest.mark.parametrize(
+    ("option", "by", "skipped"), [("Approve", ANN, "stay"), ("Reject", ANN, "go"), ("Reject", None, "go")]
+)
+def test_a_response_leads_to_its_branch_and_is_kept_though_branching_ends_the_task(
+    approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None, skipped: str
+) -> None:
     kept: dict[str, Any] = {}
     event = {"chosen_options": [option], "params_input": {}, "responded_at": datetime.now(UTC), "responded_by_user": by}
     ti: Any = SimpleNamespace(task=approve, map_index=-1, xcom_push=lambda key, value: kept.update({key: value}))
-    with pytest.raises(DownstreamTasksSkipped) as skipped:
+
+    with pytest.raises(DownstreamTasksSkipped) as caught:
         approve.execute_complete({"ti": ti}, event)  # type: ignore[arg-type]
-    return [task if isinstance(task, str) else task[0] for task in skipped.value.tasks], kept
 
-
-@pytest.mark.parametrize(("option", "skipped"), [("Approve", "stay"), ("Reject", "go")])
-def test_a_response_leads_to_its_branch(approve: ApprovalBranchOperator, option: str, skipped: str) -> None:
-    assert respond(approve, option, ANN)[0] == [skipped]
-
-
-@pytest.mark.parametrize(("option", "by"), [("Approve", ANN), ("Reject", ANN), ("Reject", None)])
-def test_a_response_is_kept_though_branching_ends_the_task(
-    approve: ApprovalBranchOperator, option: str, by: dict[str, str] | None
-) -> None:
-    response = respond(approve, option, by)[1]["return_value"]
-
-    assert response == {"chosen_options": [option], "responded_by_user": by}
+    assert [task if isinstance(task, str) else task[0] for task in caught.value.tasks] == [skipped]
+    assert kept["return_value"] == {"chosen_options": [option], "responded_by_user": by}
 
 
 def test_it_waits_for_the_minutes_of_the_form_and_rejects_then(

@@ -90,12 +90,6 @@ def test_the_history_has_a_period_for_every_champion() -> None:
     assert champions.newest_champion() == 3
 
 
-def test_a_repeated_promotion_is_recorded_once() -> None:
-    promote("1", "2", "2")
-
-    assert past() == ["1", "2"]
-
-
 @pytest.mark.parametrize(
     ("killed_at", "champion"), [("set_registered_model_alias", "1"), ("set_model_version_tag", "2")]
 )

@@ -31,13 +31,6 @@ def reconnect(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Reco
     return change
 
 
-def test_writing_again_replaces_the_object() -> None:
-    storage.write_bytes(b"first, and longer", "s3://data/storage/twice")
-    storage.write_bytes(b"\x00second\xff", "s3://data/storage/twice")
-
-    assert storage.read_bytes("s3://data/storage/twice") == b"\x00second\xff"
-
-
 @pytest.mark.parametrize("index", [False, True])
 def test_a_table_is_written_with_its_index_if_asked_for(index: bool) -> None:
     table = TABLE.set_index("id") if index else TABLE

@@ -85,7 +85,7 @@ def test_the_data_is_the_versions_even_if_mlflow_has_its_content_under_another_a
     file: str, registered: Registered
 ) -> None:
     same = storage.write_table(storage.read_table(FEATURES), "s3://data/traced/same.parquet")
-    registered.hook.set_model_version_tag(registered.name, "1", "features_uri", same)
+    registered.tag("1", "features_uri", same)
 
     source, found = read_trace(file)["data"]
 

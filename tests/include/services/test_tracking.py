@@ -42,11 +42,6 @@ CONTEXT = {
 
 
 @pytest.fixture(scope="module")
-def experiment_id(client: MlflowClient) -> str:
-    return client.create_experiment("tracking")
-
-
-@pytest.fixture(scope="module")
 def trained(client: MlflowClient, experiment_id: str, project_table: pd.DataFrame) -> SimpleNamespace:
     """A model trained on the project's table and logged, in the environment of an Airflow task."""
     rows = project_table[INPUTS]

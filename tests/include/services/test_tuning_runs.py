@@ -17,11 +17,6 @@ SUMMARY = pd.DataFrame(
 )
 
 
-@pytest.fixture(scope="module")
-def experiment_id(client: MlflowClient) -> str:
-    return client.create_experiment("tuning")
-
-
 @pytest.fixture
 def tuning_id(experiment_id: str) -> str:
     return tuning_runs.start_tuning(experiment_id)

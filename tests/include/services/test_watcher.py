@@ -1,5 +1,4 @@
 import asyncio
-import inspect
 import json
 import logging
 import time
@@ -7,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from airflow.serialization.encoders import encode_trigger
 
 from include.services import storage
 from include.services.assets import INCOMING, PROCESSING
@@ -51,14 +49,6 @@ def test_the_watched_asset_is_the_folder_that_the_trigger_lists() -> None:
     assert arguments["folder"] == INCOMING.uri
     assert arguments["leftovers"] == PROCESSING
     assert path == "include.services.watcher.S3FolderTrigger"
-
-
-def test_the_triggerer_can_create_its_own_instance(trigger: S3FolderTrigger) -> None:
-    _, arguments = trigger.serialize()
-
-    assert S3FolderTrigger(**arguments).serialize() == trigger.serialize()
-    assert encode_trigger(trigger)["kwargs"]["folder"] == "s3://data/watched/new"
-    assert inspect.isasyncgenfunction(trigger.run)
 
 
 async def next_event(events: AsyncIterator[Any]) -> Any:

@@ -189,12 +189,6 @@ def test_a_length_is_refused_without_waiting_for_the_body(champion: str) -> None
         assert connection.recv(12) == b"HTTP/1.1 413"
 
 
-def test_a_row_may_lack_any_number(champion: str, records: Records) -> None:
-    incomplete = [records[0] | {name: None} for name in PROBLEM.numbers]
-
-    assert [ask(champion, [record]).status_code for record in incomplete] == [200] * len(incomplete)
-
-
 @pytest.fixture
 def trained(registered: Registered, training: pd.DataFrame) -> tuple[str, str]:
     """Two more versions, of a model that train makes."""

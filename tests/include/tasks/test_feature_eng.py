@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from include.data.identity import hash_table
 from include.data.split import select_training
 from include.problem import PROBLEM
-from include.services import champions, storage
+from include.services import storage
 from include.services.assets import FEATURES, LABELLED, object_uri
 from include.spec import SPLIT
 from include.tasks import feature_eng as tasks
@@ -57,11 +57,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
-def experiment_id(client: MlflowClient) -> str:
-    return champions.connect().create_experiment("feature engineering", exist_ok=True)
-
-
-@pytest.fixture
 def publish(experiment_id: str) -> Publish:
     """Runs the tasks one after the other, and returns the published table."""
 
@@ -97,7 +92,7 @@ def test_the_table_may_be_a_file_or_an_object_of_either_kind(
     table = publish(event)
 
     assert event.extra == {"uri": object_uri(FEATURES, RUN, "features.parquet")}
-    pd.testing.assert_frame_equal(table, make_table(make_rows(), HOUSES))
+    pd.testing.assert_frame_equal(table, make_table(make_rows()))
 
 
 @pytest.mark.parametrize("folder", ["include/houses/", "s3://data/unit-tables/houses/"])
@@ -117,7 +112,7 @@ def test_the_table_may_be_a_folder_of_parts(
     rows = make_rows()
     save_parts(tmp_path, folder, {f"1.{suffix}": write(rows[:50]), f"sub/2.{suffix}": write(rows[50:])})
 
-    pd.testing.assert_frame_equal(publish(), make_table(rows, HOUSES))
+    pd.testing.assert_frame_equal(publish(), make_table(rows))
 
 
 def save_parts(root: Path, folder: str, parts: dict[str, bytes]) -> None:

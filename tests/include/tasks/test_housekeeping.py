@@ -19,8 +19,8 @@ from include.services.retention import Item
 from include.settings import AWS_CONN_ID, DATA_BUCKET, RETENTION, XCOM_BUCKET
 from include.tasks import housekeeping
 from local.housekeeping import remove_deleted
-from local.settings import temporary
 from local.stack import Stack
+from tests.conftest import CONNECTIONS, create_buckets, run_stack
 
 NOW = datetime.now(UTC)
 ROUNDS = 26  # one every fortnight instead of every week: so half as many things are kept
@@ -33,19 +33,13 @@ KEPT = "s3://data/incoming/waiting.csv", "s3://data/processing/claimed.csv", "s3
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own, because this module deletes what is old."""
-    stack = Stack(temporary(tmp_path_factory.mktemp("year")))
-    with pytest.MonkeyPatch.context() as patch:
-        try:
-            patch.setattr(housekeeping, "RETENTION", KEEP)
-            stack.start(["s3", "mlflow"])
-            environment = stack.settings.environment()
-            for name in ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
-                patch.setenv(name, environment[name])
-            for bucket in (DATA_BUCKET, XCOM_BUCKET, PROBLEM.artifact_bucket):
-                S3Hook(AWS_CONN_ID).create_bucket(bucket)
-            yield stack
-        finally:
-            stack.stop()
+    with run_stack(tmp_path_factory.mktemp("year")) as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(housekeeping, "RETENTION", KEEP)
+        environment = stack.settings.environment()
+        for name in CONNECTIONS:
+            patch.setenv(name, environment[name])
+        create_buckets()
+        yield stack
 
 
 class Past:

@@ -54,7 +54,7 @@ def _no_objects(buckets: None) -> Iterator[None]:
 @pytest.fixture
 def champion(houses: pd.DataFrame, registered: Registered) -> dict[str, str]:
     uri = storage.write_table(houses, "s3://data/unit-monitor/features.parquet")
-    registered.hook.set_model_version_tag(registered.name, "1", champions.FEATURES_URI, uri)
+    registered.tag("1", champions.FEATURES_URI, uri)
     return {"version": "1", "run_id": registered.run_id, "features_uri": uri}
 
 
@@ -71,7 +71,7 @@ def test_a_champion_whose_table_is_not_known_is_skipped(registered: Registered) 
 
 
 def test_the_champion_is_found_with_its_run_and_its_table(registered: Registered) -> None:
-    registered.hook.set_model_version_tag(registered.name, "1", "features_uri", "s3://data/f.parquet")
+    registered.tag("1", "features_uri", "s3://data/f.parquet")
     registered.promote("1")
 
     assert monitor.find_champion() == {
@@ -181,8 +181,7 @@ def test_the_report_has_findings_and_notes_and_links_version_and_run(
     assert set(report["findings"] + report["notes"]) <= set(caplog.messages)
     assert (report["version"], report["no_retraining"]) == ("1", "")
     assert storage.read_bytes(report["picture"]).startswith(b"\x89PNG")
-    version = registered.hook.get_model_version(registered.name, "1")
-    assert champions.read_tags(version)["monitoring_run_id"] == report["run_id"]
+    assert registered.tags("1")["monitoring_run_id"] == report["run_id"]
     run = registered.hook.get_run(report["run_id"])
     assert champions.read_tags(run["data"])["model_version"] == "1"
     assert champions.read_params(run)["min_psi"] == "0.25"
@@ -207,7 +206,7 @@ def test_no_retraining_is_requested_without_new_rows_for_the_newest_version_or_i
     age: int,
     reason: str,
 ) -> None:
-    registered.hook.set_model_version_tag(registered.name, "2", champions.FEATURES_URI, champion["features_uri"])
+    registered.tag("2", champions.FEATURES_URI, champion["features_uri"])
     monkeypatch.setattr(monitor, "count_new_rows", lambda version: new_rows if version["version"] == "2" else 99)
     write_predicted(larger_rows())
     last = SimpleNamespace(timestamp=datetime.now(UTC) - timedelta(days=age))

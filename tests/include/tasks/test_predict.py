@@ -94,7 +94,7 @@ def lacking(buckets: None, project_table: pd.DataFrame, monkeypatch: pytest.Monk
 
 def test_a_package_that_a_registered_model_lacks_is_added_and_its_hash_follows(lacking: Registered) -> None:
     pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{lacking.name}/1"
-    lacking.hook.set_model_version_tag(lacking.name, "1", HASH_TAG, before := pyfunc.hash_model(model_uri))
+    lacking.tag("1", HASH_TAG, before := pyfunc.hash_model(model_uri))
 
     uri = add_line_to_file("1")
     changed = storage.read_bytes(uri)
@@ -106,7 +106,7 @@ def test_a_package_that_a_registered_model_lacks_is_added_and_its_hash_follows(l
 
 
 def test_a_model_whose_files_were_changed_gets_no_new_hash(lacking: Registered) -> None:
-    lacking.hook.set_model_version_tag(lacking.name, "1", HASH_TAG, "0" * 64)
+    lacking.tag("1", HASH_TAG, "0" * 64)
 
     with pytest.raises(MLflowError, match="are not those that were registered"):
         add_line_to_file("1")
@@ -118,7 +118,7 @@ def test_a_task_that_was_killed_before_it_wrote_the_file_is_completed(
     lacking: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pyfunc, model_uri = MLflowPyfuncHook(), f"models:/{lacking.name}/1"
-    lacking.hook.set_model_version_tag(lacking.name, "1", HASH_TAG, pyfunc.hash_model(model_uri))
+    lacking.tag("1", HASH_TAG, pyfunc.hash_model(model_uri))
     with monkeypatch.context() as killed:
         killed.setattr(storage, "write_bytes", lambda content, uri: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -249,10 +249,6 @@ def tables(buckets: None) -> dict[str, str]:
     }
 
 
-def tag(registered: Registered, version: str, uri: str) -> None:
-    registered.hook.set_model_version_tag(registered.name, version, "features_uri", uri)
-
-
 def test_a_run_predicts_the_rows_of_one_evaluation_by_the_champion_of_its_start(registered: Registered) -> None:
     run_id, events = f"manual__{uuid4()}", [{"features_uri": uri, "version": "2"} for uri in ("first", "second")]
     registered.promote("1")
@@ -268,12 +264,12 @@ def test_a_run_predicts_the_table_of_the_newest_version_at_its_start(
     registered: Registered, tables: dict[str, str]
 ) -> None:
     run_id = f"manual__{uuid4()}"
-    tag(registered, "1", tables["old"])
-    tag(registered, "2", tables["new"])
+    registered.tag("1", champions.FEATURES_URI, tables["old"])
+    registered.tag("2", champions.FEATURES_URI, tables["new"])
     events = inlet_events(MODEL_EVALUATED, {"features_uri": tables["old"], "version": "1"})
 
     chosen = predict.fetch_model_run_id(run_id, events)
-    tag(registered, "2", tables["newer"])
+    registered.tag("2", champions.FEATURES_URI, tables["newer"])
     again = predict.fetch_model_run_id(run_id, events)
 
     assert chosen["version"] == "1"
@@ -282,8 +278,8 @@ def test_a_run_predicts_the_table_of_the_newest_version_at_its_start(
 
 
 def test_a_version_whose_table_is_gone_is_passed_over(registered: Registered, tables: dict[str, str]) -> None:
-    tag(registered, "1", tables["new"])
-    tag(registered, "2", "s3://data/unit-predict/gone.parquet")
+    registered.tag("1", champions.FEATURES_URI, tables["new"])
+    registered.tag("2", champions.FEATURES_URI, "s3://data/unit-predict/gone.parquet")
     events = inlet_events(MODEL_EVALUATED, {"features_uri": tables["old"], "version": "1"})
 
     assert predict.fetch_model_run_id(f"manual__{uuid4()}", events)["features_uri"] == tables["new"]

@@ -156,14 +156,6 @@ def test_more_files_than_a_run_can_map_over_wait_for_the_next(monkeypatch: pytes
     assert len(storage.list_objects(incoming.INBOX)) == 1
 
 
-def test_an_upload_is_named_after_file_time_and_content() -> None:
-    name = name_upload("new houses.csv", NOON, b"rows")
-
-    assert name.startswith("new-houses-20261121T120005Z-")
-    assert name.endswith(".csv")
-    assert name == name_upload("new houses.csv", NOON, b"rows")
-
-
 @pytest.mark.parametrize(
     "other",
     [("x-a.csv", NOON.replace(second=6), b"rows"), ("x-a.csv", NOON, b"others"), ("x/a.csv", NOON, b"rows")],

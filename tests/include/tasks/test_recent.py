@@ -254,7 +254,7 @@ def test_rows_of_labelled_files_and_of_the_table_are_new_to_a_version_that_lacks
 
     assert len(built) == 120 + 60
     assert recent.count_new_rows(version) == len(select_training(built, HOUSES)) - len(
-        select_training(make_table(make_rows(), HOUSES), HOUSES)
+        select_training(make_table(make_rows()), HOUSES)
     )
     pd.concat([make_rows(), others.assign(address=others["address"] + " b")]).to_csv(source, index=False)
     storage.delete(f"{LABELS}/unit/other.csv")

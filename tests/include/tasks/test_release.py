@@ -11,36 +11,28 @@ import pandas as pd
 import pytest
 from airflow import settings
 from airflow.dag_processing.dagbag import DagBag
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.io import store
 from airflow.utils.db import initdb
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, ORIGIN_TAG, MLflowPyfuncHook
-from include.problem import PROBLEM
 from include.services import champions, storage, tracking
-from include.settings import AWS_CONN_ID, DATA_BUCKET, INCLUDE, XCOM_BUCKET
+from include.settings import DATA_BUCKET, INCLUDE
 from include.tasks import release
-from local.settings import temporary
-from local.stack import Stack
+from tests.conftest import CONNECTIONS, create_buckets, run_stack
 
 from ..conftest import Registered
 
 RUN = "manual__unit-release"
 ERRORS = b"error,absolute\n0.5,0.5\n"
-CONNECTIONS = ("AIRFLOW_CONN_MLFLOW_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The environment of a stack with an S3 and an MLflow of its own."""
-    stack = Stack(temporary(tmp_path_factory.mktemp("production")))
-    try:
-        stack.start(["s3", "mlflow"])
+    with run_stack(tmp_path_factory.mktemp("production")) as stack:
         yield stack.settings.environment()
-    finally:
-        stack.stop()
 
 
 @pytest.fixture
@@ -50,7 +42,7 @@ def staged(registered: Registered, project_table: pd.DataFrame) -> Registered:
     digest = MLflowPyfuncHook().hash_model(f"models:/{registered.name}/1")
     for version in ("1", "2"):
         for tag, value in ((champions.FEATURES_URI, uri), (HASH_TAG, digest)):
-            registered.hook.set_model_version_tag(registered.name, version, tag, value)
+            registered.tag(version, tag, value)
     tracking.log_files({tracking.OUT_OF_FOLD_ERRORS: ERRORS}, registered.run_id)
     champions.promote("1", by="the gate", why="better")
     return registered
@@ -64,10 +56,7 @@ def production(staged: Registered, elsewhere: dict[str, Any], monkeypatch: pytes
     for variable in CONNECTIONS:
         monkeypatch.setenv(variable.replace("DEFAULT", "STAGING"), os.environ[variable])
         monkeypatch.setenv(variable, elsewhere[variable])
-    hook = S3Hook(AWS_CONN_ID)
-    for bucket in (DATA_BUCKET, PROBLEM.artifact_bucket, XCOM_BUCKET):
-        if not hook.check_for_bucket(bucket):
-            hook.create_bucket(bucket)
+    create_buckets()
     return champions.connect()
 
 
@@ -126,50 +115,45 @@ def test_only_a_champion_that_is_not_on_hold_is_released(
     staged: Registered, production: MLflowClientHook, version: str, tag: str | None, why: str
 ) -> None:
     if tag:
-        staged.hook.set_model_version_tag(staged.name, "1", tag, "too low")
+        staged.tag("1", tag, "too low")
 
     with pytest.raises(AirflowFailException, match=why):
         release.choose_version(params(staged.name, version=version))
 
 
+# What copy_version and copy_table return of a version that has arrived.
 RECORDED = {"version": "1", "model_uri": "models:/x/1", "summary": "from staging", "champion": ""}
 TABLE = {"features_uri": "s3://data/features/x/features.parquet", "rows_uri": ""}
 
 
-@pytest.fixture
-def arrived(registered: Registered) -> Registered:
-    """Two versions that have arrived, and no champion."""
-    return registered
-
-
 @pytest.mark.parametrize(("approval", "branch"), [(True, "approve"), (False, "promote_to_champion")])
-def test_the_form_decides_whether_a_person_is_asked(arrived: Registered, approval: bool, branch: str) -> None:
+def test_the_form_decides_whether_a_person_is_asked(registered: Registered, approval: bool, branch: str) -> None:
     assert release.check_version(RECORDED, [36.0] * 5, {"approval": approval}) == branch
 
 
-def test_a_version_that_is_on_hold_here_is_not_released_again(arrived: Registered) -> None:
+def test_a_version_that_is_on_hold_here_is_not_released_again(registered: Registered) -> None:
     champions.hold("1", why="rolled back")
 
     assert release.check_version(RECORDED, [36.0] * 5, {"approval": False}) == "keep_version"
     assert release.keep_version(RECORDED, TABLE, None)["reason"] == "on hold, rolled back"
 
 
-def test_a_version_that_predicts_no_numbers_fails(arrived: Registered) -> None:
+def test_a_version_that_predicts_no_numbers_fails(registered: Registered) -> None:
     with pytest.raises(AirflowFailException, match=r"no release: version 1 predicts \[nan\], not 5 finite numbers"):
         release.check_version(RECORDED, [float("nan")], {"approval": False})
 
 
-def test_a_rejection_is_recorded_and_the_version_is_not_judged_by_promote(arrived: Registered) -> None:
+def test_a_rejection_is_recorded_and_the_version_is_not_judged_by_promote(registered: Registered) -> None:
     response = {"chosen_options": ["Reject"], "responded_by_user": {"name": "ann"}}
 
     assert release.keep_version(RECORDED, TABLE, response)["promoted"] is False
 
-    tags = champions.read_tags(arrived.hook.get_model_version(arrived.name, "1"))
+    tags = registered.tags("1")
     assert (tags[champions.REJECTED], tags[champions.FEATURES_URI]) == ("rejected by ann", TABLE["features_uri"])
     assert (champions.champion(), champions.waiting()) == ("", [])
 
 
-def test_a_release_does_not_replace_a_champion_that_it_did_not_know(arrived: Registered) -> None:
+def test_a_release_does_not_replace_a_champion_that_it_did_not_know(registered: Registered) -> None:
     champions.promote("2", by="the gate", why="better")
 
     with pytest.raises(AirflowFailException, match="version 2 is champion now"):

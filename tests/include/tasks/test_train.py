@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from include.data.features import build_transformer, compute_features
 from include.data.sampling import draw_rows
-from include.data.split import select_holdout, select_training
+from include.data.split import select_training
 from include.mlflow_provider.hooks.pyfunc import HASH_TAG, MLflowPyfuncHook
 from include.model import candidates, training, tuning
 from include.services import champions, samples, storage, tracking, tuning_runs
@@ -52,11 +52,6 @@ def _toy_problem() -> Any:
 @pytest.fixture(scope="module")
 def features_uri(buckets: None, houses: pd.DataFrame) -> str:
     return storage.write_table(houses, "s3://data/unit-training/features.parquet")
-
-
-@pytest.fixture(scope="module")
-def experiment_id(client: MlflowClient) -> str:
-    return client.create_experiment("training tasks")
 
 
 def left() -> list[str]:
@@ -226,24 +221,13 @@ def test_the_hash_is_that_of_the_models_files(trained: SimpleNamespace, features
     assert trained.features_uri == features_uri
 
 
-def test_rows_without_a_target_are_neither_trained_on_nor_scored(experiment_id: str, client: MlflowClient) -> None:
-    rows = make_rows()
-    table = make_table(rows.assign(price=rows["price"].where(rows.index % 5 > 0)), HOUSES)
-    uri = storage.write_table(table, "s3://data/unit-training/fewer.parquet")
-
-    run = client.get_run(tasks.train_model(uri, experiment_id, SELECTED)["run_id"])
-
-    assert len(select_training(table, HOUSES)) + len(select_holdout(table, HOUSES)) == 96
-    assert run.data.metrics["holdout_rmse"] < 40
-
-
 def test_of_many_rows_a_model_is_fitted_to_as_many_as_the_limit_allows(
     experiment_id: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited = replace(HOUSES, limits=replace(HOUSES.limits, max_training_rows=1000))
     monkeypatch.setattr(tasks, "PROBLEM", limited)
     rows = make_rows(1500)
-    raw = make_table(rows, HOUSES)[[*rows.columns, SPLIT]]
+    raw = make_table(rows)[[*rows.columns, SPLIT]]
     training = select_training(raw, HOUSES)
     transformer = build_transformer(HOUSES).fit(draw_rows(training, 1000, HOUSES)[HOUSES.inputs])
     table = raw.join(compute_features(raw, transformer, HOUSES))
@@ -277,7 +261,7 @@ def test_a_run_trains_from_the_newest_table_unless_an_event_says_what_is_done(
 ) -> None:
     uris, run_id = [f"s3://data/unit-training/{uuid4()}" for _ in range(3)], f"{run_type}__{uuid4()}"
     if trained:
-        registered.hook.set_model_version_tag(registered.name, "1", "features_uri", uris[-1])
+        registered.tag("1", "features_uri", uris[-1])
     events = inlet_events(FEATURES, *({"uri": uri} for uri in uris))
 
     found = tasks.fetch_feature_df(SimpleNamespace(run_type=run_type), run_id, events)
@@ -291,8 +275,8 @@ def test_a_run_that_is_cleared_trains_again_although_it_made_a_version(
 ) -> None:
     uri, run_id = f"s3://data/unit-training/{uuid4()}", f"asset_triggered__{uuid4()}"
     makers = {"this": run_id, "another": f"asset_triggered__{uuid4()}"}
-    registered.hook.set_model_version_tag(registered.name, "1", "features_uri", uri)
-    registered.hook.set_model_version_tag(registered.name, "1", champions.DAG_RUN_ID, makers[maker])
+    registered.tag("1", "features_uri", uri)
+    registered.tag("1", champions.DAG_RUN_ID, makers[maker])
 
     dag_run = SimpleNamespace(run_type="asset_triggered")
     found = tasks.fetch_feature_df(dag_run, run_id, inlet_events(FEATURES, {"uri": uri}))
