@@ -69,23 +69,6 @@ def test_the_table_has_id_inputs_target_and_split() -> None:
     assert table.dtypes.astype(str).tolist() == ["str", "str", "str", "float64", "float64", "float64", "str"]
 
 
-def test_a_table_with_errors_is_refused_with_all_of_them() -> None:
-    rows = make_rows().astype({AREA: object})
-    rows.loc[[0, 1], AREA] = ["long", "-"]
-    rows.loc[2, DISTRICT] = "west"
-
-    with pytest.raises(TableError) as caught:
-        select(rows)
-
-    header, *lines = str(caught.value).splitlines()
-    assert header == "houses.csv cannot be used:"
-    assert sorted(lines) == [
-        "row 2, column living area (m²): long is not a number",
-        "row 3, column living area (m²): - is not a number",
-        "row 4, column split: west is not one of north, south",
-    ]
-
-
 def test_training_and_holdout_rows_have_a_target_and_share_no_row() -> None:
     table = select(make_rows().assign(price=make_rows()["price"].where(lambda price: price > 200)))
     training, holdout = select_training(table, HOUSES), select_holdout(table, HOUSES)

@@ -200,13 +200,6 @@ def test_the_choice_has_a_reason() -> None:
     )
 
 
-def test_the_choice_survives_json(rows: pd.DataFrame) -> None:
-    chosen = choose(summarize(score_candidate(NET, rows, HOUSES)), "k€")
-
-    assert json.loads(json.dumps(chosen)) == chosen
-    assert set(chosen["scores"]) >= {"cv_rmse_mean", "cv_rmse_std", "cv_r2_mean", "cv_r2_std", "cv_rmse_se"}
-
-
 def test_failed_candidates_are_logged_and_left_out(rows: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "include.model.tuning"):
         summary = summarize_all([score_candidate(RIDGE, rows, HOUSES)], [RIDGE, NET])

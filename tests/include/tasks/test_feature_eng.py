@@ -15,10 +15,8 @@ from mlflow.tracking import MlflowClient
 
 from include.data.identity import hash_table
 from include.data.split import select_training
-from include.problem import PROBLEM
 from include.services import storage
 from include.services.assets import FEATURES, LABELLED, object_uri
-from include.spec import SPLIT
 from include.tasks import feature_eng as tasks
 
 from ...toy import AREA, DISTRICT, HOUSES, in_csv, in_parquet, make_rows
@@ -140,15 +138,6 @@ def test_a_bad_cell_of_a_part_is_named_and_nothing_is_published(
     error = f"include/houses/ cannot be used:\nb.csv, row 22, column {AREA}: large is not a number"
     assert str(caught.value) == error
     assert not storage.exists(object_uri(FEATURES, RUN, "checked.parquet"))
-
-
-def test_the_projects_own_table_is_published(publish: Publish, project_table: pd.DataFrame) -> None:
-    table = publish()
-
-    pd.testing.assert_frame_equal(table, project_table)
-    assert {PROBLEM.id, PROBLEM.target.name, SPLIT, *PROBLEM.inputs} == {
-        name for name in table if not name.startswith("feature_")
-    }
 
 
 @pytest.mark.parametrize("name", ["include/houses.csv", "s3://data/unit-tables/missing.csv"])

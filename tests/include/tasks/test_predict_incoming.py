@@ -168,16 +168,6 @@ def test_another_upload_has_another_name(other: tuple[str, datetime, bytes]) -> 
     assert "/" not in name
 
 
-def test_rows_are_written_by_id_in_their_types_and_without_other_columns() -> None:
-    claimed = claim(content=in_csv(new_rows().assign(remark="sunny", **{"lambda": [None, 2, 3]})))
-
-    rows = storage.read_table(check_rows(claimed, RUN))
-
-    assert rows.index.tolist() == ["Street 1", "Street 2", "Street 3"]
-    assert list(rows) == HOUSES.inputs
-    assert rows["lambda"].isna().tolist() == [True, False, False]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
