@@ -30,10 +30,13 @@ def select(rows: pd.DataFrame, *slices: pd.DataFrame) -> tuple[list[str], bool]:
     return chosen["address"].tolist(), is_new
 
 
-def test_the_first_evaluation_takes_all_rows() -> None:
-    rows = make_rows(30)
+@pytest.mark.parametrize(("count", "is_slice"), [(30, True), (MIN_ROWS - 1, False)])
+def test_the_first_evaluation_takes_all_rows_which_are_a_slice_unless_they_are_too_few(
+    count: int, is_slice: bool
+) -> None:
+    rows = make_rows(count)
 
-    assert select(rows) == (rows["address"].tolist(), True)
+    assert select(rows) == (rows["address"].tolist(), is_slice)
 
 
 def test_a_slice_is_used_until_there_are_as_many_fresh_rows() -> None:
@@ -50,12 +53,6 @@ def test_rows_that_a_model_was_trained_on_no_longer_count_for_a_slice() -> None:
 
     assert select(rows.iloc[20:41], rows.head(30)) == (rows["address"].tolist()[30:41], True)
     assert select(rows.iloc[20:35], rows.head(30)) == (rows["address"].tolist()[20:30], False)
-
-
-def test_too_few_rows_are_no_slice() -> None:
-    rows = make_rows(MIN_ROWS - 1)
-
-    assert select(rows) == (rows["address"].tolist(), False)
 
 
 def test_rows_in_other_units_are_not_fresh() -> None:

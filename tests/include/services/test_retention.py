@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from include.services.retention import Item, group_objects, last_champions, name_file, name_folder, select_expired
 from include.settings import Keep
 
@@ -12,16 +14,13 @@ def aged(name: str, days: float) -> Item:
     return Item(name, NOW - timedelta(days=days), (name,))
 
 
-def test_only_what_is_older_than_the_limit_expires() -> None:
-    items = [aged("young", 29), aged("old", 31), aged("older", 60)]
-
-    assert [item.name for item in select_expired(items, Keep(30), NOW)] == ["old", "older"]
-
-
-def test_the_newest_stay_however_old_they_are() -> None:
-    items = [aged("third", 300), aged("first", 100), aged("second", 200)]
-
-    assert [item.name for item in select_expired(items, Keep(30, 2), NOW)] == ["third"]
+@pytest.mark.parametrize(
+    ("keep", "days", "expired"), [(Keep(30), [29, 31, 60], ["31", "60"]), (Keep(30, 2), [300, 100, 200], ["300"])]
+)
+def test_what_is_older_than_the_limit_expires_but_the_newest_stay(
+    keep: Keep, days: list[int], expired: list[str]
+) -> None:
+    assert [item.name for item in select_expired([aged(str(age), age) for age in days], keep, NOW)] == expired
 
 
 def test_what_is_needed_stays_and_takes_no_place_of_the_newest() -> None:

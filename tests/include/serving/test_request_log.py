@@ -34,9 +34,11 @@ class Store:
         self.files: dict[str, pd.DataFrame] = {}
         self.is_away = False
         self.tries = 0
+        self.wait: Callable[[], object] = lambda: None  # before a file is written
 
     def write(self, content: bytes, uri: str) -> None:
         self.tries += 1
+        self.wait()
         if self.is_away:
             raise OSError("S3 is away")
         self.files[uri] = pd.read_parquet(BytesIO(content))
@@ -161,20 +163,12 @@ def test_rows_that_make_no_table_are_counted_and_stop_no_others(
     assert "requested rows wait until they can be written" in caplog.text
 
 
-def test_an_answer_is_taken_at_once_while_a_file_is_being_written(
-    store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writing, go_on = threading.Event(), threading.Event()
-
-    def write(content: bytes, uri: str) -> None:
-        writing.set()
-        assert go_on.wait(20)
-        store.write(content, uri)
-
-    monkeypatch.setattr(request_log.storage, "write_bytes", write)
+def test_an_answer_is_taken_at_once_while_a_file_is_being_written(store: Store, start: Start) -> None:
+    go_on = threading.Event()
+    store.wait = lambda: go_on.wait(20)
     log = start(rows=1, seconds=3600)
     log(answer(1))
-    assert writing.wait(20)
+    wait_until(lambda: store.tries)
     log(answer(2))
 
     assert log.waiting == 2
@@ -195,20 +189,11 @@ def test_files_are_written_although_there_always_is_another_row(store: Store, st
     assert store.ids == ["r1-1", "r1-2", "r2-1"]
 
 
-def test_rows_that_come_while_a_file_is_written_are_written_when_the_server_stops(
-    store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writing = threading.Event()
-
-    def write(content: bytes, uri: str) -> None:
-        writing.set()
-        wait_until(log._stopped.is_set)
-        store.write(content, uri)
-
-    monkeypatch.setattr(request_log.storage, "write_bytes", write)
+def test_rows_that_come_while_a_file_is_written_are_written_when_the_server_stops(store: Store, start: Start) -> None:
     log = start(rows=2, seconds=3600)
+    store.wait = lambda: wait_until(log._stopped.is_set)
     log(answer(1, rows=2))
-    assert writing.wait(20)
+    wait_until(lambda: store.tries)
     log(answer(2))
     log.stop()
 

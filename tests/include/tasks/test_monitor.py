@@ -240,18 +240,14 @@ def test_a_few_odd_rows_are_reported_although_nothing_was_measured(champion: dic
     assert f"{AREA} 3" in report["notes"][0]
 
 
-def test_without_recent_rows_there_is_no_report(champion: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("change", [{}, {"features_uri": "s3://data/unit-monitor/gone.parquet"}])
+def test_without_recent_rows_or_the_champions_table_there_is_no_report(
+    champion: dict[str, str], monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
     monkeypatch.setattr(monitor, "count_rejected", lambda days: 1)
 
     with pytest.raises(AirflowSkipException, match="nothing to report"):
-        monitor.publish_report(champion, None, None, None, PARAMS, RUN, {}, {})
-
-
-def test_a_champion_whose_table_is_gone_is_not_reported_on(champion: dict[str, str]) -> None:
-    gone = {**champion, "features_uri": "s3://data/unit-monitor/gone.parquet"}
-
-    with pytest.raises(AirflowSkipException, match="nothing to report"):
-        monitor.publish_report(gone, None, None, None, PARAMS, RUN, {}, {})
+        monitor.publish_report(champion | change, None, None, None, PARAMS, RUN, {}, {})
 
 
 def test_a_request_of_retraining_has_version_and_findings() -> None:
