@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -114,18 +112,10 @@ def test_a_missed_deadline_names_the_run_and_the_limit(mailbox: Mailbox) -> None
     assert "/dags/train/runs/asset__2026-11-21T08%3A00%3A00%2B00%3A00" in mail
 
 
-def test_another_notifier_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    received: list[dict[str, str]] = []
-
-    class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-    server = HTTPServer(("127.0.0.1", 0), Webhook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    webhook = {"conn_type": "http", "host": f"http://127.0.0.1:{server.server_port}"}
+def test_another_notifier_sends_alerts_to_a_chat_instead(
+    mailbox: Mailbox, receiver: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = {"conn_type": "http", "host": receiver.url}
     setting = {
         "notifier": "airflow.providers.http.notifications.http.HttpNotifier",
         "http_conn_id": "webhook",
@@ -134,14 +124,11 @@ def test_another_notifier_sends_alerts_to_a_chat_instead(mailbox: Mailbox, monke
     }
     monkeypatch.setenv("AIRFLOW_CONN_WEBHOOK", json.dumps(webhook))
     monkeypatch.setenv("AIRFLOW_VAR_ALERTS", json.dumps(setting))
-    try:
-        send(ALERT)
-    finally:
-        server.shutdown()
-        server.server_close()
+
+    send(ALERT)
 
     text = "train.train_model failed\ntask: train_model\nerror: 1 < 2 & {{ 6 * 7 }}\nhttp://x/log?try=1"
-    assert received == [{"text": f"{text}\n{GUIDE}"}]
+    assert [content for _, content in receiver.posts] == [{"text": f"{text}\n{GUIDE}"}]
     assert mailbox.mails == []
 
 

@@ -3,10 +3,8 @@
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,22 +31,11 @@ for listener in OpenLineageProviderPlugin.listeners:
 
 
 @pytest.fixture
-def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+def received(receiver: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """Path and content of what a lineage server, such as Marquez, receives; the transport names the server."""
-    received = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(201)
-            self.end_headers()
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        transport = {"type": "http", "url": f"http://127.0.0.1:{http.server_port}", "endpoint": "api/v1/lineage"}
-        monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
-        threading.Thread(target=http.serve_forever).start()
-        yield received
-        http.shutdown()
+    transport = {"type": "http", "url": receiver.url, "endpoint": "api/v1/lineage"}
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
+    return receiver.posts
 
 
 def send_events(home: Path) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import uvicorn
 from mlflow.models import infer_signature
+from sklearn.pipeline import Pipeline
 
 from include.data.split import select_training
 from include.model import interval_regressor
@@ -24,6 +25,7 @@ from include.model.interval_regressor import PARTS, IntervalRegressor, fill
 from include.model.training import build_model, fit_with_intervals
 from include.problem import PROBLEM
 from include.serving.guard import ImpatientProtocol
+from include.spec import Problem
 
 from ... import waiting
 from ...network import free_port
@@ -48,12 +50,15 @@ def records(rows: pd.DataFrame) -> Records:
     return json.loads(rows.to_json(orient="records"))
 
 
-def fit(name: str, training: pd.DataFrame) -> IntervalRegressor:
+def fit(name: str, training: pd.DataFrame, problem: Problem = PROBLEM) -> IntervalRegressor:
     """Return a candidate, fitted as ``train`` does."""
     selected = {key: values[0] for key, values in find_candidate(name).grid.items()}
-    model = build_model(PROBLEM, name, selected)
-    fitted = fit_with_intervals(model, training[PROBLEM.inputs], training[PROBLEM.target.name])
-    fitted.levels = {name: fill(training[name]).unique().tolist() for name in PROBLEM.categories}
+    return fit_pipeline(build_model(problem, name, selected), training, problem)
+
+
+def fit_pipeline(model: Pipeline, training: pd.DataFrame, problem: Problem = PROBLEM) -> IntervalRegressor:
+    fitted = fit_with_intervals(model, training[problem.inputs], training[problem.target.name])
+    fitted.levels = {name: fill(training[name]).unique().tolist() for name in problem.categories}
     return fitted
 
 

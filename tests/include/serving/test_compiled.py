@@ -14,15 +14,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from include.model.candidates import NAMES, find_candidate
-from include.model.interval_regressor import fill
-from include.model.training import build_model, fit_with_intervals
+from include.model.training import build_model
 from include.problem import PROBLEM
 from include.serving import compiled
 from include.serving.clean import CleanReader
 from include.serving.compiled import CannotCompileError, CompiledModel
 
 from ...toy import HOUSES, make_rows
-from .conftest import fit
+from .conftest import fit, fit_pipeline
 
 COLUMNS = ["prediction", "lower", "upper"]
 
@@ -62,10 +61,7 @@ def test_trees_split_numbers_where_scikit_learn_does(regressor: type) -> None:
 def test_a_missing_category_is_predicted_as_the_models_own_level_of_missing_cells() -> None:
     texts = dict.fromkeys(HOUSES.categories, "str")
     rows = make_rows().assign(index=["a", None, "b"] * 40).astype(texts | dict.fromkeys(HOUSES.numbers, float))
-    model = fit_with_intervals(
-        build_model(HOUSES, "RidgeCV", find_candidate("RidgeCV").grid), rows[HOUSES.inputs], rows[HOUSES.target.name]
-    )
-    model.levels = {name: fill(rows[name]).unique().tolist() for name in HOUSES.categories}
+    model = fit("RidgeCV", rows, HOUSES)
     fast = CompiledModel(model, HOUSES, rows[HOUSES.inputs].head(3))
     records = rows[HOUSES.inputs].to_json(orient="records")
 
@@ -89,9 +85,7 @@ def test_the_ends_of_many_rows_are_those_of_few(training: pd.DataFrame, monkeypa
 
 def test_a_model_that_would_predict_something_else_is_not_compiled(training: pd.DataFrame) -> None:
     encode, predict = build_model(PROBLEM, "RidgeCV", find_candidate("RidgeCV").grid)
-    unknown = make_pipeline(encode, FunctionTransformer(np.tanh), predict)
-    model = fit_with_intervals(unknown, training[PROBLEM.inputs], training[PROBLEM.target.name])
-    model.levels = {name: fill(training[name]).unique().tolist() for name in PROBLEM.categories}
+    model = fit_pipeline(make_pipeline(encode, FunctionTransformer(np.tanh), predict), training)
 
     with pytest.raises(CannotCompileError, match="would not predict the same"):
         CompiledModel(model, PROBLEM, training.head(3))
