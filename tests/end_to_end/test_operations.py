@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from include.mlflow_provider.hooks.client import MLflowClientHook
 from include.problem import PROBLEM
 from include.settings import RETENTION
-from local.housekeeping import clean, find_waiting, trim_events
+from local.housekeeping import clean, find_waiting
 from local.stack import Stack
 from tests.airflow import Airflow
 from tests.end_to_end.conftest import paused, task_of
@@ -72,16 +72,6 @@ def test_old_runs_and_logs_are_deleted_and_others_stay(stack: Stack, airflow: Ai
     assert airflow.run("housekeeping", young)["state"] == "success"
     assert not (logs / f"run_id={dry_run}").exists()
     assert (logs / f"run_id={young}").exists()
-
-
-def test_old_lineage_is_deleted_and_tasks_may_write_meanwhile(stack: Stack, airflow: Airflow, dry_run: str) -> None:
-    file = stack.settings.lineage
-    before = file.read_text()
-    with file.open("a") as stream:
-        stream.write(f'{{"eventTime": "{LONG_AGO.isoformat()}"}}\n')
-
-    assert trim_events(file, datetime.now(UTC) - timedelta(days=90), dry_run=False) == 1
-    assert file.read_text().startswith(before)
 
 
 def test_the_state_of_pipeline_and_airflow_is_published(stack: Stack, airflow: Airflow, dry_run: str) -> None:

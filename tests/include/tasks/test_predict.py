@@ -144,15 +144,12 @@ def table(houses: pd.DataFrame, problem: Problem) -> pd.DataFrame:
     return houses.rename(columns={"address": problem.id})
 
 
-def events_of(table: pd.DataFrame) -> dict[Any, Any]:
-    uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
-    return inlet_events(MODEL_EVALUATED, {"features_uri": uri, "version": "1"})
-
-
 def predict_table(table: pd.DataFrame) -> tuple[str, str, dict[str, Any], list[str]]:
     """Run the tasks on a table; return figure, file and event, and the parts that were predicted."""
     run_id, published = f"manual__{uuid4()}", SimpleNamespace(extra={})
-    model = predict.fetch_model_run_id(run_id, events_of(table))
+    uri = storage.write_table(table, "s3://data/unit-predict/features.parquet")
+    events = inlet_events(MODEL_EVALUATED, {"features_uri": uri, "version": "1"})
+    model = predict.fetch_model_run_id(run_id, events)
     parts = predict.fetch_feature_df_no_target(model["features_uri"], run_id)
     targets = predict.fetch_target(model["features_uri"], run_id)
     for part in parts:
