@@ -91,9 +91,17 @@ def run_id(buckets: None) -> str:
 
 def limit_to(prefix: str, folder: Path) -> Path:
     """Write the project's workflow file, limited to models whose names begin with a prefix."""
-    content = yaml.safe_load(settings.OPENMETADATA_WORKFLOW.read_text())
-    content["source"]["sourceConfig"]["config"]["mlModelFilterPattern"] = {"includes": [prefix]}
-    file = folder / "limited.json"
+    return change_workflow(folder, "source/sourceConfig/config/mlModelFilterPattern", {"includes": [prefix]})
+
+
+def change_workflow(folder: Path, path: str, value: Any) -> Path:
+    """Write the project's workflow file with one setting changed."""
+    content = place = yaml.safe_load(settings.OPENMETADATA_WORKFLOW.read_text())
+    *names, last = path.split("/")
+    for name in names:
+        place = place[name]
+    place[last] = value
+    file = folder / "workflow.json"
     file.write_text(json.dumps(content))
     return file
 

@@ -1,27 +1,15 @@
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from include import settings
 from include.openmetadata.workflow import CatalogueError, read_workflow, variables
 
+from .conftest import change_workflow
+
 SERVER, MLFLOW = "workflowConfig/openMetadataServerConfig", "source/serviceConnection/config"
 AUTH0 = {"clientId": "id", "secretKey": "key", "domain": "example.com"}  # in the sample of OpenMetadata's documentation
-
-
-def changed(tmp_path: Path, path: str, value: Any) -> Path:
-    """Write the project's workflow file with one setting changed."""
-    content = place = yaml.safe_load(settings.OPENMETADATA_WORKFLOW.read_text())
-    *names, last = path.split("/")
-    for name in names:
-        place = place[name]
-    place[last] = value
-    file = tmp_path / "workflow.json"
-    file.write_text(json.dumps(content))
-    return file
 
 
 def test_variables_are_replaced_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +27,7 @@ def test_variables_are_replaced_from_the_environment(monkeypatch: pytest.MonkeyP
 
 
 def test_json_is_read_like_yaml(tmp_path: Path) -> None:
-    file = changed(tmp_path, "source/serviceName", "mlflow")
+    file = change_workflow(tmp_path, "source/serviceName", "mlflow")
 
     assert read_workflow(file) == read_workflow(settings.OPENMETADATA_WORKFLOW)
 
@@ -75,7 +63,7 @@ def test_settings_that_the_client_rejects_are_refused_with_the_remedy(
     tmp_path: Path, path: str, value: Any, sentence: str
 ) -> None:
     with pytest.raises(CatalogueError) as caught:
-        read_workflow(changed(tmp_path, path, value))
+        read_workflow(change_workflow(tmp_path, path, value))
 
     assert sentence in str(caught.value)
     assert "eyJ" not in str(caught.value), "a secret"
@@ -83,7 +71,7 @@ def test_settings_that_the_client_rejects_are_refused_with_the_remedy(
 
 @pytest.mark.parametrize("provider", ["openmetadata", "auth0", "azure", "google", "okta", "custom-oidc", "saml"])
 def test_a_token_of_any_provider_is_accepted(tmp_path: Path, provider: str) -> None:
-    read_workflow(changed(tmp_path, f"{SERVER}/authProvider", provider))
+    read_workflow(change_workflow(tmp_path, f"{SERVER}/authProvider", provider))
 
 
 @pytest.mark.parametrize(
