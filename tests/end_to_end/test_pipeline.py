@@ -18,7 +18,7 @@ from include.settings import AWS_CONN_ID, PLOTS, XCOM_BUCKET
 from local.airflow import Airflow
 from local.settings import PROJECT
 from local.stack import Stack
-from tests.end_to_end.conftest import TARGET, Pipeline, places_with, read_rows
+from tests.end_to_end.conftest import TARGET, Pipeline, places_with, read_rows, states_of
 
 PICTURE = PLOTS.relative_to(PROJECT) / PROBLEM.picture
 
@@ -152,3 +152,15 @@ def test_the_registered_model_is_described(first: Pipeline) -> None:
     own = {name: value for name, value in model.tags.items() if not name.startswith("holdout.")}
     assert own == {"model_type": "regression", "data": PROBLEM.name}
     assert model.description == PROBLEM.summary
+
+
+def test_a_second_run_takes_the_other_branches(airflow: Airflow, second: Pipeline) -> None:
+    states = {
+        task_id: state
+        for dag_id in ("feature_eng", "train")
+        for task_id, state in states_of(airflow, dag_id, second.runs[dag_id]).items()
+    }
+    assert states["prepare_mlflow_experiment.create_experiment"] == "skipped"
+    assert states["prepare_mlflow_experiment.experiment_exists"] == "success"
+    assert states["register_model.create_registered_model"] == "skipped"
+    assert states["register_model.model_already_registered"] == "success"
