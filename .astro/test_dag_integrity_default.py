@@ -1,7 +1,5 @@
 """Run by ``astro dev parse`` in the image: every DAG file can be imported without connections and variables."""
 
-from __future__ import annotations
-
 import os
 
 from airflow.dag_processing.dagbag import DagBag

@@ -1,7 +1,5 @@
 """Write ``.env`` from ``.env_example`` with generated passwords, readable by its owner only: ``make env``."""
 
-from __future__ import annotations
-
 import os
 import re
 import secrets

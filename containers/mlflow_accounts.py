@@ -3,8 +3,6 @@
 Run by the service ``mlflow-accounts`` and by the local stack. Needs the standard library only.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import sys

@@ -4,8 +4,6 @@ Internal secrets are generated once and kept. Airflow's logins for MLflow and S3
 Needs the standard library only.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """Airflow's own metrics, which its processes send by StatsD, for Prometheus."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from socketserver import BaseRequestHandler, UDPServer

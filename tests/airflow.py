@@ -1,7 +1,5 @@
 """The client of Airflow's REST API with the calls that only tests make."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection
 from typing import Any

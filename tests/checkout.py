@@ -1,7 +1,5 @@
 """A copy of the project in which files may be changed."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

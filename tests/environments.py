@@ -1,7 +1,5 @@
 """Environments that only some tests need, built on first use."""
 
-from __future__ import annotations
-
 import fcntl
 import subprocess
 import sys

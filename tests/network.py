@@ -1,7 +1,5 @@
 """A port for a server, and the mails that one accepts."""
 
-from __future__ import annotations
-
 import email
 import socket
 from email.message import Message

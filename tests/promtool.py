@@ -1,7 +1,5 @@
 """Alerts of Prometheus, tried on series by its own tool."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

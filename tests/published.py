@@ -1,7 +1,5 @@
 """OpenLineage events, checked against the classes that OpenLineage and its provider publish."""
 
-from __future__ import annotations
-
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 

@@ -4,8 +4,6 @@
 ``relay.py inside <folder> <port>... -- <command>`` listens on the same ports of the sandbox while the command runs.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """The layout of the project: who knows the table, what imports what, and what is imported late."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """A small problem of another field, with column names of every kind, and rows of it: what unit tests work on."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from io import BytesIO
 

@@ -1,7 +1,5 @@
 """Observe processes from outside during a test."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

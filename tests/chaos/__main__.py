@@ -5,8 +5,6 @@ needs an approval, which a thread gives. The rounds are written to ``.local/chao
 printed as Markdown.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import os

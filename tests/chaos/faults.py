@@ -1,7 +1,5 @@
 """Faults of one machine: killed and stopped processes, reset connections, a full disk, a wrong clock."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What must be true of a stack whatever has happened to it."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

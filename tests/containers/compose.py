@@ -1,7 +1,5 @@
 """The services of ``astro dev start``: the Astro CLI's compose file merged with the project's."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

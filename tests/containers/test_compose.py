@@ -1,7 +1,5 @@
 """The compose file, merged with the one that the Astro CLI generates."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

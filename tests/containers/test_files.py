@@ -1,7 +1,5 @@
 """The Dockerfile, ignored files, and the DAGs' tests as the Astro CLI runs them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

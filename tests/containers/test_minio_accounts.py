@@ -1,7 +1,5 @@
 """The script of the service minio-accounts, with ``mc`` as the only program."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

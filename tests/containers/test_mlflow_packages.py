@@ -1,7 +1,5 @@
 """The script of the service mlflow-packages."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The containers of ``astro dev start`` on a real engine: ``make containers``."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Secrets of the compose file: generated, kept, and refused when they are public."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

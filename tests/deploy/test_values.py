@@ -1,7 +1,5 @@
 """The values for the official Airflow chart, and the manifests beside them."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """What the documents name exists: pages, headings, files, symbols, commands, tasks and parameters."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from functools import cache

@@ -1,7 +1,5 @@
 """The settings that the documents give to paste are connections that the hooks understand."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The commands of the page run, and page and docstrings name the fields that there are."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

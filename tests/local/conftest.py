@@ -1,7 +1,5 @@
 """Stacks of their own for tests and modules."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

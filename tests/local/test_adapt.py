@@ -1,7 +1,5 @@
 """A table of one's own: what is chosen for its columns, what is written, and what is refused."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

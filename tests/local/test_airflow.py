@@ -1,7 +1,5 @@
 """The client of a local Airflow."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import threading

@@ -1,7 +1,5 @@
 """Backup, restore and upgrade of a local stack, on real services."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import subprocess

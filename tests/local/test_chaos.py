@@ -1,7 +1,5 @@
 """Random faults: that they are repeatable and real, and ten rounds of them."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time

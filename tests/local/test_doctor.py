@@ -1,7 +1,5 @@
 """What ``make doctor`` finds on stacks that were broken for real."""
 
-from __future__ import annotations
-
 import io
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Lineage events that are trimmed while tasks write and are killed."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from pathlib import Path

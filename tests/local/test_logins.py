@@ -1,7 +1,5 @@
 """Permissions of the local stack's users and keys."""
 
-from __future__ import annotations
-
 import boto3
 import httpx
 import pytest

@@ -1,7 +1,5 @@
 """The metrics of a stack, and the alerts on them."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pins and lock files have the same versions."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Settings of a local stack: ports, secrets, connections."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket

@@ -1,7 +1,5 @@
 """Starting, checking and stopping a local stack."""
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Metrics that Airflow's own StatsD clients send, as Prometheus reads them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from threading import Thread
