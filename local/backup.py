@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -168,7 +169,7 @@ def _copy_postgres(settings: Settings, folder: Path) -> Path:
 
 
 def _add(archive: tarfile.TarFile, name: str, file: Path) -> None:
-    """Add a file, open before it is measured: it may be replaced or deleted meanwhile."""
+    """Add a file; it is opened before its size is read, because it may be replaced or deleted meanwhile."""
     if file.is_dir():
         archive.add(file, name, recursive=False)  # buckets may be empty
         return
@@ -188,7 +189,9 @@ def _extract(archive: Path, folder: Path, key: Path | None) -> None:
             archive = plain
         with tarfile.open(archive) as opened:
             opened.extractall(folder, filter=_keep_files)  # noqa: S202 # with the filter of data, and more
-    except (pyrage.DecryptError, tarfile.TarError, EOFError, OSError) as error:
+            while opened.fileobj and opened.fileobj.read(2**20):  # gzip's checksum is at the end
+                pass
+    except (pyrage.DecryptError, tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise BackupError(f"{archive} cannot be read: {error}") from error
 
 
@@ -213,8 +216,8 @@ def _check_versions(manifest: Path) -> None:
 
 def _read_key(file: Path) -> pyrage.x25519.Identity:
     if not file.exists():
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(f"{pyrage.x25519.Identity.generate()}\n")
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(f"{pyrage.x25519.Identity.generate()}\n")
     try:
         return pyrage.x25519.Identity.from_str(file.read_text().strip())
     except (pyrage.IdentityError, UnicodeDecodeError) as error:

@@ -177,6 +177,15 @@ def test_a_file_that_is_no_archive_is_refused(own_stack: Stack, tmp_path: Path, 
         restore(own_stack.settings, file)
 
 
+def test_a_damaged_archive_is_refused(own_stack: Stack) -> None:
+    archive = back_up(own_stack.settings)
+    content = archive.read_bytes()
+    for place in (len(content) // 2, len(content) - 8):  # in the data, and in gzip's checksum
+        archive.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(BackupError, match="cannot be read"):
+            restore(own_stack.settings, archive)
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
