@@ -8,7 +8,7 @@ SHELL := bash
 PYTHON ?= python3
 # Ports of the local stack, for example `make demo AIRFLOW_PORT=8081`; stored in .local/ports.env.
 export S3_PORT MLFLOW_PORT AIRFLOW_PORT SERVE_PORT METRICS_PORT POSTGRES_PORT REDIS_PORT
-# Executor and database, remembered too: EXECUTOR=celery WORKERS=2, DATABASE=postgresql (docs/executors.md).
+# Executor and database, stored there too: EXECUTOR=celery WORKERS=2, DATABASE=postgresql (docs/executors.md).
 export EXECUTOR WORKERS DATABASE
 # Number of archives that `make backup` keeps.
 export BACKUPS
@@ -39,7 +39,7 @@ demo serve password:
 
 down: ## Stop every service
 status: ## Print the state and address of each service
-doctor: ## Look for everything that can be wrong, and print the remedies
+doctor: ## Check the local stack, and print remedies
 clean: ## Delete the local data after confirmation, but not the environments
 down status doctor clean:
 	@$(call if_set_up,$(RUN) $@)
@@ -52,10 +52,9 @@ up: setup ## Start the services (SERVICES="s3 mlflow airflow") [EXECUTOR=celery 
 	@$(RUN) up $(SERVICES)
 
 trace: setup ## Print run, data and commit of predictions (FILE=s3://...csv)
-	@$(RUN) trace $(FILE)
-
 lineage: setup ## Print and draw the lineage of predictions (FILE=s3://...csv)
-	@$(RUN) lineage $(FILE)
+trace lineage:
+	@$(RUN) $@ $(FILE)
 
 setup-openmetadata: $(ENVS)/openmetadata/.complete ## Build the environment of OpenMetadata's connector (optional)
 
@@ -71,7 +70,7 @@ backup: setup ## Write databases, objects and secrets to an archive (KEY=<file> 
 restore: setup ## Stop the services and restore an archive (FILE=... [KEY=<file>])
 	@$(RUN) restore $(if $(FILE),"$(FILE)" $(if $(KEY),"$(KEY)"))
 
-housekeeping: setup ## Clean up databases, logs and lineage, as once a day (DRY_RUN=1)
+housekeeping: setup ## Delete old rows, logs and lineage events now, not only once a day (DRY_RUN=1)
 	@$(RUN) housekeeping $(if $(DRY_RUN),dry-run)
 
 test: setup ## Run the test suite on temporary services
@@ -142,10 +141,10 @@ bench-scale: setup ## Measure seconds and memory of each task (ROWS="10000 10000
 bench-serve: setup ## Compare the model server with `mlflow models serve` and LitServe (CANDIDATE=RidgeCV)
 	@$(BIN)/python -m local.bench_serve $(CANDIDATE)
 
-chaos: setup ## Break a stack at random and check that nothing is lost (ROUNDS=10 or 3-3, SEED=0; Linux as root)
+chaos: setup ## Inject random faults into a stack and check that nothing is lost (ROUNDS=10 or 3-3, SEED=0; Linux as root)
 	@$(BIN)/python -m tests.chaos
 
-lock: $(UV) ## Lock the pinned packages again
+lock: $(UV) ## Update the lock files
 	@for name in $(LOCKS); do \
 	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" \
