@@ -1,6 +1,5 @@
 """Write ``.env`` from ``.env_example`` with generated passwords, readable by its owner only: ``make env``."""
 
-import os
 import re
 import secrets
 import sys
@@ -13,18 +12,18 @@ COMMENT = "# Written by `make env` from .env_example, with generated passwords. 
 
 def main(project: Path = PROJECT) -> int:
     """Write the file, unless it exists."""
-    if (project / ".env").is_dir():
+    file = project / ".env"
+    if file.is_dir():
         print(".env is a folder, created by Docker in place of the missing file: sudo rmdir .env", file=sys.stderr)
         return 1
     text = EXAMPLE_VALUE.sub(lambda _: secrets.token_hex(20), (project / ".env_example").read_text())
     _, _, body = text.partition("\n\n")
     try:
-        file = os.open(project / ".env", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
         print(".env exists and was not changed: delete it first to write a new one.", file=sys.stderr)
         return 1
-    with os.fdopen(file, "w") as stream:
-        stream.write(f"{COMMENT}\n\n{body}")
+    file.write_text(f"{COMMENT}\n\n{body}")
     print("Wrote .env with the passwords of Airflow (user admin), MLflow and S3 (user airflow).")
     return 0
 

@@ -63,6 +63,10 @@ class Airflow:
         """Return a run: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds, ..."""
         return self.get(run_path(dag_id, run_id))
 
+    def active_runs(self, **filters: Any) -> list[dict[str, Any]]:
+        """Return the queued and running runs of all DAGs."""
+        return self.get("dags/~/dagRuns", state=["queued", "running"], limit=100, **filters)["dag_runs"]
+
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return a run's task instances: ``task_id``, ``map_index``, ``state``, ``duration``, ``try_number``, ..."""
         return self.get(f"{run_path(dag_id, run_id)}/taskInstances", limit=500)["task_instances"]

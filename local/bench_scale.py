@@ -26,11 +26,11 @@ from local.stack import Stack
 
 RESULTS, PICTURE = PROJECT / "docs" / "scale.csv", PROJECT / "docs" / "images" / "scale.png"
 TOTAL = "total"
-LARGE = 100_000  # rows from which on the exponent is fitted: below, starting processes takes longer than the rows
+LARGE = 100_000  # rows from which the exponent is fitted: below, starting processes takes most of the time
 NOISE = 1 / 40  # standard deviation, as a share of the expected range
 BATCH = 250_000  # rows
 COLOURS = (style.INK, style.TRUE, style.PREDICTED, style.MISS, "#6b8e5a", "#a35c6a", "#7d6aa3")  # of total and tasks
-SHARE = 0.02  # of the whole time, from which on a task is in the table
+MIN_SHARE = 0.02  # of the total time, for a task to be in the table
 GIGABYTE = 1e9
 
 console = Console(highlight=False, width=140)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def resample(table: pd.DataFrame, rows: int, problem: Problem) -> Iterator[pd.DataFrame]:
-    """Yield batches of rows that are drawn with replacement, with noise on their numbers, and ids from 1."""
+    """Yield batches of rows drawn with replacement, with noise added to the numbers, and ids from 1."""
     rng = np.random.default_rng(0)
     for first in range(0, rows, BATCH):
         count = min(BATCH, rows - first)
@@ -154,7 +154,7 @@ def _tabulate(medians: pd.DataFrame) -> Table:
     table = Table("task", *(f"{size:,} rows" for size in sizes), "exponent")
     for task, values in medians.iterrows():
         seconds, gigabytes = values["seconds"], values["gigabytes"].fillna(0)
-        if seconds.iloc[-1] >= SHARE * medians["seconds"].loc[TOTAL].iloc[-1]:
+        if seconds.iloc[-1] >= MIN_SHARE * medians["seconds"].loc[TOTAL].iloc[-1]:
             cells = (f"{seconds[size]:.1f} s, {gigabytes[size]:.2f} GB" for size in sizes)
             table.add_row(str(task), *cells, f"{fit_exponent(seconds):.2f}")
     return table

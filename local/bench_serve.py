@@ -1,4 +1,4 @@
-"""Benchmark: the model server beside `mlflow models serve` and LitServe, with the same model on the same machine."""
+"""Benchmark: the model server compared with `mlflow models serve` and LitServe, with the same model and machine."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ from include.settings import AWS_CONN_ID, MLFLOW_CONN_ID
 from local.settings import PROJECT, temporary
 from local.stack import Stack
 
-SECONDS = 10.0  # of requests for each line of the table; those that were sent are waited for
+SECONDS = 10.0  # of load for each line of the table
 LOADS = [(1, 1), (1, 10), (1, 100), (1000, 1), (1000, 10)]  # rows per request, connections
 BODIES = 50  # different requests of a size
 WAIT = 120.0  # for a server to start, and for a response
@@ -74,7 +74,7 @@ console = Console(highlight=False, width=100)
 
 
 class Address(NamedTuple):
-    """A server of this machine."""
+    """A server on this machine."""
 
     name: str
     port: int
@@ -82,7 +82,7 @@ class Address(NamedTuple):
 
 @dataclass
 class Measured:
-    """What a load did: milliseconds of each response with status 200, others by count, and the seconds of all."""
+    """Result of a load: latencies of responses with status 200 (ms), number of other responses, duration (s)."""
 
     latencies: list[float] = field(default_factory=list)
     errors: int = 0
@@ -90,9 +90,9 @@ class Measured:
 
 
 class Client(asyncio.Protocol):
-    """A connection that sends a request as soon as the last one was answered, until a point in time.
+    """A connection that sends a request as soon as the last one was answered, until a time.
 
-    An HTTP library would take more time for a request than the server.
+    An HTTP library would need more time per request than the server.
     """
 
     def __init__(self, requests: Iterator[bytes], until: float, measured: Measured) -> None:
@@ -100,7 +100,7 @@ class Client(asyncio.Protocol):
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Send the first request."""
         self.transport: Any = transport
         self._send()
 
@@ -132,7 +132,7 @@ class Client(asyncio.Protocol):
 
 
 async def measure(port: int, bodies: list[bytes], connections: int, seconds: float) -> Measured:
-    """Send requests over some connections at a time."""
+    """Send requests over several connections at the same time."""
     measured, started = Measured(), time.perf_counter()
     loop = asyncio.get_running_loop()
     clients = []

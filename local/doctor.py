@@ -1,4 +1,4 @@
-"""Look at everything that can be wrong with a local stack, and say the remedy."""
+"""The checks of ``make doctor``: every problem of a local stack comes with its remedy."""
 
 import shutil
 import sqlite3
@@ -20,8 +20,8 @@ from local.backup import DATABASES, installed_versions, read_versions
 from local.settings import AIRFLOW_USER, ENVIRONMENTS, PROJECT, USER, find_obstacle
 from local.stack import SERVICES, Stack, last_line
 
-LITTLE_SPACE, NO_SPACE = 5e9, 1e9  # bytes
-ANSWER_WITHIN = 5  # seconds
+LOW_SPACE, NO_SPACE = 5e9, 1e9  # bytes
+TIMEOUT = 5  # seconds
 MAX_CLOCK_DIFFERENCE = 5  # seconds; S3 refuses requests whose time is 15 minutes off
 RESULTS = ("Airflow: ", "logs: ", "temporary: ", "lineage: ", "MLflow: ")  # of local/housekeeping.py
 WAITING = timedelta(hours=1)  # longer than a run, or a file of new rows, should take
@@ -29,7 +29,7 @@ WAITING = timedelta(hours=1)  # longer than a run, or a file of new rows, should
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, what is there, and what to do about it: nothing, if all is well."""
+    """The result of a check: its subject, the state, and the remedy, which is empty if all is well."""
 
     subject: str
     state: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def examine(stack: Stack, now: datetime | None = None) -> Iterator[Finding]:
-    """Yield what is found; nothing is changed. A check that fails is a finding too."""
+    """Run all checks, which change nothing. A check that raises an error is a finding too."""
     ready = {service.name for service in SERVICES.values() if stack.is_running(service) and stack.is_ready(service)}
     for check in CHECKS:
         try:
@@ -63,7 +63,7 @@ def _check_environments(stack: Stack, ready: set[str], now: datetime) -> Iterato
 def _check_disk(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
     free = shutil.disk_usage(stack.settings.home).free
     remedy = "trigger the DAG housekeeping, make housekeeping, delete old archives in .local/backups"
-    yield Finding("disk", f"{free / 1e9:.1f} GB free", remedy if free < LITTLE_SPACE else "", is_error=free < NO_SPACE)
+    yield Finding("disk", f"{free / 1e9:.1f} GB free", remedy if free < LOW_SPACE else "", is_error=free < NO_SPACE)
 
 
 def _check_secrets(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
@@ -76,28 +76,28 @@ def _check_secrets(stack: Stack, ready: set[str], now: datetime) -> Iterator[Fin
 
 
 def _check_processes(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    """Look for processes without a supervisor, and for programs that it cannot keep running."""
+    """Check for processes without a supervisor, and for programs that it cannot keep running."""
     processes = [str(process.pid) for process in stack.processes()]
     if not processes:
         return
-    if stack._supervisor_process() is None:
+    if stack.find_supervisor() is None:
         yield Finding("processes", f"{', '.join(processes)} outlived their supervisor", "make down", is_error=True)
         return
-    for program in (program for service in SERVICES.values() for program in stack._programs(service)):
-        if (state := stack._info(program)["statename"]) in ("FATAL", "BACKOFF"):
+    for program in (program for service in SERVICES.values() for program in stack.programs(service)):
+        if (state := stack.info(program)["statename"]) in ("FATAL", "BACKOFF"):
             log = stack.settings.logs / f"{program.rpartition(':')[2]}.log"
             yield Finding(f"program {program}", f"does not start ({state})", f"see {log}", is_error=True)
 
 
 def _check_housekeeping(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    """Look whether the last line of the daily program is a result, not an error."""
+    """Check that the log of the daily program ends with a result, not an error."""
     log = stack.settings.logs / "housekeeping.log"
     if (line := last_line(log)) and not line.startswith(RESULTS):
         yield Finding("housekeeping", line, f"see {log}, and try make housekeeping")
 
 
 def _check_services(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    """Look whether each service answers, and whether a port that it needs is taken by another program."""
+    """Check that each service responds, or that its port is free."""
     for service in SERVICES.values():
         port = stack.settings.ports[service.port]
         if stack.is_running(service):
@@ -128,19 +128,19 @@ def _check_databases(stack: Stack, ready: set[str], now: datetime) -> Iterator[F
 def _check_postgresql(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
     if _is_started(stack, "postgres"):
         url = stack.settings.database_url.replace("+psycopg2", "")
-        with closing(psycopg2.connect(url, connect_timeout=ANSWER_WITHIN)):
+        with closing(psycopg2.connect(url, connect_timeout=TIMEOUT)):
             yield Finding("PostgreSQL", "answers")
 
 
 def _check_celery(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    """Look whether Redis and every worker answer, and how many tasks wait for a worker."""
+    """Check that Redis and every worker respond, and count the tasks that wait for a worker."""
     if not _is_started(stack, "redis"):
         return
     url = stack.settings.environment()["AIRFLOW__CELERY__BROKER_URL"]
-    with closing(redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN)) as broker:
+    with closing(redis.Redis.from_url(url, socket_timeout=TIMEOUT)) as broker:
         yield Finding("Redis", f"answers, {broker.llen('default')} tasks wait")
     with Celery(broker=url) as celery:
-        count, wanted = len(celery.control.ping(timeout=ANSWER_WITHIN)), stack.settings.workers
+        count, wanted = len(celery.control.ping(timeout=TIMEOUT)), stack.settings.workers
     remedy = f"see {stack.settings.logs}/worker-*.log" if count < wanted else ""
     yield Finding("Celery workers", f"{count} of {wanted} answer", remedy, is_error=not count)
 
@@ -169,22 +169,21 @@ def _check_logins(stack: Stack, ready: set[str], now: datetime) -> Iterator[Find
 
 
 def _check_airflow(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    """Look for DAGs that cannot be imported and runs that do not end."""
+    """Check for DAGs that cannot be imported and runs that do not end."""
     if "airflow" not in ready:
         return
     airflow = Airflow(stack.settings)
     for error in airflow.get("importErrors")["import_errors"]:
         reason = error["stack_trace"].strip().splitlines()[-1]
         yield Finding(f"DAG file {error['filename']}", reason, "correct the file", is_error=True)
-    before = (now - WAITING).isoformat()
-    for run in airflow.get("dags/~/dagRuns", state=["queued", "running"], run_after_lte=before, limit=100)["dag_runs"]:
+    for run in airflow.active_runs(run_after_lte=(now - WAITING).isoformat()):
         page = f"{stack.settings.url('airflow')}/dags/{run['dag_id']}/runs/{run['dag_run_id']}"
         state = f"{run['state']} since {run['run_after'][:16]}"
         yield Finding(f"run of {run['dag_id']}", state, f"it may wait for an approval: {page}")
 
 
 def _check_runs(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    """Look for runs in MLflow that a killed task left open; the connections of Airflow must be set."""
+    """Check for runs in MLflow that a killed task left open; the connections of Airflow must be set."""
     from include.problem import PROBLEM
     from include.services import champions
 
@@ -201,7 +200,7 @@ def _check_runs(stack: Stack, ready: set[str], now: datetime) -> Iterator[Findin
 
 
 def _check_files(stack: Stack, ready: set[str], now: datetime) -> Iterator[Finding]:
-    """Look for files of new rows that wait too long or were rejected; the connections of Airflow must be set."""
+    """Check for files of new rows that wait too long or were rejected; the connections of Airflow must be set."""
     from include.services import storage
     from include.services.assets import PROCESSING
     from include.tasks.predict_incoming import INBOX, REJECTED
@@ -227,7 +226,7 @@ CHECKS: tuple[Callable[[Stack, set[str], datetime], Iterator[Finding]], ...] = (
 
 def _is_started(stack: Stack, program: str) -> bool:
     try:
-        return program in stack.settings.airflow_programs and stack._info(program)["statename"] != "STOPPED"
+        return program in stack.settings.airflow_programs and stack.info(program)["statename"] != "STOPPED"
     except OSError:  # the supervisor does not run
         return False
 

@@ -110,10 +110,7 @@ def _is_before(line: str, time: datetime) -> bool:
 
 def find_waiting(settings: Settings, before: datetime) -> list[str]:
     """Return the DAGs with a run that was started before a time and has not ended."""
-    found = Airflow(settings).get(
-        "dags/~/dagRuns", state=["queued", "running"], run_after_lte=before.isoformat(), limit=100
-    )
-    return sorted({run["dag_id"] for run in found["dag_runs"]})
+    return sorted({run["dag_id"] for run in Airflow(settings).active_runs(run_after_lte=before.isoformat())})
 
 
 def _run(command: list[str], environment: dict[str, str], folder: Path) -> str:

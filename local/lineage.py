@@ -1,19 +1,15 @@
 """``make lineage``: what predictions come from, by the tasks' OpenLineage events."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from include.charts.lineage import Card, plot_lineage
+from include.charts.style import render
 from include.services.lineage import Dataset, locate, short_name
 from include.services.lineage_graph import Graph, build_graph, find_predictions, read_events
-
-if TYPE_CHECKING:
-    from include.charts.lineage import Card
 
 MAX_SOURCES = 3  # of one task, as cards of their own
 
@@ -26,9 +22,6 @@ def show_lineage(events: Path, picture: Path, console: Console, uri: str | None 
     :param uri: of the dataset; by default the predictions that were published last
     :raises LineageError: there are no events, or none of the dataset
     """
-    from include.charts.lineage import plot_lineage
-    from include.charts.style import render
-
     graph = build_graph(read_events(events))
     dataset = locate(uri) if uri else find_predictions(graph)
     upstream = graph.upstream(dataset)
@@ -53,7 +46,6 @@ def tabulate(graph: Graph) -> Table:
 
 def make_cards(graph: Graph) -> dict[Dataset, Card]:
     """Return the cards of the chart, each after its sources; many files that one task read share a card."""
-    from include.charts.lineage import Card
 
     def card(dataset: Dataset, task: str = "", sources: tuple[Dataset, ...] = ()) -> Card:
         system = dataset.namespace.partition(":")[0]

@@ -1,4 +1,4 @@
-"""An Airflow plugin for the benchmark: notes how much memory each task has had at most."""
+"""An Airflow plugin for the benchmark: it records the peak memory of each task."""
 
 import json
 import os
@@ -22,16 +22,16 @@ class PeakListener:
 
     @hookimpl
     def on_task_instance_success(self, task_instance: Any) -> None:
-        """Note the memory of a task that has succeeded."""
-        _note(task_instance)
+        """Record a task that has succeeded."""
+        _record(task_instance)
 
     @hookimpl
     def on_task_instance_failed(self, task_instance: Any) -> None:
-        """Note the memory of a task that has failed."""
-        _note(task_instance)
+        """Record a task that has failed."""
+        _record(task_instance)
 
 
-def _note(task_instance: Any) -> None:
+def _record(task_instance: Any) -> None:
     own, started = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     peak = (own + started if started > own else own) * UNIT
     line = {"task": f"{task_instance.dag_id}.{task_instance.task_id}", "bytes": peak}

@@ -13,7 +13,7 @@ RUN = Path(__file__).with_name("run.py")
 
 
 def describe_programs(settings: Settings) -> dict[str, dict[str, str | int]]:
-    """Return the options of each program: its ``command``, and in what it differs from the others."""
+    """Return each program's ``command``, and its options that are not the default."""
     home, project, environments = map(_escape, (settings.home, PROJECT, ENVIRONMENTS))
     ports = settings.ports
     mlflow = f'"{environments}/mlflow/bin/mlflow" server --host 127.0.0.1 --port {ports["MLFLOW_PORT"]} --workers 1'
@@ -94,5 +94,5 @@ def write_configuration(settings: Settings) -> Path:
 
 
 def _escape(path: object) -> str:
-    """Return a path as a value in which ``%`` begins no expansion."""
+    """Escape ``%`` in a path: supervisord would expand it."""
     return str(path).replace("%", "%%")

@@ -23,10 +23,11 @@ from include.settings import AWS_CONN_ID, DATA_BUCKET, DEFAULT_PORTS
 from local import postgres
 
 PROJECT = Path(__file__).parents[1]
+EXAMPLE = PROJECT / ".env_example"
 ENVIRONMENTS = Path(sys.prefix).parent
 # Variables of .env_example that every way of starting Airflow shares.
 SHARED = ("AIRFLOW__", "MLFLOW_ALLOW_", "MLFLOW_DISABLE_", "OMP_", "OPENBLAS_")
-# Variables that programs get from the shell, by how their names begin: nothing else, because any could be a secret.
+# Prefixes of the variables that programs inherit from the shell: no others, because any could be a secret.
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "XDG_", "PYTHON", "TERM"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
@@ -117,24 +118,24 @@ class Settings:
 
     @property
     def temporary(self) -> Path:
-        """Folder of the programs' temporary files, which those that are killed leave behind; a short path, too."""
+        """Folder of the programs' temporary files, emptied at each start; its path must be short, too."""
         return self.socket.parent / "tmp"
 
     def url(self, service: str) -> str:
         """Return the URL of ``airflow``, ``mlflow``, ``s3``, ``serve`` or ``metrics``."""
-        host = "localhost" if service in ("airflow", "mlflow") else "127.0.0.1"  # of UIs, and of APIs alone
+        host = "localhost" if service in ("airflow", "mlflow") else "127.0.0.1"  # in a browser, or for programs
         return f"http://{host}:{self.ports[f'{service.upper()}_PORT']}"
 
     def secrets(self) -> dict[str, str]:
         """Return the stack's secrets from ``secrets.env`` (mode 0600), after generating the missing ones."""
         file = self.home / "secrets.env"
-        if not file.exists():
-            _write_private(file, "")
-        known, fernet = dotenv_values(file), secrets.token_urlsafe(32) + "="  # 32 bytes in base64
+        self.home.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        known, fernet = _read(file), secrets.token_urlsafe(32) + "="  # 32 bytes in base64
         generated = {name: secrets.token_hex(32) for name in SECRETS} | {"AIRFLOW_FERNET_KEY": fernet}
         with file.open("a") as stream:
             stream.writelines(f"{name}={value}\n" for name, value in generated.items() if name not in known)
-        return {name: value or "" for name, value in dotenv_values(file).items()}
+        return _read(file)
 
     def environments(self) -> dict[str, dict[str, str]]:
         """Return the environment of each program of ``local/programs.py``: only the secrets that it needs."""
@@ -245,7 +246,7 @@ class Settings:
         """Return Airflow's connections; the timeouts of the one to S3 are those of ``.env_example``."""
         mlflow = {"conn_type": "mlflow", "host": f"http://127.0.0.1:{self.ports['MLFLOW_PORT']}"}
         mlflow |= {"login": AIRFLOW_USER, "password": secret["AIRFLOW_MLFLOW_PASSWORD"]}
-        s3: dict[str, Any] = json.loads(_example()[AWS_CONNECTION])
+        s3: dict[str, Any] = json.loads(_read(EXAMPLE)[AWS_CONNECTION])
         s3 |= {"login": secret["S3_ACCESS_KEY"], "password": secret["S3_SECRET_KEY"]}
         s3["extra"]["endpoint_url"] = self.url("s3")
         return {MLFLOW_CONNECTION: json.dumps(mlflow), AWS_CONNECTION: json.dumps(s3)}
@@ -258,28 +259,22 @@ class Settings:
             folder.mkdir(mode=0o700, exist_ok=True)
         self.write_environments(self.environments())
         (self.home / "ports.env").write_text("".join(f"{name}={value}\n" for name, value in self.options.items()))
-        redis = self.home / "redis" / "redis.conf"
-        redis.unlink(missing_ok=True)
-        _write_private(redis, self._redis_configuration())
         (self.home / "mlflow" / "auth.ini").write_text(AUTH_INI.format(database_uri="sqlite:///login.db"))
+        redis, secret = self.home / "redis", self.secrets()
+        _write_private(  # the password would be visible on a command line
+            redis / "redis.conf",
+            f"bind 127.0.0.1\nport {self.ports['REDIS_PORT']}\nrequirepass {secret['REDIS_PASSWORD']}\n"
+            f'dir "{redis}"\nappendonly yes\nsave ""\n',
+        )
         passwords = self.home / "airflow" / "passwords.json"
         if not passwords.exists():
-            _write_private(passwords, json.dumps({USER: self.secrets()["AIRFLOW_PASSWORD"]}))
+            _write_private(passwords, json.dumps({USER: secret["AIRFLOW_PASSWORD"]}))
 
     def write_environments(self, programs: Iterable[str]) -> None:
         """Write what programs read when they start: their environment variables."""
         environments = self.environments()
         for program in {name.partition(":")[0] for name in programs}:  # without the number of a worker
-            file = self.home / "environments" / f"{program}.json"
-            file.unlink(missing_ok=True)
-            _write_private(file, json.dumps(environments[program]))
-
-    def _redis_configuration(self) -> str:
-        """Return a file for the password, which would be visible on a command line."""
-        return (
-            f"bind 127.0.0.1\nport {self.ports['REDIS_PORT']}\nrequirepass {self.secrets()['REDIS_PASSWORD']}\n"
-            f'dir "{self.home / "redis"}"\nappendonly yes\nsave ""\n'
-        )
+            _write_private(self.home / "environments" / f"{program}.json", json.dumps(environments[program]))
 
 
 def load(home: Path = PROJECT / ".local") -> Settings:
@@ -313,7 +308,7 @@ def temporary(folder: Path, **options: Any) -> Settings:
 
 def common_settings() -> dict[str, str]:
     """Return the settings of ``.env_example`` that every way of starting Airflow shares."""
-    return {name: value for name, value in _example().items() if name.startswith(SHARED)}
+    return {name: value for name, value in _read(EXAMPLE).items() if name.startswith(SHARED)}
 
 
 def inherited() -> dict[str, str]:
@@ -323,11 +318,12 @@ def inherited() -> dict[str, str]:
 
 def stored_options(home: Path) -> dict[str, str]:
     """Return the options with which the stack in ``home`` was last started."""
-    return {name: value for name, value in dotenv_values(home / "ports.env").items() if value}
+    return _read(home / "ports.env")
 
 
-def _example() -> dict[str, str]:
-    return {name: value for name, value in dotenv_values(PROJECT / ".env_example").items() if value}
+def _read(file: Path) -> dict[str, str]:
+    """Return the variables of a file that are not empty; none if it does not exist."""
+    return {name: value for name, value in dotenv_values(file).items() if value}
 
 
 def _s3_server(secret: dict[str, str]) -> dict[str, str]:
@@ -356,9 +352,9 @@ def find_obstacle(port: int) -> str:
     return ""
 
 
-def _number(name: str, value: str, kind: str, most: int) -> int:
-    if not (value.isdecimal() and 0 < int(value) <= most):
-        raise SystemExit(f"{name}={value} is not a {kind}: choose a number from 1 to {most}")
+def _number(name: str, value: str, kind: str, maximum: int) -> int:
+    if not (value.isdecimal() and 0 < int(value) <= maximum):
+        raise SystemExit(f"{name}={value} is not a {kind}: choose a number from 1 to {maximum}")
     return int(value)
 
 
@@ -369,6 +365,7 @@ def _choice(name: str, value: str, choices: Iterable[str]) -> str:
 
 
 def _write_private(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(text)
+    """Write a file that only this user may read, in place of an earlier one."""
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_text(text)

@@ -95,7 +95,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop every process of the stack."""
-        if supervisor := self._supervisor_process():
+        if supervisor := self.find_supervisor():
             supervisor.terminate()
             with contextlib.suppress(psutil.TimeoutExpired):  # it ends one program after the other
                 supervisor.wait(timeout=STOP_TIMEOUT)
@@ -109,7 +109,7 @@ class Stack:
     def is_running(self, service: Service) -> bool:
         """Return whether the supervisor runs a service, ready or not."""
         try:
-            states = [self._info(program)["statename"] for program in self._programs(service)]
+            states = [self.info(program)["statename"] for program in self.programs(service)]
         except (OSError, Fault):  # there is no supervisor, or it is stopping
             return False
         return any(state in ("STARTING", "RUNNING", "BACKOFF") for state in states)
@@ -126,15 +126,28 @@ class Stack:
             return all(part["status"] == "healthy" for part in parts if part["status"])
         return response.status_code in codes
 
+    def programs(self, service: Service) -> tuple[str, ...]:
+        """Return the programs of a service, which for Airflow depend on executor and database."""
+        return self.settings.airflow_programs if service.name == "airflow" else service.programs
+
+    def info(self, program: str) -> dict[str, str]:
+        """Return what the supervisor knows about a program: ``statename``, ``pid``, ``spawnerr``, ..."""
+        return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))
+
+    def find_supervisor(self) -> psutil.Process | None:
+        """Return the supervisor's process, or None if it does not run."""
+        try:
+            pid = int((self.settings.home / "supervisord.pid").read_text())
+            return next((process for process in self.processes() if process.pid == pid), None)
+        except (OSError, ValueError):
+            return None
+
     def processes(self) -> Iterator[psutil.Process]:
         """Yield every process of this stack, identified by ``STACK_HOME`` in its environment."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if process.pid != os.getpid() and process.environ().get("STACK_HOME") == str(self.settings.home):
                     yield process
-
-    def _programs(self, service: Service) -> tuple[str, ...]:
-        return self.settings.airflow_programs if service.name == "airflow" else service.programs
 
     def _check_programs(self) -> None:
         """Check that PostgreSQL and Redis are installed and have their ports, where they are to run."""
@@ -147,9 +160,6 @@ class Stack:
                         "macOS: brew install postgresql redis"
                     )
                 self._check_port(title, f"{program.upper()}_PORT")
-
-    def _info(self, program: str) -> dict[str, str]:
-        return cast("dict[str, str]", self.supervisor.supervisor.getProcessInfo(program))
 
     def _as_they_become_ready(self, services: list[Service]) -> Iterator[Service]:
         deadline = time.monotonic() + START_TIMEOUT
@@ -165,7 +175,7 @@ class Stack:
 
     def _has_started(self, service: Service) -> bool:
         """Return whether all programs run: another server on the port must not pass for the service."""
-        infos = {program: self._info(program) for program in self._programs(service)}
+        infos = {program: self.info(program) for program in self.programs(service)}
         for program, info in infos.items():
             if info["statename"] == "FATAL":
                 log = self.settings.logs / f"{program.rpartition(':')[2]}.log"
@@ -182,7 +192,7 @@ class Stack:
 
     def _prepare(self, wanted: list[Service]) -> list[Service]:
         """Return the services that do not run yet, after checking their ports and starting the supervisor."""
-        supervisor = self._supervisor_process()
+        supervisor = self.find_supervisor()
         if supervisor and self.settings.options != stored_options(self.settings.home):
             raise StackError("the stack already runs with other options: run make down, then start it again")
         if not supervisor:
@@ -194,7 +204,7 @@ class Stack:
             if service.name == "airflow":
                 self._check_programs()
         if supervisor:  # settings in the environment may be others than when it started
-            programs = (program for service in idle for program in self._programs(service))
+            programs = (program for service in idle for program in self.programs(service))
             self.settings.write_environments(programs)
         else:
             self._start_supervisor()
@@ -206,7 +216,7 @@ class Stack:
                 self._start_program("postgres")
                 self._wait_for_database()
             self._migrate()
-        for program in self._programs(service):
+        for program in self.programs(service):
             self._start_program(program)
 
     def _start_program(self, program: str) -> None:
@@ -223,7 +233,7 @@ class Stack:
                 psycopg2.connect(self.settings.database_url.replace("+psycopg2", "")).close()
                 return
             except psycopg2.OperationalError as error:
-                if self._info("postgres")["statename"] == "FATAL" or time.monotonic() > deadline:
+                if self.info("postgres")["statename"] == "FATAL" or time.monotonic() > deadline:
                     log = self.settings.logs / "postgres.log"
                     raise StackError(f"PostgreSQL does not start: {last_line(log)}\nLog: {log}") from error
                 time.sleep(0.2)
@@ -234,13 +244,6 @@ class Stack:
         command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration)]
         subprocess.run(command, env=self.settings.base_environment(), cwd=self.settings.project, check=True)
         self.supervisor.supervisor.getState()  # the socket exists now; wait for the first response
-
-    def _supervisor_process(self) -> psutil.Process | None:
-        try:
-            pid = int((self.settings.home / "supervisord.pid").read_text())
-            return next((process for process in self.processes() if process.pid == pid), None)
-        except (OSError, ValueError):
-            return None
 
     def _migrate(self) -> None:
         """Create or upgrade Airflow's database before its four processes connect to it."""

@@ -17,7 +17,7 @@ TYPES = {"c": "counter", "g": "gauge", "ms": "summary"}
 
 
 class Statsd(Collector):
-    """Sums of counters and timers, and the last values of gauges, of all who send to :class:`Server`."""
+    """Sums of counters and timers, and the last values of gauges, of all senders."""
 
     def __init__(self) -> None:
         # number of values, and their sum or the last one, by kind, name and labels

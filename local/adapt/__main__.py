@@ -95,7 +95,7 @@ def check_folder(place: Path, files: Collection[Path]) -> None:
 
 
 def describe_gate(proposal: Proposal) -> list[str]:
-    """Return the gate's limit, and what it follows from."""
+    """Explain the gate's limit."""
     return [
         f"Cross-validation on the training rows: ridge regression has an RMSE of {format_value(proposal.ridge)}, "
         f"predicting the mean {format_value(proposal.mean)}.",
@@ -130,7 +130,7 @@ def report(proposal: Proposal, source: str, console: Console) -> None:
 
 
 def list_questions(proposal: Proposal) -> list[str]:
-    """Return what a person knows better than the table."""
+    """Return what the user should check."""
     questions = [f"{choice.column}: {choice.reason}" for choice in proposal.choices if choice.unsure]
     problem = proposal.problem
     if problem.limits != Limits():

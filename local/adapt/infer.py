@@ -15,7 +15,7 @@ from include.spec import Limits
 
 MAX_LEVELS = 20  # of a category with more, any value is accepted
 MAX_NUMBER = 1e100  # beyond it, ranges overflow
-MOSTLY = 0.8  # share of numbers from which on the other cells of a column are probably mistakes
+MOSTLY_NUMBERS = 0.8  # share of numbers above which the other cells of a column are probably mistakes
 DATE = (
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})"
     r"|\d{1,2}\.? [A-Za-z]{3,9}\.?,? \d{4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})([T ].*)?"
@@ -154,7 +154,7 @@ def _list_choices(name: str, cells: pd.Series) -> Iterator[tuple[bool, Choice]]:
     distinct, wrong = known.nunique(), known[numbers.isna()]
     yield cells.nunique(dropna=False) <= 1, left_out("its cells do not differ")
     mistakes = f"{len(wrong)} cells are not numbers, such as {wrong.iloc[0]!r}: correct them"
-    yield numbers.notna().mean() >= MOSTLY, left_out(mistakes, unsure=True)
+    yield numbers.notna().mean() >= MOSTLY_NUMBERS, left_out(mistakes, unsure=True)
     dates = known.str.fullmatch(DATE).mean() > 0.9
     yield dates, left_out("it contains dates: add a numeric column computed from them, such as an age")
     yield distinct > len(known) / 2, left_out(f"{distinct} different texts in {len(known)} cells")

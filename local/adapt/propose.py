@@ -26,7 +26,7 @@ MAX_ROWS = 5000  # in the cross-validation; more rows change the error little an
 SEED = 0
 GROUPS, GROUP_SHARE, MAX_SUBGROUPS = range(2, 9), 0.05, 3
 SUBGROUP_MARGIN = 1.25  # a group may be so much harder to predict than all rows
-HARDLY = 0.95  # of the mean's RMSE: such a model is hardly better than predicting the mean
+WEAK = 0.95  # of the mean's RMSE: such a model is hardly better than predicting the mean
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Proposal:
     @property
     def is_weak(self) -> bool:
         """Whether the features say hardly more about the target than its mean does."""
-        return self.ridge > HARDLY * self.mean
+        return self.ridge > WEAK * self.mean
 
     @property
     def enough_holdout_rows(self) -> float:
@@ -81,7 +81,7 @@ def propose(rows: pd.DataFrame, source: str, table: str, target: str, row_id: st
     ridge, mean = (float(rmse(found, 0)) for found in (errors, _cross_validate(DummyRegressor(), sample, problem)))
     if mean == 0:
         raise AdaptError(f"{target} is the same in all training rows: choose another target, or add rows")
-    limit = mean if ridge > HARDLY * mean else (ridge + mean) / 2
+    limit = mean if ridge > WEAK * mean else (ridge + mean) / 2
     gate = Gate(
         max_rmse=choose_limit(limit, errors, mean, len(select_holdout(split, problem))),
         subgroup_max_rmse=limit_subgroups(limit, errors, training, problem),

@@ -69,7 +69,7 @@ def run(stack: Stack, seed: int, numbers: Sequence[int]) -> Iterator[Row]:
     programs = tuple(
         program
         for service in SERVICES.values()
-        for program in stack._programs(service)
+        for program in stack.programs(service)
         if program != "housekeeping"  # it sleeps
     )
     for number in numbers:
@@ -145,8 +145,7 @@ def settle(airflow: Airflow, seconds: float) -> None:
     deadline, idle, busy = time.monotonic() + seconds, 0, ["Airflow or S3"]
     while time.monotonic() < deadline:
         with suppress(httpx.HTTPError, storage.StorageError):
-            active = airflow.get("dags/~/dagRuns", state=["queued", "running"], limit=100)["dag_runs"]
-            busy = [run["dag_id"] for run in active]
+            busy = [run["dag_id"] for run in airflow.active_runs()]
             busy += storage.list_objects(INCOMING.uri) + storage.list_objects(PROCESSING)
             if not busy:
                 busy = [f"an event for {dag_id}" for dag_id in FOLLOWED if airflow._events_waiting(dag_id)]

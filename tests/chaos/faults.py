@@ -105,9 +105,9 @@ def find_missing() -> str:
 def _find(stack: Stack, target: str) -> list[psutil.Process]:
     """Return the processes of a target, waiting for a task or a model to run."""
     if target == "supervisor":
-        return [process for process in [stack._supervisor_process()] if process]
+        return [process for process in [stack.find_supervisor()] if process]
     if target not in ("task", "model"):
-        return [psutil.Process(int(stack._info(target)["pid"]))]
+        return [psutil.Process(int(stack.info(target)["pid"]))]
     deadline = time.monotonic() + FOUND_WITHIN
     while time.monotonic() < deadline:
         if found := [process for process in stack.processes() if _is(process, target, stack)]:

@@ -125,7 +125,7 @@ class Invariants:
 
     def _check_processes(self) -> Iterator[str]:
         """Every process of the stack is below the supervisor."""
-        if (supervisor := self.stack._supervisor_process()) is None:
+        if (supervisor := self.stack.find_supervisor()) is None:
             yield "the supervisor has ended"
             return
         known = {supervisor, *supervisor.children(recursive=True)}

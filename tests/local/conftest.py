@@ -5,16 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 
 from local.settings import temporary
 from local.stack import Stack
 
 
-def s3(stack: Stack) -> Any:
+def s3(stack: Stack, owner: str = "", **other_keys: str) -> Any:
     secret = stack.settings.secrets()
-    keys = {"aws_access_key_id": secret["S3_ACCESS_KEY"], "aws_secret_access_key": secret["S3_SECRET_KEY"]}
-    return boto3.client("s3", endpoint_url=stack.settings.url("s3"), region_name="us-east-1", **keys)
+    keys = {
+        "aws_access_key_id": secret[f"{owner}S3_ACCESS_KEY"],
+        "aws_secret_access_key": secret[f"{owner}S3_SECRET_KEY"],
+    }
+    return boto3.client("s3", endpoint_url=stack.settings.url("s3"), region_name="us-east-1", **keys | other_keys)
+
+
+def kill_supervisor(stack: Stack) -> None:
+    supervisor = stack.find_supervisor()
+    assert supervisor
+    supervisor.kill()
+    psutil.wait_procs([supervisor], timeout=10)
 
 
 @pytest.fixture

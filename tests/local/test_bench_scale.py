@@ -30,7 +30,7 @@ def test_batches_are_rows_of_the_table_with_other_numbers_and_ids(monkeypatch: p
     assert target.nunique() > TABLE[PROBLEM.target.name].nunique()
 
 
-def test_the_same_rows_come_again() -> None:
+def test_resampling_is_deterministic() -> None:
     first, again = (next(islice(resample(TABLE, 50, PROBLEM), 1)) for _ in range(2))
 
     pd.testing.assert_frame_equal(first, again)

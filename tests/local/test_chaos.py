@@ -12,6 +12,7 @@ from local.stack import SERVICES, Stack
 from tests.chaos.__main__ import approving, run, running, tabulate
 from tests.chaos.faults import Fault, applied, draw, find_missing
 from tests.chaos.invariants import name_of
+from tests.waiting import wait_until
 
 PROGRAMS = ("s3", "mlflow", "scheduler", "api-server")
 
@@ -37,7 +38,7 @@ def test_the_table_counts_rounds_and_violations_by_kind() -> None:
 
 
 def environment_of(stack: Stack, program: str) -> dict[str, str]:
-    return psutil.Process(int(stack._info(program)["pid"])).environ()
+    return psutil.Process(int(stack.info(program)["pid"])).environ()
 
 
 @needs_root
@@ -45,15 +46,12 @@ def test_faults_change_a_service_and_are_taken_back(own_stack: Stack) -> None:
     own_stack.start(["s3", "mlflow"])
     (rclone,) = (process for process in own_stack.processes() if process.name() == "rclone")
     with applied(Fault("stop", "s3", 0, 1, 0), own_stack):
-        while rclone.status() != psutil.STATUS_STOPPED:
-            time.sleep(0.05)
+        wait_until(lambda: rclone.status() == psutil.STATUS_STOPPED)
         assert not own_stack.is_ready(SERVICES["s3"])
-    while not own_stack.is_ready(SERVICES["s3"]):
-        time.sleep(0.05)
+    wait_until(lambda: own_stack.is_ready(SERVICES["s3"]))
     with applied(Fault("skew", "mlflow", 0, 1, 300), own_stack):
-        while "FAKETIME" not in (environment := environment_of(own_stack, "mlflow")):
-            time.sleep(0.05)  # run.py has not become MLflow yet
-        clock = subprocess.check_output(["date", "+%s"], env=environment)
+        wait_until(lambda: "FAKETIME" in environment_of(own_stack, "mlflow"))  # until run.py has become MLflow
+        clock = subprocess.check_output(["date", "+%s"], env=environment_of(own_stack, "mlflow"))
         assert int(clock) - time.time() == pytest.approx(300, abs=5)
     assert "FAKETIME" not in environment_of(own_stack, "mlflow")
     with applied(Fault("kill", "s3", 0, 0, 0), own_stack):

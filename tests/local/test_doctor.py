@@ -18,7 +18,7 @@ from local.settings import temporary
 from local.stack import Stack
 from tests.sandbox import find_missing
 
-from .conftest import s3
+from .conftest import kill_supervisor, s3
 
 
 @pytest.fixture
@@ -65,12 +65,6 @@ def test_a_missing_environment_is_found(stopped: Stack, tmp_path: Path, monkeypa
     assert [found.remedy for found in errors(stopped)] == ["make setup", "make setup"]
 
 
-def test_secrets_that_others_may_read_are_found(stopped: Stack) -> None:
-    (stopped.settings.home / "secrets.env").chmod(0o644)
-
-    assert [found.subject for found in errors(stopped)] == ["secrets"]
-
-
 def test_missing_secrets_are_found_and_not_created(stopped: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_line, "console", command_line.Console(file=io.StringIO()))
     (stopped.settings.home / "secrets.env").unlink()
@@ -97,9 +91,7 @@ def test_a_broken_database_is_found(stopped: Stack) -> None:
 
 def test_processes_that_outlived_their_supervisor_are_found(stopped: Stack) -> None:
     stopped.start(["s3"])
-    supervisor = psutil.Process(int((stopped.settings.home / "supervisord.pid").read_text()))
-    supervisor.kill()
-    psutil.wait_procs([supervisor], timeout=10)
+    kill_supervisor(stopped)
 
     assert {found.remedy for found in errors(stopped) if found.subject == "processes"} == {"make down"}
 

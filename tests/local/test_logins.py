@@ -1,6 +1,5 @@
 """Permissions of the local stack's users and keys."""
 
-import boto3
 import httpx
 import pytest
 from botocore.exceptions import ClientError
@@ -8,6 +7,8 @@ from botocore.exceptions import ClientError
 from containers.mlflow_accounts import ensure_user
 from local.settings import AIRFLOW_USER, USER
 from local.stack import Stack
+
+from .conftest import s3
 
 
 def airflow_login(stack: Stack) -> tuple[str, str]:
@@ -39,16 +40,8 @@ def test_an_existing_user_gets_the_new_password(stack: Stack) -> None:
         assert search.is_success
 
 
-@pytest.mark.parametrize("prefix", ["", "MLFLOW_"])
-def test_s3_accepts_the_keys_of_airflow_and_mlflow_only(stack: Stack, prefix: str) -> None:
-    secret = stack.settings.secrets()
-    key, value = secret[f"{prefix}S3_ACCESS_KEY"], secret[f"{prefix}S3_SECRET_KEY"]
-    buckets(stack, key, value)
+@pytest.mark.parametrize("owner", ["", "MLFLOW_"])
+def test_s3_accepts_the_keys_of_airflow_and_mlflow_only(stack: Stack, owner: str) -> None:
+    s3(stack, owner).list_buckets()
     with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|AccessDenied"):
-        buckets(stack, key, "wrong")
-
-
-def buckets(stack: Stack, key: str, secret: str) -> dict:
-    url = stack.settings.url("s3")
-    keys = {"aws_access_key_id": key, "aws_secret_access_key": secret}
-    return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).list_buckets()
+        s3(stack, owner, aws_secret_access_key="wrong").list_buckets()
