@@ -1,11 +1,10 @@
 """The client of Airflow's REST API with the calls that only tests make."""
 
-import time
 from collections.abc import Collection
 from typing import Any
 
 from local import airflow
-from local.airflow import POLL, run_path
+from local.airflow import run_path
 from tests.waiting import wait_until
 
 
@@ -35,16 +34,13 @@ class Airflow(airflow.Airflow):
         return wait_until(lambda: set(self.run_ids(dag_id)) - {*known}, timeout, f"nothing has triggered {dag_id}")
 
     def wait_until_idle(self, dag_id: str, timeout: float = 300) -> list[str]:
-        """Wait until no run of a DAG is active and no asset event waits to start one; return the ids of all runs.
+        """Wait until no run of a DAG is active and no asset event waits to start one; return the ids of all runs."""
 
-        :raises TimeoutError: there still is one after ``timeout`` seconds
-        """
-        deadline = time.monotonic() + timeout
-        # Runs are listed on both sides, because an event may have become a run between two requests.
-        while self._is_active(dag_id) or self._events_waiting(dag_id) or self._is_active(dag_id):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{dag_id} is not idle after {timeout} s")
-            time.sleep(POLL)
+        def is_idle() -> bool:
+            # Runs are listed on both sides, because an event may have become a run between two requests.
+            return not (self._is_active(dag_id) or self._events_waiting(dag_id) or self._is_active(dag_id))
+
+        wait_until(is_idle, timeout, f"{dag_id} is not idle")
         return self.run_ids(dag_id)
 
     def _runs(self, dag_id: str) -> list[dict[str, Any]]:

@@ -107,20 +107,14 @@ def test_memory_and_processors_are_limited(services: dict[str, Any]) -> None:
         assert services[name]["deploy"]["resources"]["limits"].keys() == {"memory"}
 
 
-@pytest.mark.parametrize("service", [*AIRFLOW, "db-migration"])
-def test_the_clis_default_secrets_are_removed(service: str, project: Path) -> None:
-    environment = merged(project)[service]["environment"]
-    removed = [
-        "AIRFLOW__API__SECRET_KEY",
-        "AIRFLOW__API_AUTH__JWT_SECRET",
-        "AIRFLOW__CORE__FERNET_KEY",
-        "AIRFLOW__CORE__SQL_ALCHEMY_CONN",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
-        "AIRFLOW__WEBSERVER__SECRET_KEY",
-    ]
-    assert [environment[name] for name in removed] == [None] * 6
-    assert environment["AIRFLOW_ADMIN_PASSWORD"] == ""
-    assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
+def test_the_clis_default_secrets_are_removed(services: dict[str, Any]) -> None:
+    removed = ["API__SECRET_KEY", "API_AUTH__JWT_SECRET", "CORE__FERNET_KEY", "WEBSERVER__SECRET_KEY"]
+    removed += ["CORE__SQL_ALCHEMY_CONN", "DATABASE__SQL_ALCHEMY_CONN"]
+    for service in (*AIRFLOW, "db-migration"):
+        environment = services[service]["environment"]
+        assert [environment[f"AIRFLOW__{name}"] for name in removed] == [None] * 6
+        assert environment["AIRFLOW_ADMIN_PASSWORD"] == ""
+        assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
 
 
 def test_compose_prints_passwords_only_in_the_connections_that_the_cli_passes_on(project: Path) -> None:
@@ -136,6 +130,7 @@ def test_compose_prints_passwords_only_in_the_connections_that_the_cli_passes_on
 def test_containers_without_need_for_privileges_have_none(services: dict[str, Any]) -> None:
     for name in ("mlflow", "mlflow-accounts", "minio-accounts", "redis"):
         assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["security_opt"] == ["no-new-privileges:true"]
         assert services[name]["user"] == "10001:10001"
 
 

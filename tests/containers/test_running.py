@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from include.problem import PROBLEM
 from include.settings import DATA_BUCKET
 from local.demo import DAGS
 from local.settings import PROJECT, Settings
+from tests import waiting
 from tests.airflow import Airflow
 from tests.containers.compose import Compose, ComposeError, docker
 from tests.end_to_end.conftest import paused
@@ -49,7 +51,7 @@ ASTRO, NOBODY = 50000, 10001  # users of the runtime's image, and of the service
 COPIED = ["dags", "include", "containers", "tests/dags", ".astro", "local/requirements"]
 COPIED += ["docker-compose.override.yml", ".env_example", "Dockerfile", ".dockerignore"]
 COPIED += ["requirements.txt", "packages.txt", "pyproject.toml"]
-RESTARTED_WITHIN = 120  # seconds
+wait_until = partial(waiting.wait_until, timeout=120)  # seconds
 OPERATIONS = (PROJECT / "docs/operations.md").read_text()
 
 
@@ -60,13 +62,6 @@ class Started(Settings):
     def secrets(self) -> dict[str, str]:
         """Return the password of Airflow's user."""
         return {"AIRFLOW_PASSWORD": str(dotenv_values(self.project / ".env")["AIRFLOW_ADMIN_PASSWORD"])}
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = RESTARTED_WITHIN) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -187,16 +182,6 @@ def test_processes_have_the_user_and_the_privileges_as_written(
         assert status["Uid"] == str(user), name
         assert int(status["CapEff"], 16) == 0, name
         assert (int(status["CapBnd"], 16) != 0, status["NoNewPrivs"] == "0") == (privileged, privileged), name
-
-
-def test_the_servers_own_accounts_run_without_privileges(compose: Compose, services: dict[str, Any]) -> None:
-    for name in ("mlflow-accounts", "minio-accounts"):
-        found = compose.inspect(name)
-        assert found["Config"]["User"] == f"{NOBODY}:{NOBODY}"
-        assert (found["HostConfig"]["CapDrop"], found["HostConfig"]["SecurityOpt"]) == (
-            ["ALL"],
-            ["no-new-privileges:true"],
-        )
 
 
 def test_the_secrets_service_has_no_network(compose: Compose, services: dict[str, Any]) -> None:

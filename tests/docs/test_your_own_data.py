@@ -12,7 +12,7 @@ import pytest
 from include.data.cleaning import MISSING
 from include.spec import Category, Gate, Limits, Number, Problem
 from local.settings import ENVIRONMENTS, PROJECT
-from tests.checkout import copy_project
+from tests.checkout import commit, copy_project
 from tests.toy import make_rows
 
 PAGE = (PROJECT / "docs" / "your-own-data.md").read_text()
@@ -24,9 +24,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of the project as it is, with a table beside it."""
     project = copy_project(tmp_path_factory.mktemp("own") / "project")
     make_rows(120).to_csv(project / "houses.csv", index=False)
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    for arguments in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "All"]):
-        subprocess.run(["git", "-C", project, *arguments], check=True)
+    commit(project)
     return project
 
 

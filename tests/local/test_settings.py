@@ -10,7 +10,6 @@ import pytest
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
-from include.settings import DEFAULT_PORTS
 from local import __main__ as command_line
 from local import settings
 from local.settings import Settings
@@ -44,11 +43,6 @@ def test_airflows_password_is_generated(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_ports_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_PORT", "5050")
-    assert settings.load(tmp_path).ports == DEFAULT_PORTS | {"MLFLOW_PORT": 5050}
-
-
 def test_the_ports_of_a_temporary_stack_differ_and_are_not_ephemeral(tmp_path: Path) -> None:
     ports = settings.temporary(tmp_path).ports
     with contextlib.ExitStack() as held, socket.socket() as outgoing:
@@ -56,13 +50,6 @@ def test_the_ports_of_a_temporary_stack_differ_and_are_not_ephemeral(tmp_path: P
             held.enter_context(socket.create_server(("127.0.0.1", port)))
         outgoing.bind(("127.0.0.1", 0))
         assert outgoing.getsockname()[1] > max(ports.values())
-
-
-@pytest.mark.parametrize("value", ["http", "0", "65536", "-1"])
-def test_an_invalid_port_is_an_error(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("S3_PORT", value)
-    with pytest.raises(SystemExit, match=f"S3_PORT={value} is not a port: choose a number from 1 to 65535"):
-        settings.load(tmp_path)
 
 
 def test_options_are_stored_for_later_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +65,10 @@ def test_options_are_stored_for_later_commands(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        *(
+            ({"S3_PORT": value}, f"S3_PORT={value} is not a port: choose a number from 1 to 65535")
+            for value in ("http", "0", "65536", "-1")
+        ),
         ({"EXECUTOR": "dask"}, "EXECUTOR=dask: choose local or celery"),
         ({"EXECUTOR": "celery", "DATABASE": "sqlite"}, "DATABASE=sqlite: choose postgresql"),
         ({"WORKERS": "0"}, "WORKERS=0 is not a number of workers"),

@@ -1,6 +1,5 @@
 """Metrics that Airflow's own StatsD clients send, as Prometheus reads them."""
 
-import time
 from collections.abc import Iterator
 from threading import Thread
 
@@ -10,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from local.statsd import MAX_SERIES, Server, Statsd
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -48,10 +48,8 @@ def test_what_airflow_sends_is_read(statsd: Statsd, port: int, monkeypatch: pyte
     client.gauge("pool.open_slots", -28, delta=True, tags={"pool_name": "default_pool"})
     client.incr("scheduler.heartbeat")
 
-    deadline = time.monotonic() + 10
-    while "airflow_scheduler_heartbeat_total" not in (found := read(statsd)):
-        assert time.monotonic() < deadline
-    assert found == {
+    wait_until(lambda: "airflow_scheduler_heartbeat_total" in read(statsd), timeout=10)
+    assert read(statsd) == {
         "airflow_ti_finish_total dag_id=train state=success": 6,
         "airflow_pool_open_slots pool_name=default_pool": 100,
         "airflow_task_duration_seconds_count dag_id=train": 2,
