@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,9 +89,7 @@ def _measure_airflow(stack: Stack, now: datetime) -> Iterator[Metric]:
     yield gauge("pipeline_asset_updated_seconds", "When an asset was last updated, Unix time", updated, "asset")
 
 
-MEASUREMENTS: tuple[Callable[[Stack, datetime], Iterator[Metric]], ...] = (
-    *(_measure_health, _measure_files, _measure_versions, _measure_airflow),
-)
+MEASUREMENTS = (_measure_health, _measure_files, _measure_versions, _measure_airflow)
 
 
 def gauge(name: str, text: str, values: float | Mapping[str, float] | None = None, label: str = "") -> Metric:

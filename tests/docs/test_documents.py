@@ -13,6 +13,7 @@ from include.problem import PROBLEM
 from include.services import assets
 from local.settings import PROJECT
 
+README = (PROJECT / "README.md").read_text()
 DOCUMENTS = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCUMENTS += [*sorted((PROJECT / "docs").glob("*.md")), *sorted((PROJECT / "include/mlflow_provider").rglob("*.md"))]
 FOLDERS = ("dags", "include", "local", "containers", "tests", "docs", r"\.ci", r"\.github")
@@ -58,6 +59,10 @@ def dags() -> dict[str, DAG]:
     return DagBag(PROJECT / "dags").dags
 
 
+def asset_names() -> set[str]:
+    return {value.name for value in vars(assets).values() if hasattr(value, "uri")}
+
+
 def section(text: str, heading: str) -> str:
     return re.split(r"^#", text.partition(f"\n{heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
@@ -92,7 +97,7 @@ def test_files_exist(document: Path) -> None:
 
 
 def test_the_folders_of_the_readme_exist() -> None:
-    tree = section((PROJECT / "README.md").read_text(), "## Where things are").split("```")[1]
+    tree = section(README, "## Where things are").split("```")[1]
     parent, found = Path(), []
     for line in tree.strip().splitlines():
         names = line[:27].split()
@@ -112,25 +117,21 @@ def test_commands_exist(document: Path) -> None:
 @each_document
 def test_names_in_code_are_those_of_the_code(document: Path) -> None:
     known = words_of_the_code() | {f"holdout_{word}" for word in words_of_the_code()} | ELSEWHERE
-    known |= {value.name for value in vars(assets).values() if hasattr(value, "uri")}
-    assert identifiers(document.read_text()) - known == set()
+    assert identifiers(document.read_text()) - known - asset_names() == set()
 
 
 @pytest.mark.parametrize("dag_id", ["feature_eng", "train", "promote", "predict"])
 def test_the_readme_names_the_tasks_and_assets_of_each_dag(dag_id: str) -> None:
     dag = dags()[dag_id]
-    known = {part for task_id in dag.task_ids for part in task_id.split(".")} | set(dags())
-    known |= {value.name for value in vars(assets).values() if hasattr(value, "uri")}
-    named = identifiers(section((PROJECT / "README.md").read_text(), f"### {dag_id}"))
+    known = {part for task_id in dag.task_ids for part in task_id.split(".")} | set(dags()) | asset_names()
+    named = identifiers(section(README, f"### {dag_id}"))
 
     assert len(named & known) >= 3
     assert named <= known
 
 
 def test_every_dag_is_in_the_readme() -> None:
-    assert set(dags()) <= set(code((PROJECT / "README.md").read_text())) | set(
-        re.findall(r"^### (\w+)$", (PROJECT / "README.md").read_text(), re.MULTILINE)
-    )
+    assert set(dags()) <= {*code(README), *re.findall(r"^### (\w+)$", README, re.MULTILINE)}
 
 
 @pytest.mark.parametrize(("dag_id", "page"), [("promote", "promotion.md"), ("rollback", "promotion.md")])
