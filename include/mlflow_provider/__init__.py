@@ -1,7 +1,5 @@
 """MLflow hooks, operators and sensors for Apache Airflow 3."""
 
-from __future__ import annotations
-
 from typing import Any
 
 __version__ = "2.0.0.dev0"

@@ -1,19 +1,14 @@
 """``@task.mlflow``: a function that runs inside an MLflow run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
+from airflow.sdk import Context
+from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 from airflow.sdk.exceptions import AirflowSkipException
 
 from .links import MLflowLink
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-    from airflow.sdk.bases.decorator import TaskDecorator
 
 RUN_ID = "mlflow_run_id"  # XCom key
 
@@ -63,15 +58,15 @@ class _MLflowDecoratedOperator(DecoratedOperator, PythonOperator):
 
 
 def mlflow_task(python_callable: Callable | None = None, **kwargs: Any) -> TaskDecorator:
-    """Run a function inside an MLflow run, which ``mlflow.log_metric`` and its kin write to.
+    """Run a function inside an MLflow run, to which ``mlflow.log_metric`` and similar functions write.
 
     The run ends as the task does: FINISHED, FAILED, or KILLED if the task skips itself. Its id is in the XCom
     ``mlflow_run_id``. The function has the connection's login in its environment.
 
-    :param experiment: its name; created if there is none (templated)
-    :param run_name: the task's id if not given (templated)
+    :param experiment: name of the experiment; created if it does not exist (templated)
+    :param run_name: the task's id by default (templated)
     :param tags: besides ``airflow.dag_id``, ``airflow.run_id``, ``airflow.task_id``, ``airflow.try_number`` (templated)
-    :param parent_run_id: the run below which this one is shown, also that of another task (templated)
+    :param parent_run_id: parent run, which may be that of another task (templated)
     :param kwargs: ``mlflow_conn_id``, and those of ``@task``
     """
     return task_decorator_factory(python_callable, decorated_operator_class=_MLflowDecoratedOperator, **kwargs)

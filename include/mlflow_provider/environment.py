@@ -1,6 +1,4 @@
-"""Environment variables for the time of a block."""
-
-from __future__ import annotations
+"""Temporary environment variables."""
 
 import os
 import threading
@@ -12,9 +10,9 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def patched_environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Change ``os.environ`` inside the block, where None removes a variable, and restore exactly what was there.
+    """Change ``os.environ`` inside the block and restore it afterwards; None removes a variable.
 
-    One thread of the process at a time is inside such a block; the same thread may nest them.
+    Only one thread at a time is inside such a block; it may nest them.
     """
     with _LOCK:
         before = {name: os.environ.get(name) for name in changes}

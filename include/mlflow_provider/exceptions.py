@@ -1,22 +1,20 @@
 """Errors of the MLflow provider."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException
 
 
 class MLflowError(AirflowException):
-    """MLflow could not do what was asked."""
+    """Base class of this provider's errors."""
 
 
 class MLflowConnectionError(MLflowError):
-    """No answer came from the MLflow server."""
+    """The MLflow server did not answer."""
 
 
 class MLflowAPIError(MLflowError):
-    """MLflow answered with an error, such as ``RESOURCE_DOES_NOT_EXIST``, or with something that is not MLflow's."""
+    """MLflow answered with an error, such as ``RESOURCE_DOES_NOT_EXIST``, or not as MLflow does."""
 
     def __init__(self, message: str, status_code: int = 500, error_code: str = "") -> None:
         super().__init__(message)
@@ -30,4 +28,4 @@ class MLflowAPIError(MLflowError):
 
 
 class ModelPredictionError(MLflowError):
-    """The model, or the process it ran in, failed."""
+    """The model or its process failed."""

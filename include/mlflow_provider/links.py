@@ -1,23 +1,16 @@
-"""The button of a task that opens MLflow."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Extra link of a task to MLflow."""
 
 import attrs
-from airflow.sdk import BaseOperatorLink
-
-if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
-    from airflow.sdk.types import TaskInstanceKey
+from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk.types import TaskInstanceKey
 
 
 @attrs.define
 class MLflowLink(BaseOperatorLink):
-    """Leads from a task to its operator's ``mlflow_page``, which Airflow keeps when the task ends."""
+    """Opens the operator's ``mlflow_page``, which Airflow stores when the task ends."""
 
     name = "MLflow"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the page, or nothing if the task got nowhere."""
+        """Return the address of the page; empty if the task failed before it was known."""
         return getattr(operator, "mlflow_page", "")

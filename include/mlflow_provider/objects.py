@@ -1,4 +1,4 @@
-"""Objects in storage that Airflow has a connection for: :class:`MLflowError` says what is not to be had."""
+"""Read and write objects through Airflow's object storage; every failure is an :class:`MLflowError`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_text(uri: str, aws_conn_id: str | None) -> str:
 
 
 def fetch(uri: str, target: Path, aws_conn_id: str | None) -> None:
-    """Copy an object to a local file, piece by piece."""
+    """Copy an object to a local file in chunks."""
     with _explained("read", uri, aws_conn_id):
         path = object_path(uri, aws_conn_id)
         if path.is_dir():
@@ -49,25 +49,20 @@ def fetch_folder(uri: str, target: Path, aws_conn_id: str | None) -> None:
     """Copy all objects below a URI to an existing local folder."""
     with _explained("read", uri, aws_conn_id):
         root = object_path(uri, aws_conn_id)
-        names = [name.removeprefix(root.path.strip("/")).lstrip("/") for name in root.fs.find(root.path)]
-        if not names:
-            raise FileNotFoundError
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        fetch(f"{uri.rstrip('/')}/{name}", target / name, aws_conn_id)
+        root.fs.get(f"{root.path.rstrip('/')}/", f"{target}/", recursive=True)
 
 
 def publish(source: Path, uri: str, aws_conn_id: str | None) -> None:
-    """Copy a local file to an object, piece by piece; what was there stays until the copy is complete."""
+    """Copy a local file to an object in chunks; an existing object stays until the copy is complete."""
     with _explained("write", uri, aws_conn_id):
         path = object_path(uri, aws_conn_id)
-        # Outside of a transaction, closing the object after an error would publish the part that it has.
+        # Without a transaction, closing the object after an error would publish a partial copy.
         with path.fs.transaction, source.open("rb") as file, path.open("wb") as target:
             shutil.copyfileobj(file, target)
 
 
 def hash_folder(folder: Path) -> str:
-    """Return the SHA-256 of all files of a local folder: of their paths in it and of their contents, in order."""
+    """Return the SHA-256 of the relative paths and contents of all files in a local folder, sorted."""
     digest = sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = sha256(file.read_bytes()).hexdigest()

@@ -1,7 +1,5 @@
 """Airflow plugin: the receiver of MLflow's webhooks, where the setting ``[mlflow] webhook_receiver`` is true."""
 
-from __future__ import annotations
-
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 

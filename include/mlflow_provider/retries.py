@@ -1,8 +1,6 @@
-"""Which failures of MLflow are worth another try of a task."""
+"""A retry policy for tasks that call MLflow."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, Self
 
 from airflow.sdk import Context, RetryPolicy
 from airflow.sdk.definitions.retry_policy import RetryDecision
@@ -11,25 +9,25 @@ from .exceptions import MLflowAPIError
 
 
 class MLflowRetryPolicy(RetryPolicy):
-    """Fails a task at once where MLflow refused a request: it would refuse it again. Needs Airflow 3.3.
+    """Fails a task without retries if MLflow refused a request with a 4xx other than 408 and 429.
 
-    Statuses 408 and 429 and all other failures are tried again as the task says.
+    All other failures are retried as the task is configured. Needs Airflow 3.3.
     """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """Decide about the next try."""
+        """Return whether the task may be retried."""
         status = exception.status_code if isinstance(exception, MLflowAPIError) else 0
         if 400 <= int(status) < 500 and status not in (408, 429):
             return RetryDecision.fail(f"MLflow refuses this request, with status {status}")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:
-        """Return what this policy is made from."""
+        """Return the arguments of this policy: none."""
         return {}
 
     @classmethod
-    def deserialize(cls, data: dict[str, Any]) -> MLflowRetryPolicy:
-        """Make the policy again."""
+    def deserialize(cls, data: dict[str, Any]) -> Self:
+        """Return a new policy."""
         return cls()

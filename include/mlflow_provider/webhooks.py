@@ -1,6 +1,4 @@
-"""The receiver of MLflow's webhooks: asset events from signed requests, in Airflow's API server."""
-
-from __future__ import annotations
+"""Receiver of MLflow's webhooks in Airflow's API server: it turns signed requests into asset events."""
 
 import hmac
 import json
@@ -9,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from airflow.assets.manager import asset_manager
@@ -20,14 +18,11 @@ from airflow.utils.session import create_session
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from .exceptions import MLflowError
 from .hooks.base import MLflowBaseHook
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from .hooks.server import MLflowServer
+from .hooks.server import MLflowServer
 
 MAX_AGE = 300  # seconds between MLflow's clock and this one
 MAX_BODY = 1 << 20  # bytes
@@ -37,7 +32,7 @@ app = FastAPI(title="MLflow webhooks", openapi_url=None)
 
 @app.post("/webhooks/{conn_id}", status_code=204)
 async def receive(conn_id: str, request: Request) -> Response:
-    """Create the asset events of a request that the owner of the connection's secret signed."""
+    """Create asset events from a request that was signed with the connection's secret."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -73,14 +68,14 @@ def _accept(conn_id: str, headers: Mapping[str, str], body: bytes) -> None:
 
 
 def create_events(server: MLflowServer, delivery: str, event: str, data: dict[str, Any], session: Session) -> None:
-    """Create an event of each asset that stands for the model of a message, unless this delivery did already.
+    """Create an event for each asset of the message's model, unless this delivery was already processed.
 
     :param event: such as ``model_version_alias.created``
-    :param data: what MLflow sends with it: ``name``, and what fits the event
+    :param data: MLflow's payload: ``name`` and fields that depend on the event
     """
     of_connection = AssetModel.uri.startswith(f"mlflow://{server.conn_id}/", autoescape=True)
-    # Locks the assets: a repeated delivery waits here until the first one is stored. Before the first read, because
-    # a database may show what was there then.
+    # Locks the assets, so that a repeated delivery waits until the first one is stored. It must precede the first
+    # read, whose snapshot a database may use for later reads.
     session.execute(update(AssetModel).where(of_connection).values(uri=AssetModel.uri), {"synchronize_session": False})
     assets = [asset for asset in session.scalars(select(AssetModel).where(of_connection)) if _stands_for(asset, data)]
     recent = AssetEvent.timestamp > timezone.utcnow() - timedelta(seconds=2 * MAX_AGE)

@@ -1,7 +1,5 @@
 """Deploy a model to SageMaker, and predict with it there."""
 
-from __future__ import annotations
-
 from airflow.sdk import dag, task
 from mlflow_provider.operators.deployment import CreateDeploymentOperator, PredictOperator
 

@@ -1,7 +1,5 @@
 """A DAG that starts when the champion of a registered model changes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 # [START howto_trigger_mlflow_registry_event]

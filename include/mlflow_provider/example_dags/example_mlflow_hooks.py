@@ -1,7 +1,5 @@
 """Tasks that speak to MLflow through the hooks."""
 
-from __future__ import annotations
-
 from airflow.sdk import dag, task
 
 

@@ -1,7 +1,5 @@
 """A model from its training to its deletion: the decorator, the operators of the registry, the sensor, a prediction."""
 
-from __future__ import annotations
-
 from airflow.sdk import chain, dag, task
 from mlflow_provider.operators.pyfunc import ModelLoadAndPredictOperator
 from mlflow_provider.operators.registry import (

@@ -1,7 +1,5 @@
 """A DAG that starts when MLflow's webhook tells of a new version."""
 
-from __future__ import annotations
-
 from typing import Any
 
 # [START howto_webhook_mlflow]

@@ -1,41 +1,32 @@
-"""What every MLflow hook knows: the server behind a connection."""
-
-from __future__ import annotations
+"""Base of all MLflow hooks: the server of a connection."""
 
 import os
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Connection
 
 from ..environment import patched_environment
 from .server import MLflowServer
-
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
 
 CREDENTIALS = Path("~/.mlflow/credentials")  # https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/
 
 
 class MLflowBaseHook(BaseHook):
-    """Hands the address and login of an Airflow connection to code that reads them from the environment."""
+    """Provides address and login of an Airflow connection as environment variables."""
 
     conn_name_attr = "mlflow_conn_id"
     default_conn_name = "mlflow_default"
     conn_type = "mlflow"
     hook_name = "MLflow"
 
-    _tracking = ("URI", "TOKEN", "USERNAME", "PASSWORD", "AUTH", "AWS_SIGV4", "INSECURE_TLS", "SERVER_CERT_PATH")
     mlflow_env_variables = [
-        *map("MLFLOW_TRACKING_{}".format, _tracking),
-        "MLFLOW_REGISTRY_URI",
-        "DATABRICKS_HOST",
-        "DATABRICKS_TOKEN",
-        "DATABRICKS_CLIENT_ID",
-        "DATABRICKS_CLIENT_SECRET",
+        *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
+        *("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_INSECURE_TLS"),
+        *("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_REGISTRY_URI"),
+        *("DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"),
     ]
 
     def __init__(self, mlflow_conn_id: str = default_conn_name) -> None:
@@ -44,7 +35,7 @@ class MLflowBaseHook(BaseHook):
 
     @cached_property
     def connection(self) -> Connection:
-        """The Airflow connection, read once per hook; code on an event loop awaits it and sets it here."""
+        """The Airflow connection, read once per hook; asynchronous code sets it."""
         return self.get_connection(self.mlflow_conn_id)
 
     @cached_property
@@ -83,9 +74,9 @@ class MLflowBaseHook(BaseHook):
     def environment(self) -> AbstractContextManager[None]:
         """Set these variables for a ``with`` block, then restore exactly what was there.
 
-        Login variables of another kind are absent inside. Threads of this process take turns, for the whole block.
-        A thread that reads ``os.environ`` outside of such a block sees the variables too, a process started inside
-        keeps them, and ``mlflow.set_tracking_uri`` called before takes precedence over them.
+        MLflow's other login variables are removed inside. One thread at a time is in such a block; other threads that
+        read ``os.environ`` see the variables, and a process started inside keeps them. An earlier
+        ``mlflow.set_tracking_uri`` takes precedence.
         """
         return patched_environment(dict.fromkeys(self.mlflow_env_variables) | self.get_env_vars())
 

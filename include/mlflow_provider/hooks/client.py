@@ -1,7 +1,5 @@
 """MLflow's REST API: experiments, runs, logged models, the model registry and the artifact proxy."""
 
-from __future__ import annotations
-
 import math
 import re
 import time
@@ -44,16 +42,16 @@ _LOGGED_MODEL = re.compile(r"(?:^models:|/models)/+(m-[0-9a-f]+)(?:/artifacts)?/
 
 
 class MLflowClientHook(MLflowRestHook):
-    """Speaks with an MLflow server over its REST API, https://mlflow.org/docs/latest/rest-api.html.
+    """Calls an MLflow server's REST API, https://mlflow.org/docs/latest/rest-api.html.
 
-    :meth:`run` reaches any endpoint with the verb given here. The other methods carry the names and arguments of
-    ``mlflow.MlflowClient``, use the verb that their endpoint wants, return entities as that page describes them and
-    yield all pages of a search. Times are in ms since 1970, tags ``{key: value}`` or
-    ``[{"key": key, "value": value}]``. Like MLflow's client they turn names, ids, tags and parameters into text.
-    What cannot be turned into the text or number that MLflow wants is an :class:`MLflowError`, and nothing is sent.
+    :meth:`run` calls any endpoint with the verb given here. The other methods have the names and arguments of
+    ``mlflow.MlflowClient``, use the verb of their endpoint, return entities as that page describes them and yield all
+    pages of a search. Times are in ms since 1970, tags ``{key: value}`` or ``[{"key": key, "value": value}]``. Like
+    MLflow's client they convert names, ids, tags and parameters to text. An argument that cannot be converted is an
+    :class:`MLflowError`, and nothing is sent.
 
-    All raise :class:`MLflowAPIError` where MLflow refuses or what is requested is missing, unless they say
-    otherwise, and :class:`MLflowConnectionError` where no answer comes.
+    All raise :class:`MLflowAPIError` if MLflow refuses the request or does not find the entity, unless they say
+    otherwise, and :class:`MLflowConnectionError` if no answer comes.
 
     :param method: HTTP verb of :meth:`run`
     :param mlflow_conn_id: id of the Airflow connection of the MLflow server, with the fields that
@@ -75,14 +73,13 @@ class MLflowClientHook(MLflowRestHook):
         return self._get_if_there(f"{API}/experiments/get-by-name", query, "experiment")
 
     def create_experiment(self, name: str, exist_ok: bool = False) -> str:
-        """Create an experiment, or find one that may exist but is not deleted, and return its id."""
+        """Create an experiment, or with ``exist_ok`` find an active one, and return its id."""
         body = {"name": as_text("the experiment", name)}
-        found = self._create(
-            lambda: {"experiment_id": self.call("POST", f"{API}/experiments/create", body, "experiment_id", str)},
-            lambda: _active(self.get_experiment_by_name(name)),
+        return self._create(
+            lambda: self.call("POST", f"{API}/experiments/create", body, "experiment_id", str),
+            lambda: _active_id(self.get_experiment_by_name(name)),
             exist_ok,
         )
-        return found["experiment_id"]
 
     def get_logged_model(self, model_id: str) -> dict[str, Any]:
         """Return a logged model, such as ``m-1f0c...``: its info and data."""
@@ -116,9 +113,8 @@ class MLflowClientHook(MLflowRestHook):
         order_by: Sequence[str] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the runs that match, such as ``metrics.rmse < 1.3 and params.alpha = '10'``, newest first."""
-        lists = {"experiment_ids": experiment_ids, "order_by": order_by or ()}
-        texts = {name: as_texts(name, values) for name, values in lists.items()}
-        body = _given(**texts, filter=filter_string, run_view_type=run_view_type)
+        ids, order = as_texts("experiment_ids", experiment_ids), as_texts("order_by", order_by or ())
+        body = _given(experiment_ids=ids, order_by=order, filter=filter_string, run_view_type=run_view_type)
         return self.pages(f"{API}/runs/search", "runs", body, method="POST")
 
     def set_terminated(
@@ -140,7 +136,7 @@ class MLflowClientHook(MLflowRestHook):
 
         MLflow takes up to 1000 metrics, 100 parameters and 100 tags, 1000 altogether.
 
-        :param metrics: ``[{"key": "rmse", "value": 1.26, "step": 3, "timestamp": 0}]``, the last two if you like;
+        :param metrics: ``[{"key": "rmse", "value": 1.26, "step": 3, "timestamp": 0}]``, the last two optional;
             values may be infinite or NaN
         """
         now = _now()
@@ -162,7 +158,7 @@ class MLflowClientHook(MLflowRestHook):
     def create_registered_model(
         self, name: str, tags: Tags | None = None, description: str | None = None, exist_ok: bool = False
     ) -> dict[str, Any]:
-        """Create a registered model, or return one that may exist, as it is."""
+        """Create a registered model, or with ``exist_ok`` return the existing one unchanged."""
         body = {**_model(name), **_given(tags=as_tags(tags), description=as_optional_text(description))}
         return self._create(
             lambda: self.call("POST", f"{MODELS}/create", body, "registered_model"),
@@ -171,7 +167,7 @@ class MLflowClientHook(MLflowRestHook):
         )
 
     def get_registered_model(self, name: str, missing_ok: bool = True) -> dict[str, Any] | None:
-        """Return a registered model; one that is not there is None, or an error if it may not be missing."""
+        """Return a registered model, or None if it does not exist; an error unless ``missing_ok``."""
         return self._get_if_there(f"{MODELS}/get", _model(name), "registered_model", missing_ok)
 
     def search_registered_models(self, filter_string: str | None = None) -> Iterator[dict[str, Any]]:
@@ -184,11 +180,11 @@ class MLflowClientHook(MLflowRestHook):
         return records(self.call("POST", f"{MODELS}/get-latest-versions", body).get("model_versions", []))
 
     def delete_registered_model(self, name: str, missing_ok: bool = False) -> None:
-        """Delete a registered model, if there may be one, with all its versions; their logged models stay."""
+        """Delete a registered model with all its versions; their logged models stay."""
         self._delete(f"{MODELS}/delete", _model(name), missing_ok)
 
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
-        """Set a tag of a registered model, in place of one of the same key."""
+        """Set or replace a tag of a registered model."""
         self.call("POST", f"{MODELS}/set-tag", {**_model(name), **as_tag(key, value)})
 
     def set_registered_model_alias(self, name: str, alias: str, version: str | int) -> None:
@@ -272,7 +268,7 @@ class MLflowClientHook(MLflowRestHook):
     def copy_model_version(
         self, src_model_uri: str, dst_name: str, exist_ok: bool = False, tags: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Make a version of one model the next version of another, created if need be, with its description.
+        """Copy a version with its description to another model, which is created if it does not exist.
 
         :param tags: of the copy; those of the original if None
         """
@@ -284,20 +280,20 @@ class MLflowClientHook(MLflowRestHook):
         return self.create_model_version(dst_name, uri, **copied, exist_ok=exist_ok)
 
     def update_model_version(self, name: str, version: str | int, description: str) -> dict[str, Any]:
-        """Give a version another description."""
+        """Change the description of a version."""
         body = {**_version(name, version), "description": as_optional_text(description) or ""}
         return self.call("PATCH", f"{VERSIONS}/update", body, "model_version")
 
     def delete_model_version(self, name: str, version: str | int, missing_ok: bool = False) -> None:
-        """Delete a version, if there may be one, with its aliases; the logged model behind it stays."""
+        """Delete a version with its aliases; its logged model stays."""
         self._delete(f"{VERSIONS}/delete", _version(name, version), missing_ok)
 
     def set_model_version_tag(self, name: str, version: str | int, key: str, value: Any) -> None:
-        """Set a tag of a version, in place of one of the same key."""
+        """Set or replace a tag of a version."""
         self.call("POST", f"{VERSIONS}/set-tag", {**_version(name, version), **as_tag(key, value)})
 
     def delete_model_version_tag(self, name: str, version: str | int, key: str) -> None:
-        """Remove a tag of a version, if it has one of this key."""
+        """Delete a tag of a version, if it has it."""
         self.call("DELETE", f"{VERSIONS}/delete-tag", {**_version(name, version), "key": as_text("the tag", key)})
 
     def transition_model_version_stage(
@@ -315,7 +311,7 @@ class MLflowClientHook(MLflowRestHook):
         return self.call("GET", f"{VERSIONS}/get-download-uri", _version(name, version), "artifact_uri", str)
 
     def find_model_version(self, uri: str) -> tuple[str, str] | None:
-        """Return name and number of the version that a URI names now, or None for a URI of another kind.
+        """Return name and number of the version that a URI refers to now, or None if it is not a version's URI.
 
         :param uri: ``models:/name/3``, ``models:/name@alias``, or, which MLflow deprecates, the newest version of a
             stage, ``models:/name/Production``, or of all, ``models:/name/latest``
@@ -335,7 +331,7 @@ class MLflowClientHook(MLflowRestHook):
         return name, str(max(int(self._read_version(version)["version"]) for version in versions))
 
     def read_version_of(self, uri: str) -> dict[str, Any]:
-        """Return the version that a URI names now, as :meth:`find_model_version` finds it, or an error."""
+        """Return the version that a URI refers to now, see :meth:`find_model_version`, or raise an error."""
         if not (found := self.find_model_version(uri)):
             raise MLflowError(f"{uri!r} names no model version: use models:/<name>/<number> or models:/<name>@<alias>")
         return self.get_model_version(*found)
@@ -343,8 +339,8 @@ class MLflowClientHook(MLflowRestHook):
     def get_model_version_metric(self, version: Mapping[str, Any], key: str) -> float | None:
         """Return a metric of the model behind a version, which may be infinite or NaN, or None if it has none.
 
-        What was logged for the model itself (``model_id``) counts, the newest value of it, whichever run
-        measured it. If there is none, the last value of the run that made the model counts.
+        It is the newest value that any run logged for the model itself (``model_id``), otherwise the last value of
+        the run that made the model.
         """
         model_id = version.get("model_id") or logged_model_id(str(version.get("source", "")))
         if measured := self._metrics(self.get_logged_model(model_id), key) if model_id else []:
@@ -357,8 +353,8 @@ class MLflowClientHook(MLflowRestHook):
     def is_missing(self, error: MLflowError, name: str) -> bool:
         """Return whether MLflow's refusal means that a model, a version or an alias is not there.
 
-        Of a version of a missing model MLflow says 404 to administrators and 403 to others, and of a missing alias
-        400 to all. Where it does not even show the model to this user, that is an error again.
+        For a version of a missing model, MLflow answers 404 to administrators and 403 to others; for a missing alias,
+        400 to all. A 403 for the model itself stays an error.
         """
         if not isinstance(error, MLflowAPIError):
             return False
@@ -369,11 +365,11 @@ class MLflowClientHook(MLflowRestHook):
     # The artifact proxy, https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/
 
     def list_artifact_files(self, path: str) -> Iterator[str]:
-        """Yield the path of every file in a folder of the store and in its subfolders, relative to it."""
+        """Yield the relative path of every file in a folder of the store and its subfolders."""
         for item in records(self.call("GET", ARTIFACTS, {"path": path}).get("files", [])):
             name = item.get("path")
             if not isinstance(name, str) or not name or ".." in PurePosixPath(name).parts or name.startswith("/"):
-                raise self.misfit(f"{name!r} is not the name of a file", f"artifacts of {path}")
+                raise self.unexpected(f"{name!r} is not the name of a file", f"artifacts of {path}")
             if item.get("is_dir"):
                 yield from (f"{name}/{inner}" for inner in self.list_artifact_files(f"{path}/{name}"))
             else:
@@ -384,7 +380,7 @@ class MLflowClientHook(MLflowRestHook):
         return self._send("GET", f"{ARTIFACTS}/{quote(path)}").content
 
     def download_artifact(self, path: str, target: Path) -> None:
-        """Write one file of the store to the local disk, making its folder if necessary."""
+        """Download one file of the store; its local folder is created if necessary."""
         target.parent.mkdir(parents=True, exist_ok=True)
         response = self._send("GET", f"{ARTIFACTS}/{quote(path)}", stream=True)
         with self.explained(f"GET {response.url}"), response, target.open("wb") as file:
@@ -401,8 +397,8 @@ class MLflowClientHook(MLflowRestHook):
                 return None
             raise
 
-    def _create(self, create: Callable[[], Any], find: Callable[[], Any], exist_ok: bool) -> dict[str, Any]:
-        """Create an entity; one that may exist is looked for before, and again if its creation fails."""
+    def _create(self, create: Callable[[], Any], find: Callable[[], Any], exist_ok: bool) -> Any:
+        """Create an entity; with ``exist_ok``, look for it before, and again if its creation fails."""
         if not exist_ok:
             return create()
         with suppress(MLflowAPIError):
@@ -414,7 +410,7 @@ class MLflowClientHook(MLflowRestHook):
             with suppress(MLflowAPIError, MLflowConnectionError):
                 if existing := find():
                     return existing
-            # What exists for sure is looked for once more, because MLflow's database may have been busy.
+            # It exists: look once more, because MLflow's database may have been busy.
             if getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS" and (existing := find()):
                 return existing
             raise
@@ -435,7 +431,7 @@ class MLflowClientHook(MLflowRestHook):
 
     def _read_version(self, version: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(version.get("name"), str) or not str(version.get("version")).isdecimal():
-            raise self.misfit(f"{version} is not a model version", "the registry")
+            raise self.unexpected(f"{version} is not a model version", "the registry")
         return version
 
     def _metrics(self, entity: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -448,10 +444,10 @@ class MLflowClientHook(MLflowRestHook):
             numbers = {name: int(metric.get(name) or 0) for name in ("timestamp", "step")}
             return {**metric, **numbers, "value": float(metric["value"])}
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise self.misfit(f"{metric} is not a value of a metric", "the tracking server") from None
+            raise self.unexpected(f"{metric} is not a value of a metric", "the tracking server") from None
 
     def _zero_or_nan(self, metric: Mapping[str, Any]) -> float:
-        # MLflow 3.17 keeps a NaN of a logged model as 0, which would pass for a perfect error. The run knows.
+        # MLflow 3.17 stores a NaN of a logged model as 0, which would pass for a perfect score. Its run has the NaN.
         moment = (metric["timestamp"], metric["step"])
         history = self.get_metric_history(metric.get("run_id", ""), metric["key"])
         logged = (item["value"] for item in history if (item["timestamp"], item["step"]) == moment)
@@ -459,19 +455,19 @@ class MLflowClientHook(MLflowRestHook):
 
 
 def logged_model_id(source: str) -> str | None:
-    """Return the id of the logged model that the source of a version names, or None if it names none."""
+    """Return the id of the logged model in the source of a version, or None."""
     found = _LOGGED_MODEL.search(source)
     return found[1] if found else None
 
 
-def _active(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
+def _active_id(experiment: dict[str, Any] | None) -> str | None:
+    experiment_id = experiment["experiment_id"] if experiment else None
     if experiment and experiment.get("lifecycle_stage") == "deleted":
-        experiment_id = experiment["experiment_id"]
         raise MLflowError(
             f"Experiment {experiment.get('name')!r} (id {experiment_id}) is deleted and MLflow keeps its name: "
             f"bring it back with `mlflow experiments restore --experiment-id {experiment_id}` or use another name"
         )
-    return experiment
+    return experiment_id
 
 
 def _now() -> int:
@@ -483,7 +479,7 @@ def _given(**fields: Any) -> dict[str, Any]:
 
 
 def _condition(field: str, value: str) -> str:
-    """Return a condition of a filter, or nothing where MLflow has no way to write the value: it knows no escape."""
+    """Return a condition of a filter, or nothing for a value with both quotes, which MLflow cannot escape."""
     if not value or ("'" in value and '"' in value):
         return ""
     return f'{field}="{value}"' if "'" in value else f"{field}='{value}'"

@@ -1,22 +1,17 @@
-"""Logins through packages of the clouds: Databricks with OAuth, SageMaker, Azure Machine Learning."""
+"""Authentication with cloud packages: Databricks OAuth, SageMaker, Azure Machine Learning."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+import requests
 from requests.auth import AuthBase
 
 from ..environment import patched_environment
 from ..exceptions import MLflowError
-
-if TYPE_CHECKING:
-    import requests
-
-    from .server import MLflowServer
+from .server import MLflowServer
 
 
 class PluginAuth(AuthBase):
-    """Signs each request as the MLflow plugin of the server's URI does, with the credentials that the plugin finds."""
+    """Signs each request with the MLflow plugin of the server's URI and the credentials that the plugin finds."""
 
     def __init__(self, server: MLflowServer) -> None:
         self.server = server
@@ -54,7 +49,7 @@ class DatabricksAuth(AuthBase):
 
 
 def plugin_credentials(server: MLflowServer) -> Any:
-    """Return MLflow's ``MlflowHostCreds`` of a server behind a plugin: its address, and a token or a kind of signature.
+    """Return the ``MlflowHostCreds`` of a server behind a plugin: its address, and a token or a kind of signature.
 
     :raises MLflowError: the plugin is not installed, or finds no credentials
     """

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class MLflowDeploymentHook(MLflowBaseHook):
-    """Deploys models to a target that ``mlflow.deployments`` knows, and predicts with them there.
+    """Deploys models to a target of ``mlflow.deployments``, and predicts with them there.
 
     All methods raise :class:`MLflowError` if a connection cannot be used, and the errors of the target's plugin.
     https://mlflow.org/docs/latest/api_reference/python_api/mlflow.deployments.html
 
-    :param target_uri: the target, such as ``sagemaker:/us-west-2``; which ones there are depends on the plugins
-        that are installed, https://mlflow.org/docs/latest/ml/plugins/#deployment-plugins
+    :param target_uri: such as ``sagemaker:/us-west-2``; its plugin must be installed,
+        https://mlflow.org/docs/latest/ml/plugins/#deployment-plugins
     :param target_conn_id: Airflow connection of type ``aws`` with the target's login and password, in its extra
         ``aws_session_token`` and ``region_name``. Without one the target finds its own credentials.
     """
@@ -68,7 +68,7 @@ class MLflowDeploymentHook(MLflowBaseHook):
         config: dict[str, Any] | None = None,
         endpoint: str | None = None,
     ) -> dict[str, Any]:
-        """Deploy a model and return what the target says about the deployment, its ``name`` at least."""
+        """Deploy a model and return the target's description of the deployment, at least its ``name``."""
         where = {"flavor": flavor, "config": config, "endpoint": endpoint}
         with self.environment():
             answer = self.get_conn().create_deployment(name=name, model_uri=model_uri, **where)

@@ -1,4 +1,4 @@
-"""Models of the ``mlflow.pyfunc`` kind: where they are and what they need."""
+"""``mlflow.pyfunc`` models: location, requirements, download and copies."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ PICKLING = ("mlflow.sklearn", "mlflow.statsmodels", "mlflow.pmdarima", "mlflow.p
 class MLflowPyfuncHook(MLflowBaseHook):
     """Finds and fetches models that ``mlflow.pyfunc`` can load.
 
-    What the server's REST API can answer is asked there, because importing ``mlflow`` takes a second, and
-    S3 is read with its Airflow connection; other URIs are left to the ``mlflow`` library.
+    It uses the REST API where it can, because importing ``mlflow`` takes a second, and reads S3 with its Airflow
+    connection. Other URIs are left to the ``mlflow`` library.
 
     :param aws_conn_id: Airflow connection of models in S3, unless their URI names one:
         ``s3://connection@bucket/folder``
@@ -60,17 +60,17 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return pyfunc
 
     def resolve_version(self, model_uri: str) -> str:
-        """Return ``models:/name/3`` for a version, however :meth:`MLflowClientHook.find_model_version` may name it.
+        """Return ``models:/name/3`` for any URI of :meth:`MLflowClientHook.find_model_version`.
 
-        Any other URI is returned as it is, and on Databricks every one.
+        Other URIs, and all on Databricks, are returned unchanged.
         """
         found = self._find_version(model_uri)
         return f"models:/{found[0]}/{found[1]}" if found else model_uri
 
     def get_model_page(self, model_uri: str) -> str:
-        """Return the address of MLflow's page of a model: its version, its run, or the logged model itself.
+        """Return the address of a model's page in MLflow: its version, its run, or the logged model itself.
 
-        There is none for a URI of files, such as ``s3://``, and none on Databricks.
+        It is empty for a URI of files, such as ``s3://``, and on Databricks.
         """
         if self.server.is_databricks:
             return ""
@@ -85,11 +85,11 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return ""
 
     def get_model_artifact_uri(self, model_uri: str) -> str:
-        """Return the URI of the folder that holds a model now.
+        """Return the URI of the folder that holds a model.
 
         :param model_uri: ``models:/m-1f0c...``, ``runs:/8e3f.../model`` or a version as in
-            :meth:`MLflowClientHook.find_model_version`; any other URI is returned as it is
-        :raises MLflowError: the URI begins like one of MLflow's and is none, or what it names is not there
+            :meth:`MLflowClientHook.find_model_version`; any other URI is returned unchanged
+        :raises MLflowError: a ``models:`` or ``runs:`` URI is malformed, or its model does not exist
         """
         if self.server.is_databricks:
             return model_uri
@@ -104,7 +104,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return model_uri
 
     def read_model_file(self, artifact_uri: str, name: str) -> str:
-        """Return the text of one file, such as ``requirements.txt``, of a model whose folder may be a local one."""
+        """Return the text of one file, such as ``requirements.txt``, of a model in storage or a local folder."""
         try:
             if (local := Path(artifact_uri)).is_dir():
                 return (local / name).read_text()
@@ -124,9 +124,9 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return [line for line in lines if line and not line.startswith("#")]
 
     def find_pickle(self, artifact_uri: str) -> str:
-        """Return the name of the module that would load a model from a pickle, or nothing for another model.
+        """Return the module that would unpickle a model, or nothing for a model that is not pickled.
 
-        MLflow refuses such models where the variable ``MLFLOW_ALLOW_PICKLE_DESERIALIZATION`` is false.
+        MLflow refuses pickled models where ``MLFLOW_ALLOW_PICKLE_DESERIALIZATION`` is false.
         """
         import yaml  # type: ignore[import-untyped]
 
@@ -136,7 +136,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return loader if loader in PICKLING and "model_code_path" not in flavor else ""
 
     def download_model(self, artifact_uri: str, folder: Path) -> Path:
-        """Copy a model to an existing local folder, and return the one that holds the file ``MLmodel``."""
+        """Download a model to an existing local folder, and return the folder with the file ``MLmodel``."""
         if is_s3(artifact_uri):
             fetch_folder(artifact_uri, folder, self.aws_conn_id)
             return folder
@@ -148,20 +148,20 @@ class MLflowPyfuncHook(MLflowBaseHook):
             return Path(artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=str(folder)))
 
     def hash_model(self, model_uri: str) -> str:
-        """Return the SHA-256 of a model's files, to be kept as tag ``artifact_sha256`` of its version."""
+        """Return the SHA-256 of a model's files, for the tag ``artifact_sha256`` of its version."""
         with TemporaryDirectory() as folder:
             return hash_folder(self.download_model(self.get_model_artifact_uri(model_uri), Path(folder)))
 
     def get_recorded_hash(self, model_uri: str) -> str:
-        """Return the tag ``artifact_sha256`` of a version, or nothing for a version or a URI without one."""
+        """Return the tag ``artifact_sha256`` of a version, or nothing if there is none."""
         version = self._find_version(model_uri)
         return _tags_of(self.client.get_model_version(*version)).get(HASH_TAG, "") if version else ""
 
     def fetch_model(self, model_uri: str, folder: Path) -> Path:
-        """Copy a model to an empty folder, and make sure that its files are those that were registered.
+        """Download a model to an empty folder and compare its files with :meth:`get_recorded_hash`.
 
-        :return: the folder that holds the file ``MLmodel``
-        :raises MLflowError: it cannot be read, or its files have another hash than :meth:`get_recorded_hash`
+        :return: the folder with the file ``MLmodel``
+        :raises MLflowError: the model cannot be read, or its files have another hash
         """
         version_uri = self.resolve_version(model_uri)
         artifact_uri = self.get_model_artifact_uri(version_uri)
@@ -183,14 +183,14 @@ class MLflowPyfuncHook(MLflowBaseHook):
         exist_ok: bool = False,
         tags: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Make a version of another server, files included, the next version of a model here, and return that.
+        """Copy a version with its files from another server, and return the new version.
 
-        It has the tags ``copied_from``, the page of the original, and ``artifact_sha256``, the hash of its files.
+        Its tags ``copied_from`` and ``artifact_sha256`` hold the page of the original and the hash of the files.
 
         :param source: the hook of the other server
-        :param exist_ok: return the copy of this version if the model has one
+        :param exist_ok: return an existing copy of this version
         :param tags: other tags of the copy; those of the original if None
-        :raises MLflowError: the files did not arrive as they were
+        :raises MLflowError: the uploaded files have another hash
         """
         original = source.client.read_version_of(model_uri)
         origin = source.server.page("models", original["name"], "versions", original["version"])
@@ -226,7 +226,7 @@ class MLflowPyfuncHook(MLflowBaseHook):
         return None if self.server.is_databricks else self.client.find_model_version(model_uri)
 
     def _model_of_run(self, run_id: str, path: str, name: str, rest: str) -> str:
-        """Return the folder of a model that a run logged; MLflow 2 kept it among the run's own artifacts."""
+        """Return the folder of a model that a run logged; in MLflow 2 it is among the run's artifacts."""
         run = self.client.get_run(run_id)["info"]
         for model in self.client.search_logged_models([run["experiment_id"]], f"source_run_id = '{run_id}'"):
             if is_identified("model", model) and model["info"].get("name") == name:

@@ -1,6 +1,4 @@
-"""HTTP: bounded waiting, retries that never send a change twice, and errors that name the remedy."""
-
-from __future__ import annotations
+"""HTTP requests with time-outs, retries that never repeat a change, and errors that name the remedy."""
 
 import logging
 import random
@@ -40,9 +38,9 @@ RETRIES = 3
 BACKOFF = 0.5  # seconds before the first retry at most, doubled for each one after it
 RETRY_BUDGET = 20.0  # seconds after which no further attempt starts
 RETRY_AFTER_MAX = 8  # seconds
-READING_POSTS = ("/search", "/get-latest-versions")  # endpoints that change nothing, though they want a POST
-EXCERPT = 300  # characters of a foreign answer that a message quotes
-UNMADE = (ValueError, requests.exceptions.InvalidJSONError)  # errors of requests that could not even be made
+READING_POSTS = ("/search", "/get-latest-versions")  # endpoints that only read, though they take a POST
+EXCERPT = 300  # characters of a response that an error message quotes
+UNMADE = (ValueError, requests.exceptions.InvalidJSONError)  # raised before a request is sent
 
 
 class MLflowRestHook(MLflowBaseHook):
@@ -96,9 +94,9 @@ class MLflowRestHook(MLflowBaseHook):
         :param accept_status: HTTP statuses that are returned; other redirections and those from 400 on are raised
         :param request_kwargs: passed to ``requests``, such as ``timeout`` in seconds
         """
-        options = {"headers": headers, **request_kwargs}
+        request_kwargs["headers"] = headers
         try:
-            return self._send(self.method, endpoint or "", request_params, accept_status, **options)
+            return self._send(self.method, endpoint or "", request_params, accept_status, **request_kwargs)
         except MLflowAPIError as error:
             remedy = f" To read such an answer, call run(..., accept_status=[{error.status_code}])."
             raise MLflowAPIError(f"{error}{remedy}", error.status_code, error.error_code) from None
@@ -113,32 +111,32 @@ class MLflowRestHook(MLflowBaseHook):
         response = self._send(method, endpoint, params)
         answer = _json(response)
         if not isinstance(answer, dict):
-            raise _foreign(response, self.mlflow_conn_id)
+            raise _not_mlflow(response, self.mlflow_conn_id)
         if not key:
             return answer
         if not isinstance(answer.get(key), kind) or not is_identified(key, answer[key]):
-            raise _foreign(response, self.mlflow_conn_id, key)
+            raise _not_mlflow(response, self.mlflow_conn_id, key)
         return answer[key]
 
     def pages(
         self, endpoint: str, items: str, params: dict[str, Any] | None = None, method: str = "GET"
     ) -> Iterator[dict[str, Any]]:
-        """Walk through every page of an endpoint; ``items`` is the key of the answer that holds the list."""
+        """Yield the items of every page of an endpoint; ``items`` is the key of the list in the response."""
         query = {**(params or {}), "max_results": self.page_size}
         while True:
             answer = self.call(method, endpoint, query)
             found, token = answer.get(items) or [], answer.get("next_page_token")
             if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-                raise self.misfit(f"{items!r} is not a list of objects", endpoint)
+                raise self.unexpected(f"{items!r} is not a list of objects", endpoint)
             yield from found
             if not token:
                 return
             if token == query.get("page_token"):
-                raise self.misfit("a page names itself as the next one", endpoint)
+                raise self.unexpected("a page names itself as the next one", endpoint)
             query["page_token"] = token
 
-    def misfit(self, problem: str, what: str = "") -> MLflowAPIError:
-        """Return the error for an answer of another shape than MLflow's."""
+    def unexpected(self, problem: str, what: str = "") -> MLflowAPIError:
+        """Return the error for a response that does not have the form of MLflow's."""
         return MLflowAPIError(f"MLflow's answer cannot be used: {problem} ({what}, connection {self.mlflow_conn_id!r})")
 
     def test_connection(self) -> tuple[bool, str]:
@@ -172,18 +170,18 @@ class MLflowRestHook(MLflowBaseHook):
 
     @contextmanager
     def explained(self, request: str) -> Iterator[None]:
-        """Turn a failed exchange, named by its verb and URL, into an error that says what to check."""
+        """Raise a failed request, named by verb and URL, as an error that says what to check."""
         try:
             yield
         except requests.RequestException as error:
             raise _no_answer(request, self.mlflow_conn_id, error) from error
-        except (TypeError, ValueError, RecursionError, HTTPError) as error:  # of arguments that no request can carry
+        except (TypeError, ValueError, RecursionError, HTTPError) as error:  # arguments that cannot be sent
             unmade = requests.exceptions.InvalidJSONError(str(error))
             raise _no_answer(request, self.mlflow_conn_id, unmade) from error
 
 
 def is_identified(key: str, entity: Any) -> bool:
-    """Return whether an entity of an answer has the text fields that identify one of its kind."""
+    """Return whether an entity of a response has its identifying text fields."""
     for path in IDENTITY.get(key, ()):
         value = entity
         for name in path.split("."):
@@ -194,12 +192,15 @@ def is_identified(key: str, entity: Any) -> bool:
 
 
 class _RetryingAdapter(HTTPAdapter):
-    """Sends requests with time-outs, and again where that is safe, until ``RETRY_BUDGET`` is used up.
+    """Sends requests with time-outs, and retries them where that is safe, until ``RETRY_BUDGET`` is used up.
 
-    Every request is sent again if no connection came about, the server put it off (429, or 503 that says when to come
-    again), or its database failed, which takes back what a request had changed; those that read also after a lost
-    answer, 500, 502, 503 and 504. TLS errors are final.
+    All are retried if no connection was made, the server asks for it (429, or 503 with Retry-After), or MLflow's
+    database failed, which rolls back the change. Those that only read are also retried if no answer came and after
+    500, 502, 503 and 504. TLS errors are final.
     """
+
+    # urllib3's Retry decides by method and status alone: it cannot see that the database failed (which the body
+    # of a 400 or 503 says) or that a POST only reads, and it limits attempts, not seconds.
 
     def __init__(self, timeout: float) -> None:
         super().__init__()
@@ -209,7 +210,7 @@ class _RetryingAdapter(HTTPAdapter):
         kwargs["timeout"] = kwargs.get("timeout") or self.timeout
         reads = _is_read(request.method or "", request.url or "")
         deadline = time.monotonic() + RETRY_BUDGET
-        start = request._body_position  # of a file that is sent; a generator has none, and cannot be sent again
+        start = request._body_position  # set for a file; a generator has none and cannot be sent again
         can_repeat = isinstance(start, int) or isinstance(request.body, bytes | str | None)
         for attempt in range(RETRIES if can_repeat else 0):
             pause = BACKOFF * 2**attempt * random.uniform(0.5, 1)  # noqa: S311
@@ -220,7 +221,7 @@ class _RetryingAdapter(HTTPAdapter):
                 is_final = time.monotonic() > deadline and not (database_failed and attempt == 0)
                 if is_final or not (database_failed or _is_temporary(response, reads)):
                     return response
-                pause = _seconds_asked_for(response) or pause
+                pause = _retry_after(response) or pause
             except (requests.ConnectionError, requests.Timeout) as error:
                 is_safe = reads or _is_unsent(error)
                 if time.monotonic() > deadline or not is_safe or isinstance(error, requests.exceptions.SSLError):
@@ -234,23 +235,23 @@ class _RetryingAdapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
         try:
             super().cert_verify(conn, url, verify, cert)
-        except OSError as error:  # of a CA bundle that is not there
+        except OSError as error:  # the CA bundle does not exist
             raise requests.exceptions.SSLError(error) from error
 
 
 def _is_temporary(response: requests.Response, reads: bool) -> bool:
-    was_put_off = response.status_code == 429 or (response.status_code == 503 and "Retry-After" in response.headers)
-    return was_put_off or (reads and response.status_code in (500, 502, 503, 504))
+    is_deferred = response.status_code == 429 or (response.status_code == 503 and "Retry-After" in response.headers)
+    return is_deferred or (reads and response.status_code in (500, 502, 503, 504))
 
 
-def _seconds_asked_for(response: requests.Response) -> float:
+def _retry_after(response: requests.Response) -> float:
     with suppress(InvalidHeader, ValueError, OverflowError):
         return min(Retry().parse_retry_after(response.headers.get("Retry-After", "0")), RETRY_AFTER_MAX)
     return 0.0
 
 
 def _is_unsent(error: requests.RequestException) -> bool:
-    """Return whether the server cannot have received the request, because no connection came about."""
+    """Return whether the server cannot have received the request, because no connection was made."""
     unsent = (NewConnectionError, ConnectTimeoutError, requests.exceptions.SSLError)
     return any(isinstance(cause, unsent) for cause in _chain(error))
 
@@ -296,7 +297,7 @@ def _refusal(response: requests.Response, conn_id: str) -> MLflowAPIError:
     return _error(response, conn_id, problem, _hint(status, code, message, conn_id), code)
 
 
-def _foreign(response: requests.Response, conn_id: str, key: str = "") -> MLflowAPIError:
+def _not_mlflow(response: requests.Response, conn_id: str, key: str = "") -> MLflowAPIError:
     kind = f"an answer without a usable {key!r}" if key else response.headers.get("Content-Type", "no content type")
     remedy = "A proxy or login page may answer in MLflow's place: check host, schema and path prefix of the connection."
     return _error(response, conn_id, f"Not MLflow's JSON but {kind}: {_excerpt(response)!r}", remedy)
@@ -319,7 +320,7 @@ def _error(response: requests.Response, conn_id: str, problem: str, remedy: str,
 
 
 def _no_answer(request: str, conn_id: str, error: requests.RequestException) -> MLflowConnectionError:
-    # At the bottom is what happened, such as "Connection refused", without the layers around it.
+    # The innermost error says what happened, such as "Connection refused".
     reason = [cause for cause in _chain(error) if isinstance(cause, OSError)][-1]
     is_harmless = _is_read(*request.split(" ", 1)) or isinstance(error, UNMADE) or _is_unsent(error)
     return MLflowConnectionError(

@@ -1,6 +1,4 @@
-"""Where an Airflow connection points to: one reading of its fields for every hook."""
-
-from __future__ import annotations
+"""The MLflow server that an Airflow connection describes."""
 
 import json
 import logging
@@ -8,13 +6,12 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from ..exceptions import MLflowError
+from airflow.sdk import Connection
 
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
+from ..exceptions import MLflowError
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 20.0  # seconds; the extra field `timeout` overrides it
@@ -34,7 +31,7 @@ class MLflowServer:
     """Address, login and HTTP settings of one MLflow server; see :meth:`from_connection`.
 
     :param base_url: scheme, host, port and path prefix, without login and without a closing slash; likewise the others
-    :param plugin_uri: of a server whose address and login only a plugin of MLflow knows; then ``base_url`` is empty
+    :param plugin_uri: for a server whose address and login an MLflow plugin provides; ``base_url`` is empty then
     :param verify: False switches the TLS check off, a string is the path of a CA bundle
     """
 
@@ -78,7 +75,7 @@ class MLflowServer:
         return "/".join([self.ui_url or registry or self.base_url, app, *(quote(part, safe="") for part in path)])
 
     @classmethod
-    def from_connection(cls, conn: Connection) -> MLflowServer:
+    def from_connection(cls, conn: Connection) -> Self:
         """Read the fields of an Airflow connection, of type ``mlflow`` or ``http``.
 
         :param conn: ``host`` a URL, or a name with ``schema`` http or https, with or without ``port`` and path
@@ -114,7 +111,7 @@ def _unusable(conn: Connection, problem: str) -> MLflowError:
 
 
 def _extra(conn: Connection) -> dict[str, Any]:
-    """Return the extra of a connection, also where it is the JSON text of a JSON text, as some tools store it."""
+    """Return the extra of a connection; some tools encode the JSON twice."""
     from airflow.sdk.log import mask_secret
 
     extra: Any = conn.extra
@@ -122,7 +119,7 @@ def _extra(conn: Connection) -> dict[str, Any]:
         while isinstance(extra, str) and extra:
             extra = json.loads(extra)
     except (ValueError, RecursionError):
-        extra = False  # the error would quote the text, and that may hold secrets
+        extra = False  # the error would quote the text, which may contain secrets
     if not isinstance(extra or {}, dict) or extra is False:
         raise _unusable(conn, "extra must be a JSON object")
     hints = {name: get_close_matches(name, FIELDS, 1) for name in extra or {} if name not in FIELDS}
@@ -144,7 +141,7 @@ def _address(conn: Connection, value: Any, name: str) -> SplitResult:
         default = "https" if conn.conn_type == "https" or _is_databricks(address.hostname) else "http"
         address = address._replace(scheme=address.scheme or conn.schema or default)
         usable = address.scheme in ("http", "https") and _is_host(address.hostname) and address.port != 0
-    except ValueError:  # it may show a password that is part of the address
+    except ValueError:  # its message may show a password in the address
         usable = False
     is_path = usable and address.path.isprintable() and not set("@ \\") & set(address.path)
     if not is_path or text in DATABRICKS_URIS:
@@ -179,7 +176,7 @@ def _optional_url(conn: Connection, extra: dict[str, Any], name: str) -> str:
 
 
 def _verify(conn: Connection, extra: dict[str, Any]) -> bool | str:
-    """Read ``verify``, which is a boolean, its name in a connection written as a URI, or the path of a bundle."""
+    """Return ``verify``: a boolean, text for one (in a connection URI), or the path of a bundle."""
     verify, bundle = extra.get("verify"), extra.get("ca_bundle")
     if not isinstance(bundle or "", str) or not isinstance(verify or 0, bool | str | int):
         raise _unusable(conn, "extra field `verify` must be true or false and `ca_bundle` the path of a file")
@@ -199,7 +196,7 @@ def _headers(conn: Connection, value: Any) -> dict[str, str]:
 
 
 def _check_sendable(conn: Connection, server: MLflowServer) -> None:
-    """Reject what no HTTP header can carry: the errors of HTTP libraries would show it, secret or not."""
+    """Reject values that no HTTP header can hold: errors of HTTP libraries would show the secret."""
     contents = {f"the header {name!r}": content for name, content in server.headers.items()}
     for what, content in ({"the token": server.token or ""} | contents).items():
         if content != content.strip() or not (content.isascii() and content.isprintable()):

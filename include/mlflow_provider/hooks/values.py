@@ -1,6 +1,4 @@
-"""Values on their way to MLflow and back: texts, numbers, tags, lists of objects."""
-
-from __future__ import annotations
+"""Conversion of arguments and responses: text, numbers, tags, lists of objects."""
 
 import math
 import re
@@ -11,12 +9,12 @@ from typing import Any
 from ..exceptions import MLflowError
 
 INT64 = range(-(2**63), 2**63)
-# What MLflow takes as an alias; "latest" and "v3" have a meaning of their own.
+# Aliases that MLflow accepts; it reserves "latest" and "v3".
 _ALIAS = re.compile(r"(?!(?i:latest|v\d+)$)[\w-]{1,255}")
 
 
 def check_alias(alias: Any) -> str:
-    """Return an alias, or raise :class:`MLflowError` if MLflow would refuse it."""
+    """Return an alias as text; an :class:`MLflowError` if MLflow would refuse it."""
     alias = as_text("the alias", alias)
     if not _ALIAS.fullmatch(alias):
         raise MLflowError(
@@ -26,12 +24,12 @@ def check_alias(alias: Any) -> str:
 
 
 def records(found: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list in a response; anything else becomes an empty list."""
+    """Return the objects of a list in a response; an empty list for anything else."""
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def as_text(what: str, value: Any) -> str:
-    """Return a name, id or number as text, or raise :class:`MLflowError`; ``what`` it is, for the message."""
+    """Return a name, id or number as text; an :class:`MLflowError` that names ``what`` it is if it cannot be."""
     if value is None or value == "" or isinstance(value, bytes | Mapping | list | tuple | set):
         raise MLflowError(f"{what} is {value!r}: give a text or a number")
     return str(value)
@@ -43,14 +41,14 @@ def as_optional_text(value: Any) -> str | None:
 
 
 def as_list(what: str, values: Any) -> list[Any]:
-    """Return the values of anything but a text or a mapping."""
+    """Return the values of an iterable that is not a text or a mapping."""
     if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
         raise MLflowError(f"{what} is {values!r}: give a list")
     return list(values)
 
 
 def as_texts(what: str, values: Any) -> list[str]:
-    """Return texts; a single one stands for a list of one."""
+    """Return a list of texts; a single text or number is a list of one."""
     values = [values] if isinstance(values, str | int) else as_list(what, values)
     return [as_text(f"an item of {what}", value) for value in values]
 
@@ -71,9 +69,9 @@ def as_tags(tags: Any, what: str = "tags") -> list[dict[str, str]]:
 
 
 def as_metric(metric: Any, now: int) -> dict[str, Any]:
-    """Return a metric with all its fields; ``now``, in ms since 1970, counts if it has no timestamp."""
+    """Return a metric with all its fields; its timestamp is ``now``, in ms since 1970, by default."""
     if not isinstance(metric, Mapping) or not {"key", "value"} <= set(metric):
-        raise MLflowError(f"{metric!r} is not a metric: give {{'key': 'rmse', 'value': 1.26}}, with 'step' if you like")
+        raise MLflowError(f"{metric!r} is not a metric: give {{'key': 'rmse', 'value': 1.26}}, optionally with 'step'")
     key = as_text("the key of a metric", metric["key"])
     step = as_whole_number(f"step of metric {key!r}", metric.get("step") or 0)
     timestamp = as_whole_number(f"timestamp of metric {key!r}", metric.get("timestamp") or 0)
@@ -81,7 +79,7 @@ def as_metric(metric: Any, now: int) -> dict[str, Any]:
 
 
 def as_whole_number(what: str, value: Any) -> int:
-    """Return a number of 64 bits, also from its text."""
+    """Return a 64-bit integer, also from text."""
     with suppress(TypeError, ValueError, OverflowError):
         number = int(value)
         if number in INT64 and (isinstance(value, str) or number == value):
@@ -91,7 +89,7 @@ def as_whole_number(what: str, value: Any) -> int:
 
 
 def _number(key: str, value: Any) -> float | str:
-    """Return a number that JSON can hold, or its name in protobuf's JSON, in which MLflow speaks."""
+    """Return a number, or the text that protobuf's JSON has for one that is not finite."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

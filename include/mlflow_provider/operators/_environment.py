@@ -1,4 +1,4 @@
-"""The Python environment of a model: what is in it, how it is built, and how tasks share and remove it."""
+"""The Python environments of models: how they are built, shared by tasks and deleted."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREFIX = "model-"
-MARKER = "complete.json"  # written when all else is there, and touched by every use
+MARKER = "complete.json"  # written last, touched at every use
 GIGABYTE = 10**9
-# Needed besides the packages of a model. Full mlflow brings them all, in its own versions.
+# Packages that the process needs besides those of a model; full mlflow includes them.
 COMPANIONS = ("mlflow-skinny", "pandas", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what is in an environment.
+    """Everything that determines the content of an environment.
 
     :param files: text of the files that the requirements name
-    :param options: of ``uv pip install``, visible to all of the machine on its command line
-    :param index_urls: package indexes, the first in place of the default one; they may hold passwords
+    :param options: of ``uv pip install``; all users of the machine can read them on its command line
+    :param index_urls: package indexes, the first replaces the default; they may contain passwords
     """
 
     python_version: str
@@ -52,7 +52,7 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """A name that any change of the recipe changes."""
+        """A hash of the recipe."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def build(self, programs: Programs, inherited: Mapping[str, str], folder: Path, lock: int) -> None:
@@ -66,7 +66,7 @@ class Recipe:
 
         # Without bytecode every prediction would compile MLflow and scikit-learn again (3 s).
         variables = {**inherited, "PATH": python_path(), "UV_COMPILE_BYTECODE": "1"}
-        if self.index_urls:  # on a command line, everyone could read their passwords
+        if self.index_urls:  # not as options, because everyone can read a command line
             variables |= {"UV_DEFAULT_INDEX": self.index_urls[0], "UV_INDEX": " ".join(self.index_urls[1:])}
         folder.mkdir()
         for name, text in {**self.files, "requirements.txt": "\n".join(self.requirements)}.items():
@@ -74,7 +74,7 @@ class Recipe:
         create = ["venv", "--allow-existing", "--seed", "--python", f"python{self.python_version}", str(folder)]
         target = ["--python", str(folder / "bin" / "python")]
         install = ["pip", "install", *target, *self.options]
-        # uv does not check the hashes of constraints: a lock is installed as requirements first, to the last package.
+        # uv does not check the hashes of constraints, so a lock is installed as requirements first.
         locks = [name for name, text in self.files.items() if is_lock(text)]
         locked = [[*install, "--require-hashes", "--no-deps", "-r", str(folder / name)] for name in locks]
         for arguments in (create, *locked, [*install, "-r", str(folder / "requirements.txt")]):
@@ -87,10 +87,10 @@ class Recipe:
 
 
 class Environments:
-    """A folder of environments, of which the least recently used, but none in use, make room for new ones.
+    """A folder of environments; those used least recently and idle are deleted to make room for new ones.
 
-    Each has a lock file beside it: shared by those who use the environment, exclusive for who builds or removes
-    it. The kernel releases a lock when the last process that has the file open is gone, however it ended.
+    Each has a lock file beside it, shared while the environment is used, exclusive while it is built or deleted. The
+    kernel releases a lock when the last process with the open file has ended.
     """
 
     def __init__(self, folder: Path, gigabytes: float) -> None:
@@ -99,17 +99,16 @@ class Environments:
 
     @contextmanager
     def use(self, key: str, build: Callable[[Path, int], None]) -> Iterator[tuple[Path, int]]:
-        """Hold an environment for a ``with`` block; it is built unless it is complete already.
+        """Lock an environment for a ``with`` block, and build it if it is not complete.
 
-        Both the builder, which is called with them, and the block get its folder and the lock's file descriptor, which
-        the programs that they run should keep open.
+        The builder and the block get its folder and the lock's file descriptor, which their programs should inherit.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         folder = self.folder / f"{PREFIX}{key}"
         with Path(f"{folder}.lock").open("a") as file:
             lock = file.fileno()
             _lock(lock, fcntl.LOCK_SH, folder)
-            # Another task may get the lock while its kind changes, hence the loop.
+            # A loop, because another task may get the lock between the two kinds.
             while not _is_complete(folder):
                 _lock(lock, fcntl.LOCK_EX, folder)
                 if not _is_complete(folder):
@@ -130,7 +129,7 @@ class Environments:
 
 
 def read_requirements(hook: MLflowPyfuncHook, artifact_uri: str) -> tuple[list[str], dict[str, str]]:
-    """Return the lines of a model's requirements, and the text of each file that ``-c constraints.txt`` names."""
+    """Return the lines of a model's requirements, and the text of each file of constraints."""
     lines, files = [], {}
     for line in hook.get_model_requirements(artifact_uri):
         option, _, name = line.partition(" ")
@@ -150,7 +149,7 @@ def is_lock(text: str) -> bool:
 
 
 def complete(requirements: list[str]) -> list[str]:
-    """Return the lines of a requirements file with mlflow-skinny, pandas and pyarrow as here, if they are missing."""
+    """Add mlflow-skinny, pandas and pyarrow in their versions here, if the requirements lack them."""
     names = set()
     for line in requirements:
         with suppress(InvalidRequirement):  # an option line such as --extra-index-url
@@ -159,7 +158,7 @@ def complete(requirements: list[str]) -> list[str]:
 
 
 def python_path() -> str:
-    """Return a PATH on which the Python below this environment comes first: uv passes over that of an environment."""
+    """Return a PATH that begins with this environment's base Python, because uv ignores the one of an environment."""
     return os.pathsep.join([str(Path(sys.base_prefix) / "bin"), os.environ.get("PATH", os.defpath)])
 
 
@@ -190,7 +189,7 @@ def _remove(folder: Path) -> bool:
         except BlockingIOError:
             return False
         log.info("Removing %s to make room", folder)
-        (folder / MARKER).unlink(missing_ok=True)  # first: what is half removed is not complete
+        (folder / MARKER).unlink(missing_ok=True)  # first, so that a partly deleted folder is incomplete
         shutil.rmtree(folder, ignore_errors=True)
         return True
 
@@ -204,11 +203,11 @@ def _lock(descriptor: int, kind: int, folder: Path) -> None:
 
 
 def _is_complete(folder: Path) -> bool:
-    # The link to an interpreter that was replaced leads nowhere.
+    # The link to an interpreter that was replaced is broken.
     return (folder / MARKER).exists() and (folder / "bin" / "python").exists()
 
 
 def _use_and_size(folder: Path) -> tuple[float, int]:
-    """Return when a complete environment was used last, and its bytes; zeros for one that is not complete."""
+    """Return the last use of an environment and its bytes, or zeros if it is not complete."""
     marker = folder / MARKER
     return (marker.stat().st_mtime, json.loads(marker.read_text())["bytes"]) if _is_complete(folder) else (0.0, 0)

@@ -1,6 +1,4 @@
-"""The process of a model: how it is started, what travels to and from it, and that it ends with the task."""
-
-from __future__ import annotations
+"""Processes that end with the task; input, program and result of a model's process."""
 
 import json
 import logging
@@ -35,10 +33,10 @@ TABLES = (".parquet", ".csv", ".csv.gz")
 
 
 class Programs:
-    """Runs programs, one at a time, that end with this process even where SIGKILL ends it.
+    """Runs programs, one at a time, that end with this process even if it is killed with SIGKILL.
 
-    Each is in a process group, together with its children and with a guard. The guard waits for the end
-    of a pipe that only this process holds. A child that leaves the group leaves the guard's reach.
+    Each program runs in a process group with its children and a guard, which kills the group when a pipe that only
+    this process holds is closed. A child that leaves the group is not killed.
     """
 
     def __init__(self) -> None:
@@ -46,9 +44,9 @@ class Programs:
         self.is_killed = False
 
     def run(self, command: Sequence[str], variables: Mapping[str, str], locks: Collection[int] = ()) -> int:
-        """Run a program, log every line that it prints without logins in URLs, and kill what it leaves behind.
+        """Run a program, log its output without logins in URLs, and kill the children that it leaves.
 
-        :param locks: file descriptors of locks that stay held until the program and its children have ended
+        :param locks: file descriptors of locks that are held until the program and its children have ended
         :return: its exit status, negative for the signal that ended it
         :raises MLflowError: :meth:`kill` was called
         """
@@ -62,13 +60,13 @@ class Programs:
                 status = self._follow(command, stdin=quiet, env=dict(variables), pass_fds=tuple(locks))
             finally:
                 self._kill_group()
-                self._group = None  # the id may be given away once the guard has ended
+                self._group = None  # the system may reuse the id after the guard's end
         if self.is_killed:
             raise MLflowError(f"{command[0]} was killed with the task")
         return status
 
     def kill(self) -> None:
-        """Kill the program that runs and all it has started, and run no other."""
+        """Kill the running program with its children, and refuse to run others."""
         self.is_killed = True
         self._kill_group()
 
@@ -101,14 +99,14 @@ class Programs:
 
 
 def without_logins(text: str) -> str:
-    """Return a text in which no URL shows its login."""
+    """Return a text with the logins in URLs masked."""
     return LOGIN.sub("***@", text)
 
 
 def write_program(folder: Path, **arguments: Any) -> list[str]:
-    """Write the program that applies a model, with its arguments, and return those of Python.
+    """Write the program that applies a model and its job file, and return the arguments for Python.
 
-    A copy is run, because a folder on Python's path must not hold other modules than the program's.
+    It is a copy, because the program's folder is on Python's path and must contain no other modules.
     """
     program = folder / "program"
     shutil.copytree(Path(_model_process.__file__).parent, program / "model_process")
@@ -118,7 +116,7 @@ def write_program(folder: Path, **arguments: Any) -> list[str]:
 
 
 def deliver(folder: Path, **parts: Callable[[], Path]) -> Future[None]:
-    """Write where each part is to a file of its name, or a file ``failed``, while the program starts (1 to 2 s)."""
+    """Prepare parts while the program starts (1 to 2 s); a file names the path of each, or ``failed`` exists."""
     delivery: Future[None] = Future()
 
     def bring() -> None:
@@ -127,23 +125,23 @@ def deliver(folder: Path, **parts: Callable[[], Path]) -> Future[None]:
                 _announce(folder, name, part())
             delivery.set_result(None)
         except BaseException as error:
-            with suppress(OSError):  # the folder is gone if the task is
+            with suppress(OSError):  # the folder is deleted when the task ends
                 _announce(folder, "failed", folder)
             delivery.set_exception(error)
 
-    # A pool would wait for its thread, though the task is killed in the middle of a download.
+    # A pool would wait for its thread, even if the task is killed during a download.
     Thread(target=bring, name="deliver", daemon=True).start()
     return delivery
 
 
 def read_result(folder: Path, status: int) -> Any:
-    """Return what the program left, or raise a RuntimeError that says why it failed.
+    """Return the result of the program, or raise a RuntimeError with the reason of its failure.
 
     :param status: its exit status, negative for the signal that ended it
     """
     if status == 0:
         try:
-            # Never pickled: the task's process talks to Airflow's supervisor and must not run code of a model.
+            # JSON, because unpickling could run a model's code in the task, which talks to Airflow's supervisor.
             return json.loads((folder / "result").read_bytes())
         except (FileNotFoundError, ValueError):
             raise RuntimeError("its process ended as if all were well, and left no result that can be read") from None
@@ -162,7 +160,7 @@ def _announce(folder: Path, name: str, path: Path) -> None:
 
 
 def table_suffix(uri: str) -> str:
-    """Return the kind of table that a URI names: one of ``TABLES``, or an error."""
+    """Return the suffix of a table's URI: one of ``TABLES``, or an error."""
     name = PurePosixPath(urlsplit(uri).path).name.lower()
     if found := [suffix for suffix in TABLES if name.endswith(suffix)]:
         return found[0]
@@ -170,10 +168,10 @@ def table_suffix(uri: str) -> str:
 
 
 def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
-    """Write a model's input to a file whose suffix is that of its kind, and return the file.
+    """Write a model's input to a file whose suffix names its format, and return the file.
 
-    :param data: a DataFrame or Series, an array, the URI or path of a Parquet or CSV object (copied byte by byte), or
-        any value that can be pickled. A frame travels as plain cells.
+    :param data: a DataFrame or Series (written as plain cells), an array, the URI or path of a Parquet or CSV object
+        (copied), or any value that can be pickled
     """
     # The library of a frame or an array is imported already; a URI needs none.
     pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
@@ -190,7 +188,7 @@ def stage_input(data: Any, folder: Path, aws_conn_id: str | None) -> Path:
 
 
 def _take_apart(table: Any) -> dict[str, Any]:
-    """Return a frame or series as plain parts, which any version of pandas can put together again."""
+    """Return a frame or series as plain values, from which any version of pandas can rebuild it."""
     is_series = table.ndim == 1
     columns = [table] if is_series else [table.iloc[:, position] for position in range(table.shape[1])]
     levels = [table.index.get_level_values(level) for level in range(table.index.nlevels)]
@@ -208,6 +206,6 @@ def _kind_of(values: Any) -> Any:
 
 
 def _cells_of(index: Any) -> Any:
-    """Return the values of an index; those of one that counts as a range, so that it counts again."""
+    """Return the values of an index; a RangeIndex as a range, so that it can be restored."""
     is_range = type(index).__name__ == "RangeIndex"
     return range(index.start, index.stop, index.step) if is_range else index.astype(object).tolist()

@@ -2,8 +2,8 @@
 
 Both take ``mlflow_conn_id``, the Airflow connection of the MLflow server; ``target_uri``, such as
 ``sagemaker:/us-west-2``, whose plugin must be installed (templated); and ``target_conn_id``, an Airflow connection of
-type ``aws`` with the target's login, without which the target finds its own credentials (templated). Errors of the
-target's plugin are raised as they are.
+type ``aws`` with the target's login (templated), without which the target finds its own credentials. Errors of the
+plugin are not wrapped.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class _DeploymentOperator(BaseOperator):
 
     @property
     def hook(self) -> MLflowDeploymentHook:
-        from ..hooks.deployment import MLflowDeploymentHook  # brings requests, which a DAG file should not pay for
+        from ..hooks.deployment import MLflowDeploymentHook  # imports requests, which would slow down DAG parsing
 
         return MLflowDeploymentHook(self.mlflow_conn_id, self.target_uri, self.target_conn_id)
 
 
 class CreateDeploymentOperator(_DeploymentOperator):
-    """Deploys a model and returns what the target says about the deployment, its ``name`` at least.
+    """Deploys a model and returns the target's description of the deployment, at least its ``name``.
 
-    :param name: of the deployment; the target decides whether one of this name may exist (templated)
+    :param name: of the deployment; the target decides whether it may exist already (templated)
     :param model_uri: such as ``models:/name@alias`` (templated)
-    :param flavor: of the model, the target's default if not given (templated)
-    :param config: the target's own settings, shown in Airflow's UI: no secrets (templated)
-    :param endpoint: the endpoint to deploy under, where the target has such (templated)
+    :param flavor: of the model; the target's default if not given (templated)
+    :param config: settings of the target, visible in Airflow's UI: no secrets (templated)
+    :param endpoint: the endpoint to deploy to, if the target has endpoints (templated)
     :raises MLflowError: a connection cannot be used, or MLflow does not show the model; nothing was deployed
     """
 
@@ -84,7 +84,7 @@ class CreateDeploymentOperator(_DeploymentOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from ..hooks.pyfunc import MLflowPyfuncHook
 
-        # First, because after a deployment nothing may fail: tried again, the task would find the name taken.
+        # Before the deployment, because a retry after a later failure would find the name taken.
         self.mlflow_page = MLflowPyfuncHook(self.mlflow_conn_id).get_model_page(self.model_uri)
         return self.hook.create_deployment(self.name, self.model_uri, self.flavor, self.config, self.endpoint)
 
@@ -93,7 +93,7 @@ class PredictOperator(_DeploymentOperator):
     """Predicts with a deployed model and returns the answer as JSON, such as ``{"predictions": [36.1]}``.
 
     :param inputs: a DataFrame, or any other value that the target accepts (templated)
-    :param endpoint: the endpoint to predict with, where the target has such (templated)
+    :param endpoint: the endpoint to predict with, if the target has endpoints (templated)
     """
 
     template_fields: Sequence[str] = ("deployment_name", "inputs", "endpoint", *TARGET)

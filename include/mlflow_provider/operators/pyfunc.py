@@ -31,49 +31,48 @@ if TYPE_CHECKING:
 
     from ..hooks.pyfunc import MLflowPyfuncHook
 
-ISOLATED, LOCAL = ("virtualenv", "uv"), "local"
-TASK = "AIRFLOW_CTX_"  # variables with the names of DAG, run and task
+LOCAL = "local"
+TASK = "AIRFLOW_CTX_"  # prefix of the variables that name DAG, run and task
 ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
     """Applies a model to a table or another value, in a separate process.
 
-    The process runs in a Python environment that uv builds from the model's own requirements, once per requirements
-    and Python version: other tasks that want it wait. The model's signature is enforced. The process gets MLflow's
-    address and login in its environment, and nothing of them is stored. It ends with the task, together with what it
-    started, even if the task is killed with SIGKILL. A version that carries the tag ``artifact_sha256``
-    (:meth:`MLflowPyfuncHook.hash_model`) is used only if its files still have that hash.
+    The process runs in a Python environment that uv builds from the model's requirements, once per requirements and
+    Python version; other tasks wait for it. The model's signature is enforced. MLflow's address and login are in the
+    environment of the process and stored nowhere. The process and its children end with the task, even if that is
+    killed with SIGKILL. A version with the tag ``artifact_sha256`` (:meth:`MLflowPyfuncHook.hash_model`) is used only
+    if its files still have that hash.
 
     :param model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/Production``, ``models:/name/latest``,
         ``models:/m-1f0c...``, ``runs:/8e3f.../model``, ``s3://bucket/folder``, or any other URI that the ``mlflow``
         library can download (templated)
     :param suppress_warnings: as in ``mlflow.pyfunc.load_model``
-    :param dst_path: an existing folder that gets a copy of the model's files; what else it holds stays, and is not
-        used (templated)
+    :param dst_path: an existing folder for a copy of the model's files; its other files stay and are not used
+        (templated)
     :param data: DataFrame, Series, array, list, dict, or the URI of a Parquet or CSV object (``.csv`` or ``.csv.gz``),
-        also as ``ObjectStoragePath`` (templated). It arrives as the model's signature says: for named columns a
-        list of dicts, a dict of lists, and a list or array with the columns in their order are tables. Without a
-        signature a list of dicts is a table, any other list an array.
+        also as ``ObjectStoragePath`` (templated). It is converted to the model's signature: for named columns a list of
+        dicts, a dict of lists, and a list or array with the columns in their order become tables. Without a signature
+        a list of dicts becomes a table, any other list an array.
     :param output_uri: Parquet or CSV object to write the result to: the model's own columns, or the column
-        ``prediction``, with the index of the input. It is written when the model is through. (templated)
-    :param aws_conn_id: Airflow connection of ``s3://`` URIs that name none
-    :param venv_cache_path: folder of the environments; ``model_environments`` in Airflow's home if not given
-    :param venv_cache_gb: gigabytes that they may have together; the least recently used and unused make room
-    :param env_manager: ``virtualenv`` or ``uv``, which are the same: an environment of the model's own. Or
-        ``local``: a process of the worker's Python with its packages, which nothing is built for; MLflow warns of
-        those that differ from the model's requirements.
+        ``prediction``, with the index of the input. It is written after the last prediction. (templated)
+    :param aws_conn_id: Airflow connection of ``s3://`` URIs without a connection
+    :param venv_cache_path: folder of the environments; ``model_environments`` in Airflow's home by default
+    :param venv_cache_gb: gigabytes of all environments; beyond it, the least recently used that are idle are deleted
+    :param env_manager: ``virtualenv`` or ``uv`` (the same): an environment for the model. ``local``: the worker's
+        Python and packages; MLflow warns of those that differ from the model's requirements.
     :param chunk_size: rows of a Parquet or CSV object that are read, predicted and written to ``output_uri`` at once,
-        which bounds the memory of the process. None for a model that must see the whole table.
-    :param return_limit: bytes of JSON that a returned result may have, because XCom is not meant for tables, or None
+        which limits the memory of the process. None for a model that must see the whole table.
+    :param return_limit: maximum bytes of JSON of a returned result, because XCom is not meant for tables, or None
     :param kwargs: of ``PythonVirtualenvOperator``, such as ``python_version`` or ``index_urls``. An index with a
-        password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` stand on a command
-        line, which all of the machine can read
-    :return: ``output_uri`` if given; else an array as nested lists, a frame or series as pandas' JSON, with null for
-        NaN and dates as text, any other value as JSON can hold it
-    :raises ModelPredictionError: the model failed, or its result holds what JSON or the table cannot, such as NaN in a
-        list; its traceback is in the log, its message in the error, and the rows in both
-    :raises MLflowError: all else that is wrong with the model, its environment, the input or the output
+        password belongs there or into ``index_urls_from_connection_ids``: ``pip_install_options`` are on a command
+        line, which all users of the machine can read
+    :return: ``output_uri`` if given; otherwise an array as nested lists, a frame or series as pandas' JSON, with null
+        for NaN and dates as text, any other value as JSON
+    :raises ModelPredictionError: the model failed, or JSON or the table cannot hold its result, such as NaN in a list;
+        the log has the traceback, the error the message, both the rows
+    :raises MLflowError: the model, its environment, the input or the output cannot be used
     """
 
     template_fields: Sequence[str] = ("model_uri", "dst_path", "data", "output_uri", "op_args", "op_kwargs")
@@ -111,7 +110,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             venv_cache_path=Path(venv_cache_path) if venv_cache_path else None,
             **{"show_return_value_in_logs": False, **kwargs},
         )
-        if env_manager not in (*ISOLATED, LOCAL):
+        if env_manager not in ("virtualenv", "uv", LOCAL):
             raise ValueError(f"env_manager is {env_manager!r}, not one of 'virtualenv', 'uv' (the same) and 'local'")
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size is {chunk_size}: give a number of rows, or None for the whole table")
@@ -142,15 +141,15 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             folder = Path(temporary)
             fetch: Callable[[], Path] = partial(self._fetch, pyfunc, model_uri, folder / "model-files")
             if pyfunc.get_recorded_hash(model_uri):
-                # Not even the model's requirements count before its files are found to be the right ones.
+                # Before the model's requirements are read: they are among the files to check.
                 artifact_uri = str(fetch())
                 fetch = partial(Path, artifact_uri)
-            # Before the delivery, whose downloads may put MLflow's login into the environment of this process.
+            # Before the downloads of the delivery, which may put MLflow's login into this process' environment.
             inherited = _inherited(pyfunc)
             self._check_pickle(pyfunc, artifact_uri, inherited)
             delivery = deliver(folder, model=fetch, input=partial(stage_input, self.data, folder, self.aws_conn_id))
-            how = {"suppress_warnings": self.suppress_warnings, "limit": self.return_limit}
-            arguments = write_program(folder, output=output, chunk_size=self.chunk_size, **how)
+            limits = {"limit": self.return_limit, "chunk_size": self.chunk_size}
+            arguments = write_program(folder, output=output, suppress_warnings=self.suppress_warnings, **limits)
             with self._interpreter(pyfunc, artifact_uri, programs, inherited) as (python, locks):
                 status = programs.run([python, *arguments], self._variables(pyfunc, inherited, context), locks)
             result = self._result(folder, status, delivery)
@@ -161,12 +160,12 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         return output_uri or result
 
     def on_kill(self) -> None:
-        """Kill the process of the model, or those that build its environment, with all that they started."""
+        """Kill the process of the model or of uv, and its children."""
         if self._programs:
             self._programs.kill()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
-        """Return the model and the input, and the output, as OpenLineage names them."""
+        """Return model, input and output as OpenLineage datasets."""
         from airflow.providers.common.compat.openlineage.facet import Dataset
         from airflow.providers.openlineage.extractors import OperatorLineage
 
@@ -182,7 +181,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
         return OperatorLineage(inputs=list(map(dataset, inputs)), outputs=list(map(dataset, outputs)))
 
     def _open_hook(self) -> MLflowPyfuncHook:
-        from ..hooks.pyfunc import MLflowPyfuncHook  # brings requests, which a DAG file should not pay for
+        from ..hooks.pyfunc import MLflowPyfuncHook  # imports requests, which would slow down DAG parsing
 
         return MLflowPyfuncHook(self.mlflow_conn_id, self.aws_conn_id)
 
@@ -198,7 +197,7 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
             )
 
     def _fetch(self, pyfunc: MLflowPyfuncHook, model_uri: str, folder: Path) -> Path:
-        """Return a new folder with the model alone: what else is in ``dst_path`` must not count as part of it."""
+        """Download the model to a new folder, because other files in ``dst_path`` must not become part of it."""
         folder.mkdir()
         model = pyfunc.fetch_model(model_uri, folder)
         if self.dst_path:
@@ -249,9 +248,9 @@ class ModelLoadAndPredictOperator(PythonVirtualenvOperator):
 
 
 def _inherited(pyfunc: MLflowPyfuncHook) -> dict[str, str]:
-    """Return the environment of this process without logins to MLflow, and without what Airflow alone needs.
+    """Return the environment of this process without MLflow's login and Airflow's variables.
 
-    Airflow's variables hold its keys, connections and database password, and a model runs code of its own.
+    These hold keys, connections and the database password, and a model can run any code.
     """
     hidden = {"__AIRFLOW_SUPERVISOR_FD", *pyfunc.mlflow_env_variables}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}

@@ -1,8 +1,8 @@
 """Operators for MLflow's model registry.
 
-All take ``mlflow_conn_id``, the Airflow connection of the MLflow server, and ``name``, that of a registered model;
-those for one version of it ``version``, its number. All fields that name what they work on are templated, and tags are
-``[{"key": key, "value": value}]``. All raise :class:`MLflowAPIError` where that is not there, or the server refuses.
+All take ``mlflow_conn_id``, the Airflow connection of the MLflow server, and ``name``, the registered model; operators
+for one version take its number as ``version``. Tags are ``[{"key": key, "value": value}]``. All raise
+:class:`MLflowAPIError` if the entity does not exist or the server refuses the request.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class _RegistryOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> MLflowClientHook:
-        from ..hooks.client import MLflowClientHook  # brings requests, which a DAG file should not pay for
+        from ..hooks.client import MLflowClientHook  # imports requests, which would slow down DAG parsing
 
         return MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
 
     def link(self, *path: str) -> None:
-        """Make the task's link open a page below that of all registered models."""
+        """Link the task to a page of the model registry."""
         self.mlflow_page = self.hook.server.page("models", *path)
 
     def answer(self, version: dict[str, Any]) -> dict[str, Any]:
-        """Return a version as the operators of 1.1.0 did, and link to it."""
+        """Link the task to a version, and return it in the form of 1.1.0."""
         self.link(version["name"], "versions", version["version"])
         return {"model_version": version}
 
@@ -66,7 +66,7 @@ class _VersionOperator(_RegistryOperator):
 class CreateRegisteredModelOperator(_RegistryOperator):
     """Creates a registered model and returns ``{"registered_model": {...}}``.
 
-    :param exist_ok: return a model that exists already, as it is, instead of failing
+    :param exist_ok: return an existing model unchanged instead of failing
     """
 
     template_fields: Sequence[str] = ("name", "tags", "description")
@@ -120,7 +120,7 @@ class GetLatestModelVersionsOperator(_RegistryOperator):
 
     MLflow deprecates stages in favour of aliases.
 
-    :param stages: such as ``["Production"]``; every stage, ``None`` included, if not given
+    :param stages: such as ``["Production"]``; every stage, ``None`` included, by default
     """
 
     template_fields: Sequence[str] = ("name", "stages")
@@ -141,8 +141,7 @@ class CreateModelVersionOperator(_RegistryOperator):
     :param source: URI of the model's artifacts, such as ``models:/m-1f0c...``
     :param run_link: URL of the run, if another MLflow server holds it
     :param model_id: the logged model of MLflow 3; read from ``source`` if that names one
-    :param exist_ok: return a version of the same name, source and run if there is one, so that a task which
-        runs again does not register its model twice
+    :param exist_ok: return an existing version of the same name, source and run, so that the task can run again
     """
 
     template_fields: Sequence[str] = ("name", "source", "run_id", "tags", "run_link", "description", "model_id")
@@ -197,13 +196,13 @@ class DeleteModelVersionOperator(_VersionOperator):
 
 
 class TransitionModelVersionStageOperator(_VersionOperator):
-    """Moves a model version to a stage and points an alias to it; returns ``{"model_version": {...}}``.
+    """Moves a model version to a stage and sets an alias; returns ``{"model_version": {...}}``.
 
-    Nothing moves if MLflow would refuse the stage or the alias.
+    Nothing changes if MLflow would refuse the stage or the alias.
 
     :param stage: ``Staging``, ``Production``, ``Archived`` or ``None``
     :param archive_existing_versions: archive the versions that are in this stage now
-    :param alias: name that points to this version from now on, what MLflow 3 uses instead of stages
+    :param alias: alias to set to this version; MLflow 3 replaces stages with aliases
     """
 
     template_fields: Sequence[str] = ("name", "version", "alias")
@@ -227,10 +226,7 @@ class TransitionModelVersionStageOperator(_VersionOperator):
 
 
 class SetRegisteredModelAliasOperator(_VersionOperator):
-    """Points an alias to a model version, and returns ``{"model_version": {...}}``.
-
-    :param alias: name that points to this version from now on, whichever it pointed to before
-    """
+    """Sets or moves an alias to a model version, and returns ``{"model_version": {...}}``."""
 
     template_fields: Sequence[str] = ("name", "alias", "version")
 
@@ -244,7 +240,7 @@ class SetRegisteredModelAliasOperator(_VersionOperator):
 
 
 class DeleteRegisteredModelAliasOperator(_RegistryOperator):
-    """Removes an alias from the version that has it, if one does; returns nothing."""
+    """Deletes an alias, if it exists; returns nothing."""
 
     template_fields: Sequence[str] = ("name", "alias")
 
@@ -258,7 +254,7 @@ class DeleteRegisteredModelAliasOperator(_RegistryOperator):
 
 
 class SetModelVersionTagOperator(_VersionOperator):
-    """Sets a tag of a model version to the text of a value, in place of one of the same key; returns nothing."""
+    """Sets or replaces a tag of a model version, as text; returns nothing."""
 
     template_fields: Sequence[str] = ("name", "version", "key", "value")
 
@@ -275,7 +271,7 @@ class SetModelVersionTagOperator(_VersionOperator):
 class SearchModelVersionsOperator(_RegistryOperator):
     """Returns the versions of a registered model that match, newest first, as ``{"model_versions": [{...}]}``.
 
-    :param filter_string: such as ``tags.checked = 'yes'``; all versions if not given
+    :param filter_string: such as ``tags.checked = 'yes'``; all versions by default
     """
 
     template_fields: Sequence[str] = ("name", "filter_string")
@@ -291,15 +287,14 @@ class SearchModelVersionsOperator(_RegistryOperator):
 
 
 class CopyModelVersionOperator(_RegistryOperator):
-    """Makes a version of another model the next version of this one; returns ``{"model_version": {...}}``.
+    """Copies a version with its description to another model; returns ``{"model_version": {...}}``.
 
-    The copy has the description of the original. This model is created if it is not there. From another
-    server the files come along, and have to arrive with the SHA-256 that they had.
+    The model is created if it does not exist. From another server the files are copied too, and compared by SHA-256.
 
-    :param model_uri: ``models:/name/3`` or ``models:/name@alias``: the version to copy
-    :param exist_ok: return the copy of this version if the model has one, so that the task can run again
+    :param model_uri: version to copy: ``models:/name/3`` or ``models:/name@alias``
+    :param exist_ok: return an existing copy of this version, so that the task can run again
     :param tags: of the copy; those of the original if None
-    :param source_conn_id: the Airflow connection of the server that has the version, if that is another
+    :param source_conn_id: Airflow connection of the version's server, if it is another
     :param aws_conn_id: Airflow connection of models in S3
     """
 
@@ -333,10 +328,10 @@ class CopyModelVersionOperator(_RegistryOperator):
 
 
 class ValidateModelVersionOperator(_VersionOperator):
-    """Fails, without a retry, if a metric of a version is missing or beyond its limits; returns all of them.
+    """Fails without retries if a metric of a version is missing or outside its limits.
 
-    What was logged for the model itself counts before what its run logged. The return value is
-    ``{"model_version": {...}, "metrics": {...}}``.
+    It returns ``{"model_version": {...}, "metrics": {...}}``. Metrics of the model itself take precedence over those
+    of its run.
 
     :param at_least: lower limits, inclusive, such as ``{"r2": 0.5}``
     :param at_most: upper limits, inclusive, such as ``{"rmse": 1.5}``
@@ -365,13 +360,12 @@ class ValidateModelVersionOperator(_VersionOperator):
 
 
 class PruneModelVersionsOperator(_RegistryOperator):
-    """Deletes old versions of a registered model, and returns the numbers of those that it deleted, newest first.
+    """Deletes old versions of a registered model, and returns their numbers, newest first.
 
-    A version that has an alias, or is in the stage Staging or Production, is never deleted. The logged models behind
-    the versions stay.
+    Versions with an alias or in the stage Staging or Production stay, and so do all logged models.
 
-    :param keep: how many of the newest versions stay, whether they have an alias or not, above 0
-    :param preview: delete nothing, and return what would be deleted
+    :param keep: number of newest versions to keep, at least 1
+    :param preview: only return what would be deleted
     """
 
     template_fields: Sequence[str] = ("name", "keep", "preview")

@@ -1,7 +1,5 @@
 """Sensors for MLflow's model registry."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,24 +22,23 @@ LIMITS = {"at_least", "at_most"}
 class MLflowModelVersionSensor(BaseSensorOperator):
     """Waits until a version of a registered model is READY, and returns it.
 
-    It can also have to carry an alias, and a metric of its model to lie within limits. A model, version,
-    alias or metric that is not there is waited for.
+    Optionally the version must have an alias, or a metric of its model within limits. The sensor waits for a model,
+    version, alias or metric that does not exist yet.
 
     :param name: name of the registered model (templated)
-    :param version: number of the version; if not given, the one that carries the alias (templated)
-    :param alias: name that has to point to the version (templated)
-    :param metric: name of a metric; what was logged for the model itself counts before what its run logged,
-        the newest value before older ones (templated)
+    :param version: number of the version; the one with the alias by default (templated)
+    :param alias: alias that the version must have (templated)
+    :param metric: name of a metric; the newest value of the model itself takes precedence over those of its run
+        (templated)
     :param at_least: lower limit of the metric, inclusive (templated)
     :param at_most: upper limit of the metric, inclusive (templated)
-    :param deferrable: wait in the triggerer, without a worker; Airflow's ``[operators] default_deferrable``
-        if not given
+    :param deferrable: wait in the triggerer, without a worker; ``[operators] default_deferrable`` by default
     :param kwargs: of ``BaseSensorOperator``, such as ``timeout`` and ``poke_interval`` in seconds
     :return: as in https://mlflow.org/docs/latest/rest-api.html#get-modelversion
     :raises AirflowFailException: the registration failed, MLflow refused the request, or the connection cannot be
         used: no retry, and skipped with ``soft_fail``
-    :raises MLflowError: no answer, or none but "try later", to the first look. A server that goes away after
-        that is waited for until the ``timeout``, with ``silent_fail`` one that is away from the start too.
+    :raises MLflowError: MLflow is unavailable at the first poke. Later, or with ``silent_fail``, the sensor waits for
+        it until the ``timeout``.
     """
 
     template_fields: Sequence[str] = ("name", "version", "alias", "metric", "at_least", "at_most")
@@ -79,7 +76,7 @@ class MLflowModelVersionSensor(BaseSensorOperator):
         self._answered = False
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once. A deferrable sensor that has to wait defers from here."""
+        """Check once; a deferrable sensor that has to wait defers."""
         condition = self._condition()
         try:
             return PokeReturnValue(True, self._check(condition))
@@ -91,7 +88,7 @@ class MLflowModelVersionSensor(BaseSensorOperator):
             if is_first_look and not self.silent_fail:
                 raise
             self.log.warning("Waiting: %s", error)
-        # Not from execute, so that soft_fail and its kin count for the first look as in the other modes.
+        # Here and not in execute, so that soft_fail applies to the first poke as in the other modes.
         if self.deferrable:
             self._defer(condition)
         return PokeReturnValue(False)
@@ -105,15 +102,15 @@ class MLflowModelVersionSensor(BaseSensorOperator):
 
     def _condition(self) -> VersionCondition:
         fields = {field: getattr(self, field) for field in self._given}
-        # Left out, they would be taken for no condition at all: a gate that stands open.
+        # An empty condition would let every version pass.
         if empty := [field for field, value in fields.items() if value in (None, "")]:
             raise AirflowFailException(f"{', '.join(empty)} came out empty: check the templates and tasks behind")
         limits = {field: _number(field, fields[field]) for field in LIMITS & fields.keys()}
         return VersionCondition(**(fields | limits))
 
     def _check(self, condition: VersionCondition) -> dict[str, Any]:
-        # Imported here because it brings requests, which a DAG file should not pay for. A new hook for every
-        # look, because the password may change while the sensor waits.
+        # Imported here because requests would slow down DAG parsing. A new hook for every poke, because the password
+        # may change while the sensor waits.
         from ..hooks.client import MLflowClientHook
 
         hook = MLflowClientHook(mlflow_conn_id=self.mlflow_conn_id)
@@ -130,7 +127,7 @@ class MLflowModelVersionSensor(BaseSensorOperator):
 
 
 def _number(field: str, value: Any) -> float:
-    """Return a limit, which may have come out of a template as text."""
+    """Return a limit, which a template may have rendered as text."""
     with suppress(TypeError, ValueError):
         if not math.isnan(number := float(value)):
             return number

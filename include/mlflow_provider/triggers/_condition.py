@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NotYetError(Exception):
-    """The version is not what is waited for, but may become so; the message says what is missing."""
+    """The version does not satisfy the condition yet; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class VersionCondition:
     at_most: float | None = None
 
     def check(self, hook: MLflowClientHook) -> dict[str, Any]:
-        """Return the version if it is as it should be.
+        """Return the version if it satisfies the condition.
 
-        :raises NotYetError: it is not, or there is none
-        :raises AirflowFailException: it will never be, or MLflow rejects the question
-        :raises MLflowError: MLflow does not answer now
+        :raises NotYetError: it does not, or it does not exist
+        :raises AirflowFailException: it never will, or MLflow rejects the request
+        :raises MLflowError: MLflow is unavailable
         """
         try:
             version = self._find(hook)
@@ -64,7 +64,7 @@ class VersionCondition:
             raise NotYetError(f"{_title(version)} has no metric {self.metric!r}")
         low = -math.inf if self.at_least is None else self.at_least
         high = math.inf if self.at_most is None else self.at_most
-        if not low <= value <= high:  # NaN lies within no limits
+        if not low <= value <= high:  # NaN is never within limits
             limits = {"at least": self.at_least, "at most": self.at_most}
             wanted = " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
             raise NotYetError(f"{_title(version)} has {self.metric} {value}, not {wanted}")
@@ -85,7 +85,7 @@ def _check_registration(version: dict[str, Any]) -> None:
 
 
 def _may_pass(error: MLflowError) -> bool:
-    """Return whether the server is down or failing; not if it refuses, or is not an MLflow server."""
+    """Return whether the server is down or failing, instead of refusing the request or not being MLflow."""
     if isinstance(error, MLflowAPIError):
         return error.status_code == 429 or error.status_code >= 500
     return isinstance(error, MLflowConnectionError)

@@ -19,16 +19,16 @@ from ._condition import NotYetError, VersionCondition
 if TYPE_CHECKING:
     from ..hooks.client import MLflowClientHook
 
-# Threads of these triggers alone: the event loop has few, which logging and name resolution need.
+# A separate pool: the event loop has few threads, which logging and name resolution need.
 _THREADS = ThreadPoolExecutor(32, thread_name_prefix="mlflow-trigger")
 
 
 class MLflowModelVersionTrigger(BaseTrigger):
-    """Fires when a version of a registered model is what :class:`MLflowModelVersionSensor` waits for.
+    """Fires when a version satisfies the condition of :class:`MLflowModelVersionSensor`.
 
-    Its event is ``{"version": {...}, "page": "..."}``, the version and MLflow's page of it, or
-    ``{"error": message}`` if waiting is pointless. A server that is away, and a connection that cannot be read,
-    are waited for: the sensor has seen both before it deferred.
+    Its event is ``{"version": {...}, "page": "..."}``, the version and its page in MLflow, or ``{"error": message}``
+    if waiting is pointless. It keeps waiting if the server or the connection is unavailable: the sensor has used both
+    before it deferred.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class MLflowModelVersionTrigger(BaseTrigger):
         self.poke_interval = poke_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path, by the name under which this package was imported, and the arguments."""
+        """Return the class path, as this package was imported, and the arguments."""
         own = {"mlflow_conn_id": self.mlflow_conn_id, "poke_interval": self.poke_interval}
         return f"{type(self).__module__}.{type(self).__qualname__}", {**asdict(self.condition), **own}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Check again and again, until the version is as it should be or never will be."""
+        """Check until the version satisfies the condition or never will."""
         try:
             event = await self._wait()
         except AirflowException as error:
@@ -69,7 +69,7 @@ class MLflowModelVersionTrigger(BaseTrigger):
 
 
 async def ask(conn_id: str, function: Callable[[MLflowClientHook], Any]) -> Any:
-    """Call a function with the hook of a connection, in a thread of the triggers' own."""
+    """Call a function with the hook of a connection, in a thread for triggers."""
     connection = await BaseHook.aget_connection(conn_id)
 
     def call() -> Any:

@@ -28,19 +28,19 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Snapshot:
-    """What is in the registry, and what is to be saved once the events of it are stored."""
+    """Content of the registry, and what to save once its events are stored."""
 
     registry: dict[str, Any]
     saves: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     async def save(self) -> None:
-        """Save what the watchers have seen."""
+        """Save the cursors of the watchers."""
         for save in self.saves:
             await save()
 
 
 class RegistryPoller(SharedStreamProducer):
-    """Reads the registry again and again, for all watchers of a connection."""
+    """Polls the registry for all watchers of a connection."""
 
     def __init__(self, conn_id: str, poke_interval: float, tags: bool) -> None:
         self.conn_id = conn_id
@@ -48,20 +48,20 @@ class RegistryPoller(SharedStreamProducer):
         self.read = _read_tags if tags else _read_models
 
     async def open_stream(self) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
-        """Yield what is in the registry, twice: for the watchers and for :meth:`advance`."""
+        """Yield each snapshot twice: for the watchers and for :meth:`advance`."""
         pause = self.poke_interval
         while True:
             try:
                 snapshot = Snapshot(await ask(self.conn_id, self.read))
                 yield snapshot, snapshot
                 pause = self.poke_interval
-            except Exception as error:  # a watcher that ended would not start again by itself
+            except Exception as error:  # an error would end the watchers for good
                 log.warning("The registry of connection %r cannot be read: %s", self.conn_id, error)
                 pause = min(2 * pause, max(LONGEST_PAUSE, self.poke_interval))
             await asyncio.sleep(pause)
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Save what was seen in snapshots whose events are in Airflow's database."""
+        """Save the cursors of snapshots whose events are in Airflow's database."""
         for item in batch:
             if not item.outcome.failed:
                 await item.broker_payload.save()
@@ -70,16 +70,16 @@ class RegistryPoller(SharedStreamProducer):
 class MLflowRegistryEventTrigger(BaseEventTrigger):
     """Fires when a version is created, an alias moves or a tag of a version is set; for an ``AssetWatcher``.
 
-    Watchers of one connection share one poll of the registry. What was seen is kept in the asset's state store
-    (Airflow 3.3) as soon as its events are stored: after a restart, what happened meanwhile fires and nothing else.
-    Only if the triggerer is killed in the second between the two does an event come twice. What is there when a
-    watcher starts for the first time fires no event. A server that is away is waited for, with growing pauses.
+    Watchers of one connection share one poll of the registry. A cursor is kept in the asset's state store (Airflow
+    3.3) and saved once the events are stored: after a restart, only changes since then fire. An event comes twice only
+    if the triggerer is killed in the second between the two. The first poll of a new watcher fires no event. While
+    the server is unavailable, the trigger polls at growing intervals.
 
     The event is ``{"event", "model", "version", "run_id", "page"}``, with ``alias``, or ``tag`` and ``value``.
 
     :param event: ``version``, ``alias`` or ``tag``
     :param name: of the registered model, or a pattern such as ``team-*``
-    :param key: the alias or tag that counts; any if not given
+    :param key: alias or tag to watch; any by default
     :param poke_interval: seconds between two polls
     """
 
@@ -103,12 +103,12 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
         self._saved: Any = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments, from which the triggerer creates its own instance."""
+        """Return the class path and the arguments."""
         names = ("event", "name", "key", "mlflow_conn_id", "poke_interval")
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     def shared_stream_key(self) -> Hashable:
-        """Name the polls that this watcher can share; only for tags are all versions read."""
+        """Return the key of the shared poll; only watchers of tags read all versions."""
         return ("mlflow", self.mlflow_conn_id, self.poke_interval, self.event == "tag")
 
     @classmethod
@@ -117,7 +117,7 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
         return RegistryPoller(kwargs["mlflow_conn_id"], kwargs["poke_interval"], kwargs["event"] == "tag")
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch alone, where Airflow shares no streams."""
+        """Poll alone; the triggerer uses the shared stream instead."""
         async for event in self.filter_shared_stream(self._poll_alone()):
             yield event
 
@@ -141,7 +141,7 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
                 is_read = True
                 changes = [] if seen is None else self._changes(seen, found)
                 events = await ask(self.mlflow_conn_id, partial(self._describe, changes)) if changes else []
-            except Exception as error:  # all of it is found again in the next snapshot
+            except Exception as error:  # found again in the next snapshot
                 self.log.warning("Cannot determine what changed in the registry: %s", error)
                 continue
             for event in events:
@@ -160,11 +160,11 @@ class MLflowRegistryEventTrigger(BaseEventTrigger):
             for store in self._stores():
                 await store.aset(CURSOR, cursor)
             self._saved = cursor
-        except Exception as error:  # saved after the next snapshot
+        except Exception as error:  # retried after the next snapshot
             self.log.warning("Cannot save what was seen of the registry: %s", error)
 
     def _stores(self) -> list[Any]:
-        """Return the state store of each watched asset: assets with equal watchers have one trigger between them."""
+        """Return the state store of each watched asset: assets with equal watchers share one trigger."""
         return list(self.asset_state_store._by_name.values()) if self.asset_state_store else []
 
     def _select(self, registry: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -1,5 +1,5 @@
-"""What runs in the environment of a model.
+"""The program that runs in a model's environment.
 
-The folder is copied there, hence its modules import nothing but each other and what such an environment has:
-mlflow, pandas and pyarrow. They keep to what Python 3.8 can do, because models live long.
+It is copied there, so its modules import only each other and what such an environment has: mlflow, pandas and pyarrow.
+They run on Python 3.8 too, because models live long.
 """

@@ -1,7 +1,4 @@
-"""A model's input from the file that it travelled in: a value as it is, a table in chunks.
-
-A chunk has the types and the part of the index that its rows have in the whole table.
-"""
+"""Read a model's input: a value at once, a table in chunks with the types and index of the whole table."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ GZIP, UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")  # how such files begin
 
 
 class Chunk(NamedTuple):
-    """What a model gets at once: some rows of a table, or a value."""
+    """Input of one prediction: rows of a table, or a value."""
 
     data: Any
     first: int = 0  # position of the first row in the table
@@ -39,7 +36,7 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
-    """Yield a value in one piece, a table in chunks of ``size`` rows, or of all; these columns of a CSV as text."""
+    """Yield a value, or a table in chunks of ``size`` rows (None for all); the columns ``text`` of a CSV as text."""
     if path.suffix == ".parquet":
         return read_parquet(path, size)
     if ".csv" in path.suffixes:
@@ -48,7 +45,7 @@ def read_chunks(path: Path, size: int | None, text: Iterable[str] = ()) -> Itera
 
 
 def read_value(path: Path) -> Any:
-    """Return a frame, a series, an array, or any other value that was pickled."""
+    """Return a frame, a series, an array, or any other pickled value."""
     import numpy as np
 
     if path.suffix == ".npy":
@@ -58,7 +55,7 @@ def read_value(path: Path) -> Any:
 
 
 def build(parts: dict[str, Any]) -> Any:
-    """Return the frame or series whose plain parts travelled: cells, types, names and index."""
+    """Rebuild a frame or series from its cells, types, names and index."""
     import pandas as pd
 
     levels = [_with_type(pd.Index, cells, kind).rename(name) for cells, kind, name in parts["index"]]
@@ -72,7 +69,7 @@ def build(parts: dict[str, Any]) -> Any:
 
 
 def _with_type(make: Any, cells: Any, kind: Any) -> Any:
-    """Return a series or an index; the type of categories is these and whether they have an order."""
+    """Return a series or an index; the type of a categorical is its categories and whether they are ordered."""
     import pandas as pd
 
     if isinstance(cells, range):
@@ -81,7 +78,7 @@ def _with_type(make: Any, cells: Any, kind: Any) -> Any:
 
 
 def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator[Chunk]:
-    """Yield the rows of a file: piece by piece if a signature gives the types, else all are read to find them."""
+    """Yield the rows of a file; without a signature, all are read at once to infer the types."""
     import pandas as pd
 
     options: dict[str, Any] = {**_format(path), "low_memory": False}
@@ -105,7 +102,7 @@ def read_csv(path: Path, size: int | None, text: Iterable[str] = ()) -> Iterator
 
 
 def _format(path: Path) -> dict[str, Any]:
-    """Return compression and encoding, read from the first bytes of a file, because its name may be wrong."""
+    """Return compression and encoding by the first bytes of a file, because its name may be wrong."""
     import gzip
 
     with path.open("rb") as file:
@@ -132,7 +129,7 @@ def read_parquet(path: Path, size: int | None) -> Iterator[Chunk]:
 
 
 def _tables_of(file: pq.ParquetFile, size: int) -> Iterator[pa.Table]:
-    """Yield the rows of a file, as many at once as there may be."""
+    """Yield the rows of a file in tables of at most ``size`` rows."""
     import pyarrow as pa
 
     waiting: list[pa.RecordBatch] = []
@@ -146,7 +143,7 @@ def _tables_of(file: pq.ParquetFile, size: int) -> Iterator[pa.Table]:
 
 
 def _columns_with_gaps(metadata: pq.FileMetaData) -> set[str]:
-    """Name the columns that miss a value, or may do so for all that the file says of itself."""
+    """Return the columns with missing values, or without statistics about them."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     columns = [group.column(i) for group in groups for i in range(group.num_columns)]
     return {
@@ -157,7 +154,7 @@ def _columns_with_gaps(metadata: pq.FileMetaData) -> set[str]:
 
 
 def _as_part(table: pa.Table, first: int, total: int, gaps: set[str]) -> pd.DataFrame:
-    """Return rows of a table as a frame with the types and the part of the index that they have in the whole."""
+    """Return rows of a table as a frame with the types and index that they have in the whole table."""
     import pyarrow as pa
 
     # pyarrow picks a type by whether a value is missing: add a row in which one is, and drop it again.
@@ -173,7 +170,7 @@ def _as_part(table: pa.Table, first: int, total: int, gaps: set[str]) -> pd.Data
 
 
 def _numbered_on(schema: pa.Schema, first: int, count: int, total: int) -> dict[bytes, bytes]:
-    """Return the metadata of a table with, for an index that counts the rows, the numbers of some of them."""
+    """Return the metadata of a table with a RangeIndex cut to these rows."""
     metadata = schema.pandas_metadata
     for index in (metadata or {}).get("index_columns", []):
         if isinstance(index, dict):

@@ -1,4 +1,4 @@
-"""A model is loaded, applied to its input, and its result left in a folder."""
+"""Load a model, apply it to its input and write the result to a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RowsError(Exception):
 
 
 def main() -> None:
-    """Call :func:`predict` with the arguments in the file ``job``; leave a file ``result`` or ``error``."""
+    """Call :func:`predict` with the arguments in the file ``job``; write a file ``result`` or ``error``."""
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job").read_text())
     try:
@@ -36,10 +36,11 @@ def main() -> None:
 def predict(
     folder: Path, parent: int, output: str | None, suppress_warnings: bool, limit: int | None, chunk_size: int | None
 ) -> Any:
-    """Apply a model to an input, both of which arrive in the folder while this process starts.
+    """Apply a model to an input; both arrive while this process starts.
 
-    Files ``model`` and ``input`` in it name where they are; a file ``failed`` says that they will not come. The result
-    is returned as JSON can hold it, or written to ``output`` in the folder. ``parent`` is the task's process id.
+    The files ``model`` and ``input`` in the folder contain their paths; a file ``failed`` means that they will not
+    come. The result is returned as JSON values, or written to ``output`` in the folder. ``parent`` is the task's
+    process id.
     """
     model = load_model(folder, parent, suppress_warnings)
     size = chunk_size if output else None
@@ -52,7 +53,7 @@ def predict(
 
 def load_model(folder: Path, parent: int, suppress_warnings: bool) -> Any:
     """Import mlflow while the model is fetched, then load it."""
-    # What the imports create lives to the end; looking for garbage in it takes 0.4 s here and at exit.
+    # Imported objects live to the end; collecting garbage among them takes 0.4 s here and at exit.
     gc.disable()
     import mlflow.pyfunc
 
@@ -63,7 +64,7 @@ def load_model(folder: Path, parent: int, suppress_warnings: bool) -> Any:
 
 
 def wait_for(name: str, folder: Path, parent: int) -> str:
-    """Return the path that a file of the folder names, as soon as it is there."""
+    """Wait for a file of the folder, and return the path in it."""
     while not (folder / name).exists():
         if (folder / "failed").exists() or os.getppid() != parent:
             sys.exit(f"the {name} did not arrive")
@@ -72,7 +73,7 @@ def wait_for(name: str, folder: Path, parent: int) -> str:
 
 
 def apply(model: Any, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Any]]:
-    """Yield each chunk with what the model makes of it."""
+    """Yield each chunk with the model's result."""
     for chunk in chunks:
         try:
             result = model.predict(fit(chunk.data, model))

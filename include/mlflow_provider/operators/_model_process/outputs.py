@@ -19,13 +19,13 @@ WHOLE = "predict the whole table at once with chunk_size=None"
 
 
 def write(results: Iterable[tuple[Chunk, Any]], path: Path) -> None:
-    """Write what a model made of each chunk to one Parquet or CSV file, or raise a ValueError."""
+    """Write the results of all chunks to one Parquet or CSV file."""
     writer = write_parquet if path.suffix == ".parquet" else write_csv
     writer(((chunk, as_frame(result, chunk)) for chunk, result in results), path)
 
 
 def as_frame(result: Any, chunk: Chunk) -> pd.DataFrame:
-    """Return a result as a table: the model's own columns or ``prediction``, and the chunk's index if it is as long."""
+    """Return a result as a table: the model's columns or ``prediction``, and the chunk's index if it is as long."""
     import pandas as pd
 
     check_rows(chunk, result)
@@ -35,7 +35,7 @@ def as_frame(result: Any, chunk: Chunk) -> pd.DataFrame:
 
 
 def check_rows(chunk: Chunk, result: Any) -> None:
-    """Refuse what is not row by row, because it may depend on the others; a table that names its rows may lack some."""
+    """Refuse a result that is not row by row, which may depend on other chunks; an indexed table may lack rows."""
     if not chunk.is_part:
         return
     import pandas as pd
@@ -49,7 +49,7 @@ def check_rows(chunk: Chunk, result: Any) -> None:
 
 
 def length_of(value: Any) -> int | None:
-    """Return how many rows a list, an array or a table has; None for another value."""
+    """Return the number of rows of a list, an array or a table; None for another value."""
     if getattr(value, "shape", ()):
         return value.shape[0]
     return len(value) if isinstance(value, (list, tuple)) else None
@@ -88,7 +88,7 @@ def _column(values: Any) -> pd.Series:
 
 
 def write_csv(frames: Iterable[tuple[Chunk, pd.DataFrame]], path: Path) -> None:
-    """Write tables below each other; an index that only counts the rows gets no column."""
+    """Write tables to one file; an index that only counts the rows gets no column."""
     import pandas as pd
 
     header = None
@@ -103,7 +103,7 @@ def write_csv(frames: Iterable[tuple[Chunk, pd.DataFrame]], path: Path) -> None:
 
 
 def write_parquet(frames: Iterable[tuple[Chunk, pd.DataFrame]], path: Path) -> None:
-    """Write tables below each other, in types that hold the values of all."""
+    """Write tables to one file, in types that hold the values of all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -127,7 +127,7 @@ def _as_arrow(frame: pd.DataFrame, chunk: Chunk) -> pa.Table:
     import pyarrow as pa
 
     try:
-        # A level of an index that counts in one chunk need not do so in the next.
+        # A level of an index that counts rows in one chunk may not in the next.
         return pa.Table.from_pandas(frame, preserve_index=frame.index.nlevels > 1 or None)
     except (pa.ArrowException, ValueError, TypeError) as error:
         reason = " ".join(map(str, error.args))
@@ -135,7 +135,7 @@ def _as_arrow(frame: pd.DataFrame, chunk: Chunk) -> pa.Table:
 
 
 def _wider(schema: pa.Schema, other: pa.Schema, chunk: Chunk) -> pa.Schema:
-    """Return types that hold the values of both: floats for integers and floats, anything for nothing."""
+    """Return types that hold the values of both, such as floats for integers and floats."""
     import pyarrow as pa
 
     _check_names(other.names, schema.names, chunk)
@@ -146,7 +146,7 @@ def _wider(schema: pa.Schema, other: pa.Schema, chunk: Chunk) -> pa.Schema:
 
 
 def _schema_of_whole(schema: pa.Schema, chunk: Chunk) -> pa.Schema:
-    """Return the schema of a chunk with an index that counts the rows of the whole table."""
+    """Return the schema of a chunk with a RangeIndex of the whole table."""
     if not chunk.is_part:
         return schema
     metadata = schema.pandas_metadata
@@ -157,6 +157,6 @@ def _schema_of_whole(schema: pa.Schema, chunk: Chunk) -> pa.Schema:
 
 
 def _check_names(found: list[Any], wanted: list[Any], chunk: Chunk) -> None:
-    """Refuse columns other than those of the first chunk."""
+    """Refuse other columns than those of the first chunk."""
     if found != wanted:
         raise ValueError(f"{chunk.rows}: the result has columns {found}, that of the first rows {wanted}: {WHOLE}")

@@ -1,4 +1,4 @@
-"""A model's result as plain values."""
+"""Convert a model's result to JSON values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REMEDY = "name a Parquet or CSV object in output_uri"
 
 
 def collect(result: Any, limit: int | None) -> Any:
-    """Return a model's result as JSON can hold it, within a limit of bytes if there is one."""
+    """Return a model's result as JSON values, of at most ``limit`` bytes unless that is None."""
     value = plain(result)
     if limit is not None and len(json.dumps(value)) > limit:
         too_big = f"the result has more bytes of JSON than the {limit} that a task may return"
@@ -20,7 +20,7 @@ def collect(result: Any, limit: int | None) -> Any:
 
 
 def plain(value: Any, where: str = "") -> Any:
-    """Return a value as JSON can hold it, with every digit: frames and series as the JSON text of pandas' kind."""
+    """Return a value as JSON values with all digits; frames and series as JSON text in pandas' format."""
     import numpy as np
     import pandas as pd
 
@@ -82,7 +82,7 @@ def _cells(table: Any, where: str) -> dict:
 
 
 def _with_text_keys(keys: Any, values: Any, where: str, convert: Any = plain) -> dict:
-    """Return a dict whose keys JSON keeps apart."""
+    """Return a dict; refuse keys that are equal in JSON."""
     found = {
         str(key) if isinstance(key, tuple) else plain(key, where): convert(value, f"{where}[{key!r}]")
         for key, value in zip(keys, values)  # noqa: B905 # Python 3.8 has no strict=True

@@ -1,4 +1,4 @@
-"""A model's input in the types that its signature names, as MLflow's scoring server reads it."""
+"""Convert a model's input to its signature, as MLflow's scoring server does."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ log = logging.getLogger(__name__)
 
 
 def columns_of(model: Any) -> list[str]:
-    """Return the names of the columns that a model's signature lists."""
+    """Return the column names in a model's signature."""
     schema = model.metadata.get_input_schema()
     is_table = schema is not None and not schema.is_tensor_spec() and not _is_checked_by_hint(model)
     return schema.input_names() if is_table and schema.has_input_names() else []
 
 
 def fit(data: Any, model: Any) -> Any:
-    """Return an input as a model's signature wants it: a table, arrays, or what it is; or raise a ValueError."""
+    """Return an input as a table or arrays of a model's signature, or unchanged; a ValueError if it does not fit."""
     import numpy as np
     import pandas as pd
 
@@ -56,7 +56,7 @@ def _fit_arrays(data: Any, schema: Any) -> Any:
 
 
 def _as_table(data: Any, schema: Any) -> Any:
-    """Return records, a dict of lists, a series or an array as a table; all else as it is."""
+    """Return records, a dict of lists, a series or an array as a table; other values unchanged."""
     import numpy as np
     import pandas as pd
 
