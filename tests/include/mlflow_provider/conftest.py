@@ -1,7 +1,5 @@
 """Models logged in the real MLflow, and connections for one test."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -74,6 +72,11 @@ def name() -> str:
 @pytest.fixture(scope="session")
 def experiment_id(hook: MLflowClientHook) -> str:
     return hook.create_experiment("provider", exist_ok=True)
+
+
+@pytest.fixture
+def run_id(hook: MLflowClientHook, experiment_id: str) -> str:
+    return hook.create_run(experiment_id)["info"]["run_id"]
 
 
 def _logged(file: str, **arguments: str) -> Any:

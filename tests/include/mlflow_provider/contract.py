@@ -1,14 +1,11 @@
 """What airflow-provider-mlflow 1.1.0 promised, read from its wheel, beside what this package has.
 
-``python -m tests.include.mlflow_provider.contract`` prints the comparison as the table of the provider's README.
+``python -m tests.include.mlflow_provider.contract`` prints the comparison as the table of docs/compatibility.md.
 """
-
-from __future__ import annotations
 
 import ast
 import importlib
 import inspect
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from uv import find_uv_bin
+
+from .wheels import run
 
 OLD = "airflow-provider-mlflow==1.1.0"
 PACKAGE = "include.mlflow_provider"
@@ -47,16 +46,8 @@ class Surface:
 
 
 def fetch(folder: Path) -> Path:
-    """Install 1.1.0, without what it needs, and return the folder of its package.
-
-    :raises RuntimeError: the package index did not give it
-    """
-    command = [find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--python", sys.executable]
-    done = subprocess.run([*command, "--target", str(folder), OLD], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(
-            f"{OLD} could not be had from the package index, and nothing else can stand in: {done.stderr}"
-        )
+    """Install 1.1.0, without what it needs, and return the folder of its package."""
+    run(find_uv_bin(), "pip", "install", "--no-deps", "--python", sys.executable, "--target", folder, OLD)
     return folder / "mlflow_provider"
 
 

@@ -4,8 +4,6 @@ Run it with ``python -m tests.include.mlflow_provider.pages``.
 Below ``<!-- file marker -->`` in a page stands the code between ``# [START marker]`` and ``# [END marker]``.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from textwrap import dedent

@@ -1,7 +1,5 @@
 """Small HTTP servers: one whose answers a test sets, and what every one of them does."""
 
-from __future__ import annotations
-
 import ssl
 import threading
 from contextlib import suppress

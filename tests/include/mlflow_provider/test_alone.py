@@ -1,7 +1,5 @@
 """The tests that need no server, in an empty folder, in an environment with the wheel and nothing of this project."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -48,7 +46,7 @@ def test_the_tests_pass_without_the_project(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1]
     assert done.returncode == 0, done.stdout[-5000:]
-    assert int(last.split(" passed")[0].split()[-1]) > 900, last
+    assert int(last.split(" passed")[0].split()[-1]) > 800, last
 
 
 def copy_tests(folder):

@@ -1,6 +1,8 @@
-from __future__ import annotations
+from pathlib import Path
 
 import pytest
+
+import include.mlflow_provider as provider
 
 from . import contract
 from .contract import REQUIRED, Argument, Surface, broken, offered, promised
@@ -25,6 +27,11 @@ def test_the_wheel_holds_the_classes_that_it_is_known_for(package):
     names = [old.path for old in promised(package)]
     assert len(names) == 15
     assert {"hooks.base.MLflowBaseHook", "operators.pyfunc.ModelLoadAndPredictOperator"} < set(names)
+
+
+def test_the_page_on_compatibility_has_the_table_that_the_contract_prints(package):
+    page = (Path(provider.__file__).parent / "docs" / "compatibility.md").read_text()
+    assert f"\n\n{contract.table(package)}\n\n" in page
 
 
 def test_every_call_of_a_constructor_is_still_accepted(pairs):
@@ -53,13 +60,6 @@ def test_every_method_but_one_is_there_and_takes_the_same_calls(pairs):
 def test_a_method_that_only_airflow_has_counts_as_gone(kind, found):
     old = Surface(f"hooks.{kind}", f"MLflow{kind.title()}Hook", {}, methods={"get_conn": {}, "get_env_vars": {}})
     assert list(offered(old).methods) == found
-
-
-def test_without_the_wheel_the_error_says_so(monkeypatch, tmp_path):
-    monkeypatch.setenv("UV_OFFLINE", "1")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(RuntimeError, match="could not be had from the package index"):
-        contract.fetch(tmp_path / "old")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The example DAGs, run by Airflow against a real MLflow server."""
 
-from __future__ import annotations
-
 import importlib.util
 import shutil
 from pathlib import Path

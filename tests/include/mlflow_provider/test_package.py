@@ -1,7 +1,5 @@
 """The provider as a package of its own, in an environment that has nothing else of the project."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import importlib
 import re
 
@@ -7,7 +5,6 @@ import pytest
 
 import include.mlflow_provider as provider
 
-from . import contract
 from .pages import PACKAGE, PAGES, filled
 
 DOCS = PACKAGE / "docs"
@@ -34,8 +31,3 @@ def test_each_class_of_the_package_has_its_part_in_the_pages():
         and name[0] != "_"
     }
     assert classes <= titles, classes - titles
-
-
-def test_the_table_of_changes_is_the_one_that_the_contract_prints(tmp_path):
-    table = contract.table(contract.fetch(tmp_path))
-    assert f"\n\n{table}\n\n" in (DOCS / "compatibility.md").read_text()

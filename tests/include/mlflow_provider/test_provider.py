@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import importlib
 import re
 import subprocess
@@ -35,13 +33,6 @@ def test_importing_operators_and_sensors_imports_nothing_heavy():
 
 def test_importing_triggers_does_not_hold_up_the_event_loop():
     assert heavy_modules_added(TRIGGERS, "import airflow.triggers.base") == []
-
-
-def test_every_module_can_be_imported_under_its_old_package_name():
-    hooks = [f"hooks.{name}" for name in ("base", "client", "deployment", "pyfunc")]
-    names = [*hooks, *(f"operators.{name}" for name in ("deployment", "pyfunc", "registry"))]
-    lines = ["import sys", f"sys.path.insert(0, {str(INCLUDE)!r})", *(f"import mlflow_provider.{n}" for n in names)]
-    assert python("; ".join([*lines, "print(mlflow_provider.__version__)"])).strip() == provider.__version__
 
 
 def test_airflow_accepts_the_provider_info():

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 

@@ -1,7 +1,5 @@
 """The receiver of MLflow's webhooks, with Airflow's database; tests/end_to_end has MLflow itself send them."""
 
-from __future__ import annotations
-
 import hmac
 import json
 import subprocess

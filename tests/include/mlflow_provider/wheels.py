@@ -1,7 +1,5 @@
 """The provider as a wheel."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import copy
 import json
 import socket
@@ -59,13 +57,6 @@ def test_a_token_is_sent_whatever_netrc_says(scripted, monkeypatch, tmp_path, fi
     server = scripted(Answer(), **fields)
     client().run(CREATE)
     assert server.requests[0][2]["Authorization"] == sent
-
-
-def test_arguments_that_json_cannot_hold_are_reported_and_nothing_is_sent(scripted):
-    server = scripted(Answer())
-    with pytest.raises(MLflowConnectionError, match="Nothing was sent: check the arguments of the call"):
-        client().run(CREATE, request_params={"value": float("nan")})
-    assert server.requests == []
 
 
 def test_another_auth_type_is_used(scripted):
@@ -154,19 +145,13 @@ def test_a_post_that_only_reads_is_sent_again_like_a_get(scripted, call, answer,
     assert [request[0] for request in server.requests] == ["POST"] * 3
 
 
-def test_a_long_retry_after_is_cut_short(scripted, monkeypatch):
-    monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.2)
-    scripted(Answer(503, headers={"Retry-After": "3600"}), Answer(200, "{}"))
-    started = time.monotonic()
-    client().call("POST", CREATE)
-    assert time.monotonic() - started < 3
-
-
-def test_a_server_that_keeps_refusing_is_reported(scripted, monkeypatch):
+def test_a_server_that_keeps_refusing_is_reported_and_a_long_retry_after_is_cut_short(scripted, monkeypatch):
     monkeypatch.setattr(rest, "RETRY_AFTER_MAX", 0.05)
-    server = scripted(Answer(429, "slow down", {"Retry-After": "9"}))
+    server = scripted(Answer(429, "slow down", {"Retry-After": "3600"}))
+    started = time.monotonic()
     with pytest.raises(MLflowAPIError, match=r"429 .*slow down.*an Airflow pool limits"):
         client().call("POST", CREATE)
+    assert time.monotonic() - started < 10
     assert len(server.requests) == 1 + rest.RETRIES
 
 
@@ -244,14 +229,6 @@ def test_packets_that_vanish_end_in_the_same_error(connect, monkeypatch):
             client().call("POST", CREATE)
         for waiting in queue:
             waiting.close()
-
-
-def test_the_connection_test_says_yes_or_why_not(hook, connect):
-    assert hook.test_connection() == (True, f"MLflow answers at {hook.base_url} and knows this login")
-    connect(host=hook.base_url, login="admin", password="s3cret-word")
-    works, reason = client().test_connection()
-    assert not works
-    assert "401" in reason
 
 
 def test_an_error_survives_a_trip_to_another_process():

@@ -1,7 +1,5 @@
 """Answers and connections of any shape: the error is one of this package and names the connection."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

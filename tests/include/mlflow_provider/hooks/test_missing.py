@@ -1,12 +1,9 @@
 """Missing models and versions, for a user without administrator rights: MLflow answers 403, not 404."""
 
-from __future__ import annotations
-
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError
 from include.mlflow_provider.hooks.client import MLflowClientHook
-from include.mlflow_provider.operators.registry import DeleteModelVersionOperator, DeleteRegisteredModelOperator
 
 from ..scripted import Answer
 
@@ -26,12 +23,6 @@ def test_a_deletion_that_runs_again_succeeds(ordinary, name, lengths):
     for _ in range(2):
         ordinary.delete_registered_model(name, missing_ok=True)
     ordinary.delete_model_version(name, 1, missing_ok=True)
-
-
-def test_so_does_the_task_of_a_dag(ordinary_user, name):
-    conn = {"task_id": "task", "mlflow_conn_id": ordinary_user, "name": name, "missing_ok": True}
-    DeleteRegisteredModelOperator(**conn).execute({})
-    DeleteModelVersionOperator(**conn, version="1").execute({})
 
 
 def test_a_model_of_somebody_else_is_not_taken_for_a_missing_one(hook, ordinary, name, version):

@@ -1,10 +1,6 @@
-from __future__ import annotations
-
-import mlflow
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.hooks.client import MLflowClientHook
 
 
 def test_a_version_can_name_the_folder_of_a_logged_model(hook, name, lengths):
@@ -22,26 +18,6 @@ def test_the_same_version_is_registered_once_if_it_may_exist(hook, name, lengths
 
 def test_a_version_of_another_model_is_a_new_one(hook, name, whoami, version):
     assert hook.create_model_version(name, whoami.uri, whoami.run_id, exist_ok=True)["version"] == "2"
-
-
-def test_versions_are_searched_through_all_pages(hook, name, lengths, version, monkeypatch):
-    hook.create_model_version(name, lengths.uri)
-    monkeypatch.setattr(MLflowClientHook, "page_size", 1)
-    found = hook.search_model_versions(f'name="{name}"')
-    assert {item["version"] for item in found} == {"1", "2"}
-
-
-def test_a_version_is_copied_to_another_model_with_all_it_says(hook, name, lengths):
-    hook.create_registered_model(name)
-    tags = [{"key": "data", "value": "possum"}]
-    hook.create_model_version(name, lengths.uri, lengths.run_id, tags=tags, description="first")
-    copy = hook.copy_model_version(f"models:/{name}/1", f"{name} production")
-    expected = {"name": f"{name} production", "version": "1", "description": "first", "tags": tags}
-    assert copy.items() >= {**expected, "run_id": lengths.run_id}.items()
-    with hook.environment():
-        assert mlflow.pyfunc.load_model(f"models:/{name} production/1").metadata.signature is not None
-    folders = {hook.get_model_version_download_uri(model, 1) for model in (name, f"{name} production")}
-    assert len(folders) == 1
 
 
 def test_only_a_version_can_be_copied(hook, name):

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from include.mlflow_provider.exceptions import MLflowAPIError
@@ -79,10 +77,3 @@ def test_a_database_that_keeps_failing_is_reported(scripted):
     with pytest.raises(MLflowAPIError, match="database is locked"):
         MLflowClientHook(mlflow_conn_id="scripted").set_registered_model_alias("a", "b", 1)
     assert len(server.requests) == 1 + rest.RETRIES
-
-
-def test_models_are_searched_through_all_pages(hook, name, monkeypatch):
-    created = {hook.create_registered_model(f"{name} {number}")["name"] for number in range(3)}
-    monkeypatch.setattr(MLflowClientHook, "page_size", 2)
-    assert {model["name"] for model in hook.search_registered_models(f'name LIKE "{name}%"')} == created
-    assert created <= {model["name"] for model in hook.search_registered_models()}

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import traceback
 
@@ -28,6 +26,7 @@ def server(**fields):
         ({"host": "dbc-1.cloud.databricks.com", "login": "token"}, "https://dbc-1.cloud.databricks.com"),
         ({"host": "adb-1.2.azuredatabricks.net/"}, "https://adb-1.2.azuredatabricks.net"),
         ({"host": "adb-1.2.azuredatabricks.net:443"}, "https://adb-1.2.azuredatabricks.net:443"),
+        ({"host": "cloud.databricks.com.example.org"}, "http://cloud.databricks.com.example.org"),
         ({"host": " ADB-1.2.AzureDatabricks.net. "}, "https://adb-1.2.azuredatabricks.net."),
     ],
 )
@@ -129,11 +128,6 @@ def test_pages_of_the_registry_are_on_its_server_unless_the_connection_says_othe
 def test_a_login_in_the_host_is_used_but_not_part_of_the_url():
     found = server(host="http://me:my%20word@mlflow:5000")
     assert (found.base_url, found.login, found.password) == ("http://mlflow:5000", "me", "my word")
-
-
-def test_databricks_is_recognized_by_its_domain():
-    assert server(host="https://adb-1.2.azuredatabricks.net").is_databricks
-    assert not server(host="https://cloud.databricks.com.example.org").is_databricks
 
 
 def test_the_password_is_not_in_the_representation():

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -15,21 +13,16 @@ def model(hook, experiment_id):
 
 
 @pytest.fixture
-def model_version(hook, name, model, run):
+def model_version(hook, name, model, run_id):
     hook.create_registered_model(name)
-    return hook.create_model_version(name, f"models:/{model}", run)
+    return hook.create_model_version(name, f"models:/{model}", run_id)
 
 
 @pytest.fixture
-def run(hook, experiment_id):
-    return hook.create_run(experiment_id)["info"]["run_id"]
-
-
-@pytest.fixture
-def log(hook, model, run):
+def log(hook, model, run_id):
     """Log a value of the metric ``rmse`` for the model."""
 
-    def measure(value, timestamp=NOW, step=0, run_id=run):
+    def measure(value, timestamp=NOW, step=0, run_id=run_id):
         body = {"run_id": run_id, "model_id": model, "key": "rmse", "timestamp": timestamp, "step": step}
         hook.call("POST", "api/2.0/mlflow/runs/log-metric", {**body, "value": value})
 
@@ -54,9 +47,9 @@ def test_a_version_without_run_and_model_has_no_metric(hook, name):
     assert hook.get_model_version_metric(version, "rmse") is None
 
 
-def test_a_metric_of_the_model_counts_before_that_of_its_run(hook, model_version, log, run):
+def test_a_metric_of_the_model_counts_before_that_of_its_run(hook, model_version, log, run_id):
     log(1.26)
-    hook.log_batch(run, [{"key": "rmse", "value": 9.0, "step": 7}])
+    hook.log_batch(run_id, [{"key": "rmse", "value": 9.0, "step": 7}])
     assert hook.get_model_version_metric(model_version, "rmse") == 1.26
 
 

@@ -1,7 +1,5 @@
 """The end of a prediction under the real Airflow."""
 
-from __future__ import annotations
-
 import psutil
 import pytest
 

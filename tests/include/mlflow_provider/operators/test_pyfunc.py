@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -64,27 +62,6 @@ def put(table, path):
 def get(path):
     content = BytesIO(path.read_bytes())
     return pd.read_parquet(content) if path.suffix == ".parquet" else pd.read_csv(content)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [FRAME, [{"head": 94.1, "tail": 36.0}, {"head": 92.5, "tail": 36.5}, {"head": 94.0, "tail": 39.0}], LENGTHS],
-    ids=["frame", "records", "dict"],
-)
-def test_values_are_predicted_and_returned_as_a_list(predict, data):
-    assert predict(data) == pytest.approx(SUMS)
-
-
-@pytest.mark.parametrize("kind", ["version", "alias", "run", "s3"])
-def test_a_model_is_found_by_any_uri(predict, hook, lengths, lengths_in_s3, version, kind):
-    hook.set_registered_model_alias(version["name"], "champion", version["version"])
-    uris = {
-        "version": f"models:/{version['name']}/{version['version']}",
-        "alias": f"models:/{version['name']}@champion",
-        "run": f"runs:/{lengths.run_id}/model",
-        "s3": lengths_in_s3,
-    }
-    assert predict(model_uri=uris[kind]) == pytest.approx(SUMS)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
@@ -164,11 +141,6 @@ def test_the_environment_is_the_models_own_and_compiled(predict, environments):
     packages = next(environments.glob("model-*/lib/*/site-packages"))
     assert not (packages / "airflow").exists()
     assert list((packages / "mlflow" / "pyfunc" / "__pycache__").glob("*.pyc"))
-
-
-def test_a_missing_column_is_refused_by_the_models_signature(predict):
-    with pytest.raises(ModelPredictionError, match=r"models:/m-.* failed(?s:.*)missing inputs \['tail'\]"):
-        predict(FRAME[["head"]])
 
 
 def test_a_result_too_big_to_return_names_the_ways_out(predict):

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import logging
 import os
 import shutil
@@ -9,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from include.mlflow_provider.exceptions import MLflowError
-from include.mlflow_provider.operators._environment import Recipe, python_path
+from include.mlflow_provider.operators._environment import Recipe, is_lock, python_path
 from include.mlflow_provider.operators._subprocess import Programs
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -94,3 +93,32 @@ def test_a_python_that_uv_accepts_comes_first_on_the_path_of_the_build():
     found = shutil.which(f"python{HERE}", path=python_path())
     assert found == str(Path(sys.base_prefix) / "bin" / f"python{HERE}")
     assert python_path().endswith(os.environ["PATH"])
+
+
+@pytest.fixture(scope="module")
+def locked():
+    """A lock of one package, as uv writes it."""
+    command = [find_uv_bin(), "pip", "compile", "-", "--generate-hashes", "--no-header", "--quiet"]
+    return subprocess.run(command, input="iniconfig==2.0.0", capture_output=True, text=True, check=True).stdout
+
+
+def test_an_environment_is_built_from_a_lock_and_refuses_another_hash(locked, tmp_path, lock):
+    replace(RECIPE, files={"constraints.txt": locked}).build(Programs(), os.environ, tmp_path / "built", lock)
+    assert list((tmp_path / "built").glob("lib/*/site-packages/iniconfig-2.0.0.dist-info"))
+    name, *hashes = locked.replace("\\\n", "").split()
+    forged = " ".join([name, *(f"--hash=sha256:{'0' * 64}" for _ in hashes)])
+    with pytest.raises(MLflowError, match="could not be built"):
+        replace(RECIPE, files={"constraints.txt": forged}).build(Programs(), os.environ, tmp_path / "forged", lock)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a==1 --hash=sha256:00\nb==2 \\\n    --hash=sha256:11\n# made by hand\n", True),
+        ("a==1 --hash=sha256:00\nb==2\n", False),
+        ("a<2\n", False),
+        ("", False),
+    ],
+)
+def test_a_lock_has_a_hash_for_each_package(text, expected):
+    assert is_lock(text) is expected

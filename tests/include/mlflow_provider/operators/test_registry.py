@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import math
 
@@ -43,26 +41,12 @@ def test_a_model_is_created_with_tags_and_description(services, name):
     assert (answer["name"], answer["tags"], answer["description"]) == (name, TAGS, "tails")
 
 
-def test_creating_a_model_again_answers_the_same_if_it_may_exist(services, name):
-    first = run(CreateRegisteredModelOperator, name=name, tags=TAGS, exist_ok=True)
-    assert run(CreateRegisteredModelOperator, name=name, tags=TAGS, exist_ok=True) == first
-    with pytest.raises(MLflowAPIError, match="already exists"):
-        run(CreateRegisteredModelOperator, name=name)
-
-
 def test_a_version_is_registered_and_loads(hook, model, lengths):
     fields = {"run_id": lengths.run_id, "tags": TAGS, "description": "first", "run_link": "http://elsewhere/1"}
     answer = run(CreateModelVersionOperator, name=model, source=lengths.uri, **fields)["model_version"]
     assert answer.items() >= {"version": "1", **fields}.items()
     with hook.environment():
         assert mlflow.pyfunc.load_model(f"models:/{model}/1").predict({"head": [1.5], "tail": [2.0]}) == [3.5]
-
-
-def test_a_task_that_runs_again_registers_nothing_new(hook, model, lengths):
-    arguments = {"name": model, "source": lengths.uri, "run_id": lengths.run_id, "exist_ok": True}
-    first = run(CreateModelVersionOperator, **arguments)["model_version"]
-    again = run(CreateModelVersionOperator, **arguments)["model_version"]
-    assert first["version"] == again["version"] == "1"
 
 
 def test_templates_are_rendered_before_the_version_is_looked_for(hook, model, lengths):

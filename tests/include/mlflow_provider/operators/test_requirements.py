@@ -1,27 +1,23 @@
-from __future__ import annotations
-
 from importlib.metadata import version
+
+import pytest
 
 from include.mlflow_provider.hooks.pyfunc import MLflowPyfuncHook
 from include.mlflow_provider.operators._environment import complete, read_requirements
 
-
-def test_what_the_process_itself_needs_is_added_in_the_versions_used_here():
-    assert complete(["mlflow_skinny==3.17.2", "scikit-learn"]) == [
-        "mlflow_skinny==3.17.2",
-        "scikit-learn",
-        f"pandas=={version('pandas')}",
-        f"pyarrow=={version('pyarrow')}",
-    ]
+HERE = [f"{name}=={version(name)}" for name in ("pandas", "pyarrow")]
 
 
-def test_full_mlflow_brings_all_that_is_needed():
-    assert complete(["mlflow==3.17.2"]) == ["mlflow==3.17.2"]
-
-
-def test_what_is_there_already_stays_as_it_is():
-    lines = ["--extra-index-url https://index", "mlflow-skinny>=3 # client", "Pandas==3.1.1", "pyarrow"]
-    assert complete(lines) == lines
+@pytest.mark.parametrize(
+    ("lines", "added"),
+    [
+        (["mlflow_skinny==3.17.2", "scikit-learn"], HERE),
+        (["mlflow==3.17.2"], []),  # brings all that is needed
+        (["--extra-index-url https://index", "mlflow-skinny>=3 # client", "Pandas==3.1.1", "pyarrow"], []),
+    ],
+)
+def test_what_the_process_needs_is_added_in_the_versions_used_here_unless_it_is_there(lines, added):
+    assert complete(lines) == lines + added
 
 
 def test_the_files_that_constraints_name_come_along(services, monkeypatch):

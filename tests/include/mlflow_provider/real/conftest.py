@@ -1,7 +1,5 @@
 """MLflow servers as people run them, each started when a test first asks for it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What stands between people and their MLflow: a reverse proxy that takes a path prefix off or ends TLS."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler

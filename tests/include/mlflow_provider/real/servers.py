@@ -1,7 +1,5 @@
 """MLflow servers of one test session: real processes that end with it, also if it is killed."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

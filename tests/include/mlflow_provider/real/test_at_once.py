@@ -1,7 +1,5 @@
 """Twenty tasks that create the same thing at the same moment."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 

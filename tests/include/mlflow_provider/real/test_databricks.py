@@ -1,7 +1,5 @@
 """A workspace of Databricks: its own name, TLS and token, on a server of this machine."""
 
-from __future__ import annotations
-
 import socket
 
 import pytest

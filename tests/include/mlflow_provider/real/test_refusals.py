@@ -1,7 +1,5 @@
 """What a person reads when a real server refuses, hangs or dies: each names the connection, the URL and what to do."""
 
-from __future__ import annotations
-
 import json
 import os
 import traceback
@@ -157,7 +155,9 @@ def test_a_wrong_path_prefix_is_reported(using, request, kind, right, wrong, cal
 
 @pytest.mark.parametrize("login", [{"password": WRONG}, {"login": None, "password": None}])
 def test_a_wrong_login_is_reported(using, with_login, login):
-    message = refusal_of(using(with_login, **login))
+    hook = using(with_login, **login)
+    message = refusal_of(hook)
+    assert hook.test_connection() == (False, message)
     assert "401 Unauthorized" in message
     assert message.endswith("Check login and password of connection 'real'.")
 

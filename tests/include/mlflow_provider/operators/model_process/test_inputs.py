@@ -1,21 +1,12 @@
-from __future__ import annotations
-
 import gzip
-import pickle
 
 import pandas as pd
 import pytest
 
-from include.mlflow_provider.operators._model_process.inputs import read_chunks, read_value
+from include.mlflow_provider.operators._model_process.inputs import read_chunks
 from include.mlflow_provider.operators._subprocess import stage_input
 
 FRAME = pd.DataFrame({"head": [94.1, 92.5]}, index=pd.Index([7, 9], name="case"))
-
-
-def test_a_value_that_was_pickled_arrives_as_it_is(tmp_path):
-    file = tmp_path / "data.pickle"
-    file.write_bytes(pickle.dumps([{"head": 1.0}, "text"]))
-    assert read_value(file) == [{"head": 1.0}, "text"]
 
 
 @pytest.mark.parametrize("size", [None, 1])
@@ -35,18 +26,8 @@ def test_a_csv_is_read_packed_and_in_unicode_of_any_kind_or_rejected(tmp_path, s
         assert found.to_dict("list") == {"sex": ["fé", "m"], "weight": [1, 2]}
 
 
-def test_a_frame_comes_in_one_piece_and_its_object_in_chunks(tmp_path):
+def test_a_frame_comes_in_one_piece(tmp_path):
     assert [len(chunk.data) for chunk in read_chunks(stage_input(FRAME, tmp_path, None), 1)] == [2]
-    for suffix, rows in [("parquet", [1, 1]), ("csv", [1, 1])]:
-        file = tmp_path / f"data.{suffix}"
-        FRAME.to_csv(file) if suffix == "csv" else FRAME.to_parquet(file)
-        assert [len(chunk.data) for chunk in read_chunks(file, 1)] == rows
-
-
-def test_a_chunk_says_which_rows_it_has(tmp_path):
-    FRAME.to_parquet(tmp_path / "data.parquet")
-    chunks = read_chunks(tmp_path / "data.parquet", 1)
-    assert [chunk.rows for chunk in chunks] == ["rows 0 to 0 of 2", "rows 1 to 1 of 2"]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])

@@ -1,7 +1,5 @@
 """Whatever types a table has and however many rows are read at once, a model's result is what the model itself says."""
 
-from __future__ import annotations
-
 import json
 import random
 import string

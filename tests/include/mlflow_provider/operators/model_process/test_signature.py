@@ -1,7 +1,5 @@
 """Inputs reach a model as its signature says; each model is a real one, saved and loaded by MLflow."""
 
-from __future__ import annotations
-
 import base64
 from datetime import date
 from decimal import Decimal
