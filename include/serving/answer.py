@@ -1,4 +1,4 @@
-"""What the model server answered, for those who watch it: logs, shadows, metrics."""
+"""An answer of the model server, as its observers get it: request log, shadow and metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

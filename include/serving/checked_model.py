@@ -1,12 +1,11 @@
 """A model behind checks of its inputs and predictions."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from mlflow.pyfunc import PyFuncModel
 
 from include.data.checks import check_inputs
 from include.data.predictions import UNSEEN, PredictionError, check_predictions, describe_warnings
@@ -15,18 +14,15 @@ from include.problem import PROBLEM
 from include.serving.explanation import EXPLAIN, CannotExplainError, explain
 from include.settings import MAX_REQUEST_ROWS
 
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
-
 
 class TooManyRowsError(MlflowException):
     """A request has more rows than one may have; the response has status 413."""
 
 
 class CheckedModel:
-    """A model that checks values, before and after it predicts; MLflow checks names and types of columns only.
+    """A model that checks values before and after it predicts; MLflow checks only names and types of columns.
 
-    It is made for one request, whose rows it keeps.
+    Each request has its own instance, which keeps the rows.
 
     :ivar inputs: the checked rows, after a prediction
     :ivar refused: rows of the request if they, or their predictions, cannot be used

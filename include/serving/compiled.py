@@ -128,8 +128,8 @@ class Additive:
 class CompiledModel:
     """The predictions of an ``IntervalRegressor`` for the rows of a domain.
 
-    Linear models are additive; of others the encoder is, and their regressors take its columns. Which of both it is,
-    and that nothing else is predicted, is checked with random rows.
+    A linear model is additive as a whole. Of other models only the encoder is, and their regressors take its columns.
+    Random rows show which of the two applies, and that the predictions are the same.
 
     :param model: an ``IntervalRegressor``, perhaps one that another version of this project stored
     :raises CannotCompileError: the model has other parts, or would predict something else
@@ -160,7 +160,7 @@ class CompiledModel:
         return predicted[:, 0], -self._select_largest(-by_fold), self._select_largest(by_fold)
 
     def _select_largest(self, shifts: np.ndarray) -> np.ndarray:
-        """Return what the function of this name returns."""
+        """As the function of this name, but faster for few rows."""
         if len(shifts) * len(self._errors) > FEW_SUMS:
             return select_largest(shifts, self._lists, self._rank)
         sums = shifts[:, self._folds] + self._errors

@@ -1,16 +1,12 @@
 """Explanations: how much each input adds to a prediction."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
+from mlflow.pyfunc import PyFuncModel
 
 EXPLAIN = "explain"  # key of MLflow's params
 

@@ -1,24 +1,20 @@
 """Checks of requests before the model server reads them: token, host name, size and time."""
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from include.serving.model_client import read_token
 from include.settings import MAX_REQUEST
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PUBLIC_PATHS = ("/ping", "/health")  # for probes, which have no token
@@ -28,7 +24,7 @@ MAX_BODIES = 10  # of the largest size that are in memory at a time
 
 
 class ExposedError(ValueError):
-    """The server would answer other machines without asking who they are; the message says what to set."""
+    """The server would answer other machines without authentication; the message names the settings."""
 
 
 class RefusedError(Exception):
@@ -41,9 +37,9 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """What is demanded of requests.
+    """Requirements for requests.
 
-    :param token: bearer token; anyone may ask if it is empty
+    :param token: bearer token; if empty, none is required
     :param hosts: names in the header Host, without a port; ``*`` for any
     :param limit: bytes of a body
     :param wait: seconds for the body to arrive
@@ -73,7 +69,7 @@ def read_rules(host: str) -> Rules:
 
 
 class Guard:
-    """An ASGI application that passes on requests that keep to the rules, their bodies in one piece."""
+    """An ASGI application that forwards requests that comply with the rules, each body in one piece."""
 
     def __init__(self, app: ASGIApp, rules: Rules | None = None) -> None:
         self.app, self.rules = app, rules or Rules()

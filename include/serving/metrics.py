@@ -1,12 +1,10 @@
-"""Metrics of the model server for Prometheus: https://prometheus.io/docs/practices/naming/."""
-
-from __future__ import annotations
+"""Metrics of the model server for Prometheus, named as https://prometheus.io/docs/practices/naming/ recommends."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,23 +12,20 @@ from prometheus_client.exposition import choose_encoder
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.mlflow_provider.exceptions import MLflowError
 from include.services import champions
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from include.serving.answer import Answer, Observer
-    from include.serving.request_log import RequestLog
-    from include.serving.shadow import Shadow
+from include.serving.answer import Answer, Observer
+from include.serving.request_log import RequestLog
+from include.serving.shadow import Shadow
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
 MEASURED = "/invocations"  # the path whose requests are counted
 
 
 class Watched(Protocol):
-    """A model server."""
+    """The part of ``ChampionServer`` that is used here; importing it would be a cycle."""
 
     observers: list[Observer]
     on_start: list[Callable[[], None]]
@@ -44,7 +39,7 @@ class Watched(Protocol):
 
 
 class Metrics:
-    """Counts requests and rows; reads everything else when Prometheus asks.
+    """Counts requests and rows; everything else is read at each scrape.
 
     :param server: whose requests are counted
     :param log: of the requests, if there is one

@@ -3,10 +3,8 @@
 ``python -m include.serving.model_server`` answers as ``mlflow models serve`` does (``/invocations``, ``/ping``,
 ``/health``, ``/version``: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/), on ``SERVE_HOST``
 (127.0.0.1) and ``SERVE_PORT``. The header ``X-Model-Version`` of a response has the version that answered, and
-``X-Prediction-Id`` what its predictions are known by.
+``X-Prediction-Id`` the id of its predictions.
 """
-
-from __future__ import annotations
 
 import asyncio
 import gc
@@ -17,14 +15,15 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import uvicorn
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
+from mlflow.pyfunc import PyFuncModel
 from mlflow.version import VERSION
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from include.services.champions import CHAMPION_ALIAS, MODEL, OtherInputsError, check_inputs, find_champion, model_uri
 from include.services.tracking import load_model
@@ -35,14 +34,10 @@ from include.serving.scoring import JSON, Response, Scorer
 from include.serving.watch import watch
 from include.settings import DEFAULT_PORTS
 
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
 POLL = 3.0  # seconds; MLflow has no event for a moved alias
 NO_CHAMPION = f"{MODEL} has no version with the alias {CHAMPION_ALIAS} yet, or MLflow does not answer"
 PATHS = {"/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "GET"}
-LARGE = 200_000  # bytes of a body, from which on it is answered in a thread: others must not wait for it
+LARGE = 200_000  # bytes; larger bodies are answered in a thread, so that other requests do not wait
 CONNECTIONS = 1000  # at the same time; others get status 503
 THREADS = 2  # that answer at once; others wait
 

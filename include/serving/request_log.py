@@ -45,10 +45,10 @@ class Entry(NamedTuple):
 
 
 class RequestLog:
-    """An observer of the model server that writes what it sees from a thread of its own.
+    """An observer of the model server that writes answers to S3 in a separate thread.
 
-    Rows wait until there are enough, or for some time. What cannot be written is kept up to a limit; beyond it, new
-    rows are dropped and counted.
+    Rows wait until there are enough of them, or for some time. Up to a limit they also wait while S3 is away; beyond
+    it, new rows are dropped and counted.
 
     :param shadow: a version that predicts the same rows, if any
     :param rows: of a file

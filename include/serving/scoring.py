@@ -1,19 +1,17 @@
-"""What one version answers: clean rows at once, all others as MLflow's scoring server does, behind the checks."""
-
-from __future__ import annotations
+"""Answers of one version: a fast path for clean rows, and MLflow's scoring server behind checks for all others."""
 
 import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
-from mlflow.pyfunc import scoring_server
+from mlflow.pyfunc import PyFuncModel, scoring_server
 from mlflow.types.schema import DataType
 
 from include.problem import PROBLEM
@@ -21,9 +19,6 @@ from include.serving.checked_model import CheckedModel, TooManyRowsError
 from include.serving.clean import CleanReader
 from include.serving.compiled import CannotCompileError, CompiledModel
 from include.settings import MAX_REQUEST_ROWS
-
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"

@@ -1,24 +1,19 @@
-"""What watches the model server: metrics and, by the settings, a log of requests with a challenger in the shadow."""
+"""The observers of the model server: metrics and, if the settings say so, a request log and a shadow challenger."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from starlette.types import ASGIApp
 
 from include.serving.metrics import Metrics, Watched
 from include.serving.request_log import RequestLog
 from include.serving.shadow import Shadow
 from include.settings import REQUEST_LOG, SHADOW
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
 PATH = "/metrics"
 
 
 def watch(server: Watched, app: ASGIApp) -> ASGIApp:
-    """Add the observers and ``/metrics`` to a server, and return the application that is to be run.
+    """Add the observers and ``/metrics`` to a server, and return the application to run.
 
-    :param app: the server with what is around it, whose refusals count too
+    :param app: the server behind its guard, whose refusals are counted too
     """
     shadow = Shadow() if SHADOW else None
     log = RequestLog(shadow) if REQUEST_LOG else None
