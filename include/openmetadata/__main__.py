@@ -4,8 +4,6 @@
 of ``complete`` as JSON. Logins and addresses come from the environment.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -4,8 +4,6 @@ Runs in the environment of OpenMetadata's connector. A second run changes nothin
 stays: the text before the heading, other tags, owners.
 """
 
-from __future__ import annotations
-
 import os
 from datetime import UTC, datetime
 from pathlib import Path

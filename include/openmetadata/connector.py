@@ -4,8 +4,6 @@ Clients fail within a minute, with a one-line message. Runs in the environment o
 process: a class of the connector keeps models between runs.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Runs in the environment of OpenMetadata's connector. Objects are *containers* of
 other connector and no S3 keys. A table would need a database service, a database and a schema.
 """
 
-from __future__ import annotations
-
 import json
 from itertools import product
 from typing import Any

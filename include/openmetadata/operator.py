@@ -1,6 +1,4 @@
-"""Tasks in the environment of OpenMetadata's connector, with the two connections as no other process sees them."""
-
-from __future__ import annotations
+"""Tasks in the environment of OpenMetadata's connector; only their process gets the secrets of both connections."""
 
 import os
 import re
@@ -8,18 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.providers.standard.operators.python import ExternalPythonOperator
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from include import settings
 from include.openmetadata.workflow import CatalogueError, variables
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 CONN_ID = "openmetadata_default"
 REMEDY = (

@@ -3,8 +3,6 @@
 Runs in Airflow's environment, when the DAG is parsed, and in the connector's: standard library and PyYAML only.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
