@@ -1,8 +1,7 @@
-"""What monitoring has measured: findings and notes in sentences, metrics for MLflow, and whether to retrain."""
+"""What monitoring has measured: findings and notes in sentences, and metrics for MLflow."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
@@ -122,28 +121,3 @@ class MonitoringResult:
             _, known = match_groups(self.training, self.recent, self.groups)
             left_out = f"; {(~known).sum()} rows of groups that training lacks were left out" if not known.all() else ""
             yield f"other inputs were compared within the groups of {', '.join(self.groups)}{left_out}"
-
-
-def why_not_retrain(until: str, new_rows: int, version: str) -> str:
-    """Return why no retraining is requested, or an empty text if one is.
-
-    :param until: as :func:`cool_down_until` returns it
-    :param new_rows: rows to learn from that the newest version has not learned from
-    :param version: the newest one
-    """
-    if until:
-        return f"requested before, not again before {until} UTC"
-    if not new_rows:
-        return (
-            f"not requested: version {version} has learned from all rows that there are, so add new ones with a target"
-        )
-    return ""
-
-
-def cool_down_until(last: datetime | None, days: float) -> str:
-    """Return until when no other retraining is requested (UTC), or an empty text if one may be.
-
-    :param last: when the last retraining was requested
-    """
-    until = last + timedelta(days=days) if last else datetime.min.replace(tzinfo=UTC)
-    return f"{until:%Y-%m-%d %H:%M}" if until > datetime.now(UTC) else ""

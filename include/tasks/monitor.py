@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -222,16 +223,23 @@ def _gather(
 
 
 def _why_not_retrain(requests: Sequence[Any], days: float) -> str:
-    """Return why no retraining is requested, or an empty text if one is."""
-    from include.data.reading import TableError
-    from include.monitoring.result import cool_down_until, why_not_retrain
+    """Return why no retraining is requested, or an empty text if one is.
 
-    until = cool_down_until(requests[-1].timestamp if len(requests) else None, days)
+    :param requests: events of earlier requests, the last one at the end
+    :param days: of the cool-down
+    """
+    from include.data.reading import TableError
+
+    if len(requests) and (until := requests[-1].timestamp + timedelta(days=days)) > datetime.now(UTC):
+        return f"requested before, not again before {until:%Y-%m-%d %H:%M} UTC"
     newest = champions.trained()[-1]
     try:
-        return why_not_retrain(until, 0 if until else count_new_rows(newest), newest["version"])
+        if count_new_rows(newest):
+            return ""
     except (TableError, FileNotFoundError) as error:
         return f"not requested: {error}"
+    learned = f"version {newest['version']} has learned from all rows that there are"
+    return f"not requested: {learned}, so add new ones with a target"
 
 
 def _log_monitoring(

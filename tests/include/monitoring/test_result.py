@@ -1,5 +1,4 @@
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ from mlflow.utils.validation import _validate_metric_name
 from include.evaluation.scores import metric_name
 from include.monitoring.degradation import measure_degradation
 from include.monitoring.drift import measure_drift
-from include.monitoring.result import MonitoringResult, cool_down_until, why_not_retrain
+from include.monitoring.result import MonitoringResult
 from include.spec import Number
 
 from ...toy import AREA, DISTRICT, HOUSES, make_rows
@@ -133,25 +132,3 @@ def test_mlflow_accepts_the_metrics_of_any_column_and_each_has_its_own() -> None
         _validate_metric_name(name)
     assert len(metrics) == 5 * len(columns) + 3
     assert metric_name("head_length 2.5") == "head_length 2.5"
-
-
-def test_the_cool_down_starts_with_the_last_retraining() -> None:
-    now = datetime.now(UTC)
-    last = now - timedelta(days=2)
-
-    assert cool_down_until(None, 7) == ""
-    assert cool_down_until(last, 1) == ""
-    assert cool_down_until(last, 7) == f"{now + timedelta(days=5):%Y-%m-%d %H:%M}"
-    assert cool_down_until(last, 0) == ""
-
-
-@pytest.mark.parametrize(
-    ("until", "new_rows", "reason"),
-    [
-        ("", 1, ""),
-        ("2026-12-01 06:00", 1, "requested before, not again before 2026-12-01 06:00 UTC"),
-        ("", 0, "not requested: version 4 has learned from all rows that there are"),
-    ],
-)
-def test_a_retraining_needs_new_rows_and_the_end_of_the_cool_down(until: str, new_rows: int, reason: str) -> None:
-    assert why_not_retrain(until, new_rows, "4").partition(", so")[0] == reason
