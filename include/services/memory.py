@@ -1,4 +1,4 @@
-"""The memory that a task may have, and what happens to one that needs more."""
+"""The memory limit of tasks, and no retries for a task that exceeds it."""
 
 import resource
 from typing import Any
@@ -10,10 +10,10 @@ from include.settings import TASK_MEMORY
 
 
 def limit_memory(context: Any) -> None:
-    """Limit the data of this process, and of each that it starts, as Airflow's ``pre_execute``.
+    """Limit the memory of this process and of its child processes; a ``pre_execute`` of Airflow.
 
-    A request for more is a MemoryError in the task, and not the end of another process of the machine. Linux counts
-    what is allocated, used or not; macOS does not keep to the limit.
+    Beyond the limit the task gets a MemoryError, instead of the kernel killing some process of the machine. Linux
+    counts all allocated memory, used or not; macOS does not enforce the limit.
     """
     limits = resource.getrlimit(resource.RLIMIT_DATA)
     least = min([int(TASK_MEMORY), *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
@@ -21,22 +21,17 @@ def limit_memory(context: Any) -> None:
 
 
 class OutOfMemoryPolicy(RetryPolicy):
-    """Does not repeat a task that ran out of memory, and says how much it may have and what it had read."""
+    """Does not retry a task that ran out of memory; the reason names the limit and what the task had read."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Return the decision; the message of the exception, which alerts quote, becomes the reason."""
+        """Return the decision; its reason also becomes the message of the exception, which alerts quote."""
         if not (isinstance(exception, MemoryError) or "MemoryError" in str(exception)):
             return RetryDecision.default()
-        reason = describe(exception)
+        read = ", ".join(f"{table.rows:,} rows of {dataset.name}" for dataset, table in lineage.tables_read().items())
+        reason = (
+            f"more memory is needed than the {TASK_MEMORY / 1e6:,.0f} MB that a process of a task may have "
+            f"(TASK_MEMORY_MB, to be raised where the machine has more){f'; it had read {read}' if read else ''}: "
+            f"{str(exception) or type(exception).__name__}"
+        )
         exception.args = (reason,)
         return RetryDecision.fail(reason)
-
-
-def describe(error: BaseException) -> str:
-    """Return what a task that ran out of memory had, what it had read, and the remedy."""
-    read = ", ".join(f"{table.rows:,} rows of {dataset.name}" for dataset, table in lineage.tables_read().items())
-    return (
-        f"more memory is needed than the {TASK_MEMORY / 1e6:,.0f} MB that a process of a task may have "
-        f"(TASK_MEMORY_MB, to be raised where the machine has more){f'; it had read {read}' if read else ''}: "
-        f"{error or type(error).__name__}"
-    )

@@ -48,8 +48,12 @@ def test_below_the_limit_there_is_none() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError("Unable to allocate 763. MiB"), RuntimeError("rows 0 to 9 of 20: MemoryError: Unable to allocate")],
-    ids=["of the task", "of the process of a model"],
+    [
+        MemoryError("Unable to allocate 763. MiB"),
+        MemoryError(),
+        RuntimeError("rows 0 to 9 of 20: MemoryError: Unable to allocate"),
+    ],
+    ids=["of the task", "without a message", "of the process of a model"],
 )
 def test_a_task_that_ran_out_of_memory_is_not_repeated_and_says_why(
     error: Exception, monkeypatch: pytest.MonkeyPatch
@@ -57,7 +61,7 @@ def test_a_task_that_ran_out_of_memory_is_not_repeated_and_says_why(
     monkeypatch.setattr(memory, "TASK_MEMORY", 4e9)
     lineage.take()
     lineage.note_read("s3://data/features.parquet", pd.DataFrame({"a": range(12_345)}))
-    cause = str(error)
+    cause = str(error) or "MemoryError"
 
     decision = OutOfMemoryPolicy().evaluate(error, 1, 3)
 
