@@ -89,14 +89,16 @@ def read_parts(parts: Sequence[Part], most: int) -> Iterator[tuple[str, pd.DataF
             raise TableError(f"{part.name} has no rows: add some below the header")
 
 
-def fill(batches: Iterable[pd.DataFrame], least: int) -> Iterator[pd.DataFrame]:
-    """Yield the rows of batches in batches of at least this many rows, as far as there are."""
+def rebatch(batches: Iterable[pd.DataFrame], size: int) -> Iterator[pd.DataFrame]:
+    """Yield the rows of batches in batches of this size; the last may be smaller."""
     held: list[pd.DataFrame] = []
     for batch in batches:
         held.append(batch)
-        if sum(map(len, held)) >= least:
-            yield pd.concat(held, ignore_index=True)
-            held = []
+        while sum(map(len, held)) >= size:
+            joined = pd.concat(held, ignore_index=True)
+            yield joined.head(size)
+            rest = joined.iloc[size:]
+            held = [rest] if len(rest) else []  # an empty one would keep the rows in memory
     if held:
         yield pd.concat(held, ignore_index=True)
 

@@ -1,4 +1,4 @@
-"""Tables that may be too large for memory: their numbers, and bounded samples of their rows."""
+"""Row counts and bounded samples of tables that may not fit into memory."""
 
 from __future__ import annotations
 
@@ -87,16 +87,9 @@ def read_head(uri: str) -> tuple[pd.DataFrame, int]:
 
 def read_parts(uri: str, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
     """Yield columns of a table in parts of so many rows; the last one may have fewer."""
-    import pandas as pd
+    from include.data.reading import rebatch
 
-    waiting: list[pd.DataFrame] = []
-    for batch in storage.read_batches(uri, columns):
-        waiting.append(batch)
-        while sum(map(len, waiting)) > rows:
-            joined = pd.concat(waiting, ignore_index=True)
-            yield joined.head(rows)
-            waiting = [joined.iloc[rows:]]
-    yield pd.concat(waiting, ignore_index=True)
+    return rebatch(storage.read_batches(uri, columns), rows)
 
 
 def list_columns(uri: str) -> list[str]:

@@ -65,11 +65,11 @@ def extract_data(run_id: str) -> str:
 
     :raises AirflowFailException: the table cannot be read
     """
-    from include.data.reading import TableError, fill
+    from include.data.reading import TableError, rebatch
 
     sizes: dict[str, int] = {}
     with fail_without_retry(TableError, FileNotFoundError):
-        rows = fill(_read_source(sizes), storage.BATCH_ROWS)
+        rows = rebatch(_read_source(sizes), storage.BATCH_ROWS)
         uri = storage.write_batches(rows, object_uri(FEATURES, run_id, "raw.parquet"))
     storage.write_bytes(json.dumps(sizes).encode(), object_uri(FEATURES, run_id, "parts.json"))
     return uri

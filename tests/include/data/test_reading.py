@@ -11,7 +11,7 @@ import pytest
 from include.data import reading
 from include.data.checks import check_inputs
 from include.data.predictions import attach
-from include.data.reading import Part, TableError, fill, name_rows, parse_rows, read_parts
+from include.data.reading import Part, TableError, name_rows, parse_rows, read_parts, rebatch
 
 from ...toy import DISTRICT, HOUSES, WITHOUT_ID, make_rows
 from ..conftest import select
@@ -181,13 +181,16 @@ def test_a_row_is_named_with_its_part_if_there_are_more() -> None:
     assert name_rows({"a.csv": 3})(2) == "row 4"
 
 
-def test_small_batches_are_put_together() -> None:
+@pytest.mark.parametrize(
+    ("given", "size", "lengths"), [(2, 4, [4, 4, 2]), (10, 4, [4, 4, 2]), (3, 4, [4, 4, 2]), (5, 5, [5, 5])]
+)
+def test_batches_get_another_size(given: int, size: int, lengths: list[int]) -> None:
     rows = pd.DataFrame({"a": range(10)})
 
-    filled = list(fill((rows[start : start + 2] for start in range(0, 10, 2)), 4))
+    found = list(rebatch((rows[start : start + given] for start in range(0, 10, given)), size))
 
-    assert [len(batch) for batch in filled] == [4, 4, 2]
-    pd.testing.assert_frame_equal(pd.concat(filled, ignore_index=True), rows)
+    assert [len(batch) for batch in found] == lengths
+    pd.testing.assert_frame_equal(pd.concat(found, ignore_index=True), rows)
 
 
 @pytest.mark.parametrize("statistics", [True, False])
