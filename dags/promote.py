@@ -59,7 +59,6 @@ def promote() -> None:
         body="{{ ti.xcom_pull('evaluate_challenger')['summary'] }}",
         approved="promote_to_champion",
         rejected="keep_challenger",
-        minutes_param="approval_minutes",
     )
     promoted = task(**after_branch)(tasks.promote_to_champion)(evaluated, approve.output)
     kept = task(**after_branch)(tasks.keep_challenger)(evaluated, approve.output)

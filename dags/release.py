@@ -56,7 +56,6 @@ def release() -> None:
         body="{{ ti.xcom_pull('copy_record')['summary'] }}",
         approved="promote_to_champion",
         rejected="keep_version",
-        minutes_param="approval_minutes",
     )
     promoted = task(**after_branch)(tasks.promote_to_champion)(recorded, table, approve.output)
     kept = task(**after_branch)(tasks.keep_version)(recorded, table, approve.output)

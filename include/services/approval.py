@@ -1,24 +1,17 @@
 """A person's approval before a promotion."""
 
-from __future__ import annotations
-
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
+from airflow.sdk import Context, Variable
 
 VARIABLE = "ask_before_promotion"  # Airflow variable; "true" asks in every run
 
 
 def is_required(by_form: bool) -> bool:
     """Return whether a person must approve."""
-    from airflow.sdk import Variable
-
     return by_form or str(Variable.get(VARIABLE, default="false")).strip().lower() == "true"
 
 
@@ -28,21 +21,19 @@ class ApprovalBranchOperator(ApprovalOperator, BranchMixIn):
     ``ApprovalOperator`` skips everything after a rejection; here the task that records it follows.
 
     :param approved: id of the task that follows an approval
-    :param rejected: id of the task that follows a rejection, or no answer
-    :param minutes_param: the DAG parameter with the minutes to wait
+    :param rejected: id of the task that follows a rejection, or no answer in time: the DAG's param ``approval_minutes``
     """
 
     inherits_from_skipmixin = True
 
-    def __init__(self, *, approved: str, rejected: str, minutes_param: str, **kwargs: Any) -> None:
+    def __init__(self, *, approved: str, rejected: str, **kwargs: Any) -> None:
         # execution_timeout would limit the time to respond.
         super().__init__(defaults=self.REJECT, **{**kwargs, "execution_timeout": None})
         self.branches = {self.APPROVE: approved, self.REJECT: rejected}
-        self.minutes_param = minutes_param
 
     def execute(self, context: Context) -> None:
         """Request approval and defer, without holding a worker slot."""
-        self.response_timeout = timedelta(minutes=context["params"][self.minutes_param])
+        self.response_timeout = timedelta(minutes=context["params"]["approval_minutes"])
         super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:

@@ -33,9 +33,7 @@ def test_without_the_variable_no_approval_is_required() -> None:
 @pytest.fixture
 def approve() -> ApprovalBranchOperator:
     with DAG("approvals", schedule=None):
-        approve = ApprovalBranchOperator(
-            task_id="approve", subject="?", approved="go", rejected="stay", minutes_param="minutes"
-        )
+        approve = ApprovalBranchOperator(task_id="approve", subject="?", approved="go", rejected="stay")
         approve >> [EmptyOperator(task_id="go"), EmptyOperator(task_id="stay")]
     return approve
 
@@ -64,7 +62,7 @@ def test_it_waits_for_the_minutes_of_the_form_and_rejects_then(
     monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **request: asked.update(request))
 
     with pytest.raises(TaskAwaitingInput) as waiting:
-        approve.execute({"params": {"minutes": 7}, "task_instance": SimpleNamespace(id="ti")})  # type: ignore[arg-type]
+        approve.execute({"params": {"approval_minutes": 7}, "task_instance": SimpleNamespace(id="ti")})  # type: ignore[arg-type]
 
     assert waiting.value.timeout == timedelta(minutes=7)
     assert asked["defaults"] == ["Reject"]
