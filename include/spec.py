@@ -229,11 +229,6 @@ class Problem:
         """The names of all columns that the pipeline reads: id, features and target."""
         return [self.id, *self.inputs, self.target.name]
 
-    @property
-    def subgroups(self) -> list[str]:
-        """The categories whose groups the gate judges."""
-        return list(self.gate.subgroup_max_rmse)
-
     def number(self, name: str) -> Number:
         """Return the description of the target or a numeric feature.
 

@@ -81,12 +81,12 @@ def score(true: pd.Series, predicted: pd.DataFrame) -> dict[str, Score]:
 
 
 def score_subgroups(holdout: pd.DataFrame, predicted: pd.Series, problem: Problem) -> pd.DataFrame:
-    """Score every group of every category in ``problem.subgroups``.
+    """Score every group of every category in ``gate.subgroup_max_rmse``.
 
     :return: ``column``, ``group``, ``rows``, ``rmse``, ``rmse_low``, ``rmse_high``, ``mae`` (target's unit); limits
         are NaN for fewer than ``MIN_ROWS``
     """
-    true, groups, rows = holdout[problem.target.name], _groups(holdout, problem.subgroups), []
+    true, groups, rows = holdout[problem.target.name], _groups(holdout, [*problem.gate.subgroup_max_rmse]), []
     for column in groups:
         for group, index in groups.groupby(column).groups.items():
             errors = (true[index] - predicted[index]).to_numpy(float)

@@ -1,4 +1,4 @@
-"""Regression metrics along an axis, so that many samples are scored at once."""
+"""Regression metrics along the last axis, so that many samples are scored at once."""
 
 import re
 from hashlib import sha256
@@ -11,23 +11,21 @@ from include.data.split import MIN_HOLDOUT
 SEED = 20240607
 MIN_ROWS = MIN_HOLDOUT  # of a score with an interval
 MAX_NAME = 200  # characters of a column in the name of a metric: MLflow accepts 250 in all
-LARGE = 5000  # rows beyond which a bootstrap needs no correction for bias, whose time grows with their square
-CELLS = 10**6  # resampled at a time, to limit memory
 
 
-def rmse(true: Any, predicted: Any, axis: int = -1) -> Any:
+def rmse(true: Any, predicted: Any) -> Any:
     """Return the root mean squared error, in the target's unit."""
-    return np.sqrt(np.mean(_errors(true, predicted) ** 2, axis=axis))
+    return np.sqrt(np.mean(_errors(true, predicted) ** 2, axis=-1))
 
 
-def mae(true: Any, predicted: Any, axis: int = -1) -> Any:
+def mae(true: Any, predicted: Any) -> Any:
     """Return the mean absolute error, in the target's unit."""
-    return np.mean(np.abs(_errors(true, predicted)), axis=axis)
+    return np.mean(np.abs(_errors(true, predicted)), axis=-1)
 
 
-def r2(true: Any, predicted: Any, axis: int = -1) -> Any:
+def r2(true: Any, predicted: Any) -> Any:
     """Return the coefficient of determination: 1 is perfect, 0 as good as the mean of the true values."""
-    return 1 - np.mean(_errors(true, predicted) ** 2, axis=axis) / np.var(np.asarray(true, float), axis=axis)
+    return 1 - np.mean(_errors(true, predicted) ** 2, axis=-1) / np.var(np.asarray(true, float), axis=-1)
 
 
 def score_predictions(true: Any, predicted: Any) -> dict[str, float]:

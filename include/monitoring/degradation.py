@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from include.evaluation.scores import LARGE
-
+LARGE = 5000  # rows beyond which a bootstrap needs no correction for bias, whose time grows with their square
 BATCH = 20_000_000  # numbers drawn at a time by a bootstrap, 160 MB
 POWER = 0.8
 SMALLEST = 1e-150  # squared error that counts as none, so that there always is a ratio

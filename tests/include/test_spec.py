@@ -112,7 +112,6 @@ def test_a_problem_lists_its_columns_in_their_order() -> None:
     assert HOUSES.inputs == [DISTRICT, "index", AREA, "lambda"]
     assert HOUSES.categories == [DISTRICT, "index"]
     assert HOUSES.numbers == [AREA, "lambda"]
-    assert HOUSES.subgroups == [DISTRICT]
 
 
 def test_columns_are_found_by_name() -> None:
@@ -145,4 +144,4 @@ def test_a_label_has_title_and_unit(column: Number | Category, label: str) -> No
 
 def test_a_problem_without_categories_is_possible() -> None:
     numbers: Problem = replace(HOUSES, features=(ROOMS,), gate=NO_GROUPS)
-    assert (numbers.categories, numbers.subgroups) == ([], [])
+    assert numbers.categories == []

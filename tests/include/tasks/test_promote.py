@@ -222,7 +222,7 @@ def test_figure_tables_and_card_are_in_the_run(first: Version, tmp_path: Path) -
 
     assert (folder / "evaluation.png").read_bytes().startswith(b"\x89PNG")
     groups = pd.read_csv(folder / "evaluation_subgroups.csv")
-    assert set(groups["column"]) == set(HOUSES.subgroups)
+    assert set(groups["column"]) == set(HOUSES.gate.subgroup_max_rmse)
     assert set(pd.read_csv(folder / "evaluation_importances.csv")["column"]) == set(HOUSES.inputs)
     assert (folder / "model_card.html").read_text().count("data:image/png;base64,") == 1
     card = (folder / "model_card.md").read_text()
