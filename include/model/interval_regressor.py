@@ -5,8 +5,6 @@ nor this project installed, so nothing of the project is imported here.
 https://mlflow.org/docs/latest/ml/model/models-from-code/
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path

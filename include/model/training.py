@@ -41,14 +41,9 @@ def train_model(
 
     :param table: feature table, with the engineered columns
     :return: the fitted model, and its scores ``holdout_...``: RMSE, MAE, R2, and coverage and width of the intervals
-    :raises ValueError: the model computes other features than the table has, or there are too few rows
+    :raises ValueError: the model computes other features than the table has
     """
     training, holdout = select_training(table, problem), select_holdout(table, problem)
-    if len(training) < FOLDS or len(holdout) < 2:
-        raise ValueError(
-            f"too few rows with {problem.target.name}: {len(training)} for training and {len(holdout)} held out, "
-            f"but at least {FOLDS} and 2 are needed: add rows to the table"
-        )
     model = build_model(problem, estimator, hyper_parameters)
     fitted = fit_with_intervals(model, training[problem.inputs], training[problem.target.name])
     fitted.levels = {name: fill(training[name]).unique().tolist() for name in problem.categories}

@@ -121,13 +121,6 @@ def test_on_unseen_rows_the_model_beats_predicting_the_mean(table: pd.DataFrame,
     assert set(scores) == {f"holdout_{name}" for name in ("rmse", "mae", "r2", "coverage", "interval_width")}
 
 
-def test_too_few_rows_to_train_on_are_counted(table: pd.DataFrame) -> None:
-    few = pd.concat([select_training(table, HOUSES).head(9), select_holdout(table, HOUSES)])
-
-    with pytest.raises(ValueError, match="too few rows with price: 9 for training and 33 held out"):
-        train_model(few, HOUSES, *RIDGE)
-
-
 def test_ten_rows_are_enough(houses: pd.DataFrame) -> None:
     few = pd.concat([select_training(houses, HOUSES).head(10), select_holdout(houses, HOUSES).head(2)])
 
