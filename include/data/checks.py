@@ -207,7 +207,7 @@ class Inspector:
         return Result("warning", *check, (line,) if count else (), int(count > 0))
 
     def _check_use(self) -> Iterator[Result]:
-        """A table must hold enough to learn from."""
+        """Check that there is enough to learn from."""
         *features, target = self._counts.values()
         yield from target.check_target(self._problem.limits)
         yield from (counts.check_varies("leave it out of `features` if it is") for counts in features)

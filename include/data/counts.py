@@ -46,7 +46,7 @@ class Counts:
         self.low, self.high = min(self.low, numbers[known].min()), max(self.high, numbers[known].max())
 
     def check_unit(self, most: float) -> Result:
-        """A column that lies mostly outside of its expected range is probably in another unit."""
+        """Check that the column is not mostly outside of its expected range, as in another unit."""
         share = self.outside / self.numbers if self.numbers >= MIN_JUDGED else 0.0
         line = (
             f"column {self.column.name}: {share:.0%} of its values are outside of the expected "
@@ -56,13 +56,13 @@ class Counts:
         return self._result("error", "is in the expected unit", line, share > most)
 
     def check_missing(self, severity: str, most: float) -> Result:
-        """A column may lack some cells."""
+        """Check that not too many cells are missing."""
         check = f"more than {most:.0%} of it is missing"
         line = f"column {self.column.name}: {check}"
         return self._result(severity, check, line, self.missing / (self.known + self.missing) > most)
 
     def check_target(self, limits: Limits) -> Iterator[Result]:
-        """A table must hold enough to learn from."""
+        """Check that enough rows have a target."""
         few = f"{self.known} rows have a target, {limits.min_rows} is the minimum: add rows"
         yield self._result("error", "has enough rows", few, self.known < limits.min_rows)
         missing, most = 1 - self.known / (self.known + self.missing), limits.max_missing_target
@@ -70,7 +70,7 @@ class Counts:
         yield self._result("error", "is known for most rows", sparse, missing > most)
 
     def check_varies(self, remedy: str) -> Result:
-        """A number that is the same in every row is a lost column, or a placeholder, more often than a fact."""
+        """Check that the values differ: a constant is mostly a lost column or a placeholder."""
         line = f"column {self.column.name}: every value is {self.low:g}, {remedy}"
         return self._result("error", "varies", line, self.low == self.high)
 

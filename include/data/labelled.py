@@ -74,10 +74,10 @@ def no_report() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Index:
-    """What the rows of a table that labelled rows may be are found by.
+    """An index of the table, to find the row that a labelled row belongs to.
 
     :param known: the target of each row that has one, by its description
-    :param waiting: the id of each row that has no target, by what :func:`_describe_waiting` returns
+    :param waiting: the id of each row without a target, by its key (:func:`_describe_waiting`)
     :param ids: of all rows
     """
 
@@ -87,7 +87,7 @@ class _Index:
 
 
 def _build_index(batches: Iterable[pd.DataFrame], labelled: pd.DataFrame, problem: Problem) -> _Index:
-    """Return the index of the rows of a table that have the inputs or the id of a labelled one, which are few."""
+    """Return the index of the few table rows that share inputs or id with a labelled row."""
     index, inputs, ids = _Index(), hash_inputs(labelled, problem), labelled[problem.id]
     for batch in batches:
         alike = batch[hash_inputs(batch, problem).isin(inputs) | batch[problem.id].isin(ids)]
@@ -108,7 +108,7 @@ def _add_to_index(index: _Index, named: pd.DataFrame, keys: pd.Series, outcome: 
 
 
 def _describe_waiting(rows: pd.DataFrame, keys: pd.Series, problem: Problem) -> pd.Series:
-    """Return what a row that waits for its target is found by: without an id, the n-th of equal inputs is the n-th."""
+    """Return the keys of rows without a target: their descriptions; without an id, their numbered hashes."""
     return keys if problem.row_id else rows[ROW_HASH]
 
 

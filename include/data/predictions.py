@@ -21,14 +21,12 @@ def compare(target: pd.DataFrame, predicted: pd.DataFrame, problem: Problem) -> 
     :param target: columns ``problem.id``, the target (may be missing) and ``_split``; with ``problem.inputs``, the
         warnings name their cells
     :param predicted: as in :func:`attach`
-    :return: columns ``problem.id``, ``true``, ``predicted``, ``lower``, ``upper``, ``warnings`` and ``split``, one row
+    :return: columns ``problem.id``, ``true``, ``predicted``, ``lower``, ``upper``, ``split`` and ``warnings``, one row
         for each of `target`; the interval is empty where the model gave none
     :raises PredictionError: as in :func:`attach`
     """
-    names = {problem.target.name: "true", SPLIT: "split"}
-    columns = [problem.id, *names, "predicted", *INTERVAL, "warnings"]
-    attached = attach(target, predicted, problem)[columns].rename(columns=names)
-    return attached[[problem.id, "true", "predicted", *INTERVAL, "split", "warnings"]]
+    columns = [problem.id, problem.target.name, "predicted", *INTERVAL, SPLIT, "warnings"]
+    return attach(target, predicted, problem)[columns].rename(columns={problem.target.name: "true", SPLIT: "split"})
 
 
 def attach(rows: pd.DataFrame, predicted: pd.DataFrame, problem: Problem) -> pd.DataFrame:

@@ -1,8 +1,7 @@
 """Bounded samples of large tables: which rows are drawn.
 
-The rule is fixed: the rows whose hash of the id is smallest. So the same table always gives the same sample, a sample
-of a sample is one of the table, and rows that are added replace only as many as their share. The hash is another one
-than that of the split.
+The rows with the smallest hash of the id are drawn. So the same table always gives the same sample, a sample of a
+sample is one of the table, and added rows replace only their share. The split uses another hash.
 """
 
 from collections.abc import Iterable, Sequence

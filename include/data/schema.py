@@ -73,7 +73,7 @@ def validate(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> tuple[pd.DataFra
 
 
 def build_schema(problem: Problem) -> pa.DataFrameSchema:
-    """Without this a table is not used."""
+    """Return the schema whose violations are errors."""
     identity = {problem.row_id: pa.Column(str, unique=True)} if problem.row_id else {}
     columns = {
         column.name: pa.Column(float, nullable=True) if isinstance(column, Number) else _category(column)
@@ -89,7 +89,7 @@ def _category(column: Category) -> pa.Column:
 
 
 def build_expectations(problem: Problem) -> pa.DataFrameSchema:
-    """Without this a table is trained from, with a warning."""
+    """Return the schema whose violations are warnings."""
     return pa.DataFrameSchema(
         {
             **{

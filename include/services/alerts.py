@@ -58,17 +58,15 @@ class Alert:
         return f"<h3>{escape(self.subject)}</h3><table cellpadding=4>{rows}</table>{link}<p>{GUIDE}</p>"
 
 
-def send(alert: Alert) -> bool:
-    """Send an alert with the notifier of the variable ``alerts``, and return whether there is one.
+def send(alert: Alert) -> None:
+    """Send an alert with the notifier of the variable ``alerts``, if it is set.
 
     :raises ValueError: the variable is not a JSON object or does not name a notifier
     """
-    setting = Variable.get(VARIABLE, default=None)
-    if not setting:
+    if setting := Variable.get(VARIABLE, default=None):
+        _build_notifier(setting)({"alert": alert})
+    else:
         log.info("No alert is sent, the Airflow variable %s is not set: %s", VARIABLE, alert.subject)
-        return False
-    _build_notifier(setting)({"alert": alert})
-    return True
 
 
 def alert_failure(context: Mapping[str, Any]) -> None:
@@ -86,7 +84,7 @@ def alert_failure(context: Mapping[str, Any]) -> None:
 
 
 async def alert_missed_deadline(context: Mapping[str, Any], limit: str) -> None:
-    """Send an alert for a run that did not end in time; the triggerer calls it with what Airflow knows of the run."""
+    """Send an alert for a run that did not end in time; the triggerer calls it."""
     from asgiref.sync import sync_to_async
 
     run = context["dag_run"]

@@ -51,11 +51,11 @@ def pin_event(
 ) -> dict[str, Any]:
     """Return the ``extra`` of the event that a DAG run works on: the asset's newest one when this is first called.
 
-    Events without the data that the run needs, as a person may create them in Airflow's UI, do not count.
+    Events that lack a key, such as those created in Airflow's UI, are skipped.
 
-    A run keeps its event, however often its tasks are retried or cleared. Airflow 3.3 neither starts a run for every
-    event nor passes events in order (https://github.com/apache/airflow/issues/56050), so that those which triggered the
-    run do not count. Every event that did not start a run of its own is older than the start of the next one.
+    A run keeps its event when its tasks are retried or cleared. The events that triggered the run are not used, because
+    Airflow 3.3 neither starts a run for every event nor passes events in order
+    (https://github.com/apache/airflow/issues/56050). An event that started no run is older than the next run.
 
     :param own: an asset in S3, beside whose objects of this run the event is kept
     :param needed: the keys that its ``extra`` must have

@@ -1,8 +1,8 @@
-"""The champion: the version that predicts, which versions were champion before, and who decided so.
+"""The champion: the version that predicts, the earlier champions, and who decided so.
 
 The registry is the only record: the alias names the present champion, and each promotion adds a tag
-``champion.<time>`` to the version, so that nothing is lost when a version becomes champion again. A version that a
-person rolled back has the tag ``on_hold`` until a person deletes it: it is not promoted.
+``champion.<time>`` to the version, so that nothing is lost when a version becomes champion again. A version that was
+rolled back has the tag ``on_hold``, and is not promoted until a person deletes the tag.
 """
 
 import json
@@ -25,8 +25,8 @@ TAG = "champion."
 FEATURES_URI = "features_uri"  # the table that train made the version from
 DAG_RUN_ID = "airflow.dag_run_id"  # the run of train that made the version
 PROMOTED, REJECTED, ON_HOLD = "promoted_at", "not_promoted_because", "on_hold"
-SHADOW = "shadow."  # and a champion: JSON, how the version did beside it on served rows that were measured
-EVALUATION = "evaluation"  # JSON: what promote found on which slice of the holdout
+SHADOW = "shadow."  # tag prefix, followed by a champion: JSON, the comparison with it on served rows
+EVALUATION = "evaluation"  # JSON: the result of promote, and the slice of the holdout
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # UTC; sorts as text
 MAX_REASON = 1000  # characters; MLflow rejects a tag of more than 5000
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class ChampionChangedError(RuntimeError):
-    """Another version is champion than the one that a decision was about; the message names both."""
+    """The champion changed after a decision was made; the message names both versions."""
 
 
 class OtherInputsError(AirflowFailException):
@@ -74,7 +74,9 @@ def read_params(run: Mapping[str, Any]) -> dict[str, str]:
 
 def versions() -> list[dict[str, Any]]:
     """Return every version as MLflow describes it, without aliases, oldest first."""
-    return sorted(connect().search_model_versions(_filter()), key=lambda version: int(version["version"]))
+    quote = '"' if "'" in MODEL else "'"  # MLflow has no escape
+    found = connect().search_model_versions(f"name={quote}{MODEL}{quote}")
+    return sorted(found, key=lambda version: int(version["version"]))
 
 
 def describe(version: Mapping[str, Any]) -> dict[str, str]:
@@ -138,19 +140,14 @@ def serving_version(fallback: str | None = None) -> dict[str, str]:
     """
     found = find_champion()
     version = found or _fallback_version(fallback)
-    check_inputs(version["version"])
+    number = version["version"]
+    check_inputs(number)
     if found:
-        log.info("Version %s predicts: it is the champion", version["version"])
+        log.info("Version %s predicts: it is the champion", number)
     else:
-        log.warning(
-            "NO CHAMPION YET: version %s of %s predicts, although it has not passed the gate", version["version"], MODEL
-        )
-    return {
-        "version": version["version"],
-        "run_id": version.get("run_id", ""),
-        "uri": model_uri(version["version"]),
-        "alias": CHAMPION_ALIAS if found else "",
-    }
+        log.warning("NO CHAMPION YET: version %s of %s predicts, although it has not passed the gate", number, MODEL)
+    alias = CHAMPION_ALIAS if found else ""
+    return {"version": number, "run_id": version.get("run_id", ""), "uri": model_uri(number), "alias": alias}
 
 
 def check_inputs(version: str) -> None:
@@ -181,17 +178,16 @@ def _list_others(columns: Mapping[str, str], than: Mapping[str, str]) -> str:
 def promote(version: str, *, by: str, why: str, expected: str | None = None) -> None:
     """Make a version the champion and record who did it and why; repeating it changes nothing.
 
-    The alias moves before the record is written, so that no record is of something that did not happen: a retry after
-    a kill in between finds the alias moved and completes the record. MLflow cannot compare and set: between reading
-    the alias and moving it there is one request, in which another promotion would be overwritten.
+    The alias moves before the record is written, so that no record is wrong: a retry after a kill in between finds the
+    alias moved and completes the record. MLflow has no compare-and-set: a promotion at the very same time would be
+    overwritten.
 
     :param by: the person, or what decided instead
     :param expected: the present champion, or an empty string; None: whichever it is
     :raises ChampionChangedError: another version than `expected` is champion; nothing has changed
     :raises MLflowAPIError: the version does not exist; nothing has changed
     """
-    hook, past = connect(), history()
-    now = champion()
+    hook, past, now = connect(), history(), champion()
     if expected is not None and now not in (expected, version):
         raise ChampionChangedError(
             f"version {now or 'none'} is champion now, the decision was about {expected or 'none'}"
@@ -199,7 +195,10 @@ def promote(version: str, *, by: str, why: str, expected: str | None = None) -> 
     if now != version:
         hook.set_registered_model_alias(MODEL, CHAMPION_ALIAS, version)
     if now != version or not past or past[-1].version != version:
-        _record(hook, version, by, why[:MAX_REASON])
+        at, why = datetime.now(UTC).strftime(TIME), why[:MAX_REASON]
+        tags = {PROMOTED: at, "promoted_by": by, "promotion_reason": why}
+        for key, value in (tags | {f"{TAG}{at}": json.dumps({"by": by, "why": why})}).items():
+            hook.set_model_version_tag(MODEL, version, key, value)
     hook.delete_model_version_tag(MODEL, version, REJECTED)
 
 
@@ -282,18 +281,6 @@ def _predict_the_same(*tags: Mapping[str, str]) -> bool:
     """Return whether two versions gave the same predictions on the same slice, as far as their tags say."""
     one, other = (json.loads(found.get(EVALUATION, "{}")) for found in tags)
     return bool(one) and all(one[name] == other.get(name) for name in ("slice", "predictions"))
-
-
-def _filter() -> str:
-    quote = '"' if "'" in MODEL else "'"  # MLflow has no escape
-    return f"name={quote}{MODEL}{quote}"
-
-
-def _record(hook: MLflowClientHook, version: str, by: str, why: str) -> None:
-    now = datetime.now(UTC).strftime(TIME)
-    tags = {PROMOTED: now, "promoted_by": by, "promotion_reason": why}
-    for key, value in (tags | {f"{TAG}{now}": json.dumps({"by": by, "why": why})}).items():
-        hook.set_model_version_tag(MODEL, version, key, value)
 
 
 def _fallback_version(version: str | None) -> dict[str, Any]:

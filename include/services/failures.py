@@ -24,7 +24,7 @@ def fail_without_retry(*errors: type[Exception]) -> Iterator[None]:
 def fail_if_missing(subject: str) -> Iterator[None]:
     """Re-raise a ``LookupError``, or MLflow's response that something does not exist, as ``AirflowFailException``.
 
-    :param subject: the begin of the message
+    :param subject: the beginning of the message
     """
     try:
         yield

@@ -80,7 +80,7 @@ def note_model(uri: str, server: str) -> None:
 
 
 def note_checks(inspection: Inspection) -> None:
-    """Note the results of the checks, for everything that the task has read so far."""
+    """Note the results of the checks, for each dataset that the task has read so far."""
     _notes.checks |= dict.fromkeys(_notes.inputs, inspection.results)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,13 +81,11 @@ def read_events(file: Path) -> list[dict[str, Any]]:
     """
     if not file.exists():
         raise LineageError(f"{file} does not exist: run the DAGs (make demo) with OpenLineage on")
-    return sorted(_parse(file.read_text().splitlines()), key=lambda event: event["eventTime"])
-
-
-def _parse(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
+    events = []
+    for line in file.read_text().splitlines():
         with suppress(ValueError):  # a task was killed while it wrote the event
-            yield json.loads(line)
+            events.append(json.loads(line))
+    return sorted(events, key=lambda event: event["eventTime"])
 
 
 def build_graph(events: list[dict[str, Any]]) -> Graph:

@@ -1,9 +1,9 @@
-"""Which old things may be deleted: pure rules, without Airflow, S3 or MLflow."""
+"""Which old items may be deleted: pure rules, without Airflow, S3 or MLflow."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from include.settings import Keep
 
@@ -36,17 +36,11 @@ def group_objects(objects: Iterable[tuple[str, int, datetime]], name: Callable[[
 
     :param name: returns the item that a URI belongs to
     """
-    named = sorted(((name(entry[0]), entry) for entry in objects), key=lambda pair: pair[0])
-    groups = [(item, [entry for _, entry in pairs]) for item, pairs in groupby(named, key=lambda pair: pair[0])]
-    return [
-        Item(
-            name=item,
-            last_used=max(modified for *_, modified in entries),
-            parts=tuple(uri for uri, *_ in entries),
-            size=sum(size for _, size, _ in entries),
-        )
-        for item, entries in groups
-    ]
+    groups: dict[str, list[tuple[str, int, datetime]]] = defaultdict(list)
+    for entry in objects:
+        groups[name(entry[0])].append(entry)
+    columns = ((item, zip(*entries, strict=True)) for item, entries in groups.items())
+    return [Item(item, max(written), uris, sum(sizes)) for item, (uris, sizes, written) in columns]
 
 
 def name_folder(uri: str, root: str, depth: int = 1) -> str:
@@ -61,5 +55,5 @@ def name_file(uri: str) -> str:
 
 
 def last_champions(champions: Sequence[str], count: int) -> set[str]:
-    """Return the versions that were champion last, of all in the order in which they became champion."""
+    """Return the last `count` of all champions, which are given in the order in which they became champion."""
     return set(list(dict.fromkeys(reversed(champions)))[:count])

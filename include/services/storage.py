@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import file_digest
 from itertools import chain
 from math import inf
 from tempfile import TemporaryFile
@@ -59,7 +59,7 @@ def read_bytes(uri: str, limit: float = inf) -> bytes:
         return found.get()["Body"].read()
 
 
-def read_upload(uri: str, limit: float) -> tuple[bytes | None, datetime, str] | None:
+def read_upload(uri: str, limit: float = inf) -> tuple[bytes | None, datetime, str] | None:
     """Return an object's content, when it was written and its entity tag; None if it does not exist.
 
     :param limit: bytes of content; that of a larger object is not read, but None
@@ -219,10 +219,7 @@ def open_object(uri: str) -> AbstractBufferedFile:
 def hash_object(uri: str) -> str:
     """Return the SHA-256 of an object's content, which is read piece by piece."""
     with _connection(uri) as (hook, bucket, key), closing(hook.get_key(key, bucket).get()["Body"]) as body:
-        digest = sha256()
-        for piece in body.iter_chunks(MEGABYTE):
-            digest.update(piece)
-        return digest.hexdigest()
+        return file_digest(body, "sha256").hexdigest()
 
 
 def artifact_uri(uri: str) -> str:

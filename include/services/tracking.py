@@ -47,7 +47,7 @@ class TrackingError(RuntimeError):
 
 
 class TableDataset(PandasDataset):
-    """A Parquet object as MLflow describes it, of which only the first rows are read."""
+    """A Parquet object as an MLflow dataset, of which only the first rows are read."""
 
     def __init__(self, uri: str, target: str | None = None, name: str | None = None) -> None:
         head, self._total = samples.read_head(uri)
@@ -63,7 +63,7 @@ class TableDataset(PandasDataset):
 
 
 class _Whole:
-    """As much of a table as :func:`compute_pandas_digest` reads."""
+    """The part of a table's interface that :func:`compute_pandas_digest` uses."""
 
     def __init__(self, head: pd.DataFrame, total: int) -> None:
         self.head, self.map, self.columns, self._total = head.head, head.map, head.columns, total
@@ -205,7 +205,7 @@ def _requirements() -> list[str]:
 
 @contextmanager
 def _ignored_import_warnings() -> Iterator[None]:
-    """Ignore warnings of old Airflow modules: skops touches every loaded module, which is a thousand lines of log."""
+    """Ignore a thousand deprecation warnings of Airflow's modules: skops touches every loaded module."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecatedImportWarning)
         yield

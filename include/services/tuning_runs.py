@@ -1,19 +1,15 @@
 """A tuning in MLflow: one run, and below it one run for each candidate."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.tracking import MlflowClient
 
 from include.services.tracking import connected, run_tags
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def start_tuning(experiment_id: str) -> str:

@@ -1,19 +1,15 @@
 """A trigger that watches a folder of the object store."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math
 import time
 from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
-
-if TYPE_CHECKING:
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 log = logging.getLogger(__name__)
 POLL = 5.0  # seconds; without a queue beside it, S3 has no event for an upload
@@ -53,8 +49,6 @@ class S3FolderTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield ``{"objects": <number>}`` when there are new ones."""
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
         last_error = ""
         while True:
             try:
@@ -68,8 +62,8 @@ class S3FolderTrigger(BaseEventTrigger):
     async def _watch(self, hook: S3Hook) -> AsyncIterator[int]:
         async with await hook.get_async_conn() as client:
             while True:
-                new = await _list(client, self.folder)
-                old = await _list(client, self.leftovers) if self.leftovers else []
+                new = await _list(hook, client, self.folder)
+                old = await _list(hook, client, self.leftovers) if self.leftovers else []
                 if count := self.count_due(new, old, time.monotonic()):
                     yield count
                 await asyncio.sleep(self.poll)
@@ -86,15 +80,12 @@ class S3FolderTrigger(BaseEventTrigger):
         return len(ripe)
 
 
-async def _list(client: Any, uri: str) -> list[str]:
+async def _list(hook: S3Hook, client: Any, uri: str) -> list[str]:
     """Return an identity for each object of a folder, which changes when the object is replaced."""
     address = urlsplit(uri)
-    pages = client.get_paginator("list_objects_v2").paginate(
-        Bucket=address.netloc, Prefix=f"{address.path.strip('/')}/"
-    )
-    found = [entry async for page in pages for entry in page.get("Contents", [])]
+    found = hook.get_file_metadata_async(client, address.netloc, f"{address.path.strip('/')}/")
     return [
         f"{entry['Key']} {entry.get('ETag')} {entry['LastModified']}"
-        for entry in found
+        async for entry in found
         if entry["Size"] or not entry["Key"].endswith("/")  # the marker that some tools create for a folder
     ]

@@ -18,7 +18,7 @@ from include.spec import SPLIT
 if TYPE_CHECKING:
     import pandas as pd
 
-SLICE = "holdout."  # tag of the registered model, with a time behind it: the URI of rows to compare versions on
+SLICE = "holdout."  # tag prefix of the registered model, followed by a time: URI of rows to compare versions on
 RECORDED = ("slice", "look", "rmse", "champion", "champion_rmse", "predictions", "uri")
 
 Version = Mapping[str, Any]  # as MLflow describes it

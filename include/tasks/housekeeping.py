@@ -1,7 +1,7 @@
 """The tasks of ``housekeeping``: delete what is older than ``RETENTION`` in ``include/settings.py`` and not needed.
 
-A kind is listed and deleted by one task, so that a failure stops no other kind. Never deleted is what the
-tags of kept versions refer to, and what an open run of a DAG may still read.
+Each kind has a task of its own, so that a failure does not stop the others. What tags of kept versions refer to, and
+what an open DAG run may still read, is never deleted.
 """
 
 import json
@@ -181,7 +181,7 @@ def _find_runs(count_runs: CountRuns) -> tuple[list[Item], IsNeeded]:
     """Return the runs that tasks logged, each with its children, and whether a version or an open run needs them."""
     hook, open_runs = champions.connect(), _find_open_runs(count_runs)
     families: dict[str, list[Mapping[str, Any]]] = {}
-    for run in (run for experiment_id in _experiment_ids() for run in hook.search_runs([experiment_id])):
+    for run in hook.search_runs(_experiment_ids()):
         tags = champions.read_tags(run["data"])
         if tags.get("airflow.dag_id"):
             families.setdefault(tags.get("mlflow.parentRunId", run["info"]["run_id"]), []).append(run)
@@ -193,10 +193,11 @@ def _find_runs(count_runs: CountRuns) -> tuple[list[Item], IsNeeded]:
         is_open = any((found["airflow.dag_id"], found[champions.DAG_RUN_ID]) in open_runs for found in tags)
         return is_open or any(run["info"]["run_id"] in references for run in family)
 
-    items = [
-        Item(name, max(map(_last_used, family)), tuple(run["info"]["run_id"] for run in family))
-        for name, family in families.items()
-    ]
+    items = []
+    for name, family in families.items():
+        infos = [run["info"] for run in family]
+        last_used = max(_time(info.get("end_time") or info["start_time"]) for info in infos)
+        items.append(Item(name, last_used, tuple(info["run_id"] for info in infos)))
     return items, is_needed
 
 
@@ -204,10 +205,6 @@ def _experiment_ids() -> list[str]:
     """Return the id of the project's experiment, if there is one."""
     experiment = champions.connect().get_experiment_by_name(PROBLEM.experiment)
     return [experiment["experiment_id"]] if experiment else []
-
-
-def _last_used(run: Mapping[str, Any]) -> datetime:
-    return _time(run["info"].get("end_time") or run["info"]["start_time"])
 
 
 def _delete_runs(run_ids: Iterable[str]) -> None:
@@ -231,7 +228,6 @@ def _read_references() -> str:
 
 
 def _list_xcoms() -> list[Item]:
-    """Return the XComs of each DAG run."""
     return group_objects(storage.list_details(XCOMS), lambda uri: name_folder(uri, XCOMS, depth=2))
 
 

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 def claim_files() -> list[str]:
     """Move the files in ``incoming/`` to ``processing/``, and return the files there.
 
-    A claimed file gets a unique name: a later upload of the same name is another file, and a file that is claimed twice
-    because the task was killed is one. Files that an earlier run did not finish are included, after the others. A file
-    that cannot be moved stays, and stops no other.
+    A claimed file gets a unique name: a later upload of the same name is another file, and a file that is claimed again
+    after a kill is the same one. Files that an earlier run did not finish come last. A file that cannot be moved waits
+    for the next run, and does not stop the others.
     """
     waiting = storage.list_objects(INBOX)
     if len(waiting) > BATCH:

@@ -50,8 +50,8 @@ def check_gate(evaluated: Mapping[str, Any], params: Mapping[str, Any]) -> str:
 def promote_to_champion(evaluated: Mapping[str, Any], response: dict[str, Any] | None) -> dict[str, Any]:
     """Make the challenger the champion, unless the situation has changed since the comparison.
 
-    It has if another version is champion, a newer one has been, or the challenger was put on hold: only a person goes
-    back, with ``rollback``.
+    It has changed if another version is champion, a newer one has been, or the challenger was put on hold: only
+    ``rollback`` goes back.
 
     :param evaluated: as :func:`include.tasks.evaluate.evaluate_challenger` returns it
     :param response: of a person; None if none was required

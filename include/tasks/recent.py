@@ -60,8 +60,7 @@ def read_recent_inputs(known: np.ndarray, days: float) -> pd.DataFrame:
     :return: at most ``MAX_ROWS``, drawn as :mod:`include.data.sampling` says
     """
     since = _ago(days)
-    published = (_read_inputs(uri) for uri in _list_newest(PREDICTIONS.uri, since))
-    predicted = (rows for tables in published for rows in tables)
+    predicted = chain.from_iterable(map(_read_inputs, _list_newest(PREDICTIONS.uri, since)))
     return _draw(chain(predicted, served.read_inputs(since)), known if PROBLEM.row_id else None)
 
 

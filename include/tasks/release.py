@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from tempfile import TemporaryFile
 from typing import Any
 
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.mlflow_provider.hooks.client import MLflowClientHook
@@ -66,8 +67,6 @@ def copy_table(chosen: Mapping[str, Any], run_id: str) -> dict[str, str]:
 
     :return: also ``rows_uri``: its first rows, to try the version with
     """
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
     uri = chosen[champions.FEATURES_URI]
     if chosen["aws_conn_id"] != AWS_CONN_ID:
         bucket, key = S3Hook.parse_s3_url(uri)

@@ -73,7 +73,7 @@ def check_predictions(predicted: Any, subject: str) -> None:
     """Check that a version has predicted a finite number for each of ``ROWS`` rows.
 
     :param predicted: a table as JSON with the column ``prediction``, or a plain list
-    :param subject: the begin of the error
+    :param subject: the beginning of the error
     :raises AirflowFailException: it has not
     """
     table = json.loads(predicted) if isinstance(predicted, str) else predicted

@@ -1,7 +1,7 @@
-"""The rows that the model server answered, from its log, and the targets that were measured for them later.
+"""Rows of the model server's log, and the targets that were measured for them later.
 
-A labelled file with a column ``prediction_id`` may lack the inputs: they are those of the request. The rows are then
-kept permanently beside the log, whose own files are deleted after a while.
+A labelled file with a column ``prediction_id`` may lack the inputs: they are taken from the log. These rows are kept
+permanently beside it, because the log's own files are deleted after a while.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
 from itertools import groupby
-from math import inf
 from typing import TYPE_CHECKING
 
 from include.problem import PROBLEM
@@ -54,12 +53,12 @@ def read_inputs(since: datetime) -> Iterator[pd.DataFrame]:
 
 
 def complete(content: bytes, uri: str) -> bytes:
-    """Return a labelled file with what the log has of the rows that its prediction ids name.
+    """Return a labelled file with the logged predictions of both versions, joined by prediction id.
 
-    These are the predictions of both versions and, if the file lacks inputs, those of the request; rows that the log
-    lacks are then left out. They are looked for again until a day after the last were found.
+    If the file lacks inputs, those of the log are added, and rows that the log lacks are left out. They are looked for
+    again until a day after the last were found.
 
-    :param content: of the file; any other one is returned as it is
+    :param content: of the file; returned as it is if it has no prediction ids
     :raises TableError: the file is not a table
     """
     from include.data.reading import parse_rows
@@ -147,14 +146,14 @@ def _join(uris: Sequence[str]) -> None:
 
 
 def _keep(ids: set[str], content: bytes, uri: str) -> pd.DataFrame:
-    """Return the logged rows with these prediction ids, which are kept for good: the log is not.
+    """Return the logged rows with these prediction ids, and keep a copy that outlives the log.
 
     :param content: of the labelled file that has the ids
     """
     import pandas as pd
 
     kept = f"{MEASURED}/{sha256(content).hexdigest()[:16]}.parquet"
-    read = storage.read_upload(kept, inf)
+    read = storage.read_upload(kept)
     found = pd.read_parquet(BytesIO(read[0] or b"")) if read else pd.DataFrame(columns=_columns())
     lacking = ids.difference(found[PREDICTION_ID])
     if lacking and (read is None or datetime.now(UTC) - read[1] < PATIENCE):
@@ -182,18 +181,18 @@ def _columns() -> list[str]:
 
 
 def _read(uris: Sequence[str], columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
-    """Yield these columns of files of the log, many small ones at once; files that lack one are left out.
+    """Yield these columns of log files, many small files at once.
 
-    So are those where it has another kind than the problem says now.
+    Files in which a column is missing, or has another type than the problem says now, are left out.
 
-    :param optional: further columns, which are empty where a file lacks them
+    :param optional: further columns, empty where a file lacks them
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     waiting: list[pa.Table] = []
     for number, uri in enumerate(uris, start=1):
-        if read := storage.read_upload(uri, inf):  # else it was deleted meanwhile
+        if read := storage.read_upload(uri):  # else it was deleted meanwhile
             file = pq.ParquetFile(BytesIO(read[0] or b""))
             if lacking := [name for name in columns if not _has(file.schema_arrow, name)]:
                 log.info("Left out: %s lacks %s", uri, ", ".join(lacking))

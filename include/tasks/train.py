@@ -49,7 +49,7 @@ def create_scratch(features_uri: str, experiment_id: str, run_id: str) -> dict[s
 
 
 def list_candidates(features_uri: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the candidates of the form, else all for so many rows and, with new rows, the champion fitted again.
+    """Return the form's candidates, else all that suit the number of rows and, with new rows, the champion's settings.
 
     :raises AirflowFailException: a candidate or hyper-parameter does not exist, or is not for so many rows
     """
