@@ -1,8 +1,25 @@
 """Connections, buckets, folders and addresses of this installation, which do not depend on the problem."""
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
+
+
+def read_number(name: str, default: float) -> float:
+    """Return a number above 0 from the environment, or the default if the variable is empty or not there.
+
+    :raises ValueError: it is something else
+    """
+    text = os.environ.get(name) or default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} is {text!r}: give a number above 0")
+    return number
+
 
 INCLUDE = Path(__file__).parent
 PLOTS = INCLUDE / "plots"
@@ -14,9 +31,10 @@ XCOM_BUCKET = "localxcom"
 
 # Larger files of new or labelled rows, and larger requests to the model server, are refused before they are read: a CSV
 # file takes up to twelve times as much memory while it is checked.
-MAX_FILE = 1_000_000 * float(os.environ.get("MAX_FILE_MB") or 100)  # bytes
-MAX_REQUEST = 1_000_000 * float(os.environ.get("MAX_REQUEST_MB") or 10)
-MAX_REQUEST_ROWS = int(os.environ.get("MAX_REQUEST_ROWS") or 100_000)
+MAX_FILE = 1_000_000 * read_number("MAX_FILE_MB", 100)  # bytes
+MAX_REQUEST = 1_000_000 * read_number("MAX_REQUEST_MB", 10)
+MAX_REQUEST_ROWS = math.ceil(read_number("MAX_REQUEST_ROWS", 100_000))
+SERVE_SECONDS = read_number("SERVE_SECONDS", 30)  # for an answer of the model server
 
 
 class Keep(NamedTuple):
@@ -50,8 +68,8 @@ SHADOW = os.environ.get("SERVE_SHADOW") == "1"
 REQUEST_LOG = SHADOW or os.environ.get("SERVE_LOG") == "1"
 
 # What a process of a task may allocate at most (bytes), and how many tasks of one DAG fit models or predict at once.
-TASK_MEMORY = 1_000_000 * float(os.environ.get("TASK_MEMORY_MB") or 8000)
-HEAVY_TASKS = int(os.environ.get("HEAVY_TASKS") or min(os.cpu_count() or 2, 6))
+TASK_MEMORY = 1_000_000 * read_number("TASK_MEMORY_MB", 8000)
+HEAVY_TASKS = math.ceil(read_number("HEAVY_TASKS", min(os.cpu_count() or 2, 6)))
 
 # Where the environments are kept in which logged models predict; Airflow's home if empty.
 MODEL_ENVIRONMENTS = os.environ.get("MODEL_ENVIRONMENTS")

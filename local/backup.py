@@ -5,7 +5,7 @@ that names it, so that each row in the archive has its object there.
 """
 
 import json
-import os
+import math
 import shutil
 import socket
 import sqlite3
@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import pyrage
 from packaging.version import Version
 
+from include.settings import read_number
 from local import postgres
 from local.settings import ENVIRONMENTS, Settings
 
@@ -33,7 +34,7 @@ CONTENT = (*DATABASES, *FILES, *FOLDERS)
 STALE = ("redis", *(f"{name}{suffix}" for name in DATABASES for suffix in ("-wal", "-shm", "-journal")))
 MANIFEST, VERSIONS = "manifest.json", "versions.json"
 ENCRYPTED = ".age"
-KEPT = max(1, int(os.environ.get("BACKUPS") or 10))  # archives; older ones are deleted
+KEPT = math.ceil(read_number("BACKUPS", 10))  # archives; older ones are deleted
 
 
 class BackupError(RuntimeError):

@@ -1,12 +1,12 @@
 """The programs of a local stack, as supervisord runs them."""
 
-import os
 import sys
 from configparser import RawConfigParser
 from math import ceil
 from pathlib import Path
 
 from include.problem import PROBLEM
+from include.settings import SERVE_SECONDS
 from local.settings import ENVIRONMENTS, PROJECT, Settings
 
 RUN = Path(__file__).with_name("run.py")
@@ -20,7 +20,6 @@ def describe_programs(settings: Settings) -> dict[str, dict[str, str | int]]:
     mlflow += " --app-name basic-auth --backend-store-uri sqlite:///mlflow.db"
     postgres = f'python "{project}/local/postgres.py" "{home}/postgres" {ports["POSTGRES_PORT"]}'
     worker = "airflow celery worker --skip-serve-logs --celery-hostname worker-%(process_num)s"
-    serve_seconds = float(os.environ.get("SERVE_SECONDS") or 30)
     return {
         "s3": {"command": f'rclone serve s3 --addr 127.0.0.1:{ports["S3_PORT"]} "{home}/s3"'},
         "mlflow": {
@@ -50,7 +49,7 @@ def describe_programs(settings: Settings) -> dict[str, dict[str, str | int]]:
         # It finishes running requests first, and then writes its log, which takes up to 8 seconds.
         "model-server": {
             "command": "python -m include.serving.model_server",
-            "stopwaitsecs": ceil(serve_seconds) + 15,
+            "stopwaitsecs": ceil(SERVE_SECONDS) + 15,
         },
     }
 

@@ -14,12 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from include.serving.model_client import read_token
-from include.settings import MAX_REQUEST
+from include.settings import MAX_REQUEST, SERVE_SECONDS
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PUBLIC_PATHS = ("/ping", "/health")  # for probes, which have no token
 MAX_WAIT = 10.0  # seconds for a client to send a request, headers and body
-MAX_SECONDS = 30.0  # for an answer
 MAX_BODIES = 10  # of the largest size that are in memory at a time
 
 
@@ -50,7 +49,7 @@ class Rules:
     hosts: tuple[str, ...] = LOOPBACK
     limit: float = MAX_REQUEST
     wait: float = MAX_WAIT
-    seconds: float = MAX_SECONDS
+    seconds: float = SERVE_SECONDS
 
 
 def read_rules(host: str) -> Rules:
@@ -65,7 +64,7 @@ def read_rules(host: str) -> Rules:
             "SERVE_TOKEN_FILE, or set SERVE_WITHOUT_TOKEN=1 if something else controls who may ask"
         )
     hosts = os.environ.get("SERVE_HOSTS", "").replace(",", " ").lower().split()
-    return Rules(token, (*LOOPBACK, *hosts), seconds=float(os.environ.get("SERVE_SECONDS") or MAX_SECONDS))
+    return Rules(token, (*LOOPBACK, *hosts))
 
 
 class Guard:
