@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -65,7 +65,8 @@ def hash_folder(folder: Path) -> str:
     """Return the SHA-256 of the relative paths and contents of all files in a local folder, sorted."""
     digest = sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = sha256(file.read_bytes()).hexdigest()
+        with file.open("rb") as stream:
+            content = file_digest(stream, "sha256").hexdigest()
         digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
