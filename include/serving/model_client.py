@@ -76,7 +76,8 @@ def smoke_test(url: str, rows: pd.DataFrame, version: str | None = None, timeout
     took = (time.monotonic() - started) * 1000
     status, answered, text = response.status_code, response.headers.get(VERSION_HEADER, ""), response.text
     if status != 200 or (version and answered != version):
-        raise ServingError(f"{url}/invocations responds with {status}, version {answered or 'unknown'}: {text}")
+        reason = _reason(response)
+        raise ServingError(f"{url}/invocations responds with {status}, version {answered or 'unknown'}: {reason}")
     predictions = response.json()["predictions"]
     if len(predictions) != len(rows) or not all(_is_valid(prediction) for prediction in predictions):
         raise ServingError(f"{url}, version {answered}, predicts for {len(rows)} rows: {text[:500]}")
@@ -89,6 +90,14 @@ def _wait_for_version(url: str, version: str, timeout: float) -> None:
         if time.monotonic() > deadline:
             raise ServingError(f"{url} serves version {served or 'none'} after {timeout:.0f} s, not {version}")
         time.sleep(POLL)
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return the message of an error in MLflow's protocol, else the text of the response."""
+    try:
+        return response.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        return response.text
 
 
 def _is_valid(prediction: Any) -> bool:

@@ -132,6 +132,18 @@ def harvest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapted]:
         yield project
 
 
+def test_the_tests_that_take_rows_from_the_projects_table_pass_for_another_one(harvest: Adapted) -> None:
+    modules = ("serving/test_compiled", "serving/test_guard", "serving/test_model_server", "services/test_tracking")
+    tests = [f"tests/include/{module}.py" for module in modules]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", "not swapped", *tests]
+
+    done = subprocess.run(
+        command, cwd=harvest.settings.project, env=inherited(), capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_first_model_becomes_champion(harvest: Adapted) -> None:
     model = harvest.mlflow("registered-models/get", name="Reg_harvest_2024")["registered_model"]
 
